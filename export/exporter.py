@@ -1,0 +1,155 @@
+"""From a checkpoint to an exported directory."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from gptneo_onnx.export.checkpoint import Checkpoint, open_checkpoint
+from gptneo_onnx.export.fused_graph import OPSET, build_fused_graph
+from gptneo_onnx.export.graph_step import GraphStepper
+from gptneo_onnx.export.hub import local_checkpoint
+from gptneo_onnx.export.output_directory import check_replaceable, whole_directory
+from gptneo_onnx.export.tokenizer_files import write_tokenizer
+from gptneo_onnx.export.weights import graph_weights
+from gptneo_onnx.export.weights_file import weight_offsets, write_weights
+from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.graph import GraphContract, Precision, fused_contract
+from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.manifest import (
+    CONFIG_FILE,
+    GENERATION_CONFIG_FILE,
+    GRAPH_FILE,
+    GRAPH_KINDS,
+    LEAST_ONNX_RUNTIME,
+    WEIGHTS_FILE,
+    FileRecord,
+    Manifest,
+    sha256_of,
+)
+
+EXPORTERS = ("direct",)
+
+
+def export_model(
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    graph: str = "fused",
+    precision: str | Precision = "fp32",
+    exporter: str = "direct",
+    verify: bool = False,
+    revision: str | None = None,
+    progress: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Export a GPT-Neo checkpoint to ONNX, without PyTorch.
+
+    Args:
+        checkpoint: a directory in Hugging Face layout, or a hub id.
+        out: the directory to make; an earlier export there is replaced once the new one is whole.
+        graph: the graph to build, one of GRAPH_KINDS.
+        precision: fp32, fp16 or bf16: what weights, activations and cache are stored as.
+        exporter: "direct" builds the graph straight from the checkpoint.
+        verify: compare the exported graph with transformers on random tokens longer than twice the
+            window (needs the `optimum` extra), and raise if they differ.
+        revision: of a hub id, the branch, tag or commit to fetch.
+        progress: draw a progress bar on standard error.
+        report: called with each line worth telling the user.
+
+    Returns:
+        The directory.
+
+    Raises:
+        InputError: an argument that cannot be used.
+        ModelFileError: the checkpoint is missing, damaged, or no GPT-Neo.
+        ExportError: the export cannot be written; nothing is left behind.
+    """
+    precision = _checked_options(graph, precision, exporter)
+    out = Path(out)
+    check_replaceable(out.absolute())
+    source = open_checkpoint(local_checkpoint(checkpoint, revision))
+    with whole_directory(out) as partial:
+        contract = _write_model(source, partial, precision, progress)
+        _write_companions(source, partial, report)
+        _check(partial, contract, source, precision)
+        if verify:
+            from gptneo_onnx.export.verify import verify_graph
+
+            verify_graph(partial, contract, source, precision, report)
+        _write_manifest(partial, graph, precision)
+    return out
+
+
+def _checked_options(graph: str, precision: str | Precision, exporter: str) -> Precision:
+    for name, value, allowed in (
+        ("graph", graph, GRAPH_KINDS),
+        ("exporter", exporter, EXPORTERS),
+    ):
+        if value not in allowed:
+            raise InputError(f"{name} is {value!r}; {' or '.join(allowed)} is allowed")
+    try:
+        return Precision(precision)
+    except ValueError as error:
+        allowed = ", ".join(p.value for p in Precision)
+        raise InputError(f"precision is {precision!r}; one of {allowed} is allowed") from error
+
+
+def _write_model(
+    source: Checkpoint, partial: Path, precision: Precision, progress: bool
+) -> GraphContract:
+    weights = graph_weights(source, precision.data_type)
+    offsets = weight_offsets(weights)
+    contract = fused_contract(source.config, precision)
+    model = build_fused_graph(source.config, contract, weights, offsets)
+    (partial / GRAPH_FILE).write_bytes(model.SerializeToString())
+    write_weights(partial / WEIGHTS_FILE, weights, offsets, progress)
+    return contract
+
+
+def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str], None]) -> None:
+    """config.json, generation_config.json and the tokenizer, as the checkpoint has them."""
+    shutil.copyfile(source.directory / CONFIG_FILE, partial / CONFIG_FILE)
+    generation = _generation_config(source)
+    (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(generation, indent=2) + "\n")
+    if not write_tokenizer(source.directory, partial):
+        report(
+            f"{source.directory} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): "
+            "the model takes token ids only"
+        )
+
+
+def _generation_config(source: Checkpoint) -> dict[str, Any]:
+    path = source.directory / GENERATION_CONFIG_FILE
+    if path.is_file():
+        return read_json_object(path)
+    ids = ("bos_token_id", "eos_token_id", "pad_token_id")
+    values = read_json_object(source.directory / CONFIG_FILE)
+    return {name: values[name] for name in ids if values.get(name) is not None}
+
+
+def _check(
+    partial: Path, contract: GraphContract, source: Checkpoint, precision: Precision
+) -> None:
+    """onnx's own checker, and one step through ONNX Runtime where its CPU has the kernels."""
+    onnx.checker.check_model(str(partial / GRAPH_FILE))
+    if precision is Precision.BF16:
+        return  # ONNX Runtime's CPU provider has no bfloat16 kernels
+    stepper = GraphStepper.open(partial / GRAPH_FILE, contract, source.config)
+    logits = stepper.step(np.zeros(1, np.int64))
+    if not np.isfinite(logits).all():
+        raise ModelFileError(
+            f"{source.directory}: its first logits are not finite numbers; the weights are damaged"
+            + (", or too large for float16: try --precision bf16" if precision.value == "fp16" else "")
+        )
+
+
+def _write_manifest(partial: Path, graph: str, precision: Precision) -> None:
+    files = {
+        path.name: FileRecord(path.stat().st_size, sha256_of(path)) for path in partial.iterdir()
+    }
+    Manifest(graph, precision, OPSET, LEAST_ONNX_RUNTIME, files).write(partial)

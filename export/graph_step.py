@@ -1,0 +1,73 @@
+"""Running an exported graph by hand: the plainest way to drive it, for checks after an export.
+
+Caches go in and come out as arrays. The runtime binds them in place instead; that both give the
+same numbers is tested.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.errors import MissingDependencyError
+from gptneo_onnx.models.graph import GraphContract
+
+
+@dataclass
+class GraphStepper:
+    """One sequence, stepped through a graph on the CPU."""
+
+    session: Any
+    contract: GraphContract
+    config: GPTNeoConfig
+    length: int = 0
+    caches: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, graph: Path, contract: GraphContract, config: GPTNeoConfig) -> "GraphStepper":
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise MissingDependencyError(
+                "checking an export needs ONNX Runtime: pip install 'gptneo-onnx[cpu]' or [gpu]"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return cls(session, contract, config)
+
+    def step(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits [tokens, vocab] of the next tokens [tokens] of the sequence."""
+        if not self.caches:
+            self.caches = self._empty_caches()
+        positions = np.arange(self.length, self.length + len(ids))
+        self.length += len(ids)
+        rows = np.stack([np.zeros_like(ids), np.arange(len(ids))], axis=1)  # [tokens, 2]
+        step_inputs = {
+            "input_ids": ids[None],
+            "position_ids": positions[None],
+            "seqlens_k": np.array([self.length - 1], np.int32),
+            "total_sequence_length": np.array(self.length, np.int32),
+            "logits_rows": rows,
+        }
+        outputs = self.session.run(None, step_inputs | self.caches)
+        names = [spec.name for spec in self.contract.outputs]
+        results: dict[str, NDArray[Any]] = dict(zip(names, outputs, strict=True))
+        for cache in self.contract.caches:
+            for past, present in zip(cache.past, cache.present, strict=True):
+                self.caches[past.name] = results[present.name]
+        return results["logits"]
+
+    def _empty_caches(self) -> dict[str, NDArray[Any]]:
+        sizes = {"batch": 1, "capacity": self.config.max_position_embeddings}
+        return {
+            spec.name: np.zeros(
+                [axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes],
+                spec.data_type.value,
+            )
+            for cache in self.contract.caches
+            for spec in cache.past
+        }

@@ -1,0 +1,47 @@
+"""Checkpoints by their Hugging Face hub id."""
+
+import re
+from pathlib import Path
+
+from gptneo_onnx.models.errors import InputError, MissingDependencyError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
+_SMALL_FILES = ["*.json", "merges.txt"]
+_WHAT_TO_PASS = (
+    "pass a directory that holds config.json and model.safetensors (or pytorch_model.bin)"
+)
+
+
+def local_checkpoint(checkpoint: str | Path, revision: str | None = None) -> Path:
+    """The directory of a checkpoint: the path itself, or a hub id's files, fetched if need be.
+
+    Raises:
+        InputError: neither an existing directory nor a hub id that can be fetched.
+    """
+    path = Path(checkpoint)
+    if path.is_dir():
+        return path
+    if path.exists() or not _HUB_ID.fullmatch(str(checkpoint)):
+        raise InputError(f"{checkpoint} is not a directory; {_WHAT_TO_PASS}, or a hub id")
+    return _fetch(str(checkpoint), revision)
+
+
+def _fetch(hub_id: str, revision: str | None) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise MissingDependencyError(
+            "fetching from the hub needs huggingface_hub: pip install 'gptneo-onnx[export]'"
+        ) from error
+    try:
+        patterns = [*_SMALL_FILES, "*.safetensors"]
+        path = Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+        if not any(path.glob("*.safetensors")):
+            patterns = [*_SMALL_FILES, "pytorch_model*.bin"]
+            path = Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+    except Exception as error:  # the hub's client raises whatever its HTTP library raises
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{hub_id} cannot be fetched from the hub ({reason}); {_WHAT_TO_PASS} instead"
+        ) from error
+    return path

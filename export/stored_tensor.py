@@ -1,0 +1,62 @@
+"""A tensor that still lies in a checkpoint file."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.errors import ModelFileError
+
+# Embedding tables are read in blocks of about this many bytes, so that memory stays bounded.
+BLOCK_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A contiguous tensor at a byte offset of a file, read when it is asked for.
+
+    Reading, not memory mapping: mapped pages would count as this process's memory until they are
+    evicted, and a checkpoint is larger than what an export may hold.
+    """
+
+    path: Path
+    offset: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+    def read(self) -> NDArray[Any]:
+        """The whole tensor; raises ModelFileError if the file ends too early."""
+        return self._read_at(0, self.shape)
+
+    def row_blocks(self) -> Iterator[NDArray[Any]]:
+        """The tensor in blocks of rows of its first axis, in order."""
+        row_bytes = max(1, prod(self.shape[1:]) * self.dtype.itemsize)
+        rows = max(1, BLOCK_BYTES // row_bytes)
+        for start in range(0, self.shape[0], rows):
+            count = min(rows, self.shape[0] - start)
+            yield self._read_at(start * row_bytes, (count, *self.shape[1:]))
+
+    def _read_at(self, start: int, shape: tuple[int, ...]) -> NDArray[Any]:
+        array = np.empty(shape, self.dtype)
+        buffer = memoryview(array.reshape(-1).view(np.uint8))
+        with self.path.open("rb", buffering=0) as file:
+            file.seek(self.offset + start, os.SEEK_SET)
+            filled = 0
+            while filled < len(buffer):
+                count = file.readinto(buffer[filled:])
+                if not count:
+                    raise ModelFileError(
+                        f"{self.path} ends {len(buffer) - filled} bytes too early: it is truncated; "
+                        "fetch it again"
+                    )
+                filled += count
+        return array

@@ -1,0 +1,41 @@
+"""Writing model.onnx_data: every weight once, on page boundaries so that it can be memory-mapped."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from gptneo_onnx.export.weights import GraphWeight
+
+# ONNX asks for offsets that are multiples of the page size (TensorProto.external_data).
+PAGE_BYTES = 4096
+
+
+def weight_offsets(weights: Sequence[GraphWeight]) -> dict[str, int]:
+    """Where each weight begins in the file, in bytes."""
+    offsets: dict[str, int] = {}
+    end = 0
+    for weight in weights:
+        offsets[weight.name] = -(-end // PAGE_BYTES) * PAGE_BYTES
+        end = offsets[weight.name] + weight.nbytes
+    return offsets
+
+
+def write_weights(
+    path: Path, weights: Sequence[GraphWeight], offsets: Mapping[str, int], progress: bool
+) -> None:
+    """Write every weight at its offset, one matrix in memory at a time."""
+    total = sum(weight.nbytes for weight in weights)
+    with (
+        path.open("wb", buffering=0) as file,
+        tqdm(
+            total=total, unit="B", unit_scale=True, desc="weights", disable=not progress
+        ) as bar,
+    ):
+        for weight in weights:
+            file.seek(offsets[weight.name])
+            for block in weight.blocks():
+                content = memoryview(block.reshape(-1).view("uint8"))
+                while content:
+                    content = content[file.write(content) :]
+                bar.update(block.nbytes)

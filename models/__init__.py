@@ -1,0 +1,35 @@
+"""What a GPT-Neo is: its config, the contracts of its graphs, its files and its errors.
+
+A leaf: imports only the standard library, so that exporter and runtime can both stand on it.
+"""
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.embedded import EMBEDDED_CHECKPOINT
+from gptneo_onnx.models.errors import (
+    DeviceError,
+    ExportError,
+    GPTNeoOnnxError,
+    InputError,
+    MissingDependencyError,
+    ModelFileError,
+)
+from gptneo_onnx.models.graph import DataType, GraphContract, Precision, TensorSpec, fused_contract
+from gptneo_onnx.models.manifest import FileRecord, Manifest
+
+__all__ = [
+    "EMBEDDED_CHECKPOINT",
+    "DataType",
+    "DeviceError",
+    "ExportError",
+    "FileRecord",
+    "GPTNeoConfig",
+    "GPTNeoOnnxError",
+    "GraphContract",
+    "InputError",
+    "Manifest",
+    "MissingDependencyError",
+    "ModelFileError",
+    "Precision",
+    "TensorSpec",
+    "fused_contract",
+]

@@ -1,0 +1,199 @@
+"""What a GPT-Neo is made of, read from the config.json of a checkpoint or of an exported model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.json_file import read_json_object
+
+LayerKind = Literal["global", "local"]
+LAYER_KINDS: tuple[LayerKind, ...] = ("global", "local")
+
+MAX_LAYERS = 1024
+MAX_SIZE = 2**24
+
+# transformers' names (transformers.activations.ACT2FN) for the same function.
+ACTIVATIONS = {
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "quick_gelu": "quick_gelu",
+    "silu": "silu",
+    "swish": "silu",
+    "relu": "relu",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+}
+
+
+@dataclass(frozen=True)
+class GPTNeoConfig:
+    """The fields of transformers.GPTNeoConfig that change what the model computes.
+
+    Attributes:
+        vocab_size: rows of the token embedding and columns of the logits.
+        hidden_size: width of the residual stream; heads x head_dim.
+        num_heads: attention heads per layer.
+        layer_kinds: one kind per layer. "global" attends to every earlier position, "local" to the
+            last window_size positions, the current one included.
+        window_size: positions that a local layer sees.
+        max_position_embeddings: the longest sequence, in tokens.
+        intermediate_size: width of the MLP.
+        activation_function: a key of ACTIVATIONS.
+        layer_norm_epsilon: added to the variance in every layer normalization.
+        tie_word_embeddings: whether logits are products with the token embedding.
+        bos_token_id, eos_token_id, pad_token_id: token ids, or None.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    num_heads: int
+    layer_kinds: tuple[LayerKind, ...]
+    window_size: int
+    max_position_embeddings: int
+    intermediate_size: int
+    activation_function: str
+    layer_norm_epsilon: float
+    tie_word_embeddings: bool
+    bos_token_id: int | None
+    eos_token_id: int | None
+    pad_token_id: int | None
+
+    @property
+    def num_layers(self) -> int:
+        return len(self.layer_kinds)
+
+    @property
+    def head_dim(self) -> int:
+        return self.hidden_size // self.num_heads
+
+    @property
+    def window_capacity(self) -> int:
+        """Rows in a local layer's cache: a window wider than the context sees the whole context."""
+        return min(self.window_size, self.max_position_embeddings)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], source: str = "config.json") -> "GPTNeoConfig":
+        """Read and check the contents of a config.json.
+
+        Raises:
+            ModelFileError: another architecture, or a field that is missing or out of range.
+        """
+        return _Reader(values, source).config()
+
+    @classmethod
+    def from_file(cls, path: Path) -> "GPTNeoConfig":
+        """Read config.json; raises ModelFileError as from_dict does, or if it cannot be read."""
+        return cls.from_dict(read_json_object(path, max_bytes=1024 * 1024), str(path))
+
+
+class _Reader:
+    """Normalises a config.json once, so that nothing behind it needs a default or a check."""
+
+    def __init__(self, values: Mapping[str, Any], source: str) -> None:
+        self.values = values
+        self.source = source
+
+    def config(self) -> GPTNeoConfig:
+        model_type = self.values.get("model_type")
+        if model_type != "gpt_neo":
+            raise self.error(f"model_type is {model_type!r}; only 'gpt_neo' can be used")
+        hidden_size = self.integer("hidden_size", 2048)
+        num_heads = self.integer("num_heads", 16)
+        if hidden_size % num_heads:
+            raise self.error(
+                f"hidden_size {hidden_size} is not a multiple of num_heads {num_heads}"
+            )
+        vocab_size = self.integer("vocab_size", 50257)
+        intermediate = self.values.get("intermediate_size")
+        return GPTNeoConfig(
+            vocab_size=vocab_size,
+            hidden_size=hidden_size,
+            num_heads=num_heads,
+            layer_kinds=self.layer_kinds(),
+            window_size=self.integer("window_size", 256),
+            max_position_embeddings=self.integer("max_position_embeddings", 2048),
+            intermediate_size=(
+                4 * hidden_size if intermediate is None else self.integer("intermediate_size", 0)
+            ),
+            activation_function=self.activation(),
+            layer_norm_epsilon=self.epsilon(),
+            tie_word_embeddings=self.boolean("tie_word_embeddings", True),
+            bos_token_id=self.token("bos_token_id", vocab_size),
+            eos_token_id=self.token("eos_token_id", vocab_size),
+            pad_token_id=self.token("pad_token_id", vocab_size),
+        )
+
+    def error(self, what: str) -> ModelFileError:
+        return ModelFileError(f"{self.source}: {what}")
+
+    def integer(self, name: str, default: int) -> int:
+        value = self.values.get(name, default)
+        if type(value) is not int or not 1 <= value <= MAX_SIZE:
+            raise self.error(f"{name} is {value!r}; a whole number from 1 to {MAX_SIZE} is allowed")
+        return value
+
+    def boolean(self, name: str, default: bool) -> bool:
+        value = self.values.get(name, default)
+        if type(value) is not bool:
+            raise self.error(f"{name} is {value!r}; true or false is allowed")
+        return value
+
+    def token(self, name: str, vocab_size: int) -> int | None:
+        value = self.values.get(name)
+        if isinstance(value, list) and value:
+            value = value[0]  # transformers allows several end tokens: those are generation's
+        if value is None:
+            return None
+        if type(value) is not int or value < 0:
+            raise self.error(f"{name} is {value!r}; a token id below {vocab_size} is allowed")
+        # Ids beyond the vocabulary stand in real configs of shrunk models: no token can match them.
+        return value if value < vocab_size else None
+
+    def epsilon(self) -> float:
+        value = self.values.get("layer_norm_epsilon", 1e-5)
+        if type(value) not in (int, float) or not 0 < value < 1:
+            raise self.error(f"layer_norm_epsilon is {value!r}; a number between 0 and 1 is allowed")
+        return float(value)
+
+    def activation(self) -> str:
+        value = self.values.get("activation_function", "gelu_new")
+        if value not in ACTIVATIONS:
+            allowed = ", ".join(sorted(ACTIVATIONS))
+            raise self.error(f"activation_function is {value!r}; one of {allowed} is allowed")
+        return cast(str, value)
+
+    def layer_kinds(self) -> tuple[LayerKind, ...]:
+        num_layers = self.integer("num_layers", 24)
+        if num_layers > MAX_LAYERS:
+            raise self.error(f"num_layers is {num_layers}; at most {MAX_LAYERS} are allowed")
+        types = self.values.get("attention_types", [[["global", "local"], num_layers // 2]])
+        kinds = self.expand(types)
+        if len(kinds) != num_layers:
+            raise self.error(
+                f"attention_types makes {len(kinds)} layers, but num_layers is {num_layers}"
+            )
+        return kinds
+
+    def expand(self, types: Any) -> tuple[LayerKind, ...]:
+        """[[["global", "local"], 2]] -> global, local, global, local."""
+        kinds: list[LayerKind] = []
+        try:
+            for pattern, count in types:
+                if type(count) is not int or not 0 <= count <= MAX_LAYERS:
+                    raise ValueError
+                if not isinstance(pattern, list) or any(kind not in LAYER_KINDS for kind in pattern):
+                    raise ValueError
+                kinds.extend(pattern * count)
+                if len(kinds) > MAX_LAYERS:
+                    raise ValueError
+        except (TypeError, ValueError) as error:
+            raise self.error(
+                f"attention_types is {str(types)[:80]}; a list of [[kinds], count] is allowed, "
+                f"each kind one of {', '.join(LAYER_KINDS)}"
+            ) from error
+        return tuple(kinds)

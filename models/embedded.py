@@ -1,0 +1,5 @@
+"""Where the embedded checkpoint lies: a small GPT-Neo trained on Jane Austen (see its README)."""
+
+from pathlib import Path
+
+EMBEDDED_CHECKPOINT = Path(__file__).parent / "tiny"

@@ -1,0 +1,148 @@
+"""The graph contracts: every input and output of an exported graph, declared once.
+
+An axis is a number or one of the symbolic names below:
+
+- batch: the sequences that take part in this step, one cache slot each
+- sequence: the new tokens of each sequence in this step
+- rows: the positions at which logits are wanted
+- capacity: the rows of a global layer's cache, at least the longest sequence
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from gptneo_onnx.models.config import GPTNeoConfig
+
+BATCH, SEQUENCE, ROWS, CAPACITY = "batch", "sequence", "rows", "capacity"
+
+INPUT_IDS = "input_ids"
+POSITION_IDS = "position_ids"
+SEQLENS_K = "seqlens_k"
+TOTAL_SEQUENCE_LENGTH = "total_sequence_length"
+LOGITS_ROWS = "logits_rows"
+LOGITS = "logits"
+HIDDEN_STATES = "hidden_states"
+
+
+class DataType(Enum):
+    """Element types by their names; `onnx` is the number in onnx.TensorProto.DataType."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    INT32 = "int32"
+    INT64 = "int64"
+
+    @property
+    def onnx(self) -> int:
+        return {"float32": 1, "int32": 6, "int64": 7, "float16": 10, "bfloat16": 16}[self.value]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return {"float32": 4, "int32": 4, "int64": 8, "float16": 2, "bfloat16": 2}[self.value]
+
+
+class Precision(Enum):
+    """What the weights and the cache are stored as."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+    @property
+    def data_type(self) -> DataType:
+        return {
+            "fp32": DataType.FLOAT32,
+            "fp16": DataType.FLOAT16,
+            "bf16": DataType.BFLOAT16,
+        }[self.value]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph input or output: its name, element type and axes."""
+
+    name: str
+    data_type: DataType
+    axes: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class CacheSpec:
+    """The two cache tensors of one layer, each past bound to the same buffer as its present.
+
+    Both are [batch, heads, capacity, head_dim]; capacity is a number where the layer is local.
+    """
+
+    past_key: TensorSpec
+    past_value: TensorSpec
+    present_key: TensorSpec
+    present_value: TensorSpec
+
+    @property
+    def past(self) -> tuple[TensorSpec, TensorSpec]:
+        return self.past_key, self.past_value
+
+    @property
+    def present(self) -> tuple[TensorSpec, TensorSpec]:
+        return self.present_key, self.present_value
+
+
+@dataclass(frozen=True)
+class GraphContract:
+    """All inputs and outputs of a graph, in the graph's order."""
+
+    step_inputs: tuple[TensorSpec, ...]
+    caches: tuple[CacheSpec, ...]
+    step_outputs: tuple[TensorSpec, ...]
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        return self.step_inputs + tuple(spec for cache in self.caches for spec in cache.past)
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        return self.step_outputs + tuple(spec for cache in self.caches for spec in cache.present)
+
+
+def fused_contract(config: GPTNeoConfig, precision: Precision) -> GraphContract:
+    """The graph of ONNX Runtime's fused operators.
+
+    A step takes the new tokens of each sequence and updates the caches in place:
+
+    - seqlens_k: each sequence's length after this step, minus one
+    - total_sequence_length: the greatest length after this step
+    - logits_rows: (index into batch, index into sequence) of each row of logits wanted
+    - hidden_states: behind the final layer normalization, at every new position
+
+    More than one new token over a cache that already holds some needs batch 1.
+    """
+    return GraphContract(
+        step_inputs=(
+            TensorSpec(INPUT_IDS, DataType.INT64, (BATCH, SEQUENCE)),
+            TensorSpec(POSITION_IDS, DataType.INT64, (BATCH, SEQUENCE)),
+            TensorSpec(SEQLENS_K, DataType.INT32, (BATCH,)),
+            TensorSpec(TOTAL_SEQUENCE_LENGTH, DataType.INT32, ()),
+            TensorSpec(LOGITS_ROWS, DataType.INT64, (ROWS, 2)),
+        ),
+        caches=tuple(
+            _cache_spec(config, layer, precision.data_type) for layer in range(config.num_layers)
+        ),
+        step_outputs=(
+            TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, config.vocab_size)),
+            TensorSpec(HIDDEN_STATES, DataType.FLOAT32, (BATCH, SEQUENCE, config.hidden_size)),
+        ),
+    )
+
+
+def _cache_spec(config: GPTNeoConfig, layer: int, data_type: DataType) -> CacheSpec:
+    is_local = config.layer_kinds[layer] == "local"
+    capacity = config.window_capacity if is_local else CAPACITY
+    axes = (BATCH, config.num_heads, capacity, config.head_dim)
+    return CacheSpec(
+        past_key=TensorSpec(f"past_key_values.{layer}.key", data_type, axes),
+        past_value=TensorSpec(f"past_key_values.{layer}.value", data_type, axes),
+        present_key=TensorSpec(f"present.{layer}.key", data_type, axes),
+        present_value=TensorSpec(f"present.{layer}.value", data_type, axes),
+    )

@@ -1,0 +1,142 @@
+"""gptneo_onnx.json: what an exported directory holds, so that nothing in it can change unnoticed."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.json_file import read_json_object
+
+MANIFEST_FILE = "gptneo_onnx.json"
+GRAPH_FILE = "model.onnx"
+WEIGHTS_FILE = "model.onnx_data"  # transformers.js accepts no other spelling
+CONFIG_FILE = "config.json"
+GENERATION_CONFIG_FILE = "generation_config.json"
+TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+
+FORMAT_VERSION = 1
+GRAPH_KINDS = ("fused",)
+# sliding_window_cache of GroupQueryAttention came with this release.
+LEAST_ONNX_RUNTIME = "1.30.0"
+
+_HASHED_AT_ONCE = 1024 * 1024
+_MAX_FILES = 64
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file of an exported directory: its size in bytes and its SHA-256 in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of gptneo_onnx.json.
+
+    Attributes:
+        graph: the kind of model.onnx, one of GRAPH_KINDS.
+        precision: what weights and cache are stored as.
+        opset: version of the standard operators.
+        least_onnx_runtime: oldest ONNX Runtime that has every operator of the graph.
+        files: every file of the directory but this one, by base name.
+    """
+
+    graph: str
+    precision: Precision
+    opset: int
+    least_onnx_runtime: str
+    files: Mapping[str, FileRecord]
+
+    def write(self, directory: Path) -> None:
+        values = {
+            "format_version": FORMAT_VERSION,
+            "graph": self.graph,
+            "precision": self.precision.value,
+            "opset": self.opset,
+            "least_onnx_runtime": self.least_onnx_runtime,
+            "files": {name: asdict(record) for name, record in sorted(self.files.items())},
+        }
+        (directory / MANIFEST_FILE).write_text(json.dumps(values, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, directory: Path) -> "Manifest":
+        """Read gptneo_onnx.json.
+
+        Raises:
+            ModelFileError: it is missing, from a newer version of the format, or not as written.
+        """
+        path = directory / MANIFEST_FILE
+        if not path.is_file():
+            raise ModelFileError(
+                f"{directory} is not an exported model: it has no {MANIFEST_FILE}; "
+                f"make one with: gptneo-onnx export CHECKPOINT OUT"
+            )
+        values = read_json_object(path, max_bytes=1024 * 1024)
+        version = values.get("format_version")
+        if version != FORMAT_VERSION:
+            raise ModelFileError(
+                f"{path}: format_version is {version!r}; this version reads {FORMAT_VERSION}: "
+                "export the checkpoint again, or update gptneo-onnx"
+            )
+        return cls(
+            graph=_one_of(path, values, "graph", GRAPH_KINDS),
+            precision=Precision(_one_of(path, values, "precision", [p.value for p in Precision])),
+            opset=_integer(path, values, "opset"),
+            least_onnx_runtime=_version(path, values, "least_onnx_runtime"),
+            files=_read_files(path, values.get("files")),
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's contents, in hexadecimal, read a megabyte at a time."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASHED_AT_ONCE):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _one_of(path: Path, values: Mapping[str, Any], name: str, allowed: "tuple[str, ...] | list[str]") -> str:
+    value = values.get(name)
+    if value not in allowed:
+        raise ModelFileError(f"{path}: {name} is {value!r}; one of {', '.join(allowed)} is allowed")
+    return str(value)
+
+
+def _integer(path: Path, values: Mapping[str, Any], name: str) -> int:
+    value = values.get(name)
+    if type(value) is not int or value < 0:
+        raise ModelFileError(f"{path}: {name} is {value!r}; a whole number is allowed")
+    return value
+
+
+def _version(path: Path, values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    if not isinstance(value, str) or not re.fullmatch(r"\d{1,6}(\.\d{1,6}){1,3}", value):
+        raise ModelFileError(f"{path}: {name} is {value!r}; a version such as 1.30.0 is allowed")
+    return value
+
+
+def _read_files(path: Path, files: Any) -> dict[str, FileRecord]:
+    if not isinstance(files, dict) or len(files) > _MAX_FILES:
+        raise ModelFileError(f"{path}: files must map at most {_MAX_FILES} names to size and sha256")
+    return {name: _read_record(path, name, record) for name, record in files.items()}
+
+
+def _read_record(path: Path, name: str, record: Any) -> FileRecord:
+    if Path(name).name != name or name in ("", ".", "..") or "\\" in name or "\0" in name:
+        raise ModelFileError(f"{path}: {name!r} is not a plain file name")
+    if not isinstance(record, dict):
+        raise ModelFileError(f"{path}: the record of {name} must hold size and sha256")
+    digest = record.get("sha256")
+    if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ModelFileError(f"{path}: sha256 of {name} is {digest!r}; 64 hexadecimal digits are allowed")
+    return FileRecord(size=_integer(path, record, "size"), sha256=digest)

@@ -1,0 +1,41 @@
+"""Text from an exported GPT-Neo, on numpy and ONNX Runtime alone."""
+
+from gptneo_onnx.models.errors import (
+    DeviceError,
+    GPTNeoOnnxError,
+    InputError,
+    MissingDependencyError,
+    ModelFileError,
+)
+
+try:
+    import onnxruntime  # noqa: F401
+except ImportError as error:
+    raise MissingDependencyError(
+        "running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]', or 'gptneo-onnx[gpu]' "
+        "for CUDA (not both: they overwrite each other)"
+    ) from error
+
+from gptneo_onnx.runtime.generation_config import GenerationConfig
+from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
+from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, pipeline
+from gptneo_onnx.runtime.sampling import set_seed
+from gptneo_onnx.runtime.streamers import Streamer, TextStreamer
+from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+__all__ = [
+    "CausalLMOutput",
+    "DeviceError",
+    "GPTNeoForCausalLM",
+    "GPTNeoOnnxError",
+    "GenerationConfig",
+    "InputError",
+    "MissingDependencyError",
+    "ModelFileError",
+    "Streamer",
+    "TextGenerationPipeline",
+    "TextStreamer",
+    "Tokenizer",
+    "pipeline",
+    "set_seed",
+]

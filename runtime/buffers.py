@@ -1,0 +1,67 @@
+"""Memory on a device that sessions read and write in place."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.graph import DataType, TensorSpec
+from gptneo_onnx.runtime.device import CPU, Device
+
+
+class DeviceBuffer:
+    """A zeroed tensor on a device; any run of its first axis can be bound without a copy."""
+
+    def __init__(self, shape: tuple[int, ...], data_type: DataType, device: Device) -> None:
+        self.shape = shape
+        self.data_type = data_type
+        self.device = device
+        if device == CPU and data_type is not DataType.BFLOAT16:
+            # From numpy, because its zeros cost no memory until they are written.
+            self.value = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, data_type.value))
+        else:
+            self.value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+                shape, data_type.onnx, device.type, device.index
+            )
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.data_type.itemsize
+
+    def bind_input(
+        self, binding: onnxruntime.IOBinding, name: str, first: int, count: int
+    ) -> None:
+        """Bind entries first to first + count of the first axis as a graph input."""
+        binding.bind_input(name, *self._view(first, count))
+
+    def bind_output(
+        self, binding: onnxruntime.IOBinding, name: str, first: int, count: int
+    ) -> None:
+        """Bind the same memory as a graph output."""
+        binding.bind_output(name, *self._view(first, count))
+
+    def _view(self, first: int, count: int) -> tuple[str, int, int, tuple[int, ...], int]:
+        entry_bytes = prod(self.shape[1:]) * self.data_type.itemsize
+        pointer = self.value.data_ptr() + first * entry_bytes
+        view = (count, *self.shape[1:])
+        return self.device.type, self.device.index, self.data_type.onnx, view, pointer
+
+
+class StepInput:
+    """A small graph input: written on the host, bound once, handed over before each step."""
+
+    def __init__(
+        self, binding: onnxruntime.IOBinding, spec: TensorSpec, shape: tuple[int, ...], device: Device
+    ) -> None:
+        self.host: NDArray[Any] = np.zeros(shape, spec.data_type.value)
+        # On the CPU the value is a view of `host`: writing there is all it takes.
+        self.value = onnxruntime.OrtValue.ortvalue_from_numpy(self.host, device.type, device.index)
+        self.is_shared = device == CPU
+        binding.bind_ortvalue_input(spec.name, self.value)
+
+    def write(self, values: Any) -> None:
+        self.host[...] = values
+        if not self.is_shared:
+            self.value.update_inplace(self.host)

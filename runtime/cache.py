@@ -1,0 +1,52 @@
+"""The slot cache: keys and values of several sequences, updated in place by the graph."""
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.graph import BATCH, CAPACITY, GraphContract, TensorSpec
+from gptneo_onnx.runtime.buffers import DeviceBuffer
+from gptneo_onnx.runtime.device import Device
+
+
+class SlotCache:
+    """One [slots, heads, capacity, head_dim] buffer for each layer's keys and each layer's values.
+
+    A slot holds one sequence. Global layers keep every position up to `capacity`; local layers keep
+    the last `window` positions, however long the sequence is.
+
+    Attributes:
+        slots: how many sequences fit.
+        capacity: the longest sequence, in tokens.
+        lengths: int64 [slots], the tokens that each slot holds.
+    """
+
+    def __init__(self, contract: GraphContract, slots: int, capacity: int, device: Device) -> None:
+        self.slots = slots
+        self.capacity = capacity
+        self.lengths: NDArray[np.int64] = np.zeros(slots, np.int64)
+        self._buffers = [
+            (past.name, present.name, self._allocate(past, device))
+            for cache in contract.caches
+            for past, present in zip(cache.past, cache.present, strict=True)
+        ]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the cache may fill on the device."""
+        return sum(buffer.nbytes for _, _, buffer in self._buffers)
+
+    def clear(self, slot: int) -> None:
+        """Forget the slot's sequence; its memory is overwritten by the next one."""
+        self.lengths[slot] = 0
+
+    def bind(self, binding: onnxruntime.IOBinding, first: int, count: int) -> None:
+        """Bind `count` slots from `first` on as past and present: the same memory for both."""
+        for past, present, buffer in self._buffers:
+            buffer.bind_input(binding, past, first, count)
+            buffer.bind_output(binding, present, first, count)
+
+    def _allocate(self, spec: TensorSpec, device: Device) -> DeviceBuffer:
+        sizes = {BATCH: self.slots, CAPACITY: self.capacity}
+        shape = tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes)
+        return DeviceBuffer(shape, spec.data_type, device)

@@ -1,0 +1,139 @@
+"""Steps through the graph: prefill a slot in chunks, decode one token of every slot.
+
+Each verb leaves the slots' caches one step further. More than one new token over an existing past
+works for one sequence at a time only (GroupQueryAttention), hence prefill slot by slot; one new
+token works for all slots together, each at its own length.
+"""
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from gptneo_onnx.models import graph as names
+from gptneo_onnx.models.graph import GraphContract, TensorSpec
+from gptneo_onnx.runtime.buffers import StepInput
+from gptneo_onnx.runtime.cache import SlotCache
+from gptneo_onnx.runtime.device import CPU
+from gptneo_onnx.runtime.session import Session
+
+Logits = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+# On a CPU attention computes the masked half of a chunk too: 128 to 256 tokens were the fastest.
+PREFILL_CHUNK = 256
+
+
+class Decoder:
+    """A session with the slot cache it steps."""
+
+    def __init__(
+        self,
+        session: Session,
+        contract: GraphContract,
+        cache: SlotCache,
+        prefill_chunk: int = PREFILL_CHUNK,
+    ) -> None:
+        self.session = session
+        self.contract = contract
+        self.cache = cache
+        self.prefill_chunk = prefill_chunk
+        self._decode_steps: dict[int, _BoundStep] = {}
+
+    def prefill(self, slot: int, ids: Ids, positions: Ids | None = None) -> Logits:
+        """Append ids [length] to a slot; logits [vocab] behind the last of them.
+
+        `positions` [length] are the embeddings' positions; by default they count on from the slot's
+        length.
+        """
+        *head, tail = self._chunks(slot, ids, positions)
+        for chunk_ids, chunk_positions in head:
+            self._append(slot, chunk_ids, chunk_positions, logits_from=len(chunk_ids))
+        return self._append(slot, *tail, logits_from=len(tail[0]) - 1)[0]
+
+    def prefill_all_logits(self, slot: int, ids: Ids, positions: Ids | None, out: Logits) -> None:
+        """Append ids [length] to a slot; logits behind each of them into out [length, vocab]."""
+        done = 0
+        for chunk_ids, chunk_positions in self._chunks(slot, ids, positions):
+            out[done : done + len(chunk_ids)] = self._append(
+                slot, chunk_ids, chunk_positions, logits_from=0
+            )
+            done += len(chunk_ids)
+
+    def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
+        """Append one token to each of the first len(tokens) slots; logits [slots, vocab].
+
+        Slots that are not `active` keep what they hold only if they are never used again before
+        `clear`: their step writes over their first row. The result is valid until the next step.
+        """
+        count = len(tokens)
+        if count not in self._decode_steps:
+            self._decode_steps[count] = _BoundStep(self, first=0, batch=count, length=1, rows=count)
+            rows = np.stack([np.arange(count), np.zeros(count, np.int64)], axis=1)  # [slots, 2]
+            self._decode_steps[count].logits_rows.write(rows)
+        step = self._decode_steps[count]
+        positions = np.where(active, self.cache.lengths[:count], 0)
+        logits = step.run(tokens[:, None], positions[:, None], positions + 1)
+        self.cache.lengths[:count] = np.where(active, positions + 1, self.cache.lengths[:count])
+        return logits
+
+    def _chunks(self, slot: int, ids: Ids, positions: Ids | None) -> list[tuple[Ids, Ids]]:
+        if positions is None:
+            start = int(self.cache.lengths[slot])
+            positions = np.arange(start, start + len(ids))
+        return [
+            (ids[i : i + self.prefill_chunk], positions[i : i + self.prefill_chunk])
+            for i in range(0, len(ids), self.prefill_chunk)
+        ]
+
+    def _append(self, slot: int, ids: Ids, positions: Ids, logits_from: int) -> Logits:
+        """One chunk; logits [rows, vocab] from that index of the chunk to its end."""
+        wanted = np.arange(logits_from, len(ids))
+        step = _BoundStep(self, first=slot, batch=1, length=len(ids), rows=len(wanted))
+        step.logits_rows.write(np.stack([np.zeros_like(wanted), wanted], axis=1))  # [rows, 2]
+        self.cache.lengths[slot] += len(ids)
+        return step.run(ids[None], positions[None], self.cache.lengths[slot : slot + 1])
+
+
+class _BoundStep:
+    """Everything bound that a step of one shape reads and writes; made once, run many times."""
+
+    def __init__(self, decoder: Decoder, first: int, batch: int, length: int, rows: int) -> None:
+        session = decoder.session
+        self.inference = session.inference
+        self.is_cpu = session.device == CPU
+        self.binding = binding = session.inference.io_binding()
+        specs = {spec.name: spec for spec in decoder.contract.step_inputs}
+        sizes = {names.BATCH: batch, names.SEQUENCE: length, names.ROWS: rows}
+
+        def step_input(name: str) -> StepInput:
+            # GroupQueryAttention reads the total length on the host, whatever the device.
+            device = CPU if name == names.TOTAL_SEQUENCE_LENGTH else session.device
+            return StepInput(binding, specs[name], _shape(specs[name], sizes), device)
+
+        self.input_ids = step_input(names.INPUT_IDS)
+        self.position_ids = step_input(names.POSITION_IDS)
+        self.seqlens_k = step_input(names.SEQLENS_K)
+        self.total_sequence_length = step_input(names.TOTAL_SEQUENCE_LENGTH)
+        self.logits_rows = step_input(names.LOGITS_ROWS)
+        decoder.cache.bind(binding, first, batch)
+        outputs = {spec.name: spec for spec in decoder.contract.step_outputs}
+        # Bound on the host: of all that a step computes, only these rows leave the device.
+        self.logits = np.empty(_shape(outputs[names.LOGITS], sizes), np.float32)
+        binding.bind_ortvalue_output(
+            names.LOGITS, onnxruntime.OrtValue.ortvalue_from_numpy(self.logits)
+        )
+
+    def run(self, ids: Ids, positions: Ids, lengths: Ids) -> Logits:
+        """One step; `lengths` [batch] are the sequences' lengths behind it."""
+        self.input_ids.write(ids)
+        self.position_ids.write(positions)
+        self.seqlens_k.write(lengths - 1)
+        self.total_sequence_length.write(lengths.max())
+        self.inference.run_with_iobinding(self.binding)
+        if not self.is_cpu:
+            self.binding.synchronize_outputs()
+        return self.logits
+
+
+def _shape(spec: TensorSpec, sizes: dict[str, int]) -> tuple[int, ...]:
+    return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes)

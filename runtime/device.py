@@ -1,0 +1,120 @@
+"""Which device a model runs on, and what that takes."""
+
+import functools
+import importlib.metadata
+import logging
+import re
+from dataclasses import dataclass
+
+import onnxruntime
+
+from gptneo_onnx.models.errors import DeviceError, InputError, MissingDependencyError
+from gptneo_onnx.models.graph import Precision
+
+logger = logging.getLogger("gptneo_onnx")
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device by ONNX Runtime's names: `type` is "cpu" or "cuda", `index` counts the GPUs."""
+
+    type: str
+    index: int = 0
+
+    @property
+    def provider(self) -> str:
+        return PROVIDERS[self.type]
+
+    def __str__(self) -> str:
+        return self.type if self.type == "cpu" else f"{self.type}:{self.index}"
+
+
+CPU = Device("cpu")
+
+
+def candidate_devices(requested: str, precision: Precision) -> list[Device]:
+    """The devices to try, best first; more than one only for "auto".
+
+    Raises:
+        InputError: not a device's name.
+        DeviceError: that device was asked for and this ONNX Runtime or this precision rules it out.
+    """
+    if requested == "auto":
+        return _automatic(precision)
+    match = re.fullmatch(r"(cpu|cuda)(?::(\d{1,3}))?", requested)
+    if match is None or (match[1] == "cpu" and match[2]):
+        raise InputError(f"device is {requested!r}; auto, cpu, cuda or cuda:N is allowed")
+    device = Device(match[1], int(match[2] or 0))
+    reason = _ruled_out(device, precision)
+    if reason:
+        raise DeviceError(f"device {device} cannot be used: {reason}")
+    return [device]
+
+
+def _automatic(precision: Precision) -> list[Device]:
+    devices = [d for d in (Device("cuda"), CPU) if not _ruled_out(d, precision)]
+    if not devices:
+        raise DeviceError(f"no device can run this model: {_ruled_out(CPU, precision)}")
+    return devices
+
+
+def _ruled_out(device: Device, precision: Precision) -> str:
+    """Why a device cannot run a model of this precision, or nothing."""
+    if device.provider not in onnxruntime.get_available_providers():
+        available = ", ".join(
+            name for name, p in PROVIDERS.items() if p in onnxruntime.get_available_providers()
+        )
+        return (
+            f"the installed ONNX Runtime has no {device.provider} (it has: {available}); "
+            "pip uninstall onnxruntime, then pip install 'gptneo-onnx[gpu]'"
+        )
+    if device.type == "cuda" and precision is Precision.FP32:
+        return (
+            "attention has no float32 kernel on CUDA; export the model with --precision fp16 or bf16"
+        )
+    if device.type == "cpu" and precision is Precision.BF16:
+        return (
+            "ONNX Runtime's CPU provider has no bfloat16 kernels; "
+            "use a CUDA device, or export the model with --precision fp32"
+        )
+    return ""
+
+
+@functools.cache
+def preload_cuda_libraries() -> None:
+    """Load CUDA and cuDNN from the nvidia-* packages, if they are installed, before the first session."""
+    if hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()
+
+
+@functools.cache
+def say_fallback(device: Device, reason: str) -> None:
+    """Tell once that "auto" found a device that cannot be used."""
+    logger.warning("device auto: %s cannot be used (%s); running on the CPU", device, reason)
+
+
+def check_onnx_runtime(least: str) -> None:
+    """Raise MissingDependencyError unless the installed ONNX Runtime is at least that version."""
+    installed = onnxruntime.__version__
+    if _version(installed) < _version(least):
+        raise MissingDependencyError(
+            f"this model needs ONNX Runtime {least} or later, and {installed} is installed: "
+            "pip install --upgrade 'gptneo-onnx[cpu]' (or [gpu])"
+        )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+
+
+def installed_packages() -> dict[str, str]:
+    """The installed distributions of ONNX Runtime by name: two of them overwrite each other."""
+    found = {}
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

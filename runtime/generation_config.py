@@ -1,0 +1,203 @@
+"""How to generate: the arguments of generate(), with transformers' names, meaning and defaults."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
+
+# transformers' arguments that are not built yet, with the value that asks for nothing: config files
+# and habit pass them so. Any other value is an error that names the argument.
+NOT_YET: Mapping[str, tuple[Any, ...]] = {
+    "num_beams": (1, None),
+    "num_beam_groups": (1, None),
+    "diversity_penalty": (0.0, None),
+    "length_penalty": (1.0, None),
+    "early_stopping": (False, None),
+    "penalty_alpha": (None,),
+    "constraints": (None,),
+    "force_words_ids": (None,),
+    "min_p": (None,),
+    "typical_p": (1.0, None),
+    "top_h": (None,),
+    "epsilon_cutoff": (0.0, None),
+    "eta_cutoff": (0.0, None),
+    "encoder_repetition_penalty": (1.0, None),
+    "no_repeat_ngram_size": (0, None),
+    "encoder_no_repeat_ngram_size": (0, None),
+    "bad_words_ids": (None,),
+    "sequence_bias": (None,),
+    "suppress_tokens": (None,),
+    "begin_suppress_tokens": (None,),
+    "forced_bos_token_id": (None,),
+    "forced_eos_token_id": (None,),
+    "exponential_decay_length_penalty": (None,),
+    "renormalize_logits": (False, None),
+    "remove_invalid_values": (False, None),
+    "guidance_scale": (None, 1, 1.0),
+    "negative_prompt_ids": (None,),
+    "negative_prompt_attention_mask": (None,),
+    "watermarking_config": (None,),
+    "prefix_allowed_tokens_fn": (None,),
+    "token_healing": (False, None),
+    "logits_processor": (None,),
+    "stopping_criteria": (None,),
+    "stop_strings": (None,),
+    "max_time": (None,),
+    "assistant_model": (None,),
+    "prompt_lookup_num_tokens": (None,),
+    "return_dict_in_generate": (False, None),
+    "output_scores": (False, None),
+    "output_logits": (False, None),
+    "output_attentions": (False, None),
+    "output_hidden_states": (False, None),
+    "use_cache": (True, None),
+    "past_key_values": (None,),
+    "inputs_embeds": (None,),
+    "cache_implementation": (None,),
+    "cache_config": (None,),
+    "dola_layers": (None,),
+    "low_memory": (None, False),
+    "prefill_chunk_size": (None,),
+}
+# What transformers writes beside the arguments.
+_METADATA = ("transformers_version", "_from_model_config", "transformers.js_config")
+
+DEFAULT_NEW_TOKENS = 20
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """transformers.GenerationConfig, as far as generate() follows it.
+
+    Attributes:
+        max_length: the longest result, prompt included, in tokens; None means 20 new tokens.
+        max_new_tokens: the most tokens to generate; takes precedence over max_length.
+        min_length: no end token before the result has this many tokens, prompt included.
+        min_new_tokens: the same, counting generated tokens only; takes precedence.
+        do_sample: draw from the distribution instead of taking the likeliest token.
+        temperature: scores are divided by it.
+        top_k: draw from the k likeliest tokens; 0 or None for all.
+        top_p: draw from the likeliest tokens that together reach this probability.
+        repetition_penalty: divides positive scores of tokens that already occurred, multiplies
+            negative ones.
+        eos_token_id: the token or tokens that end a sequence.
+        bos_token_id: not used by generate(), kept for the tokenizer.
+        pad_token_id: what finished sequences are filled up with; None takes the first end token.
+        num_return_sequences: results per prompt.
+        seed: of the draws. One number serves the whole call; a list has one for each prompt. None
+            takes the next of set_seed()'s numbers, or a fresh one.
+    """
+
+    max_length: int | None = None
+    max_new_tokens: int | None = None
+    min_length: int = 0
+    min_new_tokens: int | None = None
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int | None = 50
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    eos_token_id: int | tuple[int, ...] | None = None
+    bos_token_id: int | None = None
+    pad_token_id: int | None = None
+    num_return_sequences: int = 1
+    seed: int | tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("eos_token_id", "seed"):  # lists come from JSON and from callers
+            value = getattr(self, name)
+            if isinstance(value, Sequence):
+                object.__setattr__(self, name, tuple(value))
+        _check(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "GenerationConfig":
+        """From the contents of a generation_config.json; raises InputError as update() does."""
+        return cls().update(**values)
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> "GenerationConfig":
+        """From the generation_config.json of a directory."""
+        return cls.from_dict(read_json_object(Path(directory) / GENERATION_CONFIG_FILE))
+
+    def update(self, **changes: Any) -> "GenerationConfig":
+        """A copy with other values.
+
+        Raises:
+            InputError: an argument that is unknown, not built yet, or out of range; it is named.
+        """
+        known = {field.name for field in fields(self)}
+        applied = {}
+        for name, value in changes.items():
+            if name in known:
+                applied[name] = value
+            elif name in NOT_YET:
+                _check_neutral(name, value)
+            elif name not in _METADATA:
+                raise InputError(
+                    f"generate() has no argument {name!r}; it has {', '.join(sorted(known))}"
+                )
+        return replace(self, **applied)
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """The end tokens, none, one or several."""
+        if self.eos_token_id is None:
+            return ()
+        return self.eos_token_id if isinstance(self.eos_token_id, tuple) else (self.eos_token_id,)
+
+    @property
+    def fill_token_id(self) -> int:
+        """What finished sequences are filled up with."""
+        if self.pad_token_id is not None:
+            return self.pad_token_id
+        return self.eos_token_ids[0] if self.eos_token_ids else 0
+
+
+def _check_neutral(name: str, value: Any) -> None:
+    neutral = NOT_YET[name]
+    # `is` for None and the booleans: 0 == False would let num_beams=True pass for 1.
+    if not any(value is n or (type(value) is type(n) and value == n) for n in neutral):
+        raise InputError(f"{name}={value!r} is not supported yet; leave it at {neutral[0]!r}")
+
+
+def _check(config: GenerationConfig) -> None:
+    for name, least in (
+        ("max_length", 1),
+        ("max_new_tokens", 1),
+        ("min_new_tokens", 0),
+        ("top_k", 0),
+        ("bos_token_id", 0),
+        ("pad_token_id", 0),
+    ):
+        _check_integer(name, getattr(config, name), least, optional=True)
+    _check_integer("min_length", config.min_length, 0)
+    _check_integer("num_return_sequences", config.num_return_sequences, 1)
+    for token in config.eos_token_ids:
+        _check_integer("eos_token_id", token, 0)
+    seeds = config.seed if isinstance(config.seed, tuple) else (config.seed,)
+    for seed in seeds:
+        _check_integer("seed", seed, 0, optional=True)
+    _check_number("temperature", config.temperature, 0, None)
+    _check_number("repetition_penalty", config.repetition_penalty, 0, None)
+    _check_number("top_p", config.top_p, 0, 1)
+    if type(config.do_sample) is not bool:
+        raise InputError(f"do_sample is {config.do_sample!r}; True or False is allowed")
+
+
+def _check_integer(name: str, value: Any, least: int, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name} is {value!r}; a whole number of at least {least} is allowed")
+
+
+def _check_number(name: str, value: Any, above: float, most: float | None) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not above < value < float("inf") or (most is not None and value > most):
+        upper = "" if most is None else f" and at most {most}"
+        raise InputError(f"{name} is {value!r}; a number above {above}{upper} is allowed")

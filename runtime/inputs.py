@@ -1,0 +1,115 @@
+"""Checking what a caller passes: ids, masks and positions."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.errors import InputError
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PaddedInputs:
+    """A checked batch: input_ids int64 [batch, sequence], and each row's columns with tokens."""
+
+    input_ids: Ids
+    columns: tuple[slice, ...]
+
+    @classmethod
+    def check(
+        cls,
+        input_ids: ArrayLike,
+        attention_mask: ArrayLike | None,
+        config: GPTNeoConfig,
+        side: Literal["left", "any"] = "any",
+    ) -> "PaddedInputs":
+        """Check a batch; `side` says where padding may stand.
+
+        Raises:
+            InputError: not [batch, sequence], empty, ids out of range, a mask with holes, or a
+                sequence longer than the context.
+        """
+        ids = _integers("input_ids", input_ids)
+        mask = np.ones_like(ids) if attention_mask is None else _mask(attention_mask, ids)
+        columns = tuple(_columns(row, mask[row], side) for row in range(len(ids)))
+        for row, used in enumerate(columns):
+            _check_ids(ids[row, used], config.vocab_size)
+            length = used.stop - used.start
+            if length > config.max_position_embeddings:
+                raise InputError(
+                    f"sequence {row} has {length} tokens, the model's context "
+                    f"{config.max_position_embeddings}; shorten it"
+                )
+        return cls(ids, columns)
+
+    def positions(self, position_ids: ArrayLike | None, config: GPTNeoConfig) -> Ids:
+        """Positions int64 [batch, sequence]: those given, or the columns' numbers."""
+        context = config.max_position_embeddings
+        if position_ids is None:
+            if self.input_ids.shape[1] > context:
+                raise InputError(
+                    f"input_ids has {self.input_ids.shape[1]} columns, the model's context is "
+                    f"{context}; shorten them, or pass position_ids"
+                )
+            return np.broadcast_to(np.arange(self.input_ids.shape[1]), self.input_ids.shape)
+        positions = np.broadcast_to(_integers("position_ids", position_ids), self.input_ids.shape)
+        if positions.min() < 0 or positions.max() >= context:
+            raise InputError(
+                f"position_ids reach from {positions.min()} to {positions.max()}; "
+                f"0 to {context - 1} is allowed"
+            )
+        return positions
+
+
+def _integers(name: str, values: ArrayLike) -> Ids:
+    try:
+        array: NDArray[Any] = np.asarray(values)
+    except ValueError as error:
+        raise InputError(
+            f"{name} has rows of different lengths; pad them on the left, with an attention_mask"
+        ) from error
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(
+            f"{name} has shape {list(array.shape)}; [batch, sequence] with at least one token is "
+            "expected (an empty prompt can be started with the end-of-text token)"
+        )
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"{name} is of type {array.dtype}; whole numbers are expected")
+    return array.astype(np.int64)
+
+
+def _mask(attention_mask: ArrayLike, ids: Ids) -> Ids:
+    mask = np.asarray(attention_mask)
+    if mask.shape != ids.shape:
+        raise InputError(
+            f"attention_mask has shape {list(mask.shape)}, input_ids {list(ids.shape)}; "
+            "they must be alike"
+        )
+    if not np.isin(mask, (0, 1)).all():
+        raise InputError("attention_mask holds other numbers than 0 and 1")
+    return mask.astype(np.int64)
+
+
+def _columns(row: int, mask: Ids, side: str) -> slice:
+    used = np.flatnonzero(mask)
+    if len(used) == 0:
+        raise InputError(f"attention_mask leaves no token of sequence {row}; at least one is needed")
+    start, stop = int(used[0]), int(used[-1]) + 1
+    if stop - start != len(used):
+        raise InputError(
+            f"attention_mask of sequence {row} has holes; padding may stand on one side only"
+        )
+    if stop != len(mask) and side == "left":
+        raise InputError(f"sequence {row} is padded on the right; to generate, pad on the left")
+    return slice(start, stop)
+
+
+def _check_ids(ids: Ids, vocab_size: int) -> None:
+    # GatherBlockQuantized answers zeros for an id out of range: nothing behind this would notice.
+    if ids.min() < 0 or ids.max() >= vocab_size:
+        wrong = int(ids[(ids < 0) | (ids >= vocab_size)][0])
+        raise InputError(f"token id {wrong} is out of range; 0 to {vocab_size - 1} is allowed")

@@ -1,0 +1,113 @@
+"""Opening an exported directory: everything is checked before a session is made."""
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.graph import GraphContract, fused_contract
+from gptneo_onnx.models.manifest import (
+    CONFIG_FILE,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    FileRecord,
+    Manifest,
+)
+from gptneo_onnx.runtime.device import check_onnx_runtime
+from gptneo_onnx.runtime.graph_check import check_graph
+from gptneo_onnx.runtime.verified_files import FileVerification
+
+# What hubs and people add to a folder; never read.
+_IGNORED = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md")
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """An exported directory whose files are as its manifest says.
+
+    `verification` may still be hashing the weights: `finish()` it before trusting a result.
+    """
+
+    path: Path
+    manifest: Manifest
+    config: GPTNeoConfig
+    contract: GraphContract
+    verification: FileVerification
+
+    @property
+    def graph(self) -> Path:
+        return self.path / GRAPH_FILE
+
+
+def open_model_directory(directory: str | Path) -> ModelDirectory:
+    """Open and check an exported directory.
+
+    Raises:
+        InputError: there is no such directory, or it holds a checkpoint that was not exported.
+        ModelFileError: a file is missing, unlisted, changed or not as we write it.
+        MissingDependencyError: the model needs a newer ONNX Runtime.
+    """
+    path = Path(directory)
+    _check_is_exported(path, directory)
+    manifest = Manifest.read(path)
+    check_onnx_runtime(manifest.least_onnx_runtime)
+    _check_files(path, manifest)
+    _verify_small_files(path, manifest)
+    config = GPTNeoConfig.from_file(path / CONFIG_FILE)
+    contract = fused_contract(config, manifest.precision)
+    check_graph(path / GRAPH_FILE, contract)
+    weights = {name: manifest.files[name] for name in (WEIGHTS_FILE,)}
+    return ModelDirectory(path, manifest, config, contract, FileVerification(path, weights))
+
+
+def _check_is_exported(path: Path, given: str | Path) -> None:
+    if not path.is_dir():
+        raise InputError(
+            f"{given} is not a directory; a checkpoint or hub id must be exported first: "
+            f"gptneo-onnx export {given} OUT"
+        )
+    if not (path / MANIFEST_FILE).is_file() and (path / CONFIG_FILE).is_file():
+        raise InputError(
+            f"{given} is a checkpoint; export it first: gptneo-onnx export {given} OUT"
+        )
+
+
+def _check_files(path: Path, manifest: Manifest) -> None:
+    for name in (GRAPH_FILE, WEIGHTS_FILE, CONFIG_FILE):
+        if name not in manifest.files:
+            raise ModelFileError(f"{path / MANIFEST_FILE} does not list {name}")
+    for name, record in manifest.files.items():
+        _check_file(path, name, record)
+    for found in path.iterdir():
+        name = found.name
+        if name in manifest.files or name == MANIFEST_FILE or name in _IGNORED or name[0] == ".":
+            continue
+        raise ModelFileError(f"{found} is not listed in {MANIFEST_FILE}; remove it")
+
+
+def _check_file(directory: Path, name: str, record: FileRecord) -> None:
+    path = directory / name
+    try:
+        resolved = path.resolve(strict=True)
+        status = resolved.stat()
+    except (OSError, RuntimeError) as error:
+        raise ModelFileError(f"{path} is missing; fetch or export the model again") from error
+    if path.is_symlink() and not resolved.is_relative_to(directory.resolve()):
+        raise ModelFileError(f"{path} links out of its directory; copy the file instead")
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelFileError(f"{path} is not a regular file")
+    if status.st_nlink > 1:
+        raise ModelFileError(f"{path} has another hard link elsewhere; copy the file instead")
+    if status.st_size != record.size:
+        raise ModelFileError(
+            f"{path} has {status.st_size} bytes, {MANIFEST_FILE} says {record.size}; "
+            "fetch or export the model again"
+        )
+
+
+def _verify_small_files(path: Path, manifest: Manifest) -> None:
+    """All that is read before the weights: what it says decides how the rest is checked."""
+    small = {name: record for name, record in manifest.files.items() if name != WEIGHTS_FILE}
+    FileVerification(path, small).finish()

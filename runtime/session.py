@@ -1,0 +1,104 @@
+"""The one place that makes ONNX Runtime sessions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError
+from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.runtime.device import (
+    CPU,
+    Device,
+    candidate_devices,
+    preload_cuda_libraries,
+    say_fallback,
+)
+
+# SkipLayerNormalization on CUDA sums in float16 unless told not to.
+CUDA_DEFAULTS = {"enable_skip_layer_norm_strict_mode": "1"}
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class Session:
+    """An ONNX Runtime session and the device that it really runs on."""
+
+    inference: onnxruntime.InferenceSession
+    device: Device
+
+
+def create_session(
+    graph: Path,
+    precision: Precision,
+    device: str = "auto",
+    num_threads: int | None = None,
+    provider_options: Mapping[str, Any] | None = None,
+) -> Session:
+    """A session on the requested device.
+
+    Args:
+        graph: the .onnx file.
+        precision: of the graph: not every device has kernels for each.
+        device: auto, cpu, cuda or cuda:N.
+        num_threads: threads of one operator; None takes one per physical core.
+        provider_options: of ONNX Runtime's execution provider, over our defaults.
+
+    Raises:
+        InputError: an argument out of range.
+        DeviceError: the device was asked for by name and cannot be had.
+        ModelFileError: ONNX Runtime refuses the graph.
+    """
+    options = _session_options(num_threads)
+    candidates = candidate_devices(device, precision)
+    for candidate in candidates:
+        try:
+            return _create(graph, options, candidate, dict(provider_options or {}))
+        except DeviceError as error:
+            if candidate is candidates[-1]:
+                raise
+            say_fallback(candidate, str(error))
+    raise AssertionError("candidate_devices returns at least one device")
+
+
+def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: they come back as exceptions as well
+    # Unscaled scores make softmax emit denormal floats, on which x86 is several times slower.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    if num_threads is not None:
+        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
+            raise InputError(
+                f"num_threads is {num_threads!r}; a whole number from 1 to {MAX_THREADS} is allowed"
+            )
+        options.intra_op_num_threads = num_threads
+    return options
+
+
+def _create(
+    graph: Path, options: onnxruntime.SessionOptions, device: Device, user_options: dict[str, Any]
+) -> Session:
+    if device.type == "cuda":
+        preload_cuda_libraries()
+        user_options = {**CUDA_DEFAULTS, "device_id": str(device.index), **user_options}
+    providers: list[Any] = [(device.provider, user_options)]
+    if device != CPU:
+        providers.append(CPU.provider)  # for the shape arithmetic that has no GPU kernels
+    try:
+        # Without the fallback, a provider that fails raises instead of quietly becoming another.
+        inference = onnxruntime.InferenceSession(
+            graph, options, providers=providers, enable_fallback=0
+        )
+    except Exception as error:  # ONNX Runtime's exceptions share no base but this
+        reason = str(error).strip().partition("\n")[0]
+        if device != CPU:
+            raise DeviceError(f"device {device} cannot be used: {reason}") from error
+        raise ModelFileError(f"ONNX Runtime refuses {graph}: {reason}") from error
+    if device.provider not in inference.get_providers():
+        raise DeviceError(
+            f"device {device} cannot be used: ONNX Runtime could not load {device.provider}; "
+            "run `gptneo-onnx doctor` to see which library is missing"
+        )
+    return Session(inference, device)

@@ -1,0 +1,91 @@
+"""Text to ids and back, with the names that transformers' tokenizers have."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+
+
+class Tokenizer:
+    """The tokenizer of an exported model."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, eos_token: str | None) -> None:
+        self.backend = tokenizer
+        self.eos_token = eos_token
+        self.eos_token_id = None if eos_token is None else tokenizer.token_to_id(eos_token)
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path) -> "Tokenizer":
+        """Read tokenizer.json and tokenizer_config.json.
+
+        Raises:
+            ModelFileError: there is none, or it is damaged.
+        """
+        path = Path(directory) / TOKENIZER_FILE
+        if not path.is_file():
+            raise ModelFileError(
+                f"{directory} has no {TOKENIZER_FILE}: pass token ids to GPTNeoForCausalLM, or "
+                "export a checkpoint that has a tokenizer"
+            )
+        read_json_object(path)
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exceptions
+            raise ModelFileError(f"{path} is not a tokenizer: {error}") from error
+        backend.no_padding()
+        backend.no_truncation()
+        config_path = Path(directory) / TOKENIZER_CONFIG_FILE
+        config = read_json_object(config_path) if config_path.is_file() else {}
+        return cls(backend, _token_text(config.get("eos_token")))
+
+    def __call__(self, texts: str | Sequence[str]) -> dict[str, NDArray[np.int64]]:
+        """input_ids and attention_mask, int64 [texts, length], shorter texts padded on the left.
+
+        A single text makes a batch of one.
+        """
+        encoded = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        width = max(map(len, encoded), default=0)
+        fill = self.eos_token_id or 0
+        input_ids = np.full((len(encoded), width), fill, np.int64)
+        attention_mask = np.zeros((len(encoded), width), np.int64)
+        for row, ids in enumerate(encoded):
+            input_ids[row, width - len(ids) :] = ids
+            attention_mask[row, width - len(ids) :] = 1
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text.
+
+        Raises:
+            InputError: not a text, or one with lone surrogates, which no UTF-8 file can hold.
+        """
+        if not isinstance(text, str):
+            raise InputError(f"a prompt is of type {type(text).__name__}; a text is expected")
+        try:
+            return list(self.backend.encode(text).ids)
+        except (UnicodeEncodeError, TypeError) as error:
+            raise InputError(f"the text {text[:40]!a} cannot be encoded as UTF-8") from error
+
+    def decode(self, ids: Sequence[int] | NDArray[np.int64], skip_special_tokens: bool = False) -> str:
+        """The text of ids [length]."""
+        return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens))
+
+    def batch_decode(
+        self, batch: Sequence[Any] | NDArray[np.int64], skip_special_tokens: bool = False
+    ) -> list[str]:
+        """The texts of ids [batch, length]."""
+        return [self.decode(ids, skip_special_tokens) for ids in batch]
+
+
+def _token_text(token: Any) -> str | None:
+    """A special token is a text, or an object with the text as its content."""
+    if isinstance(token, dict):
+        token = token.get("content")
+    return token if isinstance(token, str) else None

@@ -3,8 +3,8 @@
 from gptneo_onnx.models.errors import MissingDependencyError
 
 try:
-    import ml_dtypes
-    import onnx
+    import ml_dtypes  # noqa: F401
+    import onnx  # noqa: F401
     import safetensors  # noqa: F401
 except ImportError as error:
     raise MissingDependencyError(

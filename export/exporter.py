@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def export_model(
     verify: bool = False,
     revision: str | None = None,
     progress: bool = False,
-    report: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], object] | None = None,
 ) -> Path:
     """Export a GPT-Neo checkpoint to ONNX, without PyTorch.
 
@@ -69,6 +69,7 @@ def export_model(
         ModelFileError: the checkpoint is missing, damaged, or no GPT-Neo.
         ExportError: the export cannot be written; nothing is left behind.
     """
+    report = report or _say_nothing
     precision = _checked_options(graph, precision, exporter)
     out = Path(out)
     check_replaceable(out.absolute())
@@ -85,18 +86,21 @@ def export_model(
     return out
 
 
+def _say_nothing(line: str) -> None:
+    """For callers who want no reports."""
+
+
 def _checked_options(graph: str, precision: str | Precision, exporter: str) -> Precision:
-    for name, value, allowed in (
-        ("graph", graph, GRAPH_KINDS),
-        ("exporter", exporter, EXPORTERS),
-    ):
-        if value not in allowed:
-            raise InputError(f"{name} is {value!r}; {' or '.join(allowed)} is allowed")
-    try:
-        return Precision(precision)
-    except ValueError as error:
-        allowed = ", ".join(p.value for p in Precision)
-        raise InputError(f"precision is {precision!r}; one of {allowed} is allowed") from error
+    _check_choice("graph", graph, GRAPH_KINDS)
+    _check_choice("exporter", exporter, EXPORTERS)
+    if isinstance(precision, str):
+        _check_choice("precision", precision, [p.value for p in Precision])
+    return Precision(precision)
+
+
+def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}; one of {', '.join(allowed)} is allowed")
 
 
 def _write_model(
@@ -111,7 +115,7 @@ def _write_model(
     return contract
 
 
-def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str], None]) -> None:
+def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str], object]) -> None:
     """config.json, generation_config.json and the tokenizer, as the checkpoint has them."""
     shutil.copyfile(source.directory / CONFIG_FILE, partial / CONFIG_FILE)
     generation = _generation_config(source)
@@ -144,7 +148,11 @@ def _check(
     if not np.isfinite(logits).all():
         raise ModelFileError(
             f"{source.directory}: its first logits are not finite numbers; the weights are damaged"
-            + (", or too large for float16: try --precision bf16" if precision.value == "fp16" else "")
+            + (
+                ", or too large for float16: try --precision bf16"
+                if precision.value == "fp16"
+                else ""
+            )
         )
 
 

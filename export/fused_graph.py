@@ -2,7 +2,8 @@
 
     ids, positions -> Gather + Gather -> Add -> LayerNormalization
     each layer     -> MatMul (query, key, value) -> GroupQueryAttention -> MatMul
-                   -> SkipLayerNormalization -> MatMul -> FastGelu -> MatMul -> SkipLayerNormalization
+                   -> SkipLayerNormalization -> MatMul -> FastGelu -> MatMul
+                   -> SkipLayerNormalization
     rows           -> GatherND -> Gemm with the embedding -> logits
 
 Operators: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
@@ -10,6 +11,7 @@ Model: transformers.models.gpt_neo.modeling_gpt_neo
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
@@ -65,9 +67,7 @@ def _external_initializer(weight: GraphWeight, offset: int) -> TensorProto:
 class _FusedGraph:
     """Appends one node after the other; every method returns the names of its results."""
 
-    def __init__(
-        self, config: GPTNeoConfig, contract: GraphContract, data_type: DataType
-    ) -> None:
+    def __init__(self, config: GPTNeoConfig, contract: GraphContract, data_type: DataType) -> None:
         self.config = config
         self.contract = contract
         self.data_type = data_type
@@ -98,7 +98,7 @@ class _FusedGraph:
         inputs: list[str],
         outputs: str | list[str],
         domain: str = "",
-        **attributes: int | float | list[int],
+        **attributes: Any,
     ) -> str:
         outputs = [outputs] if isinstance(outputs, str) else outputs
         name = outputs[0]
@@ -171,7 +171,9 @@ class _FusedGraph:
         if function in ("silu", "quick_gelu"):
             alpha = 1.0 if function == "silu" else 1.702
             return self.node("QuickGelu", [biased], output, MICROSOFT, alpha=alpha)
-        return self.node({"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[function], [biased], output)
+        return self.node(
+            {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[function], [biased], output
+        )
 
     def output_hidden_states(self, normed: str) -> None:
         self.to_float32(normed, names.HIDDEN_STATES)

@@ -7,7 +7,7 @@ from gptneo_onnx.models.errors import InputError, MissingDependencyError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _SMALL_FILES = ["*.json", "merges.txt"]
-_WHAT_TO_PASS = (
+_ALTERNATIVE = (
     "pass a directory that holds config.json and model.safetensors (or pytorch_model.bin)"
 )
 
@@ -22,7 +22,7 @@ def local_checkpoint(checkpoint: str | Path, revision: str | None = None) -> Pat
     if path.is_dir():
         return path
     if path.exists() or not _HUB_ID.fullmatch(str(checkpoint)):
-        raise InputError(f"{checkpoint} is not a directory; {_WHAT_TO_PASS}, or a hub id")
+        raise InputError(f"{checkpoint} is not a directory; {_ALTERNATIVE}, or a hub id")
     return _fetch(str(checkpoint), revision)
 
 
@@ -42,6 +42,6 @@ def _fetch(hub_id: str, revision: str | None) -> Path:
     except Exception as error:  # the hub's client raises whatever its HTTP library raises
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"{hub_id} cannot be fetched from the hub ({reason}); {_WHAT_TO_PASS} instead"
+            f"{hub_id} cannot be fetched from the hub ({reason}); {_ALTERNATIVE} instead"
         ) from error
     return path

@@ -47,7 +47,7 @@ class StoredTensor:
 
     def _read_at(self, start: int, shape: tuple[int, ...]) -> NDArray[Any]:
         array = np.empty(shape, self.dtype)
-        buffer = memoryview(array.reshape(-1).view(np.uint8))
+        buffer = array.reshape(-1).view(np.uint8).data
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.offset + start, os.SEEK_SET)
             filled = 0
@@ -55,8 +55,8 @@ class StoredTensor:
                 count = file.readinto(buffer[filled:])
                 if not count:
                     raise ModelFileError(
-                        f"{self.path} ends {len(buffer) - filled} bytes too early: it is truncated; "
-                        "fetch it again"
+                        f"{self.path} ends {len(buffer) - filled} bytes too early: "
+                        "it is truncated; fetch it again"
                     )
                 filled += count
         return array

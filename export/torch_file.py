@@ -92,7 +92,9 @@ def _root(path: Path, entries: dict[str, zipfile.ZipInfo]) -> str:
     return roots[0]
 
 
-def _unpickle(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> dict[str, StorageView]:
+def _unpickle(
+    path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo
+) -> dict[str, StorageView]:
     if entry.file_size > MAX_PICKLE_BYTES or entry.compress_type != zipfile.ZIP_STORED:
         raise ModelFileError(
             f"{path}: its data.pkl is compressed or larger than {MAX_PICKLE_BYTES} bytes; "
@@ -107,12 +109,14 @@ def _unpickle(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> d
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict):
-        raise ModelFileError(f"{path} holds a {type(state).__name__}; a dict of tensors is expected")
+        raise ModelFileError(
+            f"{path} holds a {type(state).__name__}; a dict of tensors is expected"
+        )
     return {name: view for name, view in state.items() if isinstance(view, StorageView)}
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Finds nothing but the constructors of tensors; each is replaced by a record of its arguments."""
+    """Finds only the constructors of tensors; each is replaced by a record of its arguments."""
 
     def __init__(self, path: Path, content: bytes) -> None:
         super().__init__(io.BytesIO(content))
@@ -157,7 +161,9 @@ def _is_size(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_ELEMENTS
 
 
-def _locate(path: Path, name: str, view: StorageView, entry: zipfile.ZipInfo | None) -> StoredTensor:
+def _locate(
+    path: Path, name: str, view: StorageView, entry: zipfile.ZipInfo | None
+) -> StoredTensor:
     storage = view.storage
     itemsize = storage.dtype.itemsize
     if entry is None or entry.compress_type != zipfile.ZIP_STORED:
@@ -165,9 +171,7 @@ def _locate(path: Path, name: str, view: StorageView, entry: zipfile.ZipInfo | N
     if entry.file_size < storage.elements * itemsize:
         raise ModelFileError(f"{path}: the storage of {name} is shorter than its pickle says")
     if view.stride != _contiguous(view.shape):
-        raise ModelFileError(
-            f"{path}: {name} is not contiguous; save it again with safetensors"
-        )
+        raise ModelFileError(f"{path}: {name} is not contiguous; save it again with safetensors")
     if view.offset + prod(view.shape) > storage.elements:
         raise ModelFileError(f"{path}: {name} reaches beyond its storage")
     start = _data_start(path, entry) + view.offset * itemsize

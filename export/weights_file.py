@@ -1,8 +1,9 @@
-"""Writing model.onnx_data: every weight once, on page boundaries so that it can be memory-mapped."""
+"""Writing model.onnx_data: every weight once, on page boundaries, to be memory-mapped."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from gptneo_onnx.export.weights import GraphWeight
@@ -28,14 +29,12 @@ def write_weights(
     total = sum(weight.nbytes for weight in weights)
     with (
         path.open("wb", buffering=0) as file,
-        tqdm(
-            total=total, unit="B", unit_scale=True, desc="weights", disable=not progress
-        ) as bar,
+        tqdm(total=total, unit="B", unit_scale=True, desc="weights", disable=not progress) as bar,
     ):
         for weight in weights:
             file.seek(offsets[weight.name])
             for block in weight.blocks():
-                content = memoryview(block.reshape(-1).view("uint8"))
+                content = block.reshape(-1).view(np.uint8).data
                 while content:
                     content = content[file.write(content) :]
                 bar.update(block.nbytes)

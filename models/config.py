@@ -157,7 +157,9 @@ class _Reader:
     def epsilon(self) -> float:
         value = self.values.get("layer_norm_epsilon", 1e-5)
         if type(value) not in (int, float) or not 0 < value < 1:
-            raise self.error(f"layer_norm_epsilon is {value!r}; a number between 0 and 1 is allowed")
+            raise self.error(
+                f"layer_norm_epsilon is {value!r}; a number between 0 and 1 is allowed"
+            )
         return float(value)
 
     def activation(self) -> str:
@@ -186,7 +188,9 @@ class _Reader:
             for pattern, count in types:
                 if type(count) is not int or not 0 <= count <= MAX_LAYERS:
                     raise ValueError
-                if not isinstance(pattern, list) or any(kind not in LAYER_KINDS for kind in pattern):
+                if not isinstance(pattern, list) or any(
+                    kind not in LAYER_KINDS for kind in pattern
+                ):
                     raise ValueError
                 kinds.extend(pattern * count)
                 if len(kinds) > MAX_LAYERS:

@@ -1,11 +1,11 @@
 """Every error that the package raises on purpose.
 
-    GPTNeoOnnxError
-    ├── InputError (ValueError)              an argument, prompt or mask that cannot be used
-    ├── ModelFileError (ValueError)          a checkpoint or an exported model that cannot be used
-    ├── ExportError (OSError)                an export that could not be written
-    ├── DeviceError (RuntimeError)           a device that was asked for and cannot be had
-    └── MissingDependencyError (ImportError) a package that this call needs and that is not installed
+GPTNeoOnnxError
+├── InputError (ValueError)              an argument, prompt or mask that cannot be used
+├── ModelFileError (ValueError)          a checkpoint or an exported model that cannot be used
+├── ExportError (OSError)                an export that could not be written
+├── DeviceError (RuntimeError)           a device that was asked for and cannot be had
+└── MissingDependencyError (ImportError) a package that this call needs and that is not installed
 """
 
 

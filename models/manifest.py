@@ -1,4 +1,4 @@
-"""gptneo_onnx.json: what an exported directory holds, so that nothing in it can change unnoticed."""
+"""gptneo_onnx.json: what an exported directory holds, so that no change goes unnoticed."""
 
 import hashlib
 import json
@@ -104,7 +104,9 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _one_of(path: Path, values: Mapping[str, Any], name: str, allowed: "tuple[str, ...] | list[str]") -> str:
+def _one_of(
+    path: Path, values: Mapping[str, Any], name: str, allowed: "tuple[str, ...] | list[str]"
+) -> str:
     value = values.get(name)
     if value not in allowed:
         raise ModelFileError(f"{path}: {name} is {value!r}; one of {', '.join(allowed)} is allowed")
@@ -127,7 +129,9 @@ def _version(path: Path, values: Mapping[str, Any], name: str) -> str:
 
 def _read_files(path: Path, files: Any) -> dict[str, FileRecord]:
     if not isinstance(files, dict) or len(files) > _MAX_FILES:
-        raise ModelFileError(f"{path}: files must map at most {_MAX_FILES} names to size and sha256")
+        raise ModelFileError(
+            f"{path}: files must map at most {_MAX_FILES} names to size and sha256"
+        )
     return {name: _read_record(path, name, record) for name, record in files.items()}
 
 
@@ -138,5 +142,7 @@ def _read_record(path: Path, name: str, record: Any) -> FileRecord:
         raise ModelFileError(f"{path}: the record of {name} must hold size and sha256")
     digest = record.get("sha256")
     if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ModelFileError(f"{path}: sha256 of {name} is {digest!r}; 64 hexadecimal digits are allowed")
+        raise ModelFileError(
+            f"{path}: sha256 of {name} is {digest!r}; 64 hexadecimal digits are allowed"
+        )
     return FileRecord(size=_integer(path, record, "size"), sha256=digest)

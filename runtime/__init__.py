@@ -1,5 +1,8 @@
 """Text from an exported GPT-Neo, on numpy and ONNX Runtime alone."""
 
+import sys
+from pathlib import Path
+
 from gptneo_onnx.models.errors import (
     DeviceError,
     GPTNeoOnnxError,
@@ -11,10 +14,14 @@ from gptneo_onnx.models.errors import (
 try:
     import onnxruntime  # noqa: F401
 except ImportError as error:
-    raise MissingDependencyError(
+    _message = (
         "running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]', or 'gptneo-onnx[gpu]' "
         "for CUDA (not both: they overwrite each other)"
-    ) from error
+    )
+    if Path(sys.argv[0]).stem == "gptneo-onnx":  # the command line shows a line, not a traceback
+        print(f"gptneo-onnx: error: {_message}", file=sys.stderr)
+        raise SystemExit(2) from error
+    raise MissingDependencyError(_message) from error
 
 from gptneo_onnx.runtime.generation_config import GenerationConfig
 from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM

@@ -30,9 +30,7 @@ class DeviceBuffer:
     def nbytes(self) -> int:
         return prod(self.shape) * self.data_type.itemsize
 
-    def bind_input(
-        self, binding: onnxruntime.IOBinding, name: str, first: int, count: int
-    ) -> None:
+    def bind_input(self, binding: onnxruntime.IOBinding, name: str, first: int, count: int) -> None:
         """Bind entries first to first + count of the first axis as a graph input."""
         binding.bind_input(name, *self._view(first, count))
 
@@ -53,7 +51,11 @@ class StepInput:
     """A small graph input: written on the host, bound once, handed over before each step."""
 
     def __init__(
-        self, binding: onnxruntime.IOBinding, spec: TensorSpec, shape: tuple[int, ...], device: Device
+        self,
+        binding: onnxruntime.IOBinding,
+        spec: TensorSpec,
+        shape: tuple[int, ...],
+        device: Device,
     ) -> None:
         self.host: NDArray[Any] = np.zeros(shape, spec.data_type.value)
         # On the CPU the value is a view of `host`: writing there is all it takes.

@@ -48,7 +48,9 @@ class Decoder:
         *head, tail = self._chunks(slot, ids, positions)
         for chunk_ids, chunk_positions in head:
             self._append(slot, chunk_ids, chunk_positions, logits_from=len(chunk_ids))
-        return self._append(slot, *tail, logits_from=len(tail[0]) - 1)[0]
+        ids, positions = tail
+        logits: Logits = self._append(slot, ids, positions, logits_from=len(ids) - 1)[0]
+        return logits
 
     def prefill_all_logits(self, slot: int, ids: Ids, positions: Ids | None, out: Logits) -> None:
         """Append ids [length] to a slot; logits behind each of them into out [length, vocab]."""

@@ -71,9 +71,7 @@ def _ruled_out(device: Device, precision: Precision) -> str:
             "pip uninstall onnxruntime, then pip install 'gptneo-onnx[gpu]'"
         )
     if device.type == "cuda" and precision is Precision.FP32:
-        return (
-            "attention has no float32 kernel on CUDA; export the model with --precision fp16 or bf16"
-        )
+        return "attention has no float32 kernel on CUDA; export with --precision fp16 or bf16"
     if device.type == "cpu" and precision is Precision.BF16:
         return (
             "ONNX Runtime's CPU provider has no bfloat16 kernels; "
@@ -84,7 +82,7 @@ def _ruled_out(device: Device, precision: Precision) -> str:
 
 @functools.cache
 def preload_cuda_libraries() -> None:
-    """Load CUDA and cuDNN from the nvidia-* packages, if they are installed, before the first session."""
+    """Load CUDA and cuDNN from the nvidia-* packages, if installed, before the first session."""
     if hasattr(onnxruntime, "preload_dlls"):
         onnxruntime.preload_dlls()
 

@@ -41,9 +41,7 @@ class Sequence:
         token = int(scores.argmax()) if self.generator is None else sample(scores, self.generator)
         self.ids = np.append(self.ids, token)
         self.generated.append(token)
-        self.is_finished = (
-            token in self.eos_token_ids or len(self.generated) >= self.max_new_tokens
-        )
+        self.is_finished = token in self.eos_token_ids or len(self.generated) >= self.max_new_tokens
         return token
 
 

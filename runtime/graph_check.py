@@ -82,7 +82,9 @@ def _read_model(model: memoryview) -> _Graph:
     for domain, version in versions.items():
         oldest, newest = DOMAINS.get(domain, (0, -1))
         if not oldest <= version <= newest:
-            raise ModelFileError(f"operators of {domain or 'ai.onnx'!r} version {version} are not ours")
+            raise ModelFileError(
+                f"operators of {domain or 'ai.onnx'!r} version {version} are not ours"
+            )
     return graphs[0]
 
 
@@ -170,10 +172,8 @@ def _check_node(node: memoryview) -> None:
                 raise ModelFileError("an operator carries tensors or subgraphs; ours carry none")
 
 
-def _check_values(
-    kind: str, values: list[memoryview], expected: tuple[TensorSpec, ...]
-) -> None:
-    found = {name: signature for name, signature in map(_read_value, values)}
+def _check_values(kind: str, values: list[memoryview], expected: tuple[TensorSpec, ...]) -> None:
+    found = dict(map(_read_value, values))
     for spec in expected:
         signature = (spec.data_type.onnx, spec.axes)
         if found.get(spec.name) != signature:

@@ -97,7 +97,9 @@ def _mask(attention_mask: ArrayLike, ids: Ids) -> Ids:
 def _columns(row: int, mask: Ids, side: str) -> slice:
     used = np.flatnonzero(mask)
     if len(used) == 0:
-        raise InputError(f"attention_mask leaves no token of sequence {row}; at least one is needed")
+        raise InputError(
+            f"attention_mask leaves no token of sequence {row}; at least one is needed"
+        )
     start, stop = int(used[0]), int(used[-1]) + 1
     if stop - start != len(used):
         raise InputError(

@@ -67,9 +67,7 @@ def probabilities(scores: NDArray[FloatType]) -> NDArray[FloatType]:
     return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
 
 
-def logits_processors(
-    config: GenerationConfig, min_result_length: int
-) -> list[LogitsProcessor]:
+def logits_processors(config: GenerationConfig, min_result_length: int) -> list[LogitsProcessor]:
     """The processors that a config asks for, in transformers' order.
 
     `min_result_length` is min_length, or min_new_tokens and the prompt together.

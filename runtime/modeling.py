@@ -115,9 +115,9 @@ class GPTNeoForCausalLM:
 
         Args:
             input_ids: int [batch, sequence].
-            attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on the left or right.
-            position_ids: int [batch, sequence]; by default the columns' numbers, padding counted, as
-                in transformers. generate() counts from each sequence's first token instead.
+            attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on either side.
+            position_ids: int [batch, sequence]; by default the columns' numbers, padding included, as in
+                transformers. generate() counts from each sequence's first token instead.
 
         Raises:
             InputError: ids out of range, a mask with holes, a sequence longer than the context.
@@ -191,17 +191,15 @@ class GPTNeoForCausalLM:
         ]
         if config.num_return_sequences > 1 and not config.do_sample:
             raise InputError(
-                f"num_return_sequences is {config.num_return_sequences}, but greedy decoding has one "
-                "result per prompt; pass do_sample=True"
+                f"num_return_sequences is {config.num_return_sequences}, but greedy decoding has "
+                "one result per prompt; pass do_sample=True"
             )
         generators = sequence_generators(config.seed, prompts) if config.do_sample else []
         return [
             Sequence(
                 ids=prompt,
                 max_new_tokens=max_new_tokens,
-                processors=logits_processors(
-                    config, self._min_length(config, width, len(prompt))
-                ),
+                processors=logits_processors(config, self._min_length(config, width, len(prompt))),
                 eos_token_ids=config.eos_token_ids,
                 generator=generators[index] if generators else None,
             )
@@ -245,9 +243,7 @@ class GPTNeoForCausalLM:
         return Decoder(self._session, self._contract, cache, self._prefill_chunk)
 
 
-def _joined(
-    prompts: NDArray[np.int64], sequences: list[Sequence], fill: int
-) -> NDArray[np.int64]:
+def _joined(prompts: NDArray[np.int64], sequences: list[Sequence], fill: int) -> NDArray[np.int64]:
     """[sequences, width + most generated]: each prompt as it was given, then its tokens."""
     width = prompts.shape[1]
     longest = max(len(sequence.generated) for sequence in sequences)

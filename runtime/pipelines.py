@@ -49,7 +49,7 @@ def pipeline(
     return TextGenerationPipeline(
         loaded,
         tokenizer or Tokenizer.from_pretrained(model),
-        _task_specific_params(Path(model)),
+        task_specific_params(Path(model)),
         **kwargs,
     )
 
@@ -77,9 +77,7 @@ class TextGenerationPipeline:
     @overload
     def __call__(self, text_inputs: Iterable[str], **kwargs: Any) -> list[Results]: ...
 
-    def __call__(
-        self, text_inputs: str | Iterable[str], **kwargs: Any
-    ) -> Results | list[Results]:
+    def __call__(self, text_inputs: str | Iterable[str], **kwargs: Any) -> Results | list[Results]:
         """Continue one prompt, or each of several.
 
         Args:
@@ -119,16 +117,14 @@ class TextGenerationPipeline:
     def _fitted(
         self, config: GenerationConfig, kwargs: Mapping[str, Any], length: int
     ) -> GenerationConfig:
-        """The default number of new tokens is cut to what the context holds; an explicit one is not."""
+        """A default number of new tokens is cut to what the context holds; an explicit one not."""
         room = self.model.config.max_position_embeddings - length
         if "max_new_tokens" in kwargs or config.max_new_tokens is None:
             return config
         return config.update(max_new_tokens=max(1, min(config.max_new_tokens, room)))
 
 
-def _over_defaults(
-    defaults: GenerationConfig, model_config: GenerationConfig
-) -> GenerationConfig:
+def _over_defaults(defaults: GenerationConfig, model_config: GenerationConfig) -> GenerationConfig:
     """The pipeline's defaults, and what the model sets where the pipeline sets nothing."""
     plain = GenerationConfig()
     changes = {
@@ -146,7 +142,7 @@ def _with_lengths(config: GenerationConfig, kwargs: Mapping[str, Any]) -> Genera
     return config.update(**kwargs)
 
 
-def _task_specific_params(directory: Path) -> dict[str, Any]:
+def task_specific_params(directory: Path) -> dict[str, Any]:
     """What config.json says for text generation: EleutherAI's sets do_sample and temperature."""
     params = read_json_object(directory / CONFIG_FILE).get("task_specific_params") or {}
     own = params.get(TASKS[0], {}) if isinstance(params, dict) else None

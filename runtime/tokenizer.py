@@ -73,9 +73,13 @@ class Tokenizer:
         except (UnicodeEncodeError, TypeError) as error:
             raise InputError(f"the text {text[:40]!a} cannot be encoded as UTF-8") from error
 
-    def decode(self, ids: Sequence[int] | NDArray[np.int64], skip_special_tokens: bool = False) -> str:
+    def decode(
+        self, ids: Sequence[int] | NDArray[np.int64], skip_special_tokens: bool = False
+    ) -> str:
         """The text of ids [length]."""
-        return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens))
+        return str(
+            self.backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
+        )
 
     def batch_decode(
         self, batch: Sequence[Any] | NDArray[np.int64], skip_special_tokens: bool = False

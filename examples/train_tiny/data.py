@@ -53,7 +53,7 @@ def training_tokens(tokenizer: Tokenizer, bpe_dropout: float, seed: int) -> NDAr
 def epoch_batches(
     stream: NDArray[np.int64], batch: int, length: int, seed: int
 ) -> Iterator[torch.Tensor]:
-    """Batches [batch, length + 1] that cover the stream once, from a random offset, in random order."""
+    """Batches [batch, length + 1] that cover the stream once, from a random offset, shuffled."""
     random = np.random.default_rng(seed)
     offset = int(random.integers(length))
     starts = np.arange(offset, len(stream) - length - 1, length)

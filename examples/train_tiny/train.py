@@ -2,8 +2,8 @@
 
     python examples/train_tiny/train.py --work build/tiny --out models/tiny
 
-Seeded; resumes from the last state in --work when it is started again. Needs torch, transformers and
-matplotlib. The fifth novel is never trained on: the card's figure is measured on it.
+Seeded; resumes from the last state in --work when it is started again. Needs torch and
+transformers. The fifth novel is never trained on: the card's figure is measured on it.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from data import END_OF_TEXT, HELD_OUT, epoch_batches, read_novel, train_tokenizer, training_tokens
@@ -20,15 +21,15 @@ from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoSelfAttention
 
 SEED = 1775
 CONTEXT = 512
-CONFIG = dict(
-    vocab_size=4096,
-    hidden_size=256,
-    num_layers=6,
-    num_heads=4,
-    attention_types=[[["global", "local"], 3]],
-    window_size=64,
-    max_position_embeddings=CONTEXT,
-)
+CONFIG: dict[str, Any] = {
+    "vocab_size": 4096,
+    "hidden_size": 256,
+    "num_layers": 6,
+    "num_heads": 4,
+    "attention_types": [[["global", "local"], 3]],
+    "window_size": 64,
+    "max_position_embeddings": CONTEXT,
+}
 BATCH = 8
 LOG_EVERY = 100
 BPE_DROPOUT = 0.1
@@ -37,7 +38,7 @@ PLAIN_EPOCHS = 0.25
 
 
 class FusedAttention(GPTNeoSelfAttention):
-    """Training only: PyTorch's fused attention, twice as fast as the float32 product of the original."""
+    """Training only: PyTorch's fused attention, twice as fast as the original's product."""
 
     def _attn(self, query, key, value, attention_mask=None, head_mask=None):  # type: ignore[no-untyped-def]
         if not self.training:
@@ -66,7 +67,7 @@ def build_model(end_of_text: int, dropout: float) -> GPTNeoForCausalLM:
 
 
 def build_optimizers(model: GPTNeoForCausalLM) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices (Jordan et al. 2024: fewer steps than AdamW), AdamW for the rest."""
+    """Muon for the blocks' matrices (fewer steps than AdamW), AdamW for the rest."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
     embeddings = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." not in n]
     vectors = [p for p in model.parameters() if p.ndim == 1]
@@ -93,10 +94,12 @@ def learning_rate_scale(progress: float) -> float:
 def bits_per_byte(
     model: GPTNeoForCausalLM, tokenizer: Tokenizer, text: str, limit: int | None = None
 ) -> float:
-    """Disjoint windows of the whole context, each token predicted once, the first from end-of-text."""
+    """Disjoint windows of the context, each token predicted once, the first from end-of-text."""
     model.eval()
     ids = [tokenizer.token_to_id(END_OF_TEXT), *tokenizer.encode(text).ids]
-    windows = [ids[start : start + CONTEXT + 1] for start in range(0, len(ids) - 1, CONTEXT)][:limit]
+    windows = [ids[start : start + CONTEXT + 1] for start in range(0, len(ids) - 1, CONTEXT)][
+        :limit
+    ]
     nats = 0.0
     for window in windows:
         tokens = torch.tensor([window])
@@ -154,7 +157,9 @@ class Run:
     def step(self, batch: torch.Tensor) -> float:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = self.model(batch[:, :-1]).logits
-        loss = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), batch[:, 1:].flatten())
+        loss = torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), batch[:, 1:].flatten()
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -190,7 +195,7 @@ class Run:
 def load_tokenizer(work: Path) -> Tokenizer:
     path = work / "tokenizer.json"
     if not path.exists():
-        train_tokenizer(int(CONFIG["vocab_size"])).save(str(path))
+        train_tokenizer(CONFIG["vocab_size"]).save(str(path))
     return Tokenizer.from_file(str(path))
 
 
@@ -199,7 +204,7 @@ def write_checkpoint(run: Run, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     bpb = bits_per_byte(run.model, run.tokenizer, read_novel(HELD_OUT))
     model = run.model
-    model.config.update(dict(resid_dropout=0.0, embed_dropout=0.0))
+    model.config.update({"resid_dropout": 0.0, "embed_dropout": 0.0})
     model.half().save_pretrained(out)
     run.tokenizer.save(str(out / "tokenizer.json"))
     tokenizer_config = {

@@ -116,8 +116,8 @@ class GPTNeoForCausalLM:
         Args:
             input_ids: int [batch, sequence].
             attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on either side.
-            position_ids: int [batch, sequence]; by default the columns' numbers, padding included, as in
-                transformers. generate() counts from each sequence's first token instead.
+            position_ids: int [batch, sequence]; by default the columns' numbers, padding included,
+                as in transformers. generate() counts from each sequence's first token instead.
 
         Raises:
             InputError: ids out of range, a mask with holes, a sequence longer than the context.

@@ -1,0 +1,71 @@
+# One command for people and CI: `make check test`. `make demo` shows what the project does.
+# Every target sets up the environment it needs; PYTHON chooses the interpreter.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+PROMPT ?= She was
+BUILD := build
+SOURCES := pyproject.toml $(wildcard models/*.py export/*.py runtime/*.py models/tiny/*)
+
+.PHONY: demo test check test-peers test-gpu golden clean
+
+demo: .venv/.ready
+	.venv/bin/gptneo-onnx export models/tiny $(BUILD)/tiny
+	.venv/bin/gptneo-onnx generate $(BUILD)/tiny "$(PROMPT)" --max-new-tokens 120
+
+test: .venv/.ready
+	.venv/bin/python -m pytest -m "not peers and not placement" $(ARGS)
+
+check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv-typing/bin/mypy
+
+# The exported graphs against transformers itself.
+test-peers: .venv-peers/.ready
+	.venv-peers/bin/python -m pytest tests/peers $(ARGS)
+
+# onnxruntime-gpu: the CPU provider runs, and with stand-ins for CUDA's libraries every node of the
+# float16 and bfloat16 graphs is placed on the GPU.
+test-gpu: .venv-gpu/.ready
+	.venv-gpu/bin/python tests/cuda/stand_in.py $(BUILD)/cuda-stand-in
+	.venv-gpu/bin/python -m pytest tests/cuda tests/runtime/test_smoke.py $(ARGS)
+
+# Golden files, made anew by transformers.
+golden: .venv-peers/.ready
+	.venv-peers/bin/python tests/make_golden.py
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet -e ".[cpu,test,dev]"
+	touch $@
+
+# mypy follows folders that are mapped to packages only in setuptools' strict editable mode.
+.venv-typing/.ready: $(SOURCES)
+	$(PYTHON) -m venv .venv-typing
+	.venv-typing/bin/python -m pip install --quiet -e ".[cpu,dev]" --config-settings editable_mode=strict
+	touch $@
+
+.venv-gpu/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet -e ".[gpu,test]"
+	touch $@
+
+.venv-peers/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet "$(TORCH)"
+	.venv-peers/bin/python -m pip install --quiet -e ".[cpu,optimum,test]"
+	touch $@
+
+# The wheel in a bare environment, used from outside the repository.
+$(BUILD)/.wheel-works: $(SOURCES) .venv/.ready
+	mkdir -p $(BUILD) && rm -rf $(BUILD)/wheel $(BUILD)/bare $(BUILD)/elsewhere
+	.venv/bin/python -m build --outdir $(BUILD)/wheel . > $(BUILD)/wheel.log 2>&1 || { cat $(BUILD)/wheel.log; exit 1; }
+	$(PYTHON) -m venv $(BUILD)/bare
+	$(BUILD)/bare/bin/python -m pip install --quiet "$$(echo $(BUILD)/wheel/*.whl)[cpu,export]"
+	mkdir -p $(BUILD)/elsewhere
+	cd $(BUILD)/elsewhere && GPTNEO_ONNX_CACHE=. ../bare/bin/gptneo-onnx generate "It was" --max-new-tokens 8 --seed 1
+	touch $@
+
+clean:
+	rm -rf .venv .venv-typing .venv-gpu .venv-peers $(BUILD)

@@ -1,0 +1,136 @@
+"""Stand-ins for the CUDA libraries: onnxruntime-gpu makes CUDA sessions without a GPU.
+
+Kernels do nothing, but which node would run where is decided as on a real machine, and device
+memory (it is host memory), copies and bindings work.
+
+    python stand_in.py OUT_DIR
+    LD_LIBRARY_PATH=OUT_DIR python -c 'import onnxruntime ...'
+
+The dynamic loader reads LD_LIBRARY_PATH when a process starts: use the stand-ins in a subprocess.
+"""
+
+import mmap
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+SOURCE = Path(__file__).with_suffix(".c")
+PROVIDER = "libonnxruntime_providers_cuda.so"
+TOOLS = ("cc", "nm", "readelf")
+
+# The provider opens these two itself, at the first call (so readelf does not list them); their
+# names are spelled by machine instructions, so they are not among its strings either.
+OPENED_LATE = ("libcudnn.so.9", "libcufft.so.12")
+
+# "                 U cudaMalloc@libcudart.so.13": the version is part of what the loader checks.
+UNDEFINED = re.compile(r" U ((?:__cuda|cuda|cublas|curand|cu[A-Z])\w*)(?:@+(\S+))?$", re.MULTILINE)
+NEEDED = re.compile(r"\(NEEDED\).*\[(libcu\w+\.so\.\d+)\]")
+# The functions of OPENED_LATE are looked up by name. A capital tells them from option names.
+LOOKED_UP = re.compile(rb"\0((?:cudnn|cufft)[A-Z]\w*)(?=\0)")
+
+
+def provider_library() -> Path | None:
+    """The installed CUDA provider, found without importing onnxruntime; None if there is none."""
+    spec = find_spec("onnxruntime")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        library = Path(folder, "capi", PROVIDER)
+        if library.is_file():
+            return library
+    return None
+
+
+def why_not() -> str | None:
+    """What keeps the stand-ins from being built here, for a test to skip with; None if nothing."""
+    if not sys.platform.startswith("linux"):
+        return "the CUDA stand-ins need Linux"
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        return f"the CUDA stand-ins need {', '.join(missing)}: install gcc and binutils"
+    if provider_library() is None:
+        return f"no {PROVIDER} here: install onnxruntime-gpu"
+    return None
+
+
+def build(out_dir: Path) -> list[Path]:
+    """Compile the stand-ins into out_dir; one path per library name that the provider asks for."""
+    if (reason := why_not()) is not None:
+        raise RuntimeError(reason)
+    provider = provider_library()
+    assert provider is not None
+    undefined = dict(UNDEFINED.findall(_run("nm", "-D", "--undefined-only", str(provider))))
+    names = undefined.keys() | _looked_up_names(provider)
+    sonames = [*NEEDED.findall(_run("readelf", "-dW", str(provider))), *OPENED_LATE]
+
+    out_dir.mkdir(parents=True, exist_ok=True)
+    defaults, versions = out_dir / "defaults.c", out_dir / "versions.map"
+    defaults.write_text(_default_definitions(names))
+    versions.write_text(_version_script(undefined))
+    library = out_dir / "libcuda_stand_in.so"
+    flags = ("-shared", "-fPIC", "-O1", "-w", f"-Wl,--version-script={versions}")
+    _run("cc", *flags, str(SOURCE), str(defaults), "-o", str(library))
+    return [_link(out_dir / soname, library) for soname in sonames]
+
+
+def environment(out_dir: Path) -> dict[str, str]:
+    """This process's environment, with the stand-ins first where the loader looks."""
+    paths = [str(out_dir.resolve()), os.environ.get("LD_LIBRARY_PATH", "")]
+    return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(filter(None, paths))}
+
+
+def _looked_up_names(provider: Path) -> set[str]:
+    with provider.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return {match[1].decode() for match in LOOKED_UP.finditer(text)}
+
+
+def _default_definitions(names: Iterable[str]) -> str:
+    """Weak definitions, so that those in stand_in.c win: succeed, and hand out a handle if asked.
+
+    They ignore their arguments; a long answers both for a status and for a null pointer.
+    """
+    lines = ["static char handle;", "#define DEFAULT __attribute__((weak)) long"]
+    for name in sorted(names):
+        if "Create" in name:
+            lines.append(f"DEFAULT {name}(void **out) {{ *out = &handle; return 0; }}")
+        else:
+            lines.append(f"DEFAULT {name}(void) {{ return 0; }}")
+    return "\n".join(lines) + "\n"
+
+
+def _version_script(undefined: dict[str, str]) -> str:
+    """Give each symbol the version that the provider was linked against, or the loader complains.
+
+    The symbols that are looked up by name carry none.
+    """
+    by_version: dict[str, list[str]] = defaultdict(list)
+    for name, version in sorted(undefined.items()):
+        if version:
+            by_version[version].append(name)
+    nodes = (f"{version} {{ {'; '.join(names)}; }};" for version, names in by_version.items())
+    return "\n".join(nodes) + "\n"
+
+
+def _link(path: Path, library: Path) -> Path:
+    """One file under many names: the loader knows it by its inode and loads it once."""
+    path.unlink(missing_ok=True)
+    path.symlink_to(library.name)
+    return path
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed with {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python stand_in.py OUT_DIR")
+    for built in build(Path(sys.argv[1])):
+        print(built)

@@ -38,6 +38,7 @@ class GPTNeoForCausalLM:
     Attributes:
         config: what the model is.
         generation_config: the model's own defaults for generate().
+        prefill_chunk: tokens of a prompt that one step takes.
         device: where it runs.
     """
 
@@ -54,9 +55,9 @@ class GPTNeoForCausalLM:
             raise InputError(f"slots is {slots!r}; a whole number of at least 1 is allowed")
         self.config = config
         self.generation_config = generation_config or GenerationConfig()
+        self.prefill_chunk = prefill_chunk
         self._session = session
         self._contract = contract
-        self._prefill_chunk = prefill_chunk
         self._decoder = self._make_decoder(slots)
 
     @classmethod
@@ -125,9 +126,10 @@ class GPTNeoForCausalLM:
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
         positions = inputs.positions(position_ids, self.config)
         logits = np.zeros((*inputs.input_ids.shape, self.config.vocab_size), np.float32)
+        decoder = self.decoder(slots=1)
         for row, columns in enumerate(inputs.columns):
-            self._decoder.cache.clear(0)
-            self._decoder.prefill_all_logits(
+            decoder.cache.clear(0)
+            decoder.prefill_all_logits(
                 0, inputs.input_ids[row, columns], positions[row, columns], logits[row, columns]
             )
         return CausalLMOutput(logits)
@@ -170,11 +172,9 @@ class GPTNeoForCausalLM:
     def _stream(
         self, sequences: list[Sequence], streamer: Streamer | None
     ) -> Iterator[dict[int, int]]:
-        if len(sequences) > self._decoder.cache.slots:
-            self._decoder = self._make_decoder(len(sequences))
         if streamer is not None:
             streamer.put(sequences[0].ids.tolist())
-        for tokens in generate_steps(self._decoder, sequences):
+        for tokens in generate_steps(self.decoder(len(sequences)), sequences):
             if streamer is not None:
                 streamer.put([tokens[0]])
             yield tokens
@@ -236,11 +236,18 @@ class GPTNeoForCausalLM:
             return length + config.min_new_tokens
         return config.min_length - (width - length)
 
+    def decoder(self, slots: int) -> Decoder:
+        """The steps below generate(), with room for that many sequences; shared with it."""
+        if slots > self._decoder.cache.slots:
+            self._decoder = self._make_decoder(slots)
+        self._decoder.prefill_chunk = self.prefill_chunk
+        return self._decoder
+
     def _make_decoder(self, slots: int) -> Decoder:
         cache = SlotCache(
             self._contract, slots, self.config.max_position_embeddings, self._session.device
         )
-        return Decoder(self._session, self._contract, cache, self._prefill_chunk)
+        return Decoder(self._session, self._contract, cache, self.prefill_chunk)
 
 
 def _joined(prompts: NDArray[np.int64], sequences: list[Sequence], fill: int) -> NDArray[np.int64]:

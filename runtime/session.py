@@ -67,6 +67,7 @@ def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: they come back as exceptions as well
     # Unscaled scores make softmax emit denormal floats, on which x86 is several times slower.
+    # ONNX Runtime sets this for the calling thread too, and leaves it set.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     if num_threads is not None:
         if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:

@@ -198,23 +198,23 @@ int cudaGetDeviceProperties(struct device_properties *properties, int device) {
     return success;
 }
 
-// The numbers are those of enum cudaDeviceAttr, the same in every CUDA so far.
+// By number and name of enum cudaDeviceAttr, the same in every CUDA so far; the others are 0.
 int cudaDeviceGetAttribute(int *value, int attribute, int device) {
+    static const int attributes[] = {
+        [1] = threads_per_block,  // MaxThreadsPerBlock
+        [8] = shared_memory_per_block,  // MaxSharedMemoryPerBlock
+        [10] = warp_size,  // WarpSize
+        [12] = registers,  // MaxRegistersPerBlock
+        [16] = multiprocessors,  // MultiProcessorCount
+        [39] = threads_per_multiprocessor,  // MaxThreadsPerMultiProcessor
+        [75] = capability_major,  // ComputeCapabilityMajor
+        [76] = capability_minor,  // ComputeCapabilityMinor
+        [81] = shared_memory_per_multiprocessor,  // MaxSharedMemoryPerMultiprocessor
+        [95] = 1,  // CooperativeLaunch
+        [97] = shared_memory_per_block_opt_in,  // MaxSharedMemoryPerBlockOptin
+    };
     (void)device;
-    switch (attribute) {
-        case 1: *value = threads_per_block; break;                  // MaxThreadsPerBlock
-        case 8: *value = shared_memory_per_block; break;            // MaxSharedMemoryPerBlock
-        case 10: *value = warp_size; break;                         // WarpSize
-        case 12: *value = registers; break;                         // MaxRegistersPerBlock
-        case 16: *value = multiprocessors; break;                   // MultiProcessorCount
-        case 39: *value = threads_per_multiprocessor; break;        // MaxThreadsPerMultiProcessor
-        case 75: *value = capability_major; break;                  // ComputeCapabilityMajor
-        case 76: *value = capability_minor; break;                  // ComputeCapabilityMinor
-        case 81: *value = shared_memory_per_multiprocessor; break;  // MaxSharedMemoryPerMultiprocessor
-        case 95: *value = 1; break;                                 // CooperativeLaunch
-        case 97: *value = shared_memory_per_block_opt_in; break;    // MaxSharedMemoryPerBlockOptin
-        default: *value = 0;
-    }
+    *value = (size_t)attribute < sizeof attributes / sizeof *attributes ? attributes[attribute] : 0;
     return success;
 }
 

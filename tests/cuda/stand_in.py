@@ -72,7 +72,7 @@ def build(out_dir: Path) -> list[Path]:
     defaults.write_text(_default_definitions(names))
     versions.write_text(_version_script(undefined))
     library = out_dir / "libcuda_stand_in.so"
-    flags = ("-shared", "-fPIC", "-O1", "-w", f"-Wl,--version-script={versions}")
+    flags = ("-shared", "-fPIC", "-O1", f"-Wl,--version-script={versions}")
     _run("cc", *flags, str(SOURCE), str(defaults), "-o", str(library))
     return [_link(out_dir / soname, library) for soname in sonames]
 

@@ -1,0 +1,244 @@
+"""generate(): greedy text against the oracle, ragged batches, lengths, stopping, arguments."""
+
+import numpy as np
+import pytest
+from checkpoints import Shape
+from numpy.typing import NDArray
+from reference import ReferenceGPTNeo
+
+from gptneo_onnx.models import InputError
+from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM
+
+VOCAB = 301
+
+
+@pytest.fixture
+def directory(export_shape):
+    return export_shape(Shape(layers=("global", "local", "local"), window_size=5))
+
+
+@pytest.fixture
+def model(directory):
+    return GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
+
+
+@pytest.fixture
+def oracle(directory):
+    return ReferenceGPTNeo.open(directory.parent / "checkpoint")
+
+
+def oracle_greedy(oracle: ReferenceGPTNeo, prompt: NDArray[np.int64], count: int) -> list[int]:
+    ids = prompt.tolist()
+    for _ in range(count):
+        ids.append(int(oracle.logits(np.array(ids))[-1].argmax()))
+    return ids[len(prompt) :]
+
+
+def left_padded(prompts: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    width = max(map(len, prompts))
+    ids = np.full((len(prompts), width), 7, np.int64)
+    mask = np.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = prompt
+        mask[row, width - len(prompt) :] = 1
+    return ids, mask
+
+
+def test_greedy_text_is_the_oracles_far_past_the_window(model, oracle, random):
+    prompt = random.integers(0, VOCAB, 9)
+    result = model.generate([prompt], max_new_tokens=50, eos_token_id=None)
+    assert result.dtype == np.int64
+    assert result[0].tolist() == prompt.tolist() + oracle_greedy(oracle, prompt, 50)
+
+
+def test_greedy_text_in_a_ragged_batch_is_the_oracles(model, oracle, random):
+    prompts = [random.integers(0, VOCAB, length) for length in (1, 23, 4, 12, 23)]
+    ids, mask = left_padded(prompts)
+    model.prefill_chunk = 6
+    results = model.generate(ids, mask, max_new_tokens=30, eos_token_id=None)
+    assert (results[:, : ids.shape[1]] == ids).all()
+    for prompt, result in zip(prompts, results, strict=True):
+        assert result[ids.shape[1] :].tolist() == oracle_greedy(oracle, prompt, 30)
+
+
+def test_a_sequence_that_ends_early_leaves_its_batch_mates_alone(model, oracle, random):
+    prompts = [random.integers(0, VOCAB, length) for length in (8, 5, 8)]
+    expected = [oracle_greedy(oracle, prompt, 20) for prompt in prompts]
+    end = expected[1][3]  # ends the second sequence first, unless another says it sooner
+    ids, mask = left_padded(prompts)
+    results = model.generate(ids, mask, max_new_tokens=20, eos_token_id=end, pad_token_id=9)
+    for result, tokens in zip(results[:, 8:].tolist(), expected, strict=True):
+        kept = tokens[: tokens.index(end) + 1] if end in tokens else tokens
+        assert result[: len(kept)] == kept
+        assert set(result[len(kept) :]) <= {9}
+
+
+def test_a_model_is_as_good_as_new_after_a_call(model, random):
+    first, second = random.integers(0, VOCAB, (2, 1, 30))
+    alone = model.generate(second, max_new_tokens=20)
+    model.generate(first, max_new_tokens=30)
+    model(first)
+    assert model.generate(second, max_new_tokens=20).tolist() == alone.tolist()
+
+
+def test_sampled_tokens_do_not_depend_on_batch_mates(model, random):
+    prompts = [random.integers(0, VOCAB, length) for length in (6, 17, 3, 11)]
+    ids, mask = left_padded(prompts)
+    arguments = {"do_sample": True, "top_k": 0, "max_new_tokens": 25, "seed": 5}
+    together = model.generate(ids, mask, eos_token_id=None, **arguments)[:, ids.shape[1] :]
+    order = [2, 0, 3, 1]
+    reordered = model.generate(ids[order], mask[order], eos_token_id=None, **arguments)
+    for row, prompt in enumerate(prompts):
+        alone = model.generate([prompt], eos_token_id=None, **arguments)[0, len(prompt) :]
+        assert together[row].tolist() == alone.tolist()
+        assert reordered[order.index(row), ids.shape[1] :].tolist() == alone.tolist()
+
+
+def test_num_return_sequences_differ_and_repeat_with_the_seed(model, random):
+    prompt = random.integers(0, VOCAB, (1, 4))
+    arguments = {"do_sample": True, "num_return_sequences": 5, "max_new_tokens": 12, "seed": 3}
+    results = model.generate(prompt, **arguments)
+    assert results.shape[0] == 5
+    assert len({tuple(row) for row in results.tolist()}) == 5
+    assert model.generate(prompt, **arguments).tolist() == results.tolist()
+    assert model.generate(prompt, **{**arguments, "seed": 4}).tolist() != results.tolist()
+
+
+def test_a_seed_for_each_result(model, random):
+    prompts = random.integers(0, VOCAB, (2, 4))
+    arguments = {"do_sample": True, "max_new_tokens": 10, "eos_token_id": None}
+    results = model.generate(prompts, seed=[1, 2], **arguments)
+    for row, seed in enumerate((1, 2)):
+        alone = model.generate(prompts[row : row + 1], seed=seed, **arguments)
+        assert results[row].tolist() == alone[0].tolist()
+    with pytest.raises(InputError, match="seed has 3 numbers; one for each of 2"):
+        model.generate(prompts, seed=[1, 2, 3], **arguments)
+
+
+class TestLengths:
+    def test_default_is_20_new_tokens(self, model):
+        assert model.generate([[1, 2, 3]], eos_token_id=None).shape == (1, 23)
+
+    def test_default_is_cut_to_the_context(self, model):
+        assert model.generate([[1] * 60], eos_token_id=None).shape == (1, 64)
+
+    def test_max_length_counts_the_prompt(self, model):
+        assert model.generate([[1, 2, 3]], max_length=10, eos_token_id=None).shape == (1, 10)
+
+    def test_max_new_tokens_takes_precedence(self, model):
+        result = model.generate([[1, 2]], max_length=10, max_new_tokens=3, eos_token_id=None)
+        assert result.shape == (1, 5)
+
+    def test_min_length_and_min_new_tokens_hold_the_end_back(self, model, oracle):
+        prompt = np.array([1, 2, 3])
+        end = oracle_greedy(oracle, prompt, 1)[0]
+        stopped = model.generate([prompt], eos_token_id=end, max_new_tokens=30)
+        assert stopped.shape == (1, 4)
+        longer = model.generate([prompt], eos_token_id=end, max_new_tokens=30, min_length=12)
+        assert end not in longer[0, 3:12]
+        longer = model.generate([prompt], eos_token_id=end, max_new_tokens=30, min_new_tokens=12)
+        assert end not in longer[0, 3:15]
+
+    def test_several_end_tokens(self, model, oracle):
+        prompt = np.array([5, 6])
+        expected = oracle_greedy(oracle, prompt, 10)
+        result = model.generate([prompt], eos_token_id=[300, expected[4]], max_new_tokens=10)
+        assert result[0, 2:].tolist() == expected[: expected.index(expected[4]) + 1]
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"max_new_tokens": 70}, "max_new_tokens is 70 .* at most 61 can be generated"),
+            ({"max_length": 65}, "max_length is 65 .* context of 64"),
+            ({"max_length": 3}, "max_length is 3, but the prompt alone has 3 tokens"),
+            ({"num_beams": 4}, "num_beams=4 is not supported yet"),
+            ({"num_beams": True}, "num_beams=True is not supported yet"),
+            ({"stop_strings": ["."]}, r"stop_strings=\['.'\] is not supported yet"),
+            ({"min_p": 0.1}, "min_p=0.1 is not supported yet"),
+            ({"temprature": 1.0}, "no argument 'temprature'; it has bos_token_id"),
+            ({"temperature": 0.0}, "temperature is 0.0; a number above 0 is allowed"),
+            ({"temperature": float("nan")}, "temperature is nan"),
+            ({"top_p": 1.5}, "top_p is 1.5; a number above 0 and at most 1"),
+            ({"top_k": -1}, "top_k is -1; a whole number of at least 0"),
+            ({"max_new_tokens": 0}, "max_new_tokens is 0"),
+            ({"max_new_tokens": 2.5}, "max_new_tokens is 2.5; a whole number"),
+            ({"repetition_penalty": -1}, "repetition_penalty is -1"),
+            ({"num_return_sequences": 2}, "greedy decoding has one result"),
+            ({"do_sample": "yes"}, "do_sample is 'yes'; True or False"),
+            ({"seed": -1}, "seed is -1"),
+            ({"eos_token_id": -5}, "eos_token_id is -5"),
+        ],
+    )
+    def test_arguments(self, model, arguments, message):
+        with pytest.raises(InputError, match=message):
+            model.generate([[1, 2, 3]], **arguments)
+
+    @pytest.mark.parametrize(
+        ("ids", "mask", "message"),
+        [
+            ([[]], None, r"shape \[1, 0\]; .* at least one token"),
+            ([1, 2], None, r"shape \[2\]; \[batch, sequence\]"),
+            ([[1, 2], [3]], None, "rows of different lengths; pad them on the left"),
+            ([[1.5]], None, "of type float64; whole numbers"),
+            ([[301]], None, "token id 301 is out of range; 0 to 300"),
+            ([[-1]], None, "token id -1 is out of range"),
+            ([[1] * 64], None, "prompt has 64 tokens and the model's context is 64"),
+            ([[1] * 65], None, "sequence 0 has 65 tokens, the model's context 64"),
+            ([[1, 2, 3]], [[1, 0, 1]], "attention_mask of sequence 0 has holes"),
+            ([[1, 2, 3]], [[0, 0, 0]], "leaves no token of sequence 0"),
+            ([[1, 2, 3]], [[1, 1, 0]], "padded on the right; to generate, pad on the left"),
+            ([[1, 2, 3]], [[1, 1]], r"attention_mask has shape \[1, 2\], input_ids \[1, 3\]"),
+            ([[1, 2, 3]], [[2, 1, 1]], "other numbers than 0 and 1"),
+        ],
+    )
+    def test_ids_and_masks(self, model, ids, mask, message):
+        with pytest.raises(InputError, match=message):
+            model.generate(ids, mask)
+
+    def test_padding_may_hold_any_id(self, model):
+        masked = model.generate([[-100, 1, 2]], [[0, 1, 1]], max_new_tokens=3, eos_token_id=None)
+        alone = model.generate([[1, 2]], max_new_tokens=3, eos_token_id=None)
+        assert masked[0, 3:].tolist() == alone[0, 2:].tolist()
+
+    def test_positions_out_of_range(self, model):
+        with pytest.raises(InputError, match="position_ids reach from 0 to 64; 0 to 63"):
+            model([[1, 2]], position_ids=[[0, 64]])
+
+    def test_slots(self, directory):
+        with pytest.raises(InputError, match="slots is 0; a whole number of at least 1"):
+            GPTNeoForCausalLM.from_pretrained(directory, slots=0)
+
+
+def test_a_generation_config_takes_the_place_of_the_models_own(model):
+    config = GenerationConfig(max_new_tokens=4)
+    assert model.generate([[1, 2]], generation_config=config).shape == (1, 6)
+    longer = model.generate([[1, 2]], generation_config=config, max_new_tokens=6)
+    assert longer.shape == (1, 8)
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.received: list[list[int]] = []
+        self.has_ended = False
+
+    def put(self, ids):
+        self.received.append(list(ids))
+
+    def end(self):
+        self.has_ended = True
+
+
+def test_a_streamer_gets_the_prompt_then_each_token_then_the_end(model):
+    recorder = Recorder()
+    result = model.generate([[1, 2, 3]], streamer=recorder, max_new_tokens=5, eos_token_id=None)
+    assert recorder.received[0] == [1, 2, 3]
+    assert [len(ids) for ids in recorder.received[1:]] == [1] * 5
+    assert sum(recorder.received, []) == result[0].tolist()
+    assert recorder.has_ended
+
+
+def test_a_streamer_takes_one_sequence(model):
+    with pytest.raises(InputError, match="a streamer takes one sequence, and there are 2"):
+        model.generate([[1], [2]], streamer=Recorder())

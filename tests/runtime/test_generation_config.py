@@ -1,0 +1,46 @@
+"""GenerationConfig: transformers' names and defaults; nothing is silently ignored."""
+
+import json
+
+import pytest
+
+from gptneo_onnx.models import InputError
+from gptneo_onnx.runtime import GenerationConfig
+from gptneo_onnx.runtime.generation_config import NOT_YET
+
+
+def test_defaults_are_transformers():
+    config = GenerationConfig()
+    assert (config.do_sample, config.temperature, config.top_k, config.top_p) == (False, 1.0, 50, 1)
+
+
+def test_a_file_as_transformers_writes_it(tmp_path):
+    values = {"_from_model_config": True, "bos_token_id": 3, "eos_token_id": [3, 4]}
+    (tmp_path / "generation_config.json").write_text(
+        json.dumps(values | {"transformers_version": "4.57.6", "num_beams": 1, "use_cache": True})
+    )
+    config = GenerationConfig.from_pretrained(tmp_path)
+    assert config.eos_token_ids == (3, 4)
+    assert config.fill_token_id == 3
+
+
+@pytest.mark.parametrize(("name", "neutral"), [(n, v) for n, vs in NOT_YET.items() for v in vs])
+def test_values_that_ask_for_nothing_are_taken(name, neutral):
+    assert GenerationConfig().update(**{name: neutral}) == GenerationConfig()
+
+
+@pytest.mark.parametrize("name", NOT_YET)
+def test_arguments_that_are_not_built_yet_are_named(name):
+    with pytest.raises(InputError, match=f"{name}=.* is not supported yet; leave it at"):
+        GenerationConfig().update(**{name: object()})
+
+
+@pytest.mark.parametrize(("value", "tokens"), [(None, ()), (7, (7,)), ([7, 8], (7, 8))])
+def test_end_tokens_none_one_or_several(value, tokens):
+    assert GenerationConfig(eos_token_id=value).eos_token_ids == tokens
+
+
+def test_the_fill_is_the_pad_token_or_the_first_end_or_zero():
+    assert GenerationConfig(pad_token_id=5, eos_token_id=6).fill_token_id == 5
+    assert GenerationConfig(eos_token_id=[6, 7]).fill_token_id == 6
+    assert GenerationConfig().fill_token_id == 0

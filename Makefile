@@ -29,7 +29,8 @@ test-peers: .venv-peers/.ready
 # float16 and bfloat16 graphs is placed on the GPU.
 test-gpu: .venv-gpu/.ready
 	.venv-gpu/bin/python tests/cuda/stand_in.py $(BUILD)/cuda-stand-in
-	.venv-gpu/bin/python -m pytest tests/cuda tests/runtime/test_smoke.py $(ARGS)
+	GPTNEO_ONNX_CUDA_STAND_IN=1 LD_LIBRARY_PATH=$(BUILD)/cuda-stand-in .venv-gpu/bin/python -m pytest tests/cuda $(ARGS)
+	.venv-gpu/bin/python -m pytest tests/runtime/test_smoke.py $(ARGS)
 
 # Golden files, made anew by transformers.
 golden: .venv-peers/.ready

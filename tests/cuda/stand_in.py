@@ -10,7 +10,6 @@ The dynamic loader reads LD_LIBRARY_PATH when a process starts: use the stand-in
 """
 
 import mmap
-import os
 import re
 import shutil
 import subprocess
@@ -75,12 +74,6 @@ def build(out_dir: Path) -> list[Path]:
     flags = ("-shared", "-fPIC", "-O1", f"-Wl,--version-script={versions}")
     _run("cc", *flags, str(SOURCE), str(defaults), "-o", str(library))
     return [_link(out_dir / soname, library) for soname in sonames]
-
-
-def environment(out_dir: Path) -> dict[str, str]:
-    """This process's environment, with the stand-ins first where the loader looks."""
-    paths = [str(out_dir.resolve()), os.environ.get("LD_LIBRARY_PATH", "")]
-    return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(filter(None, paths))}
 
 
 def _looked_up_names(provider: Path) -> set[str]:

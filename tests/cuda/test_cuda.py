@@ -1,0 +1,62 @@
+"""On a real GPU: the same numbers as on the CPU. Skipped, with the reason, where there is none."""
+
+import os
+
+import numpy as np
+import onnxruntime
+import pytest
+from checkpoints import Shape
+from reference import ReferenceGPTNeo
+
+from gptneo_onnx.models import DeviceError
+from gptneo_onnx.runtime import GPTNeoForCausalLM
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(
+        "CUDAExecutionProvider" not in onnxruntime.get_available_providers(),
+        reason="needs onnxruntime-gpu",
+    ),
+    pytest.mark.skipif(
+        "GPTNEO_ONNX_CUDA_STAND_IN" in os.environ, reason="stand-ins compute nothing"
+    ),
+]
+
+SHAPE = Shape(hidden_size=128, num_heads=2, layers=("global", "local") * 2, window_size=16)
+TOLERANCES = {"fp16": 2e-2, "bf16": 0.2}
+
+
+@pytest.fixture(params=TOLERANCES)
+def precision(request):
+    return request.param
+
+
+@pytest.fixture
+def directory(export_shape, precision):
+    return export_shape(SHAPE, precision)
+
+
+@pytest.fixture
+def model(directory):
+    try:
+        return GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
+    except DeviceError as error:
+        pytest.skip(str(error))
+
+
+def test_logits_are_close_to_the_oracles(model, directory, random, precision):
+    ids = random.integers(0, SHAPE.vocab_size, SHAPE.max_position_embeddings)
+    expected = ReferenceGPTNeo.open(directory.parent / "checkpoint").logits(ids)
+    for model.prefill_chunk in (64, 20, 7, 1):
+        logits = model(ids[None]).logits[0]
+        assert np.abs(logits - expected).max() / expected.std() < TOLERANCES[precision]
+
+
+def test_a_ragged_batch_gives_what_each_sequence_gives_alone(model, random):
+    ids = random.integers(0, SHAPE.vocab_size, (3, 30))
+    mask = np.ones_like(ids)
+    mask[0, :11] = mask[2, :25] = 0
+    together = model.generate(ids, mask, max_new_tokens=20, eos_token_id=None)
+    for row in range(3):
+        alone = model.generate(ids[row, mask[row] == 1][None], max_new_tokens=20, eos_token_id=None)
+        assert together[row, 30:].tolist() == alone[0, -20:].tolist()

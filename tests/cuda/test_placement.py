@@ -1,0 +1,178 @@
+"""Where every node of a graph would run on a GPU, and where the runtime allocates and binds.
+
+Run by `make test-gpu`, with stand-ins for CUDA's libraries (stand_in.py): kernels do nothing and
+device memory is host memory, but ONNX Runtime places nodes, allocates, copies and checks bindings
+as on a real machine. What kernels compute is not tested here; test_cuda.py does that on a GPU.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from checkpoints import Shape
+
+from gptneo_onnx.models import DeviceError
+from gptneo_onnx.runtime import GPTNeoForCausalLM, session
+from gptneo_onnx.runtime.buffers import DeviceBuffer, StepInput
+from gptneo_onnx.runtime.decoder import Decoder
+
+pytestmark = [
+    pytest.mark.placement,
+    pytest.mark.skipif(
+        "GPTNEO_ONNX_CUDA_STAND_IN" not in os.environ, reason="run it with: make test-gpu"
+    ),
+]
+
+SHAPES = {
+    "alternating": Shape(hidden_size=64, num_heads=2),
+    "all local, untied, gelu": Shape(
+        layers=("local",) * 3,
+        hidden_size=64,
+        num_heads=1,
+        tie_word_embeddings=False,
+        activation_function="gelu",
+    ),
+    "quick_gelu": Shape(hidden_size=64, num_heads=2, activation_function="quick_gelu"),
+    "relu": Shape(hidden_size=64, num_heads=2, activation_function="relu"),
+}
+
+
+@pytest.fixture
+def recorded_options(monkeypatch, tmp_path):
+    """Have sessions record where each node goes, and write the graph that they really run."""
+    plain = session._session_options
+    optimized = tmp_path / "optimized.onnx"
+
+    def options(num_threads):
+        recorded = plain(num_threads)
+        recorded.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        recorded.optimized_model_filepath = str(optimized)
+        return recorded
+
+    monkeypatch.setattr(session, "_session_options", options)
+    return optimized
+
+
+def placements(inference: onnxruntime.InferenceSession) -> Counter[tuple[str, str]]:
+    """How many nodes of each operator go to each provider."""
+    return Counter(
+        (subgraph.ep_name, node.op_type)
+        for subgraph in inference.get_provider_graph_assignment_info()
+        for node in subgraph.get_nodes()
+    )
+
+
+def copies(graph: Path) -> int:
+    nodes = onnx.load(graph, load_external_data=False).graph.node
+    return sum(node.op_type.startswith("Memcpy") for node in nodes)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_every_node_lands_on_cuda_and_nothing_is_copied(
+    export_shape, recorded_options, shape, precision
+):
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(shape, precision), device="cuda")
+    placed = placements(model._session.inference)
+    assert {provider for provider, _ in placed} == {"CUDAExecutionProvider"}
+    assert placed["CUDAExecutionProvider", "GroupQueryAttention"] == len(shape.layers)
+    assert copies(recorded_options) == 0
+
+
+def test_a_float32_graph_would_fall_back_which_is_why_it_is_refused(
+    export_shape, recorded_options, monkeypatch
+):
+    directory = export_shape(SHAPES["alternating"])
+    with pytest.raises(DeviceError, match="no float32 kernel on CUDA; export with --precision"):
+        GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
+    monkeypatch.setattr("gptneo_onnx.runtime.device._ruled_out", lambda device, precision: "")
+    model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
+    placed = placements(model._session.inference)
+    assert placed["CPUExecutionProvider", "GroupQueryAttention"] == 2
+    assert copies(recorded_options) > 0
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("fp32", "cpu"), ("fp16", "cuda"), ("bf16", "cuda")]
+)
+def test_auto_takes_cuda_where_the_precision_has_kernels(export_shape, precision, expected):
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision))
+    assert model.device.type == expected
+
+
+def test_a_gpu_that_is_not_there(export_shape):
+    directory = export_shape(precision="fp16")
+    with pytest.raises(DeviceError, match="device cuda:7 cannot be used"):
+        GPTNeoForCausalLM.from_pretrained(directory, device="cuda:7")
+
+
+@pytest.fixture
+def bound(monkeypatch):
+    """Every view of a cache and every step input that is bound, as (name, device, pointer)."""
+    views: list[tuple[str, str, tuple[int, ...], int]] = []
+    inputs: dict[str, str] = {}
+    plain_view, plain_init = DeviceBuffer._view, StepInput.__init__
+
+    def view(buffer, first, count):
+        device, index, data_type, shape, pointer = plain_view(buffer, first, count)
+        views.append((device, shape, pointer - buffer.value.data_ptr(), buffer.nbytes))
+        return device, index, data_type, shape, pointer
+
+    def init(step_input, binding, spec, shape, device):
+        plain_init(step_input, binding, spec, shape, device)
+        inputs[spec.name] = step_input.value.device_name()
+
+    monkeypatch.setattr(DeviceBuffer, "_view", view)
+    monkeypatch.setattr(StepInput, "__init__", init)
+    return views, inputs
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_caches_slot_views_and_step_inputs_are_bound_on_the_device(
+    export_shape, bound, random, precision
+):
+    shape = SHAPES["alternating"]
+    model = GPTNeoForCausalLM.from_pretrained(
+        export_shape(shape, precision), device="cuda", slots=3
+    )
+    decoder: Decoder = model.decoder(slots=3)
+    views, inputs = bound
+    assert all(b.value.device_name() == "cuda" for _, _, b in decoder.cache._buffers)
+
+    decoder.prefill_chunk = 4
+    decoder.prefill(2, random.integers(0, 301, 11))
+    assert {device for device, *_ in views} == {"cuda"}
+    # Slot 2 is the last third of every buffer.
+    assert all(3 * offset == 2 * nbytes for _, _, offset, nbytes in views)
+    assert {view[0] for _, view, *_ in views} == {1}
+
+    views.clear()
+    logits = decoder.decode(np.array([1, 2, 3]), np.ones(3, bool))
+    assert logits.shape == (3, shape.vocab_size)
+    assert all(offset == 0 for _, _, offset, _ in views)
+    assert inputs.pop("total_sequence_length") == "cpu"
+    assert set(inputs.values()) == {"cuda"}
+    assert len(inputs) == 4
+
+
+def test_step_inputs_reach_the_device(export_shape):
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(precision="fp16"), device="cuda")
+    decoder = model.decoder(slots=2)
+    decoder.decode(np.array([5, 6]), np.ones(2, bool))
+    decoder.decode(np.array([7, 8]), np.ones(2, bool))
+    step = decoder._decode_steps[2]
+    assert step.input_ids.value.numpy().tolist() == [[7], [8]]
+    assert step.position_ids.value.numpy().tolist() == [[1], [1]]
+    assert step.seqlens_k.value.numpy().tolist() == [1, 1]
+
+
+def test_generate_runs_to_its_end(export_shape):
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(precision="fp16"), device="cuda")
+    ids = [[0, 1, 2], [3, 4, 5]]
+    mask = [[0, 1, 1], [1, 1, 1]]
+    result = model.generate(ids, mask, max_new_tokens=20, eos_token_id=None)
+    assert result.shape == (2, 23)

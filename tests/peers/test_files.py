@@ -1,0 +1,197 @@
+"""Files as PyTorch and transformers write them, and what our exporter makes of them."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import Shape, write_checkpoint
+
+from gptneo_onnx.export import export_model
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError
+from gptneo_onnx.runtime import GenerationConfig, Tokenizer, pipeline
+
+GPT2 = Path(__file__).parent.parent / "gpt2_tokenizer"
+TEXTS = [
+    "EleutherAI has",
+    "  two  spaces\tand a tab\n\n\nnewlines ",
+    "naïve façade — “quoted” … 日本語 🤗👩‍👩‍👧",
+    "It's, we'll; they've 12345 3.14",
+    "a<|endoftext|>b",
+    "\x00\x7f\u200b",
+]
+
+
+@pytest.fixture
+def checkpoint(tmp_path, random):
+    return write_checkpoint(tmp_path / "checkpoint", Shape(), random)
+
+
+def exported_weights(checkpoint: Path, out: Path) -> bytes:
+    return (export_model(checkpoint, out) / "model.onnx_data").read_bytes()
+
+
+@pytest.mark.parametrize("layout", ["bin", "sharded bin", "sharded safetensors"])
+def test_checkpoints_that_transformers_saves(checkpoint, transformers_model, tmp_path, layout):
+    expected = exported_weights(checkpoint, tmp_path / "expected")
+    transformers_model(checkpoint).save_pretrained(
+        tmp_path / "saved",
+        safe_serialization="safetensors" in layout,
+        max_shard_size="40KB" if "sharded" in layout else "1GB",
+    )
+    names = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert ("pytorch_model.bin" in names) == (layout == "bin")
+    assert exported_weights(tmp_path / "saved", tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_other_types_saved_by_torch(checkpoint, transformers_model, tmp_path, dtype):
+    import torch
+
+    model = transformers_model(checkpoint).to(getattr(torch, dtype))
+    for name, safe in (("bin", False), ("safetensors", True)):
+        model.save_pretrained(tmp_path / name, safe_serialization=safe)
+    first = exported_weights(tmp_path / "bin", tmp_path / "out1")
+    assert first == exported_weights(tmp_path / "safetensors", tmp_path / "out2")
+
+
+def test_views_of_one_storage_and_parameters(checkpoint, tmp_path, transformers_model):
+    import torch
+
+    expected = exported_weights(checkpoint, tmp_path / "expected")
+    state = dict(transformers_model(checkpoint).state_dict())
+    joined = torch.cat([state["transformer.ln_f.weight"], state["transformer.ln_f.bias"]])
+    half = len(joined) // 2
+    state["transformer.ln_f.weight"] = torch.nn.Parameter(joined[:half])
+    state["transformer.ln_f.bias"] = joined[half:]
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    shutil.copy(checkpoint / "config.json", saved)
+    torch.save(state, saved / "pytorch_model.bin")
+    assert exported_weights(saved, tmp_path / "out") == expected
+
+
+def test_gpt2s_tokenizer_is_transformers(tmp_path):
+    from transformers import GPT2TokenizerFast
+
+    from gptneo_onnx.export.tokenizer_files import write_tokenizer
+
+    assert write_tokenizer(GPT2, tmp_path)
+    ours = Tokenizer.from_pretrained(tmp_path)
+    theirs = GPT2TokenizerFast(str(GPT2 / "vocab.json"), str(GPT2 / "merges.txt"))
+    loaded = GPT2TokenizerFast.from_pretrained(tmp_path)
+    for text in TEXTS:
+        assert ours.encode(text) == theirs(text).input_ids == loaded(text).input_ids
+        for skip in (True, False):
+            ids = ours.encode(text)
+            expected = theirs.decode(
+                ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False
+            )
+            assert ours.decode(ids, skip_special_tokens=skip) == expected
+    assert ours.eos_token_id == theirs.eos_token_id == 50256
+
+
+def test_the_embedded_tokenizer_is_transformers(embedded_export):
+    from transformers import AutoTokenizer
+
+    ours = Tokenizer.from_pretrained(embedded_export)
+    theirs = AutoTokenizer.from_pretrained(EMBEDDED_CHECKPOINT)
+    theirs.padding_side = "left"
+    theirs.pad_token = theirs.eos_token
+    for text in TEXTS:
+        assert ours.encode(text) == theirs(text).input_ids
+    batch = theirs(TEXTS, padding=True, return_tensors="np")
+    for name, array in ours(TEXTS).items():
+        assert array.tolist() == batch[name].tolist()
+
+
+def test_generation_configs_that_transformers_writes(tmp_path):
+    from transformers import GenerationConfig as Peer
+
+    Peer().save_pretrained(tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path) == GenerationConfig()
+    Peer(max_new_tokens=7, do_sample=True, top_p=0.8, eos_token_id=[1, 2]).save_pretrained(tmp_path)
+    expected = GenerationConfig(max_new_tokens=7, do_sample=True, top_p=0.8, eos_token_id=[1, 2])
+    assert GenerationConfig.from_pretrained(tmp_path) == expected
+    Peer(num_beams=3).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="num_beams=3 is not supported yet"):
+        GenerationConfig.from_pretrained(tmp_path)
+
+
+def test_every_argument_of_transformers_is_known():
+    from transformers import GenerationConfig as Peer
+
+    config = GenerationConfig()
+    for name, value in Peer().to_dict().items():
+        config = config.update(**{name: value})
+    assert config == GenerationConfig(max_length=Peer().max_length)
+
+
+def test_greedy_pipelines_say_the_same(embedded_export):
+    import transformers
+
+    theirs = transformers.pipeline("text-generation", model=str(EMBEDDED_CHECKPOINT))
+    ours = pipeline("text-generation", model=embedded_export)
+    for prompt in ("She was", "  Sir Walter"):
+        for arguments in ({"max_new_tokens": 60}, {"max_new_tokens": 9, "return_full_text": False}):
+            expected = theirs(prompt, do_sample=False, **arguments)
+            assert ours(prompt, do_sample=False, **arguments) == expected
+
+
+def test_pipelines_have_the_same_defaults(embedded_export, tmp_path):
+    import json
+
+    import transformers
+
+    names = ("do_sample", "temperature", "top_k", "top_p", "max_new_tokens", "eos_token_id")
+    task = {"text-generation": {"do_sample": True, "max_length": 50, "temperature": 0.9}}
+    for extra in ({}, {"task_specific_params": task}):
+        checkpoint = tmp_path / f"checkpoint{len(extra)}"
+        shutil.copytree(EMBEDDED_CHECKPOINT, checkpoint)
+        config = json.loads((checkpoint / "config.json").read_text()) | extra
+        (checkpoint / "config.json").write_text(json.dumps(config))
+        ours = pipeline("text-generation", model=export_model(checkpoint, tmp_path / "out"))
+        theirs = transformers.pipeline("text-generation", model=str(checkpoint))
+        for name in names:
+            assert getattr(ours.generation_config, name) == getattr(theirs.generation_config, name)
+
+
+def test_verify_reports_small_differences(checkpoint, tmp_path):
+    lines: list[str] = []
+    export_model(checkpoint, tmp_path / "out", verify=True, report=lines.append)
+    assert [line.split(" of ")[0] for line in lines[-3:]] == [
+        "verify: prefill", "verify: chunked prefill", "verify: decode",
+    ]  # fmt: skip
+    assert all(float(line.split("at most ")[1].split()[0]) < 1e-4 for line in lines[-3:])
+
+
+def test_verify_fails_on_a_graph_that_differs(checkpoint, tmp_path, monkeypatch):
+    from gptneo_onnx.export import fused_graph
+    from gptneo_onnx.models import ModelFileError
+
+    plain = fused_graph._FusedGraph.node
+
+    def scaled(graph, operator, inputs, outputs, domain="", **attributes):
+        if operator == "GroupQueryAttention":
+            attributes["scale"] = 0.9
+        return plain(graph, operator, inputs, outputs, domain, **attributes)
+
+    monkeypatch.setattr(fused_graph._FusedGraph, "node", scaled)
+    with pytest.raises(ModelFileError, match="prefill differs from transformers by"):
+        export_model(checkpoint, tmp_path / "out", verify=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_keep_their_values(checkpoint, tmp_path, transformers_model):
+    import onnx
+
+    exported = export_model(checkpoint, tmp_path / "out")
+    initializers = {
+        tensor.name: onnx.numpy_helper.to_array(tensor)
+        for tensor in onnx.load(exported / "model.onnx").graph.initializer
+    }
+    state = transformers_model(checkpoint).transformer.state_dict()
+    for name, array in initializers.items():
+        if name in state:
+            expected = state[name].numpy()
+            assert np.array_equal(array, expected) or np.array_equal(array, expected.T)

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 
 from gptneo_onnx.export.checkpoint import Checkpoint, open_checkpoint
+from gptneo_onnx.export.first_step import first_logits
 from gptneo_onnx.export.fused_graph import OPSET, build_fused_graph
-from gptneo_onnx.export.graph_step import GraphStepper
 from gptneo_onnx.export.hub import local_checkpoint
 from gptneo_onnx.export.output_directory import check_replaceable, whole_directory
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
@@ -75,9 +75,10 @@ def export_model(
     check_replaceable(out.absolute())
     source = open_checkpoint(local_checkpoint(checkpoint, revision))
     with whole_directory(out) as partial:
-        contract = _write_model(source, partial, precision, progress)
+        contract = fused_contract(source.config, precision)
+        model = _write_model(source, partial, contract, precision, progress)
         _write_companions(source, partial, report)
-        _check(partial, contract, source, precision)
+        _check(model, partial, contract, source, precision)
         if verify:
             from gptneo_onnx.export.verify import verify_graph
 
@@ -104,15 +105,18 @@ def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def _write_model(
-    source: Checkpoint, partial: Path, precision: Precision, progress: bool
-) -> GraphContract:
+    source: Checkpoint,
+    partial: Path,
+    contract: GraphContract,
+    precision: Precision,
+    progress: bool,
+) -> onnx.ModelProto:
     weights = graph_weights(source, precision.data_type)
     offsets = weight_offsets(weights)
-    contract = fused_contract(source.config, precision)
     model = build_fused_graph(source.config, contract, weights, offsets)
     (partial / GRAPH_FILE).write_bytes(model.SerializeToString())
     write_weights(partial / WEIGHTS_FILE, weights, offsets, progress)
-    return contract
+    return model
 
 
 def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str], object]) -> None:
@@ -137,22 +141,22 @@ def _generation_config(source: Checkpoint) -> dict[str, Any]:
 
 
 def _check(
-    partial: Path, contract: GraphContract, source: Checkpoint, precision: Precision
+    model: onnx.ModelProto,
+    partial: Path,
+    contract: GraphContract,
+    source: Checkpoint,
+    precision: Precision,
 ) -> None:
     """onnx's own checker, and one step through ONNX Runtime where its CPU has the kernels."""
     onnx.checker.check_model(str(partial / GRAPH_FILE))
     if precision is Precision.BF16:
         return  # ONNX Runtime's CPU provider has no bfloat16 kernels
-    stepper = GraphStepper.open(partial / GRAPH_FILE, contract, source.config)
-    logits = stepper.step(np.zeros(1, np.int64))
+    logits = first_logits(model, partial, contract, precision.data_type)
     if not np.isfinite(logits).all():
+        advice = ", or too large for float16: try --precision bf16"
         raise ModelFileError(
             f"{source.directory}: its first logits are not finite numbers; the weights are damaged"
-            + (
-                ", or too large for float16: try --precision bf16"
-                if precision.value == "fp16"
-                else ""
-            )
+            + (advice if precision is Precision.FP16 else "")
         )
 
 

@@ -1,4 +1,4 @@
-"""Running an exported graph by hand: the plainest way to drive it, for checks after an export.
+"""Running an exported graph by hand: the plainest way to drive it, for --verify.
 
 Caches go in and come out as arrays. The runtime binds them in place instead; that both give the
 same numbers is tested.
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gptneo_onnx.export.onnx_runtime import import_onnx_runtime
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import MissingDependencyError
 from gptneo_onnx.models.graph import GraphContract
 
 
@@ -28,12 +28,7 @@ class GraphStepper:
 
     @classmethod
     def open(cls, graph: Path, contract: GraphContract, config: GPTNeoConfig) -> "GraphStepper":
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingDependencyError(
-                "checking an export needs ONNX Runtime: pip install 'gptneo-onnx[cpu]' or [gpu]"
-            ) from error
+        onnxruntime = import_onnx_runtime()
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

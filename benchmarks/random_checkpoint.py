@@ -1,0 +1,80 @@
+"""Random checkpoints of the published shapes, written in bounded memory.
+
+Their weights cannot be had everywhere; for time and memory, random ones of the same size serve.
+"""
+
+import json
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+SHAPES = {
+    "125M": {"num_layers": 12, "hidden_size": 768, "num_heads": 12},
+    "1.3B": {"num_layers": 24, "hidden_size": 2048, "num_heads": 16},
+    "2.7B": {"num_layers": 32, "hidden_size": 2560, "num_heads": 20},
+}
+VOCABULARY, CONTEXT = 50257, 2048
+SCALE = 0.02
+_BLOCK_ELEMENTS = 4 * 2**20
+
+
+def write_random_checkpoint(directory: Path, name: str, seed: int = 0) -> Path:
+    """config.json and a float32 model.safetensors of a published shape; returns the directory."""
+    shape = SHAPES[name]
+    directory.mkdir(parents=True, exist_ok=True)
+    layers = shape["num_layers"]
+    config = {
+        "architectures": ["GPTNeoForCausalLM"],
+        "model_type": "gpt_neo",
+        **shape,
+        "attention_types": [[["global", "local"], layers // 2]],
+        "vocab_size": VOCABULARY,
+        "max_position_embeddings": CONTEXT,
+        "window_size": 256,
+        "bos_token_id": VOCABULARY - 1,
+        "eos_token_id": VOCABULARY - 1,
+    }
+    (directory / "config.json").write_text(json.dumps(config))
+    _write_safetensors(directory / "model.safetensors", _shapes(shape["hidden_size"], layers), seed)
+    return directory
+
+
+def _shapes(hidden: int, layers: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {
+        "transformer.wte.weight": (VOCABULARY, hidden),
+        "transformer.wpe.weight": (CONTEXT, hidden),
+    }
+    for layer in range(layers):
+        block = f"transformer.h.{layer}"
+        for part in ("q", "k", "v"):
+            shapes[f"{block}.attn.attention.{part}_proj.weight"] = (hidden, hidden)
+        for linear, outputs, inputs in (
+            ("attn.attention.out_proj", hidden, hidden),
+            ("mlp.c_fc", 4 * hidden, hidden),
+            ("mlp.c_proj", hidden, 4 * hidden),
+        ):
+            shapes[f"{block}.{linear}.weight"] = (outputs, inputs)
+            shapes[f"{block}.{linear}.bias"] = (outputs,)
+        for norm in ("ln_1", "ln_2"):
+            shapes |= {f"{block}.{norm}.{part}": (hidden,) for part in ("weight", "bias")}
+    shapes |= {f"transformer.ln_f.{part}": (hidden,) for part in ("weight", "bias")}
+    return shapes
+
+
+def _write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], seed: int) -> None:
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        start, end = end, end + 4 * prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    encoded = json.dumps(header).encode()
+    block = np.random.default_rng(seed).standard_normal(_BLOCK_ELEMENTS, np.float32) * SCALE
+    with path.open("wb") as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        for name, shape in shapes.items():
+            is_norm_weight = ".ln_" in name and name.endswith("weight")
+            for start in range(0, prod(shape), _BLOCK_ELEMENTS):
+                count = min(_BLOCK_ELEMENTS, prod(shape) - start)
+                # A different part of the block for each tensor, and ones where ones belong.
+                values = np.roll(block, hash((name, start)) % 997)[:count]
+                file.write((values + np.float32(is_norm_weight)).data)

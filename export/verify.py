@@ -71,7 +71,7 @@ def _transformers_logits(checkpoint: Path, ids: NDArray[np.int64]) -> NDArray[np
             f"--verify needs {error.name}: pip install 'gptneo-onnx[optimum]'"
         ) from error
     torch.set_flush_denormal(True)
-    model: Any = GPTNeoForCausalLM.from_pretrained(checkpoint, torch_dtype=torch.float32)
+    model: Any = GPTNeoForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     with torch.no_grad():
         logits = model.eval()(torch.from_numpy(ids)[None]).logits[0]
     return np.asarray(logits.numpy(), np.float32)

@@ -30,7 +30,7 @@ def make(name: str, shape: Shape) -> None:
     ids = np.random.default_rng(SEED + 1).integers(0, shape.vocab_size, 40)
     with tempfile.TemporaryDirectory() as folder:
         directory = write_checkpoint(Path(folder), shape, np.random.default_rng(SEED))
-        model = GPTNeoForCausalLM.from_pretrained(directory, torch_dtype=torch.float32).eval()
+        model = GPTNeoForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
         model.generation_config.eos_token_id = None
         with torch.no_grad():
             logits = model(torch.from_numpy(ids)[None]).logits[0].numpy()

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.json_file import read_json_object, shown
 
 LayerKind = Literal["global", "local"]
 LAYER_KINDS: tuple[LayerKind, ...] = ("global", "local")
@@ -101,7 +101,7 @@ class _Reader:
     def config(self) -> GPTNeoConfig:
         model_type = self.values.get("model_type")
         if model_type != "gpt_neo":
-            raise self.error(f"model_type is {model_type!r}; only 'gpt_neo' can be used")
+            raise self.error(f"model_type is {shown(model_type)}; only 'gpt_neo' can be used")
         hidden_size = self.integer("hidden_size", 2048)
         num_heads = self.integer("num_heads", 16)
         if hidden_size % num_heads:
@@ -134,13 +134,15 @@ class _Reader:
     def integer(self, name: str, default: int) -> int:
         value = self.values.get(name, default)
         if type(value) is not int or not 1 <= value <= MAX_SIZE:
-            raise self.error(f"{name} is {value!r}; a whole number from 1 to {MAX_SIZE} is allowed")
+            raise self.error(
+                f"{name} is {shown(value)}; a whole number from 1 to {MAX_SIZE} is allowed"
+            )
         return value
 
     def boolean(self, name: str, default: bool) -> bool:
         value = self.values.get(name, default)
         if type(value) is not bool:
-            raise self.error(f"{name} is {value!r}; true or false is allowed")
+            raise self.error(f"{name} is {shown(value)}; true or false is allowed")
         return value
 
     def token(self, name: str, vocab_size: int) -> int | None:
@@ -150,7 +152,7 @@ class _Reader:
         if value is None:
             return None
         if type(value) is not int or value < 0:
-            raise self.error(f"{name} is {value!r}; a token id below {vocab_size} is allowed")
+            raise self.error(f"{name} is {shown(value)}; a token id below {vocab_size} is allowed")
         # Ids beyond the vocabulary stand in real configs of shrunk models: no token can match them.
         return value if value < vocab_size else None
 
@@ -158,16 +160,16 @@ class _Reader:
         value = self.values.get("layer_norm_epsilon", 1e-5)
         if type(value) not in (int, float) or not 0 < value < 1:
             raise self.error(
-                f"layer_norm_epsilon is {value!r}; a number between 0 and 1 is allowed"
+                f"layer_norm_epsilon is {shown(value)}; a number between 0 and 1 is allowed"
             )
         return float(value)
 
     def activation(self) -> str:
         value = self.values.get("activation_function", "gelu_new")
-        if value not in ACTIVATIONS:
+        if not isinstance(value, str) or value not in ACTIVATIONS:
             allowed = ", ".join(sorted(ACTIVATIONS))
-            raise self.error(f"activation_function is {value!r}; one of {allowed} is allowed")
-        return cast(str, value)
+            raise self.error(f"activation_function is {shown(value)}; one of {allowed} is allowed")
+        return value
 
     def layer_kinds(self) -> tuple[LayerKind, ...]:
         num_layers = self.integer("num_layers", 24)
@@ -192,12 +194,12 @@ class _Reader:
                     kind not in LAYER_KINDS for kind in pattern
                 ):
                     raise ValueError
-                kinds.extend(pattern * count)
-                if len(kinds) > MAX_LAYERS:
+                if len(kinds) + len(pattern) * count > MAX_LAYERS:
                     raise ValueError
+                kinds.extend(pattern * count)
         except (TypeError, ValueError) as error:
             raise self.error(
-                f"attention_types is {str(types)[:80]}; a list of [[kinds], count] is allowed, "
-                f"each kind one of {', '.join(LAYER_KINDS)}"
+                f"attention_types is {shown(types)}; a list of [[kinds], count] is allowed, "
+                f"each kind one of {', '.join(LAYER_KINDS)}, at most {MAX_LAYERS} layers in all"
             ) from error
         return tuple(kinds)

@@ -1,35 +1,71 @@
 """Reading JSON from files that nobody vouches for."""
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import ModelFileError
 
 MAX_BYTES = 64 * 1024 * 1024
+MAX_DEPTH = 100
 
 
 def read_json_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """The object that a JSON file holds.
 
     Raises:
-        ModelFileError: the file is missing, larger than max_bytes, not JSON, nested deeper than
-            Python's parser goes, or holds something other than an object.
+        ModelFileError: the file is missing, not a regular file, larger than max_bytes, not JSON,
+            nested deeper than MAX_DEPTH, or holds something other than an object.
     """
     try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise ModelFileError(f"{path} has {size} bytes; at most {max_bytes} are read")
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device might never end
+            raise ModelFileError(f"{path} is not a regular file; a JSON file is expected")
+        if status.st_size > max_bytes:
+            raise ModelFileError(f"{path} has {status.st_size} bytes; at most {max_bytes} are read")
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise ModelFileError(f"{path} is missing") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ModelFileError(f"{path} is not valid JSON: {reason}") from error
+    except RecursionError as error:
+        raise _too_deep(path) from error
+    except ModelFileError:
+        raise
+    except ValueError as error:
+        raise ModelFileError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise ModelFileError(f"{path} holds a JSON {type(content).__name__}; an object is expected")
+    _check_depth(path, content)
     return content
+
+
+def _check_depth(path: Path, content: dict[str, Any]) -> None:
+    """Nothing behind this needs to fear that printing or walking a value recurses too deeply."""
+    level: list[Any] = [content]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    raise _too_deep(path)
+
+
+def _too_deep(path: Path) -> ModelFileError:
+    return ModelFileError(
+        f"{path} is not valid JSON: nested too deeply, at most {MAX_DEPTH} levels are read"
+    )
+
+
+def shown(value: Any) -> str:
+    """A value for a message: as Python writes it, in one line and not too long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number with more digits than Python writes out
+        text = "a huge number"
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -10,7 +10,7 @@ from typing import Any
 
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import Precision
-from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.json_file import read_json_object, shown
 
 MANIFEST_FILE = "gptneo_onnx.json"
 GRAPH_FILE = "model.onnx"
@@ -27,6 +27,8 @@ LEAST_ONNX_RUNTIME = "1.30.0"
 
 _HASHED_AT_ONCE = 1024 * 1024
 _MAX_FILES = 64
+# Neither a path on any platform, nor hidden, nor more than file systems can name.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ class Manifest:
             )
         values = read_json_object(path, max_bytes=1024 * 1024)
         version = values.get("format_version")
-        if version != FORMAT_VERSION:
+        if type(version) is not int or version != FORMAT_VERSION:
             raise ModelFileError(
-                f"{path}: format_version is {version!r}; this version reads {FORMAT_VERSION}: "
+                f"{path}: format_version is {shown(version)}; this version reads {FORMAT_VERSION}: "
                 "export the checkpoint again, or update gptneo-onnx"
             )
         return cls(
@@ -109,21 +111,25 @@ def _one_of(
 ) -> str:
     value = values.get(name)
     if value not in allowed:
-        raise ModelFileError(f"{path}: {name} is {value!r}; one of {', '.join(allowed)} is allowed")
+        raise ModelFileError(
+            f"{path}: {name} is {shown(value)}; one of {', '.join(allowed)} is allowed"
+        )
     return str(value)
 
 
 def _integer(path: Path, values: Mapping[str, Any], name: str) -> int:
     value = values.get(name)
     if type(value) is not int or value < 0:
-        raise ModelFileError(f"{path}: {name} is {value!r}; a whole number is allowed")
+        raise ModelFileError(f"{path}: {name} is {shown(value)}; a whole number is allowed")
     return value
 
 
 def _version(path: Path, values: Mapping[str, Any], name: str) -> str:
     value = values.get(name)
-    if not isinstance(value, str) or not re.fullmatch(r"\d{1,6}(\.\d{1,6}){1,3}", value):
-        raise ModelFileError(f"{path}: {name} is {value!r}; a version such as 1.30.0 is allowed")
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6}){1,3}", value):
+        raise ModelFileError(
+            f"{path}: {name} is {shown(value)}; a version such as 1.30.0 is allowed"
+        )
     return value
 
 
@@ -136,13 +142,13 @@ def _read_files(path: Path, files: Any) -> dict[str, FileRecord]:
 
 
 def _read_record(path: Path, name: str, record: Any) -> FileRecord:
-    if Path(name).name != name or name in ("", ".", "..") or "\\" in name or "\0" in name:
-        raise ModelFileError(f"{path}: {name!r} is not a plain file name")
+    if not _PLAIN_NAME.fullmatch(name) or name == MANIFEST_FILE:
+        raise ModelFileError(f"{path}: {shown(name)} is not a plain file name")
     if not isinstance(record, dict):
         raise ModelFileError(f"{path}: the record of {name} must hold size and sha256")
     digest = record.get("sha256")
     if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ModelFileError(
-            f"{path}: sha256 of {name} is {digest!r}; 64 hexadecimal digits are allowed"
+            f"{path}: sha256 of {name} is {shown(digest)}; 64 hexadecimal digits are allowed"
         )
     return FileRecord(size=_integer(path, record, "size"), sha256=digest)

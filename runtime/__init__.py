@@ -18,7 +18,8 @@ except ImportError as error:
         "running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]', or 'gptneo-onnx[gpu]' "
         "for CUDA (not both: they overwrite each other)"
     )
-    if Path(sys.argv[0]).stem == "gptneo-onnx":  # the command line shows a line, not a traceback
+    # The command line (or `python -m gptneo_onnx.runtime.cli`) shows a line, not a traceback.
+    if Path(sys.argv[0]).stem in ("gptneo-onnx", "-m"):
         print(f"gptneo-onnx: error: {_message}", file=sys.stderr)
         raise SystemExit(2) from error
     raise MissingDependencyError(_message) from error

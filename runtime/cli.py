@@ -1,7 +1,10 @@
 """The command line: gptneo-onnx export | generate | info | doctor."""
 
 import argparse
+import contextlib
+import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,26 +37,52 @@ GENERATION_ARGUMENTS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status, 2 for bad input."""
     signal.signal(signal.SIGTERM, _terminate)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character shows its code
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = build_parser().parse_args(arguments)
     try:
         options.run(options)
+        if sys.stdout is not None:  # it may have been closed
+            sys.stdout.flush()
     except GPTNeoOnnxError as error:
-        print(f"{PROGRAM}: error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
+        return _complain(str(error))
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        sys.stderr.close()
+        _discard_output()
+    except OSError as error:  # a full disk, a file that may not be read
+        _discard_output()
+        return _complain(str(error))
+    except MemoryError as error:
+        return _complain(f"not enough memory: {error}")
     return 0
+
+
+def _complain(message: str) -> int:
+    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _discard_output() -> None:
+    """Python writes what is left when it exits, and would complain that it cannot."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(TERMINATED)  # unwinds, so that a half-written export is removed
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(_complain(f"{message}; see {self.prog} --help"))
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="GPT-Neo on ONNX Runtime.")
+    parser = _Parser(prog=PROGRAM, description="GPT-Neo on ONNX Runtime.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_export(commands)
     _add_generate(commands)
@@ -143,7 +172,7 @@ def run_generate(options: argparse.Namespace) -> None:
 
 def _print_results(prompt: str, results: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"prompt": prompt, "results": results}, ensure_ascii=False))
+        print(json.dumps({"prompt": prompt, "results": results}))
         return
     for number, result in enumerate(results, 1):
         print(f"--- {number}\n{result['generated_text']}")
@@ -156,7 +185,9 @@ def _model_and_prompt(words: list[str]) -> tuple[Path, str]:
         )
     if len(words) == 2:
         return Path(words[0]), words[1]
-    if words and Path(words[0]).is_dir():
+    from gptneo_onnx.runtime.model_directory import is_directory
+
+    if words and is_directory(words[0]):
         return Path(words[0]), _prompt_from_standard_input()
     from gptneo_onnx.runtime.embedded import embedded_model
 
@@ -166,6 +197,8 @@ def _model_and_prompt(words: list[str]) -> tuple[Path, str]:
 
 
 def _prompt_from_standard_input() -> str:
+    if sys.stdin is None:
+        raise InputError("there is no prompt, and standard input is closed; pass the prompt")
     try:
         return sys.stdin.read().removesuffix("\n")
     except UnicodeDecodeError as error:

@@ -10,6 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from gptneo_onnx.models import graph as names
+from gptneo_onnx.models.errors import DeviceError
 from gptneo_onnx.models.graph import GraphContract, TensorSpec
 from gptneo_onnx.runtime.buffers import StepInput
 from gptneo_onnx.runtime.cache import SlotCache
@@ -102,7 +103,7 @@ class _BoundStep:
     def __init__(self, decoder: Decoder, first: int, batch: int, length: int, rows: int) -> None:
         session = decoder.session
         self.inference = session.inference
-        self.is_cpu = session.device == CPU
+        self.device = session.device
         self.binding = binding = session.inference.io_binding()
         specs = {spec.name: spec for spec in decoder.contract.step_inputs}
         sizes = {names.BATCH: batch, names.SEQUENCE: length, names.ROWS: rows}
@@ -131,9 +132,16 @@ class _BoundStep:
         self.position_ids.write(positions)
         self.seqlens_k.write(lengths - 1)
         self.total_sequence_length.write(lengths.max())
-        self.inference.run_with_iobinding(self.binding)
-        if not self.is_cpu:
-            self.binding.synchronize_outputs()
+        try:
+            self.inference.run_with_iobinding(self.binding)
+            if self.device != CPU:
+                self.binding.synchronize_outputs()
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this
+            reason = str(error).strip().partition("\n")[0]
+            raise DeviceError(
+                f"a step of {ids.shape[0]} sequences failed on {self.device}: {reason}; "
+                "try fewer at once, or another device"
+            ) from error
         return self.logits
 
 

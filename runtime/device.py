@@ -10,6 +10,7 @@ import onnxruntime
 
 from gptneo_onnx.models.errors import DeviceError, InputError, MissingDependencyError
 from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.json_file import shown
 
 logger = logging.getLogger("gptneo_onnx")
 
@@ -43,10 +44,10 @@ def candidate_devices(requested: str, precision: Precision) -> list[Device]:
     """
     if requested == "auto":
         return _automatic(precision)
-    match = re.fullmatch(r"(cpu|cuda)(?::(\d{1,3}))?", requested)
-    if match is None or (match[1] == "cpu" and match[2]):
-        raise InputError(f"device is {requested!r}; auto, cpu, cuda or cuda:N is allowed")
-    device = Device(match[1], int(match[2] or 0))
+    match = isinstance(requested, str) and re.fullmatch(r"cpu|(cuda)(?::([0-9]{1,3}))?", requested)
+    if not match:
+        raise InputError(f"device is {shown(requested)}; auto, cpu, cuda or cuda:N is allowed")
+    device = Device(match[1] or "cpu", int(match[2] or 0))
     reason = _ruled_out(device, precision)
     if reason:
         raise DeviceError(f"device {device} cannot be used: {reason}")

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 import tokenizers
 
-from gptneo_onnx.models.errors import MissingDependencyError
+from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
 from gptneo_onnx.runtime.cache_folder import cache_folder
 from gptneo_onnx.runtime.device import (
@@ -41,7 +41,7 @@ def examine() -> list[Finding]:
         _onnx_runtime(),
         _packages(),
         _cuda(),
-        Finding("cache folder", str(cache_folder())),
+        _cache_folder(),
     ]
 
 
@@ -80,6 +80,13 @@ def _cuda() -> Finding:
     return Finding("CUDA", "its libraries load")
 
 
+def _cache_folder() -> Finding:
+    try:
+        return Finding("cache folder", str(cache_folder()))
+    except InputError as error:
+        return Finding("cache folder", "none", str(error))
+
+
 def missing_cuda_library() -> str:
     """The first library that the CUDA provider needs and that is not found, or nothing."""
     preload_cuda_libraries()
@@ -91,5 +98,5 @@ def missing_cuda_library() -> str:
         ctypes.CDLL("libcuda.so.1")  # comes with the driver, not with a package
     except OSError as error:
         match = re.match(r"(\S+): cannot open shared object file", str(error))
-        return match[1] if match else str(error)
+        return match[1] if match else " ".join(str(error).split())
     return ""

@@ -67,6 +67,7 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
 _METADATA = ("transformers_version", "_from_model_config", "transformers.js_config")
 
 DEFAULT_NEW_TOKENS = 20
+MAX_RETURN_SEQUENCES = 1024
 
 
 @dataclass(frozen=True)
@@ -177,14 +178,20 @@ def _check(config: GenerationConfig) -> None:
         _check_integer(name, getattr(config, name), least, optional=True)
     _check_integer("min_length", config.min_length, 0)
     _check_integer("num_return_sequences", config.num_return_sequences, 1)
+    if config.num_return_sequences > MAX_RETURN_SEQUENCES:
+        raise InputError(
+            f"num_return_sequences is {config.num_return_sequences}; "
+            f"at most {MAX_RETURN_SEQUENCES} are generated together"
+        )
     for token in config.eos_token_ids:
         _check_integer("eos_token_id", token, 0)
     seeds = config.seed if isinstance(config.seed, tuple) else (config.seed,)
     for seed in seeds:
         _check_integer("seed", seed, 0, optional=True)
-    _check_number("temperature", config.temperature, 0, None)
-    _check_number("repetition_penalty", config.repetition_penalty, 0, None)
-    _check_number("top_p", config.top_p, 0, 1)
+    # Beyond these, float32 scores overflow.
+    _check_number("temperature", config.temperature, 1e-6, 1e6)
+    _check_number("repetition_penalty", config.repetition_penalty, 1e-6, 1e6)
+    _check_number("top_p", config.top_p, 1e-6, 1)
     if type(config.do_sample) is not bool:
         raise InputError(f"do_sample is {config.do_sample!r}; True or False is allowed")
 
@@ -196,8 +203,7 @@ def _check_integer(name: str, value: Any, least: int, optional: bool = False) ->
         raise InputError(f"{name} is {value!r}; a whole number of at least {least} is allowed")
 
 
-def _check_number(name: str, value: Any, above: float, most: float | None) -> None:
+def _check_number(name: str, value: Any, least: float, most: float) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not above < value < float("inf") or (most is not None and value > most):
-        upper = "" if most is None else f" and at most {most}"
-        raise InputError(f"{name} is {value!r}; a number above {above}{upper} is allowed")
+    if not is_number or not least <= value <= most:
+        raise InputError(f"{name} is {value!r}; a number from {least:g} to {most:g} is allowed")

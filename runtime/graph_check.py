@@ -1,41 +1,108 @@
 """Checking a graph before ONNX Runtime sees it: a model file is untrusted.
 
 ONNX Runtime follows external-data references and loads whatever operators a graph names. What we
-write is far narrower, so everything else is refused. Field numbers are those of onnx.proto3.
+write is far narrower, so everything else is refused. Fields are those of onnx.proto3.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from math import prod
 from pathlib import Path
 
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import DataType, GraphContract, TensorSpec
+from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.models.manifest import WEIGHTS_FILE
-from gptneo_onnx.runtime.protobuf import fields, message_bytes, packed_integers, text
+from gptneo_onnx.runtime.protobuf import Kind, Message, Schema
 
-MAX_GRAPH_BYTES = 64 * 1024 * 1024
+# A graph of 1024 layers has 4 MB.
+MAX_GRAPH_BYTES = 16 * 1024 * 1024
 MAX_DIMENSIONS = 8
 # Operator domains and their versions, oldest and newest, that we write.
 DOMAINS = {"": (18, 21), "com.microsoft": (1, 1)}
 
-_ELEMENT_TYPES = {data_type.onnx: data_type for data_type in DataType}
+# Left out, and so refused: training_info, functions, metadata_props (ONNX Runtime can be told to
+# take session options from there).
+_MODEL = Schema(
+    "the model",
+    {
+        1: ("ir_version", Kind.INTEGER),
+        2: ("producer_name", Kind.BYTES),
+        3: ("producer_version", Kind.BYTES),
+        4: ("domain", Kind.BYTES),
+        5: ("model_version", Kind.INTEGER),
+        6: ("doc_string", Kind.BYTES),
+        7: ("graph", Kind.BYTES),
+        8: ("opset_import", Kind.SEVERAL_BYTES),
+    },
+)
+_OPSET = Schema("an opset", {1: ("domain", Kind.BYTES), 2: ("version", Kind.INTEGER)})
+# Left out: sparse_initializer, value_info.
+_GRAPH = Schema(
+    "the graph",
+    {
+        1: ("node", Kind.SEVERAL_BYTES),
+        2: ("name", Kind.BYTES),
+        5: ("initializer", Kind.SEVERAL_BYTES),
+        10: ("doc_string", Kind.BYTES),
+        11: ("input", Kind.SEVERAL_BYTES),
+        12: ("output", Kind.SEVERAL_BYTES),
+    },
+)
+# Left out: overload (of a function).
+_NODE = Schema(
+    "an operator",
+    {
+        1: ("input", Kind.SEVERAL_BYTES),
+        2: ("output", Kind.SEVERAL_BYTES),
+        3: ("name", Kind.BYTES),
+        4: ("op_type", Kind.BYTES),
+        5: ("attribute", Kind.SEVERAL_BYTES),
+        6: ("doc_string", Kind.BYTES),
+        7: ("domain", Kind.BYTES),
+    },
+)
+# Left out: tensors (they may be external too), graphs, and references to a function's attributes.
+_ATTRIBUTE = Schema(
+    "an operator's attribute",
+    {
+        1: ("name", Kind.BYTES),
+        2: ("f", Kind.FLOAT),
+        3: ("i", Kind.INTEGER),
+        4: ("s", Kind.BYTES),
+        8: ("ints", Kind.INTEGERS),
+        20: ("type", Kind.INTEGER),
+    },
+)
+# Left out: segment, and every other way than raw_data of holding numbers.
+_TENSOR = Schema(
+    "a weight",
+    {
+        1: ("dims", Kind.INTEGERS),
+        2: ("data_type", Kind.INTEGER),
+        8: ("name", Kind.BYTES),
+        9: ("raw_data", Kind.BYTES),
+        13: ("external_data", Kind.SEVERAL_BYTES),
+        14: ("data_location", Kind.INTEGER),
+    },
+)
+_EXTERNAL_ENTRY = Schema("a weight's place", {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES)})
+_VALUE = Schema("an input or output", {1: ("name", Kind.BYTES), 2: ("type", Kind.BYTES)})
+_TYPE = Schema("an input's or output's type", {1: ("tensor_type", Kind.BYTES)})
+_TENSOR_TYPE = Schema(
+    "an input's or output's type", {1: ("elem_type", Kind.INTEGER), 2: ("shape", Kind.BYTES)}
+)
+_SHAPE = Schema("an input's or output's shape", {1: ("dim", Kind.SEVERAL_BYTES)})
+_DIMENSION = Schema(
+    "an input's or output's axis",
+    {1: ("dim_value", Kind.INTEGER), 2: ("dim_param", Kind.BYTES)},
+)
 
+_INLINE, _EXTERNAL = 0, 1
+# "checksum" and "prepacked_..." are known to ONNX Runtime too.
+_EXTERNAL_KEYS = {"location", "offset", "length"}
+_ITEM_SIZES = {data_type.onnx: data_type.itemsize for data_type in DataType}
 
-@dataclass
-class _Tensor:
-    name: str = ""
-    data_type: int = 0
-    dims: list[int] = field(default_factory=list)
-    external: dict[str, str] = field(default_factory=dict)
-    is_external: bool = False
-
-
-@dataclass
-class _Graph:
-    nodes: list[memoryview] = field(default_factory=list)
-    initializers: list[memoryview] = field(default_factory=list)
-    inputs: list[memoryview] = field(default_factory=list)
-    outputs: list[memoryview] = field(default_factory=list)
+Axes = tuple[int | str, ...]
 
 
 def check_graph(path: Path, contract: GraphContract) -> None:
@@ -55,170 +122,136 @@ def _check(path: Path, contract: GraphContract) -> None:
     size = path.stat().st_size
     if size > MAX_GRAPH_BYTES:
         raise ModelFileError(f"the graph has {size} bytes, at most {MAX_GRAPH_BYTES} are read")
-    graph = _read_model(memoryview(path.read_bytes()))
+    model = Message(_MODEL, memoryview(path.read_bytes()))
+    domains = _read_domains(Message(_OPSET, opset) for opset in model.views("opset_import"))
+    if "graph" not in model:
+        raise ModelFileError("the model has no graph")
+    graph = Message(_GRAPH, model.view("graph"))
     weights = path.parent / WEIGHTS_FILE
-    weights_size = weights.stat().st_size if weights.is_file() else 0
-    for initializer in graph.initializers:
-        _check_initializer(_read_tensor(initializer), weights_size)
-    for node in graph.nodes:
-        _check_node(node)
-    _check_values("input", graph.inputs, contract.inputs)
-    _check_values("output", graph.outputs, contract.outputs)
+    _check_initializers(
+        graph.views("initializer"), weights.stat().st_size if weights.is_file() else 0
+    )
+    for node in graph.views("node"):
+        _check_node(Message(_NODE, node), domains)
+    _check_values("input", graph.views("input"), contract.inputs)
+    _check_values("output", graph.views("output"), contract.outputs)
 
 
-def _read_model(model: memoryview) -> _Graph:
-    graphs: list[_Graph] = []
-    versions: dict[str, int] = {}
-    for number, value in fields(model):
-        if number == 7:  # graph
-            graphs.append(_read_graph(message_bytes(value)))
-        elif number == 8:  # opset_import
-            domain, version = _read_opset(message_bytes(value))
-            versions[domain] = version
-        elif number in (20, 25):  # training_info, functions
-            raise ModelFileError("the graph holds functions or training steps; we write none")
-    if len(graphs) != 1:
-        raise ModelFileError(f"the file holds {len(graphs)} graphs; one is expected")
-    for domain, version in versions.items():
+def _read_domains(opsets: Iterable[Message]) -> set[str]:
+    """The domains whose operators the graph may have: all are ours, in a version that we write."""
+    seen: set[str] = set()
+    for opset in opsets:
+        domain, version = opset.text("domain"), opset.integer("version")
         oldest, newest = DOMAINS.get(domain, (0, -1))
-        if not oldest <= version <= newest:
+        if not oldest <= version <= newest or domain in seen:
             raise ModelFileError(
-                f"operators of {domain or 'ai.onnx'!r} version {version} are not ours"
+                f"operators of {shown(domain or 'ai.onnx')} version {version} are not ours"
             )
-    return graphs[0]
+        seen.add(domain)
+    if "" not in seen:
+        raise ModelFileError("the version of the standard operators is missing")
+    return seen
 
 
-def _read_opset(opset: memoryview) -> tuple[str, int]:
-    domain, version = "", 0
-    for number, value in fields(opset):
-        if number == 1:
-            domain = text(value)
-        elif number == 2 and isinstance(value, int):
-            version = value
-    return domain, version
+def _check_initializers(initializers: Sequence[memoryview], weights_size: int) -> None:
+    names = set()
+    for initializer in initializers:
+        tensor = Message(_TENSOR, initializer)
+        name = tensor.text("name")
+        if name in names:
+            raise ModelFileError(f"there are two weights {shown(name)}")
+        names.add(name)
+        _check_initializer(tensor, shown(name), weights_size)
 
 
-def _read_graph(message: memoryview) -> _Graph:
-    graph = _Graph()
-    lists = {1: graph.nodes, 5: graph.initializers, 11: graph.inputs, 12: graph.outputs}
-    for number, value in fields(message):
-        if number == 15:  # sparse_initializer
-            raise ModelFileError("the graph holds sparse weights; we write none")
-        if number in lists:
-            lists[number].append(message_bytes(value))
-    return graph
+def _check_initializer(tensor: Message, name: str, weights_size: int) -> None:
+    dims, item_size = tensor.integers("dims"), _ITEM_SIZES.get(tensor.integer("data_type"))
+    if item_size is None or len(dims) > MAX_DIMENSIONS or 0 in dims:
+        raise ModelFileError(f"{name} has a type or shape that no weight has")
+    location = tensor.integer("data_location")
+    is_external = "external_data" in tensor
+    if location not in (_INLINE, _EXTERNAL) or is_external == ("raw_data" in tensor):
+        raise ModelFileError(f"{name} does not lie in one place")
+    if is_external != (location == _EXTERNAL):
+        raise ModelFileError(f"{name} says that it lies elsewhere than it does")
+    if is_external:
+        length = _external_length(tensor, name, weights_size)
+    else:
+        length = len(tensor.view("raw_data"))
+    if length != prod(dims) * item_size:
+        raise ModelFileError(f"{name} has shape {dims}, but {length} bytes")
 
 
-def _read_tensor(message: memoryview) -> _Tensor:
-    tensor = _Tensor()
-    for number, value in fields(message):
-        if number == 1:
-            tensor.dims += packed_integers(value)
-        elif number == 2 and isinstance(value, int):
-            tensor.data_type = value
-        elif number == 8:
-            tensor.name = text(value)
-        elif number == 13:  # external_data: StringStringEntryProto
-            entry = dict(fields(message_bytes(value)))
-            tensor.external[text(entry.get(1, memoryview(b"")))] = text(
-                entry.get(2, memoryview(b""))
-            )
-        elif number == 14:  # data_location
-            tensor.is_external = value != 0
-    return tensor
-
-
-def _check_initializer(tensor: _Tensor, weights_size: int) -> None:
-    if not tensor.is_external and not tensor.external:
-        return
-    location = tensor.external.get("location")
-    if location != WEIGHTS_FILE:
+def _external_length(tensor: Message, name: str, weights_size: int) -> int:
+    """How many bytes of WEIGHTS_FILE it takes, all of which are there."""
+    entries = [Message(_EXTERNAL_ENTRY, entry) for entry in tensor.views("external_data")]
+    place = {entry.text("key"): entry.text("value") for entry in entries}
+    if len(place) < len(entries) or place.keys() != _EXTERNAL_KEYS:
+        keys = [entry.text("key") for entry in entries]
         raise ModelFileError(
-            f"the weights of {tensor.name} lie in {location!r}; only {WEIGHTS_FILE} is read"
+            f"the place of {name} has the entries {shown(keys)}; "
+            f"{', '.join(sorted(_EXTERNAL_KEYS))}, each once, are allowed"
         )
-    element_type = _ELEMENT_TYPES.get(tensor.data_type)
-    if element_type is None or len(tensor.dims) > MAX_DIMENSIONS:
-        raise ModelFileError(f"{tensor.name} has a type or shape that no weight has")
-    offset, length = _size(tensor, "offset"), _size(tensor, "length")
-    if length != prod(tensor.dims) * element_type.itemsize:
-        raise ModelFileError(f"{tensor.name} has shape {tensor.dims}, but {length} bytes")
+    if place["location"] != WEIGHTS_FILE:
+        raise ModelFileError(
+            f"{name} lies in {shown(place['location'])}; only {WEIGHTS_FILE} is read"
+        )
+    offset, length = _size(name, "offset", place), _size(name, "length", place)
     if offset + length > weights_size:
         raise ModelFileError(
-            f"{tensor.name} ends at byte {offset + length} of {WEIGHTS_FILE}, "
-            f"which has {weights_size}"
+            f"{name} ends at byte {offset + length} of {WEIGHTS_FILE}, which has {weights_size}"
         )
+    return length
 
 
-def _size(tensor: _Tensor, key: str) -> int:
-    value = tensor.external.get(key, "")
+def _size(name: str, key: str, place: dict[str, str]) -> int:
+    value = place[key]
     if not (value.isascii() and value.isdigit() and len(value) <= 20):
-        raise ModelFileError(f"the {key} of {tensor.name} is {value[:40]!r}; a size is expected")
+        raise ModelFileError(f"the {key} of {name} is {shown(value)}; a size is expected")
     return int(value)
 
 
-def _check_node(node: memoryview) -> None:
-    domain, attributes = "", []
-    for number, value in fields(node):
-        if number == 5:  # attribute
-            attributes.append(message_bytes(value))
-        elif number == 7:
-            domain = text(value)
-    if domain not in DOMAINS:
-        raise ModelFileError(f"an operator of the domain {domain[:40]!r} is not ours")
-    for attribute in attributes:
-        for number, _ in fields(attribute):
-            # t, g, tensors, graphs, sparse_tensor, sparse_tensors
-            if number in (5, 6, 10, 11, 22, 23):
-                raise ModelFileError("an operator carries tensors or subgraphs; ours carry none")
+def _check_node(node: Message, domains: set[str]) -> None:
+    domain = node.text("domain")
+    if domain not in domains:
+        raise ModelFileError(f"an operator of the domain {shown(domain)} is not ours")
+    for attribute in node.views("attribute"):
+        Message(_ATTRIBUTE, attribute)  # refuses tensors and subgraphs
 
 
-def _check_values(kind: str, values: list[memoryview], expected: tuple[TensorSpec, ...]) -> None:
-    found = dict(map(_read_value, values))
+def _check_values(
+    kind: str, values: Sequence[memoryview], expected: tuple[TensorSpec, ...]
+) -> None:
+    found: dict[str, tuple[int, Axes]] = {}
+    for value in values:
+        name, signature = _read_value(value)
+        if name in found:
+            raise ModelFileError(f"the graph has the {kind} {shown(name)} twice")
+        found[name] = signature
     for spec in expected:
         signature = (spec.data_type.onnx, spec.axes)
         if found.get(spec.name) != signature:
             raise ModelFileError(
                 f"config.json makes the {kind} {spec.name} {spec.data_type.value} "
-                f"{list(spec.axes)}, the graph has {found.get(spec.name, 'none')}"
+                f"{list(spec.axes)}, the graph has {shown(found.get(spec.name))}"
             )
     extra = sorted(found.keys() - {spec.name for spec in expected})
     if extra:
-        raise ModelFileError(f"the graph has an unexpected {kind}: {extra[0][:80]}")
+        raise ModelFileError(f"the graph has an unexpected {kind}: {shown(extra[0])}")
 
 
-def _read_value(message: memoryview) -> tuple[str, tuple[int, tuple[int | str, ...]]]:
+def _read_value(content: memoryview) -> tuple[str, tuple[int, Axes]]:
     """(name, (element type, axes)) of a ValueInfoProto."""
-    name, element_type = "", 0
-    axes: tuple[int | str, ...] = ()
-    for number, value in fields(message):
-        if number == 1:
-            name = text(value)
-        elif number == 2:  # type
-            for kind, tensor_type in fields(message_bytes(value)):
-                if kind == 1:  # tensor_type
-                    element_type, axes = _read_tensor_type(message_bytes(tensor_type))
-    return name, (element_type, axes)
+    value = Message(_VALUE, content)
+    tensor_type = Message(_TENSOR_TYPE, Message(_TYPE, value.view("type")).view("tensor_type"))
+    if "shape" not in tensor_type:  # of unknown rank, which is not a scalar
+        raise ModelFileError(f"{shown(value.text('name'))} has no shape")
+    shape = Message(_SHAPE, tensor_type.view("shape"))
+    axes = tuple(_read_axis(Message(_DIMENSION, axis)) for axis in shape.views("dim"))
+    return value.text("name"), (tensor_type.integer("elem_type"), axes)
 
 
-def _read_tensor_type(message: memoryview) -> tuple[int, tuple[int | str, ...]]:
-    element_type = 0
-    axes: list[int | str] = []
-    for number, value in fields(message):
-        if number == 1 and isinstance(value, int):
-            element_type = value
-        elif number == 2:  # shape
-            axes += [
-                _read_dimension(message_bytes(dimension))
-                for field_number, dimension in fields(message_bytes(value))
-                if field_number == 1
-            ]
-    return element_type, tuple(axes)
-
-
-def _read_dimension(message: memoryview) -> int | str:
-    for number, value in fields(message):
-        if number == 1 and isinstance(value, int):
-            return value
-        if number == 2:
-            return text(value)
-    return ""
+def _read_axis(axis: Message) -> int | str:
+    if ("dim_value" in axis) == ("dim_param" in axis):
+        raise ModelFileError("an axis has no size, or two")
+    return axis.integer("dim_value") if "dim_value" in axis else axis.text("dim_param")

@@ -9,6 +9,7 @@ import onnxruntime
 
 from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError
 from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.runtime.device import (
     CPU,
     Device,
@@ -69,10 +70,13 @@ def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     # Unscaled scores make softmax emit denormal floats, on which x86 is several times slower.
     # ONNX Runtime sets this for the calling thread too, and leaves it set.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # The format that was checked: never guessed from the file's name.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     if num_threads is not None:
         if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
             raise InputError(
-                f"num_threads is {num_threads!r}; a whole number from 1 to {MAX_THREADS} is allowed"
+                f"num_threads is {shown(num_threads)}; "
+                f"a whole number from 1 to {MAX_THREADS} is allowed"
             )
         options.intra_op_num_threads = num_threads
     return options

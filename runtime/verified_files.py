@@ -10,8 +10,10 @@ import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError, ModelFileError
+from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import FileRecord, sha256_of
 from gptneo_onnx.runtime.cache_folder import cache_folder
 
@@ -40,17 +42,26 @@ class FileVerification:
         verified = dict(remembered)
         for name, record in self.files.items():
             path = self.directory / name
-            key = _identity(path)
-            if verified.get(key) == record.sha256:
-                continue
-            if sha256_of(path) != record.sha256:
+            try:
+                verified[_verified(path, record, remembered)] = record.sha256
+            except OSError as error:
                 raise ModelFileError(
-                    f"{path} was changed since the export (its SHA-256 differs); "
-                    "export the checkpoint again, or fetch the file again"
-                )
-            verified[key] = record.sha256
+                    f"{path} cannot be read ({error.strerror}); check its permissions, "
+                    "or fetch the file again"
+                ) from error
         if verified != remembered:
             _write_remembered(verified)
+
+
+def _verified(path: Path, record: FileRecord, remembered: Mapping[str, Any]) -> str:
+    """The identity of a file that is as recorded; raises ModelFileError if it is not."""
+    identity = _identity(path)
+    if remembered.get(identity) != record.sha256 and sha256_of(path) != record.sha256:
+        raise ModelFileError(
+            f"{path} was changed since the export (its SHA-256 differs); "
+            "export the checkpoint again, or fetch the file again"
+        )
+    return identity
 
 
 def _identity(path: Path) -> str:
@@ -61,15 +72,14 @@ def _identity(path: Path) -> str:
     return ":".join(map(str, numbers))
 
 
-def _read_remembered() -> dict[str, str]:
+def _read_remembered() -> dict[str, Any]:
     try:
-        values = json.loads((cache_folder() / REMEMBERED_FILE).read_bytes())
-        return {str(key): str(value) for key, value in values.items()}
-    except (OSError, ValueError, AttributeError):
+        return read_json_object(cache_folder() / REMEMBERED_FILE, max_bytes=1024 * 1024)
+    except GPTNeoOnnxError:
         return {}
 
 
-def _write_remembered(verified: dict[str, str]) -> None:
+def _write_remembered(verified: dict[str, Any]) -> None:
     """Remembering is a convenience: where the cache folder cannot be written, nothing is said."""
     kept = dict(list(verified.items())[-_MAX_REMEMBERED:])
     try:
@@ -79,5 +89,5 @@ def _write_remembered(verified: dict[str, str]) -> None:
         with os.fdopen(descriptor, "w") as file:
             json.dump(kept, file)
         Path(partial).replace(folder / REMEMBERED_FILE)
-    except OSError:
+    except (OSError, InputError):
         return

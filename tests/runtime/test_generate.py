@@ -8,7 +8,7 @@ from checkpoints import Shape
 from numpy.typing import NDArray
 from reference import ReferenceGPTNeo
 
-from gptneo_onnx.models import InputError
+from gptneo_onnx.models import DeviceError, InputError
 from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM
 
 VOCAB = 301
@@ -160,14 +160,16 @@ class TestBadInput:
             ({"stop_strings": ["."]}, r"stop_strings=\['.'\] is not supported yet"),
             ({"min_p": 0.1}, "min_p=0.1 is not supported yet"),
             ({"temprature": 1.0}, "no argument 'temprature'; it has bos_token_id"),
-            ({"temperature": 0.0}, "temperature is 0.0; a number above 0 is allowed"),
+            ({"temperature": 0.0}, "temperature is 0.0; a number from 1e-06 to 1e\\+06 is allowed"),
             ({"temperature": float("nan")}, "temperature is nan"),
-            ({"top_p": 1.5}, "top_p is 1.5; a number above 0 and at most 1"),
+            ({"top_p": 1.5}, "top_p is 1.5; a number from 1e-06 to 1 is allowed"),
             ({"top_k": -1}, "top_k is -1; a whole number of at least 0"),
             ({"max_new_tokens": 0}, "max_new_tokens is 0"),
             ({"max_new_tokens": 2.5}, "max_new_tokens is 2.5; a whole number"),
             ({"repetition_penalty": -1}, "repetition_penalty is -1"),
             ({"num_return_sequences": 2}, "greedy decoding has one result"),
+            ({"num_return_sequences": 10**9}, "at most 1024 are generated together"),
+            ({"temperature": 1e-40}, "temperature is 1e-40"),
             ({"do_sample": "yes"}, "do_sample is 'yes'; True or False"),
             ({"seed": -1}, "seed is -1"),
             ({"eos_token_id": -5}, "eos_token_id is -5"),
@@ -244,3 +246,19 @@ def test_a_streamer_gets_the_prompt_then_each_token_then_the_end(model):
 def test_a_streamer_takes_one_sequence(model):
     with pytest.raises(InputError, match="a streamer takes one sequence, and there are 2"):
         model.generate([[1], [2]], streamer=Recorder())
+
+
+def test_a_step_that_fails_says_where_and_what_to_try(model, monkeypatch):
+    decoder = model.decoder(slots=1)
+    decoder.decode(np.array([1]), np.array([True]))
+
+    def fail(binding):
+        raise RuntimeError("CUDA out of memory\nand a stack trace")
+
+    monkeypatch.setattr(
+        decoder._decode_steps[1],
+        "inference",
+        type("", (), {"run_with_iobinding": staticmethod(fail)}),
+    )
+    with pytest.raises(DeviceError, match="1 sequences failed on cpu: CUDA out of memory; try"):
+        decoder.decode(np.array([1]), np.array([True]))

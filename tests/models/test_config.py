@@ -1,0 +1,232 @@
+"""config.json: what is read, and every refusal."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkpoints import Shape
+
+from gptneo_onnx.models.config import ACTIVATIONS, MAX_LAYERS, MAX_SIZE, GPTNeoConfig
+from gptneo_onnx.models.errors import ModelFileError
+
+HUGE = 10**400
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_heads",
+    "num_layers",
+    "window_size",
+    "max_position_embeddings",
+    "intermediate_size",
+)
+
+
+def read(**changes: Any) -> GPTNeoConfig:
+    return GPTNeoConfig.from_dict(Shape().config | changes)
+
+
+def refused(match: str, **changes: Any) -> None:
+    with pytest.raises(ModelFileError, match=match) as caught:
+        read(**changes)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_every_field_is_read() -> None:
+    config = read(intermediate_size=50, pad_token_id=7, window_size=9, tie_word_embeddings=False)
+    assert config == GPTNeoConfig(
+        vocab_size=301,
+        hidden_size=32,
+        num_heads=4,
+        layer_kinds=("global", "local"),
+        window_size=9,
+        max_position_embeddings=64,
+        intermediate_size=50,
+        activation_function="gelu_new",
+        layer_norm_epsilon=1e-5,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=7,
+    )
+    assert (config.num_layers, config.head_dim) == (2, 8)
+
+
+def test_what_is_not_said_is_as_transformers_has_it() -> None:
+    config = GPTNeoConfig.from_dict({"model_type": "gpt_neo"})
+    assert (config.hidden_size, config.num_heads, config.num_layers) == (2048, 16, 24)
+    assert config.layer_kinds == ("global", "local") * 12
+    assert (config.window_size, config.max_position_embeddings) == (256, 2048)
+    assert (config.vocab_size, config.intermediate_size) == (50257, 8192)
+    assert config.activation_function == "gelu_new"
+    assert config.tie_word_embeddings
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (None, None, None)
+
+
+def test_the_inner_size_is_four_times_the_hidden_size_unless_given() -> None:
+    assert read(intermediate_size=None).intermediate_size == 4 * 32
+    assert read(intermediate_size=3).intermediate_size == 3
+
+
+def test_a_window_wider_than_the_context_holds_the_context() -> None:
+    assert read(window_size=1000).window_capacity == 64
+    assert read(window_size=1000).window_size == 1000
+    assert read(window_size=63).window_capacity == 63
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(Shape().config))
+    assert GPTNeoConfig.from_file(path) == read()
+
+
+def test_a_file_of_more_than_a_megabyte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(Shape().config | {"padding": "x" * 2**20}))
+    with pytest.raises(ModelFileError, match=r"config\.json has \d+ bytes; at most 1048576"):
+        GPTNeoConfig.from_file(path)
+
+
+def test_an_error_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+    with pytest.raises(ModelFileError, match=f"^{path}: model_type is None"):
+        GPTNeoConfig.from_file(path)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "gpt_neox", "", None, 1, ["gpt_neo"], "x" * 9999])
+def test_another_architecture_is_refused(model_type: Any) -> None:
+    refused("model_type is .*; only 'gpt_neo' can be used", model_type=model_type)
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize(
+    "value", [0, -1, True, False, 1.0, 2.5, float("nan"), "32", [32], {}, MAX_SIZE + 1, HUGE]
+)
+def test_a_size_that_is_no_whole_number_in_range_is_refused(name: str, value: Any) -> None:
+    refused(f"{name} is .*; a whole number from 1 to {MAX_SIZE} is allowed", **{name: value})
+
+
+@pytest.mark.parametrize("name", [name for name in SIZES if name != "intermediate_size"])
+def test_a_size_that_is_null_is_refused(name: str) -> None:
+    refused(f"{name} is None; a whole number", **{name: None})
+
+
+def test_a_number_too_long_to_print_is_refused() -> None:
+    refused("vocab_size is a huge number; a whole number", vocab_size=10**5000)
+
+
+def test_a_hidden_size_that_the_heads_do_not_divide_is_refused() -> None:
+    refused("hidden_size 32 is not a multiple of num_heads 5", num_heads=5)
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None, [], float("nan")])
+def test_a_truth_value_must_be_one(value: Any) -> None:
+    refused(
+        "tie_word_embeddings is .*; true or false is allowed",
+        tie_word_embeddings=value,
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [0, 1, -1e-5, float("nan"), float("inf"), True, "1e-5", None, [], HUGE]
+)
+def test_an_epsilon_outside_0_to_1_is_refused(value: Any) -> None:
+    refused("layer_norm_epsilon is .*; a number between 0 and 1", layer_norm_epsilon=value)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation_function_is_known(name: str) -> None:
+    assert read(activation_function=name).activation_function == name
+
+
+@pytest.mark.parametrize("value", ["gelu_old", "", None, 1, [], {}, ["gelu"], "x" * 9999])
+def test_an_unknown_activation_function_is_refused(value: Any) -> None:
+    refused(
+        "activation_function is .*; one of gelu, .*tanh is allowed",
+        activation_function=value,
+    )
+
+
+@pytest.mark.parametrize("name", ["bos_token_id", "eos_token_id", "pad_token_id"])
+@pytest.mark.parametrize(("value", "expected"), [(None, None), (0, 0), (300, 300), ([5, 6], 5)])
+def test_token_ids_may_be_absent_one_or_several(name: str, value: Any, expected: Any) -> None:
+    assert getattr(read(**{name: value}), name) == expected
+
+
+def test_a_token_beyond_the_vocabulary_is_none_as_in_shrunk_models() -> None:
+    assert read(eos_token_id=50256).eos_token_id is None
+
+
+@pytest.mark.parametrize("value", [-1, True, 1.0, float("nan"), "0", [], [True], [[1]], {}])
+def test_a_token_that_is_no_id_is_refused(value: Any) -> None:
+    refused("eos_token_id is .*; a token id below 301 is allowed", eos_token_id=value)
+
+
+@pytest.mark.parametrize(
+    ("types", "kinds"),
+    [
+        ([[["global", "local"], 2]], "global local global local"),
+        ([[["global"], 3], [["local"], 1]], "global global global local"),
+        ([[["local"], 4]], "local local local local"),
+        ([[["global", "local", "local"], 1], [["global"], 1]], "global local local global"),
+        ([[["global"], 0], [["local"], 4]], "local local local local"),
+        ([[[], 9], [["local"], 4]], "local local local local"),
+    ],
+)
+def test_attention_types_expand_to_one_kind_per_layer(types: Any, kinds: str) -> None:
+    config = read(num_layers=4, attention_types=types)
+    assert config.layer_kinds == tuple(kinds.split())
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        None,
+        "global",
+        7,
+        ["global", "local"],
+        [["global", "local"]],
+        [[["global", "local"], "2"]],
+        [[["global", "local"], True]],
+        [[["global", "local"], 1.0]],
+        [[["global", "local"], -1]],
+        [[["global", "local"], MAX_LAYERS + 1]],
+        [[["global", "local"], HUGE]],
+        [[["global", "sparse"], 1]],
+        [[[["global"], "local"], 1]],
+        [[["global", None], 1]],
+        [["global", 2]],
+        [[{"global": 1}, 2]],
+        [[["global", "local"], 1, 1]],
+        {"global": 2},
+    ],
+)
+def test_odd_attention_types_are_refused(types: Any) -> None:
+    refused(r"attention_types is .*; a list of \[\[kinds\], count\]", attention_types=types)
+
+
+@pytest.mark.parametrize("count", [0, 2, MAX_LAYERS // 2])
+def test_attention_types_must_make_as_many_layers_as_there_are(count: int) -> None:
+    refused(
+        f"attention_types makes {2 * count} layers, but num_layers is 2",
+        attention_types=[[["global", "local"], count]],
+    )
+
+
+def test_many_layers_are_counted_before_they_are_made() -> None:
+    """A megabyte of JSON could otherwise ask for gigabytes."""
+    pattern = ["global"] * 100_000
+    refused("attention_types is .* at most 1024 layers", attention_types=[[pattern, MAX_LAYERS]])
+
+
+def test_more_layers_than_any_model_has_are_refused() -> None:
+    refused("num_layers is 1025; at most 1024 are allowed", num_layers=MAX_LAYERS + 1)
+
+
+def test_an_odd_number_of_layers_needs_attention_types() -> None:
+    values = {"model_type": "gpt_neo", "num_layers": 3}
+    with pytest.raises(ModelFileError, match="attention_types makes 2 layers, but num_layers is 3"):
+        GPTNeoConfig.from_dict(values)

@@ -1,0 +1,90 @@
+"""The graph contracts: names, element types and axes."""
+
+import numpy as np
+import onnx
+import pytest
+from checkpoints import Shape
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.graph import DataType, GraphContract, Precision, fused_contract
+
+
+def contract(shape: Shape | None = None, precision: Precision = Precision.FP32) -> GraphContract:
+    return fused_contract(GPTNeoConfig.from_dict((shape or Shape()).config), precision)
+
+
+def signatures(specs: tuple) -> list[tuple]:
+    return [(spec.name, spec.data_type.value, spec.axes) for spec in specs]
+
+
+def test_the_fused_graph_takes_a_step_of_new_tokens() -> None:
+    assert signatures(contract().step_inputs) == [
+        ("input_ids", "int64", ("batch", "sequence")),
+        ("position_ids", "int64", ("batch", "sequence")),
+        ("seqlens_k", "int32", ("batch",)),
+        ("total_sequence_length", "int32", ()),
+        ("logits_rows", "int64", ("rows", 2)),
+    ]
+
+
+def test_the_fused_graph_makes_logits_where_asked_and_all_hidden_states() -> None:
+    assert signatures(contract().step_outputs) == [
+        ("logits", "float32", ("rows", 301)),
+        ("hidden_states", "float32", ("batch", "sequence", 32)),
+    ]
+
+
+def test_each_layer_has_its_own_cache_the_local_ones_as_long_as_the_window() -> None:
+    global_cache, local_cache = contract().caches
+    assert signatures(global_cache.past) == [
+        ("past_key_values.0.key", "float32", ("batch", 4, "capacity", 8)),
+        ("past_key_values.0.value", "float32", ("batch", 4, "capacity", 8)),
+    ]
+    assert signatures(local_cache.present) == [
+        ("present.1.key", "float32", ("batch", 4, 7, 8)),
+        ("present.1.value", "float32", ("batch", 4, 7, 8)),
+    ]
+
+
+def test_past_and_present_are_alike_as_they_share_a_buffer() -> None:
+    for cache in contract(Shape(layers=("local", "global") * 3)).caches:
+        for past, present in zip(cache.past, cache.present, strict=True):
+            assert (past.axes, past.data_type) == (present.axes, present.data_type)
+
+
+def test_a_window_wider_than_the_context_is_cut_to_the_context() -> None:
+    for window, rows in ((63, 63), (64, 64), (65, 64), (10_000, 64)):
+        assert contract(Shape(window_size=window)).caches[1].past_key.axes[2] == rows
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_caches_are_of_the_precision_and_results_always_float32(precision: Precision) -> None:
+    made = contract(precision=precision)
+    caches = {spec.data_type for cache in made.caches for spec in cache.past + cache.present}
+    assert caches == {precision.data_type}
+    assert {spec.data_type for spec in made.step_outputs} == {DataType.FLOAT32}
+
+
+def test_inputs_and_outputs_are_in_the_graphs_order() -> None:
+    made = contract()
+    assert [spec.name for spec in made.inputs][5:] == [
+        f"past_key_values.{layer}.{part}" for layer in (0, 1) for part in ("key", "value")
+    ]
+    assert [spec.name for spec in made.outputs] == [
+        "logits",
+        "hidden_states",
+        *(f"present.{layer}.{part}" for layer in (0, 1) for part in ("key", "value")),
+    ]
+
+
+def test_no_name_is_used_twice() -> None:
+    made = contract(Shape(layers=("global", "local") * 20))
+    names = [spec.name for spec in made.inputs + made.outputs]
+    assert len(set(names)) == len(names) == 7 + 40 * 4
+
+
+@pytest.mark.parametrize("data_type", DataType)
+def test_element_types_are_numbered_and_sized_as_onnx_has_them(data_type: DataType) -> None:
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(data_type.onnx)
+    assert dtype.name == data_type.value
+    assert np.dtype(dtype).itemsize == data_type.itemsize

@@ -1,0 +1,168 @@
+"""gptneo_onnx.json: what is written is read again, and nothing else."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.manifest import FORMAT_VERSION, FileRecord, Manifest, sha256_of
+
+DIGEST = "0123456789abcdef" * 4
+MANIFEST = Manifest("fused", Precision.FP16, 21, "1.30.0", {"model.onnx": FileRecord(5, DIGEST)})
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "graph": "fused",
+        "precision": "fp16",
+        "opset": 21,
+        "least_onnx_runtime": "1.30.0",
+        "files": {"model.onnx": {"size": 5, "sha256": DIGEST}},
+    } | changes
+
+
+def refused(directory: Path, match: str, **changes: Any) -> None:
+    (directory / "gptneo_onnx.json").write_text(json.dumps(values(**changes)))
+    with pytest.raises(ModelFileError, match=match) as caught:
+        Manifest.read(directory)
+    assert str(directory) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(directory)) + 300
+
+
+def refused_file(directory: Path, match: str, name: str, record: Any) -> None:
+    refused(directory, match, files={name: record})
+
+
+def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
+    MANIFEST.write(tmp_path)
+    assert Manifest.read(tmp_path) == MANIFEST
+    assert json.loads((tmp_path / "gptneo_onnx.json").read_text()) == values()
+
+
+def test_a_directory_without_one_is_no_exported_model(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"it has no gptneo_onnx.json; .*gptneo-onnx export"):
+        Manifest.read(tmp_path)
+
+
+@pytest.mark.parametrize("version", [0, 2, 99, -1, True, 1.0, "1", None, [1], 10**400])
+def test_another_format_version_is_refused(tmp_path: Path, version: Any) -> None:
+    refused(
+        tmp_path,
+        "format_version is .*; this version reads 1: export .* again, or update gptneo-onnx",
+        format_version=version,
+    )
+
+
+@pytest.mark.parametrize("graph", ["", "FUSED", "other", None, 1, True, ["fused"], {}, "x" * 9999])
+def test_an_unknown_graph_is_refused(tmp_path: Path, graph: Any) -> None:
+    refused(tmp_path, "graph is .*; one of fused.* is allowed", graph=graph)
+
+
+@pytest.mark.parametrize("precision", ["", "FP16", "float16", None, 16, ["fp16"], {}, "x" * 9999])
+def test_an_unknown_precision_is_refused(tmp_path: Path, precision: Any) -> None:
+    refused(tmp_path, "precision is .*; one of fp32, .* is allowed", precision=precision)
+
+
+@pytest.mark.parametrize("opset", [-1, True, 21.0, "21", None, float("nan")])
+def test_an_opset_that_is_no_number_is_refused(tmp_path: Path, opset: Any) -> None:
+    refused(tmp_path, "opset is .*; a whole number is allowed", opset=opset)
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        *("", "1", "1.", "1.30.0.0.0", "1.30.x", "v1.30", "1.30.0\n", "-1.3", "1.999999999"),
+        *("\u0661.\u0663", 1.30, None, True, ["1.30"]),
+    ],
+)
+def test_a_runtime_version_that_is_none_is_refused(tmp_path: Path, version: Any) -> None:
+    refused(
+        tmp_path,
+        "least_onnx_runtime is .*; a version such as 1.30.0",
+        least_onnx_runtime=version,
+    )
+
+
+@pytest.mark.parametrize("files", [None, [], "model.onnx", 1])
+def test_files_must_be_an_object(tmp_path: Path, files: Any) -> None:
+    refused(tmp_path, "files must map at most 64 names to size and sha256", files=files)
+
+
+def test_more_files_than_any_model_has_are_refused(tmp_path: Path) -> None:
+    record = {"size": 1, "sha256": DIGEST}
+    refused(tmp_path, "at most 64 names", files={f"file{i}": record for i in range(65)})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../model.onnx",
+        "/etc/passwd",
+        "a/b",
+        "a/",
+        "./a",
+        "a\\b",
+        "..\\a",
+        "C:a",
+        "model.onnx:stream",
+        ".hidden",
+        "a\0b",
+        "a\nb",
+        "-rf",
+        "a b",
+        "\u202egnp.exe",
+        "\ud800",
+        "x" * 201,
+        "gptneo_onnx.json",
+    ],
+)
+def test_a_name_that_is_not_plain_is_refused(tmp_path: Path, name: str) -> None:
+    record = {"size": 1, "sha256": DIGEST}
+    refused_file(tmp_path, "is not a plain file name", name, record)
+
+
+@pytest.mark.parametrize("record", [None, [], "x", 5])
+def test_a_record_must_be_an_object(tmp_path: Path, record: Any) -> None:
+    refused_file(tmp_path, "the record of a must hold size and sha256", "a", record)
+
+
+@pytest.mark.parametrize(
+    "digest", [None, 1, "", DIGEST[1:], DIGEST + "0", DIGEST.upper(), DIGEST[1:] + "\n", [DIGEST]]
+)
+def test_a_digest_that_is_none_is_refused(tmp_path: Path, digest: Any) -> None:
+    record = {"size": 1, "sha256": digest}
+    refused_file(tmp_path, "sha256 of a is .*; 64 hexadecimal digits", "a", record)
+
+
+@pytest.mark.parametrize("size", [None, -1, True, 1.0, "1", float("inf")])
+def test_a_size_that_is_none_is_refused(tmp_path: Path, size: Any) -> None:
+    record = {"size": size, "sha256": DIGEST}
+    refused_file(tmp_path, "size is .*; a whole number is allowed", "a", record)
+
+
+@pytest.mark.parametrize("name", ["format_version", "graph", "precision", "opset", "files"])
+def test_every_field_is_needed(tmp_path: Path, name: str) -> None:
+    content = values()
+    del content[name]
+    (tmp_path / "gptneo_onnx.json").write_text(json.dumps(content))
+    with pytest.raises(ModelFileError, match=name):
+        Manifest.read(tmp_path)
+
+
+def test_a_manifest_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path, "at most 1048576 are read", padding="x" * 2**20)
+
+
+def test_the_digest_of_a_file_is_sha256(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 8193  # more than is read at once
+    (tmp_path / "file").write_bytes(content)
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()

@@ -23,6 +23,9 @@ LOGITS_ROWS = "logits_rows"
 LOGITS = "logits"
 HIDDEN_STATES = "hidden_states"
 
+EMBEDDING = "wte.weight"
+POSITIONS = "wpe.weight"
+
 
 class DataType(Enum):
     """Element types by their names; `onnx` is the number in onnx.TensorProto.DataType."""
@@ -91,11 +94,16 @@ class CacheSpec:
 
 @dataclass(frozen=True)
 class GraphContract:
-    """All inputs and outputs of a graph, in the graph's order."""
+    """All inputs and outputs of a graph, in the graph's order.
+
+    `tables` are the weights that ids and positions look up: their rows bound what a step may ask
+    for.
+    """
 
     step_inputs: tuple[TensorSpec, ...]
     caches: tuple[CacheSpec, ...]
     step_outputs: tuple[TensorSpec, ...]
+    tables: tuple[TensorSpec, ...]
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -132,6 +140,12 @@ def fused_contract(config: GPTNeoConfig, precision: Precision) -> GraphContract:
         step_outputs=(
             TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, config.vocab_size)),
             TensorSpec(HIDDEN_STATES, DataType.FLOAT32, (BATCH, SEQUENCE, config.hidden_size)),
+        ),
+        tables=(
+            TensorSpec(EMBEDDING, precision.data_type, (config.vocab_size, config.hidden_size)),
+            TensorSpec(
+                POSITIONS, precision.data_type, (config.max_position_embeddings, config.hidden_size)
+            ),
         ),
     )
 

@@ -4,7 +4,7 @@ ONNX Runtime follows external-data references and loads whatever operators a gra
 write is far narrower, so everything else is refused. Fields are those of onnx.proto3.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 
@@ -102,7 +102,8 @@ _INLINE, _EXTERNAL = 0, 1
 _EXTERNAL_KEYS = {"location", "offset", "length"}
 _ITEM_SIZES = {data_type.onnx: data_type.itemsize for data_type in DataType}
 
-Axes = tuple[int | str, ...]
+# Element type and axes.
+Signature = tuple[int, tuple[int | str, ...]]
 
 
 def check_graph(path: Path, contract: GraphContract) -> None:
@@ -128,9 +129,10 @@ def _check(path: Path, contract: GraphContract) -> None:
         raise ModelFileError("the model has no graph")
     graph = Message(_GRAPH, model.view("graph"))
     weights = path.parent / WEIGHTS_FILE
-    _check_initializers(
+    found = _check_initializers(
         graph.views("initializer"), weights.stat().st_size if weights.is_file() else 0
     )
+    _check_signatures("weight", found, contract.tables)
     for node in graph.views("node"):
         _check_node(Message(_NODE, node), domains)
     _check_values("input", graph.views("input"), contract.inputs)
@@ -153,15 +155,19 @@ def _read_domains(opsets: Iterable[Message]) -> set[str]:
     return seen
 
 
-def _check_initializers(initializers: Sequence[memoryview], weights_size: int) -> None:
-    names = set()
+def _check_initializers(
+    initializers: Sequence[memoryview], weights_size: int
+) -> dict[str, Signature]:
+    """The element type and shape of each by name."""
+    found: dict[str, Signature] = {}
     for initializer in initializers:
         tensor = Message(_TENSOR, initializer)
         name = tensor.text("name")
-        if name in names:
+        if name in found:
             raise ModelFileError(f"there are two weights {shown(name)}")
-        names.add(name)
         _check_initializer(tensor, shown(name), weights_size)
+        found[name] = (tensor.integer("data_type"), tuple(tensor.integers("dims")))
+    return found
 
 
 def _check_initializer(tensor: Message, name: str, weights_size: int) -> None:
@@ -222,25 +228,30 @@ def _check_node(node: Message, domains: set[str]) -> None:
 def _check_values(
     kind: str, values: Sequence[memoryview], expected: tuple[TensorSpec, ...]
 ) -> None:
-    found: dict[str, tuple[int, Axes]] = {}
+    found: dict[str, Signature] = {}
     for value in values:
         name, signature = _read_value(value)
         if name in found:
             raise ModelFileError(f"the graph has the {kind} {shown(name)} twice")
         found[name] = signature
-    for spec in expected:
-        signature = (spec.data_type.onnx, spec.axes)
-        if found.get(spec.name) != signature:
-            raise ModelFileError(
-                f"config.json makes the {kind} {spec.name} {spec.data_type.value} "
-                f"{list(spec.axes)}, the graph has {shown(found.get(spec.name))}"
-            )
+    _check_signatures(kind, found, expected)
     extra = sorted(found.keys() - {spec.name for spec in expected})
     if extra:
         raise ModelFileError(f"the graph has an unexpected {kind}: {shown(extra[0])}")
 
 
-def _read_value(content: memoryview) -> tuple[str, tuple[int, Axes]]:
+def _check_signatures(
+    kind: str, found: Mapping[str, Signature], expected: tuple[TensorSpec, ...]
+) -> None:
+    for spec in expected:
+        if found.get(spec.name) != (spec.data_type.onnx, spec.axes):
+            raise ModelFileError(
+                f"config.json makes the {kind} {spec.name} {spec.data_type.value} "
+                f"{list(spec.axes)}, the graph has {shown(found.get(spec.name))}"
+            )
+
+
+def _read_value(content: memoryview) -> tuple[str, Signature]:
     """(name, (element type, axes)) of a ValueInfoProto."""
     value = Message(_VALUE, content)
     tensor_type = Message(_TENSOR_TYPE, Message(_TYPE, value.view("type")).view("tensor_type"))

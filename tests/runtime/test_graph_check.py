@@ -691,8 +691,20 @@ def test_a_graph_of_another_config_is_refused(graph: Graph, change: dict[str, An
 
 def test_a_graph_of_another_precision_is_refused(graph: Graph) -> None:
     config = GPTNeoConfig.from_dict(Shape().config)
-    with pytest.raises(ModelFileError, match="past_key_values.0.key float16"):
+    with pytest.raises(ModelFileError, match="makes the weight wte.weight float16"):
         graph.check(graph.content, fused_contract(config, Precision.FP16))
+
+
+@pytest.mark.parametrize(
+    ("change", "table"),
+    [({"max_position_embeddings": 65}, "wpe.weight"), ({"vocab_size": 302}, "wte.weight")],
+)
+def test_a_config_that_promises_more_rows_than_a_table_has_is_refused(
+    graph: Graph, change: dict[str, int], table: str
+) -> None:
+    config = GPTNeoConfig.from_dict(Shape().but(**change).config)
+    with pytest.raises(ModelFileError, match=f"config.json makes the weight {table} float32"):
+        graph.check(graph.content, fused_contract(config, Precision.FP32))
 
 
 # Damage: refused, or harmless to a real parser as well.

@@ -167,7 +167,7 @@ def test_another_config_with_a_fitting_manifest_is_refused(export: Path) -> None
     config = json.loads((export / "config.json").read_text())
     (export / "config.json").write_text(json.dumps(config | {"hidden_size": 64}))
     list_as_it_is(export, "config.json")
-    refused(export, "config.json makes the input past_key_values.0.key")
+    refused(export, "config.json makes the weight wte.weight")
 
 
 def test_a_damaged_config_with_a_fitting_manifest_is_refused(export: Path) -> None:

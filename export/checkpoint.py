@@ -10,13 +10,14 @@ from gptneo_onnx.export.stored_tensor import StoredTensor
 from gptneo_onnx.export.torch_file import read_torch_file
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.json_file import read_json_object, shown
 from gptneo_onnx.models.manifest import CONFIG_FILE
 
 PREFIX = "transformer."
 # Causal masks that old versions of transformers saved with every layer.
 _MASK_BUFFER = re.compile(r"h\.\d+\.attn\.attention\.(bias|masked_bias)")
 _MAX_SHARDS = 1024
+_MAX_NAME_BYTES = 255
 
 _FORMATS: tuple[tuple[str, Callable[[Path], dict[str, StoredTensor]]], ...] = (
     ("model.safetensors", read_safetensors),
@@ -33,14 +34,26 @@ class Checkpoint:
     tensors: Mapping[str, StoredTensor]
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> StoredTensor:
-        """The tensor of that name; raises ModelFileError if it is missing or of another shape."""
+        """The weight of that name.
+
+        Raises:
+            ModelFileError: it is missing, of another shape, or holds no floating-point numbers.
+        """
         stored = self.tensors.get(name)
         if stored is None:
-            raise ModelFileError(f"{self.directory}: the checkpoint has no tensor {name}")
+            raise ModelFileError(
+                f"{self.directory}: the checkpoint has no tensor {name}, which config.json asks "
+                "for; fetch the checkpoint again"
+            )
         if stored.shape != shape:
             raise ModelFileError(
-                f"{self.directory}: {name} has shape {list(stored.shape)}, "
-                f"but config.json makes it {list(shape)}"
+                f"{self.directory}: {name} has shape {list(stored.shape)}, but config.json makes "
+                f"it {list(shape)}; use the config.json that was saved with the weights"
+            )
+        if stored.dtype.kind in "biu":
+            raise ModelFileError(
+                f"{self.directory}: {name} holds {stored.dtype.name} numbers: the checkpoint is "
+                "quantized; export the float32, float16 or bfloat16 one"
             )
         return stored
 
@@ -70,7 +83,9 @@ def _read_tensors(directory: Path) -> dict[str, StoredTensor]:
         if index.is_file():
             return _read_shards(index, read)
     names = " or ".join(file_name for file_name, _ in _FORMATS)
-    raise ModelFileError(f"{directory} holds no weights: {names} (or their .index.json) is missing")
+    raise ModelFileError(
+        f"{directory} holds no weights: fetch {names}, or their .index.json and its files"
+    )
 
 
 def _read_shards(
@@ -84,12 +99,20 @@ def _read_shards(
         raise ModelFileError(f"{index} names {len(shards)} files; at most {_MAX_SHARDS} are read")
     tensors: dict[str, StoredTensor] = {}
     for shard in shards:
-        if Path(shard).name != shard or shard in (".", "..") or "\\" in shard:
-            raise ModelFileError(f"{index}: {shard!r} is not a plain file name")
+        if not _is_plain_name(shard):
+            raise ModelFileError(
+                f"{index}: {shown(shard)} is not a plain name of a file beside it; fetch it again"
+            )
         if not (index.parent / shard).is_file():
-            raise ModelFileError(f"{index} names {shard}, which is missing; fetch it again")
+            raise ModelFileError(f"{index} names {shown(shard)}, which is missing; fetch it")
         tensors |= read(index.parent / shard)
     return tensors
+
+
+def _is_plain_name(name: str) -> bool:
+    if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
+        return False
+    return name.isprintable() and len(name.encode()) <= _MAX_NAME_BYTES
 
 
 def _check_layer_count(
@@ -99,5 +122,5 @@ def _check_layer_count(
     if layers and max(layers) >= config.num_layers:
         raise ModelFileError(
             f"{directory}: the checkpoint has {max(layers) + 1} layers, "
-            f"but config.json says {config.num_layers}"
+            f"but config.json says {config.num_layers}; use the config.json that was saved with it"
         )

@@ -17,7 +17,7 @@ from gptneo_onnx.export.output_directory import check_replaceable, whole_directo
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.export.weights import graph_weights
 from gptneo_onnx.export.weights_file import weight_offsets, write_weights
-from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, InputError, ModelFileError
 from gptneo_onnx.models.graph import GraphContract, Precision, fused_contract
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import (
@@ -58,7 +58,7 @@ def export_model(
         verify: compare the exported graph with transformers on random tokens longer than twice the
             window (needs the `optimum` extra), and raise if they differ.
         revision: of a hub id, the branch, tag or commit to fetch.
-        progress: draw a progress bar on standard error.
+        progress: draw a progress bar on standard error, if that is a terminal.
         report: called with each line worth telling the user.
 
     Returns:
@@ -94,7 +94,7 @@ def _say_nothing(line: str) -> None:
 def _checked_options(graph: str, precision: str | Precision, exporter: str) -> Precision:
     _check_choice("graph", graph, GRAPH_KINDS)
     _check_choice("exporter", exporter, EXPORTERS)
-    if isinstance(precision, str):
+    if not isinstance(precision, Precision):
         _check_choice("precision", precision, [p.value for p in Precision])
     return Precision(precision)
 
@@ -151,12 +151,24 @@ def _check(
     onnx.checker.check_model(str(partial / GRAPH_FILE))
     if precision is Precision.BF16:
         return  # ONNX Runtime's CPU provider has no bfloat16 kernels
-    logits = first_logits(model, partial, contract, precision.data_type)
+    try:
+        logits = first_logits(model, partial, contract, precision.data_type)
+    except (GPTNeoOnnxError, MemoryError):
+        raise
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        raise ExportError(
+            f"ONNX Runtime cannot run the exported graph ({str(error)[:200]!r}); "
+            f"version {LEAST_ONNX_RUNTIME} or later is needed"
+        ) from error
     if not np.isfinite(logits).all():
-        advice = ", or too large for float16: try --precision bf16"
+        advice = (
+            "export with --precision bf16 or fp32"
+            if precision is Precision.FP16
+            else "the weights are damaged: fetch the checkpoint again"
+        )
         raise ModelFileError(
-            f"{source.directory}: its first logits are not finite numbers; the weights are damaged"
-            + (advice if precision is Precision.FP16 else "")
+            f"{source.directory}: its first logits in {precision.value} are not finite numbers; "
+            + advice
         )
 
 

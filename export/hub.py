@@ -1,9 +1,11 @@
 """Checkpoints by their Hugging Face hub id."""
 
+import os
 import re
 from pathlib import Path
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
+from gptneo_onnx.models.json_file import shown
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _SMALL_FILES = ["*.json", "merges.txt"]
@@ -19,10 +21,13 @@ def local_checkpoint(checkpoint: str | Path, revision: str | None = None) -> Pat
         InputError: neither an existing directory nor a hub id that can be fetched.
     """
     path = Path(checkpoint)
-    if path.is_dir():
+    # os.path, as Path's own methods raise for names that are too long.
+    if os.path.isdir(path):  # noqa: PTH112
         return path
-    if path.exists() or not _HUB_ID.fullmatch(str(checkpoint)):
-        raise InputError(f"{checkpoint} is not a directory; {_ALTERNATIVE}, or a hub id")
+    if os.path.lexists(path) or not _HUB_ID.fullmatch(str(checkpoint)):
+        raise InputError(
+            f"{shown(str(checkpoint))} is not a directory; {_ALTERNATIVE}, or a hub id"
+        )
     return _fetch(str(checkpoint), revision)
 
 

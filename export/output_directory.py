@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gptneo_onnx.models.errors import ExportError, InputError
+from gptneo_onnx.models.errors import ExportError, InputError, ModelFileError
+from gptneo_onnx.models.json_file import read_json_object, shown
 from gptneo_onnx.models.manifest import MANIFEST_FILE
 
 
@@ -29,7 +30,7 @@ def whole_directory(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
     except OSError as error:
-        raise ExportError(f"{out} cannot be written: {error.strerror}") from error
+        raise _cannot_be_written(out, error) from error
     try:
         yield partial
         partial.chmod(0o755)  # mkdtemp makes it private
@@ -38,24 +39,47 @@ def whole_directory(out: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, ExportError):
             raise
-        if error.errno == errno.ENOSPC:
-            free = shutil.disk_usage(out.parent).free
-            raise ExportError(
-                f"the disk is full: {out.parent} has {free // 2**20} MiB free; nothing was written"
-            ) from error
-        raise ExportError(f"{out} cannot be written: {error}") from error
+        raise _cannot_be_written(out, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_replaceable(out: Path) -> None:
-    """Raise InputError if `out` holds anything but an earlier export."""
+    """Raise InputError if `out` holds anything but an earlier export and what belongs to it."""
     if not os.path.lexists(out):
         return
     if out.is_symlink() or not out.is_dir():
         raise InputError(f"{out} exists and is not a directory; name another")
-    if any(out.iterdir()) and not (out / MANIFEST_FILE).is_file():
+    try:
+        held = {path.name for path in out.iterdir()}
+    except OSError as error:
+        raise _cannot_be_written(out, error) from error
+    if held and MANIFEST_FILE not in held:
         raise InputError(f"{out} is not empty and not an exported model; name another directory")
+    if strangers := held - _files_of_export(out):
+        raise InputError(
+            f"{out} holds {shown(min(strangers))}, which is no part of the exported model there "
+            "and would be lost; move it away or name another directory"
+        )
+
+
+def _files_of_export(out: Path) -> set[str]:
+    """Also of other versions of the manifest: exporting again is how one updates."""
+    try:
+        files = read_json_object(out / MANIFEST_FILE).get("files")
+    except ModelFileError:
+        files = None
+    return {MANIFEST_FILE, *(files if isinstance(files, dict) else ())}
+
+
+def _cannot_be_written(out: Path, error: OSError) -> ExportError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ExportError(
+            f"{out} cannot be written: the disk is full; free some space or name a directory on "
+            "another disk"
+        )
+    reason = error.strerror or str(error)
+    return ExportError(f"{out} cannot be written: {reason}; name another directory")
 
 
 def _sync(directory: Path) -> None:
@@ -71,11 +95,13 @@ def _replace(partial: Path, out: Path) -> None:
         partial.rename(out)
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.replaced-", dir=out.parent))
-    out.rename(aside / out.name)
+    earlier = aside / out.name
     try:
+        out.rename(earlier)
         partial.rename(out)
     except BaseException:
-        (aside / out.name).rename(out)
+        if earlier.exists() and not out.exists():
+            earlier.rename(out)
         raise
     finally:
         if out.exists():

@@ -10,9 +10,15 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from safetensors import safe_open
 
 from gptneo_onnx.export.stored_tensor import StoredTensor
 from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.json_file import shown
+
+# The package allows 100 MB. GPT-Neo's largest header has 50 kB, and Python needs about 15 bytes for
+# each byte of a header full of empty tensors.
+MAX_HEADER_BYTES = 4 * 1024 * 1024
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype(np.float64),
@@ -29,13 +35,18 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Every tensor of the file by name.
 
     Raises:
-        ModelFileError: the safetensors package refuses the header (its size, offsets that overlap,
-            leave gaps or leave the file), or a tensor has a type that no GPT-Neo weight has.
+        ModelFileError: the safetensors package refuses the header (not JSON, offsets that overlap,
+            leave gaps or leave the file), it is too long, names a tensor twice, or gives one a type
+            that no GPT-Neo weight has.
     """
-    _check(path)
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
+    try:
+        length, header = _read_header(path)
+    except ModelFileError:
+        raise
+    except Exception as error:  # SafetensorError is one of its own, and parsers raise many
+        raise ModelFileError(
+            f"{path} is not a sound safetensors file: {str(error)[:200]!r}; fetch it again"
+        ) from error
     return {
         name: _stored_tensor(path, name, entry, data_start=8 + length)
         for name, entry in header.items()
@@ -43,20 +54,33 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     }
 
 
-def _check(path: Path) -> None:
-    """Have the package parse and check the header; it maps the file but reads no weights."""
-    from safetensors import SafetensorError, safe_open
+def _read_header(path: Path) -> tuple[int, dict[str, Any]]:
+    """The header's length and contents, checked by the package, which reads no weights."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MAX_HEADER_BYTES:
+            raise ModelFileError(
+                f"{path}: its header has {length} bytes; at most {MAX_HEADER_BYTES} are read"
+            )
+        content = file.read(length)
+    with safe_open(path, framework="numpy"):
+        return length, json.loads(content, object_pairs_hook=_without_duplicates)
 
-    try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelFileError(f"{path} is not a sound safetensors file: {error}") from error
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Where a name stands twice, parsers differ in which one they take."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a name stands twice in its header")
+    return values
 
 
 def _stored_tensor(path: Path, name: str, entry: dict[str, Any], data_start: int) -> StoredTensor:
     if entry["dtype"] not in DTYPES:
         allowed = ", ".join(DTYPES)
-        raise ModelFileError(f"{path}: {name} is of type {entry['dtype']}; {allowed} are allowed")
+        raise ModelFileError(
+            f"{path}: {shown(name)} is of type {entry['dtype']}; {allowed} are allowed"
+        )
     start, _ = entry["data_offsets"]
-    return StoredTensor(path, data_start + start, DTYPES[entry["dtype"]], tuple(entry["shape"]))
+    dtype = DTYPES[entry["dtype"]]
+    return StoredTensor(path, name, data_start + start, dtype, tuple(entry["shape"]))

@@ -25,6 +25,7 @@ class StoredTensor:
     """
 
     path: Path
+    name: str
     offset: int
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -34,7 +35,7 @@ class StoredTensor:
         return prod(self.shape) * self.dtype.itemsize
 
     def read(self) -> NDArray[Any]:
-        """The whole tensor; raises ModelFileError if the file ends too early."""
+        """The whole tensor; raises ModelFileError if the file ends too early or cannot be read."""
         return self._read_at(0, self.shape)
 
     def row_blocks(self) -> Iterator[NDArray[Any]]:
@@ -48,8 +49,17 @@ class StoredTensor:
     def _read_at(self, start: int, shape: tuple[int, ...]) -> NDArray[Any]:
         array = np.empty(shape, self.dtype)
         buffer = array.reshape(-1).view(np.uint8).data
+        try:
+            self._fill(buffer, self.offset + start)
+        except OSError as error:
+            raise ModelFileError(
+                f"{self.path}: {self.name} cannot be read: {error.strerror}"
+            ) from error
+        return array
+
+    def _fill(self, buffer: memoryview, offset: int) -> None:
         with self.path.open("rb", buffering=0) as file:
-            file.seek(self.offset + start, os.SEEK_SET)
+            file.seek(offset, os.SEEK_SET)
             filled = 0
             while filled < len(buffer):
                 count = file.readinto(buffer[filled:])
@@ -59,4 +69,3 @@ class StoredTensor:
                         "it is truncated; fetch it again"
                     )
                 filled += count
-        return array

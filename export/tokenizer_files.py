@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.json_file import MAX_BYTES, read_json_object
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 
 VOCABULARY_FILE = "vocab.json"
@@ -25,7 +25,8 @@ def write_tokenizer(checkpoint: Path, out: Path) -> bool:
     if (checkpoint / TOKENIZER_FILE).is_file():
         _copy_tokenizer(checkpoint / TOKENIZER_FILE, out / TOKENIZER_FILE)
     elif (checkpoint / VOCABULARY_FILE).is_file() and (checkpoint / MERGES_FILE).is_file():
-        _tokenizer_from_vocabulary(checkpoint).save(str(out / TOKENIZER_FILE))
+        content = _tokenizer_from_vocabulary(checkpoint).to_str(pretty=True)
+        (out / TOKENIZER_FILE).write_text(content, encoding="utf-8")
     else:
         return False
     config = _tokenizer_config(checkpoint)
@@ -45,6 +46,11 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
 def _tokenizer_from_vocabulary(checkpoint: Path) -> Tokenizer:
     """GPT-2's byte-level BPE, as transformers.convert_slow_tokenizer.GPT2Converter makes it."""
     vocabulary = read_json_object(checkpoint / VOCABULARY_FILE)
+    merges_bytes = (checkpoint / MERGES_FILE).stat().st_size
+    if merges_bytes > MAX_BYTES:
+        raise ModelFileError(
+            f"{checkpoint / MERGES_FILE} has {merges_bytes} bytes; at most {MAX_BYTES} are read"
+        )
     try:
         model = models.BPE.from_file(
             str(checkpoint / VOCABULARY_FILE), str(checkpoint / MERGES_FILE)

@@ -19,6 +19,7 @@ NUMPY_TYPES: dict[DataType, np.dtype[Any]] = {
     DataType.FLOAT16: np.dtype(np.float16),
     DataType.BFLOAT16: np.dtype(ml_dtypes.bfloat16),
 }
+_LARGEST = {DataType.FLOAT32: 3.4e38, DataType.FLOAT16: 65504, DataType.BFLOAT16: 3.39e38}
 EMBEDDING = "wte.weight"
 POSITIONS = "wpe.weight"
 FINAL_NORM = "ln_f"
@@ -136,13 +137,23 @@ class _Weights:
         yield target
 
     def convert(self, values: NDArray[Any], source: StoredTensor) -> NDArray[Any]:
-        if values.dtype == self.dtype:
-            return values
         with np.errstate(over="ignore"):
-            converted = values.astype(self.dtype)
-        if self.data_type is DataType.FLOAT16 and np.isinf(converted).any():
-            raise ModelFileError(
-                f"{source.path} holds weights of {float(np.abs(values).max()):.3g}, and float16 "
-                "ends at 65504; export with --precision bf16 or fp32"
-            )
+            converted = values.astype(self.dtype, copy=False)
+        if not np.isfinite(converted).all():
+            raise self.not_finite(values, source)
         return converted
+
+    def not_finite(self, values: NDArray[Any], source: StoredTensor) -> ModelFileError:
+        where = f"{source.path}: {source.name} holds"
+        if not np.isfinite(values).all():
+            return ModelFileError(f"{where} weights that are not finite numbers; fetch it again")
+        largest = float(np.abs(values).max())
+        limit = _LARGEST[self.data_type]
+        return ModelFileError(
+            f"{where} weights of {largest:.3g}, and {self.data_type.value} ends at {limit:g}; "
+            + (
+                "export with --precision bf16 or fp32"
+                if self.data_type is DataType.FLOAT16
+                else "no GPT-Neo has such weights: fetch it again"
+            )
+        )

@@ -29,7 +29,13 @@ def write_weights(
     total = sum(weight.nbytes for weight in weights)
     with (
         path.open("wb", buffering=0) as file,
-        tqdm(total=total, unit="B", unit_scale=True, desc="weights", disable=not progress) as bar,
+        tqdm(
+            total=total,
+            unit="B",
+            unit_scale=True,
+            desc="weights",
+            disable=None if progress else True,  # None: drawn on a terminal only
+        ) as bar,
     ):
         for weight in weights:
             file.seek(offsets[weight.name])

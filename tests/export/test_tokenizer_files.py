@@ -1,0 +1,176 @@
+"""The tokenizer of an export: from either form of a checkpoint's, or none."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from checkpoints import Shape, write_checkpoint
+from refusals import refused
+from tokenizers import Tokenizer
+
+from gptneo_onnx.export import export_model
+from gptneo_onnx.export.tokenizer_files import write_tokenizer
+from gptneo_onnx.models import ModelFileError
+
+GPT2 = Path(__file__).parent.parent / "gpt2_tokenizer"
+END_OF_TEXT = 50256
+TEXTS = [
+    "EleutherAI has",
+    "  two  spaces\tand a tab\n\n\nnewlines ",
+    "naïve façade, “quoted”, 日本語 🤗",
+    "It's, we'll; they've 12345 3.14",
+    "\x00\x7f\u200b",
+    "",
+]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A copy of GPT-2's vocab.json and merges.txt, free to be damaged."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copyfile(GPT2 / name, folder / name)
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path):
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def gpt2(tmp_path_factory):
+    """Where GPT-2's tokenizer was written from vocab.json and merges.txt; not to be changed."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    assert write_tokenizer(GPT2, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokenizer(gpt2):
+    return Tokenizer.from_file(str(gpt2 / "tokenizer.json"))
+
+
+class TestFromVocabularyAndMerges:
+    @pytest.mark.parametrize("text", TEXTS)
+    def test_text_comes_back_as_it_was(self, tokenizer, text):
+        assert tokenizer.decode(tokenizer.encode(text).ids) == text
+
+    def test_ids_are_gpt2s(self, tokenizer):
+        assert tokenizer.encode("Hello world").ids == [15496, 995]
+        assert tokenizer.encode(" \n\n").ids == [220, 628]
+
+    def test_the_end_of_text_is_one_token(self, tokenizer):
+        assert tokenizer.encode("<|endoftext|>").ids == [END_OF_TEXT]
+        assert tokenizer.encode("a<|endoftext|>b").ids == [64, END_OF_TEXT, 65]
+        assert tokenizer.decode([64, END_OF_TEXT, 65]) == "ab"
+
+    def test_the_vocabulary_has_its_size(self, tokenizer):
+        assert tokenizer.get_vocab_size() == END_OF_TEXT + 1
+
+    def test_a_config_is_written_for_transformers(self, gpt2):
+        config = json.loads((gpt2 / "tokenizer_config.json").read_text())
+        assert config["tokenizer_class"] == "GPT2TokenizerFast"
+        assert config["eos_token"] == config["bos_token"] == "<|endoftext|>"
+
+    def test_the_checkpoints_own_config_is_kept(self, checkpoint, out):
+        config = {"add_prefix_space": True, "model_max_length": 2048}
+        (checkpoint / "tokenizer_config.json").write_text(json.dumps(config))
+        write_tokenizer(checkpoint, out)
+        assert json.loads((out / "tokenizer_config.json").read_text()) == config
+        made = Tokenizer.from_file(str(out / "tokenizer.json"))
+        assert made.encode("Hello").ids == made.encode(" Hello").ids
+
+
+class TestFromTokenizerJson:
+    def test_it_is_copied_as_it_is(self, gpt2, out):
+        assert write_tokenizer(gpt2, out)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            assert (out / name).read_bytes() == (gpt2 / name).read_bytes()
+
+    def test_it_is_preferred(self, gpt2, checkpoint, out):
+        shutil.copy(gpt2 / "tokenizer.json", checkpoint)
+        (checkpoint / "merges.txt").write_bytes(b"damaged")
+        write_tokenizer(checkpoint, out)
+        assert (out / "tokenizer.json").read_bytes() == (gpt2 / "tokenizer.json").read_bytes()
+
+
+class TestExports:
+    @pytest.fixture
+    def model(self, tmp_path, random):
+        shape = Shape(vocab_size=END_OF_TEXT + 1, hidden_size=8, num_heads=1, layers=("local",))
+        return write_checkpoint(tmp_path / "model", shape, random)
+
+    def test_of_a_vocabulary_hold_its_tokenizer(self, model, gpt2, out):
+        for name in ("vocab.json", "merges.txt"):
+            shutil.copyfile(GPT2 / name, model / name)
+        lines = []
+        export_model(model, out, report=lines.append)
+        assert (out / "tokenizer.json").read_bytes() == (gpt2 / "tokenizer.json").read_bytes()
+        assert lines == []
+
+    @pytest.mark.parametrize("alone", [None, "vocab.json", "merges.txt"])
+    def test_of_no_tokenizer_say_so(self, model, out, alone):
+        if alone:
+            shutil.copyfile(GPT2 / alone, model / alone)
+        lines = []
+        export_model(model, out, report=lines.append)
+        (line,) = lines
+        assert "has no tokenizer (tokenizer.json, or vocab.json and merges.txt)" in line
+        assert "the model takes token ids only" in line
+        assert not list(out.glob("tokenizer*"))
+
+    def test_of_a_damaged_tokenizer_leave_nothing(self, model, out):
+        (model / "tokenizer.json").write_text("{}")
+        with refused(ModelFileError, r"tokenizer\.json is not a tokenizer"):
+            export_model(model, out)
+        assert not list(out.iterdir())
+
+
+class TestDamage:
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b'{"model": {}}'])
+    def test_of_tokenizer_json(self, checkpoint, out, content):
+        (checkpoint / "tokenizer.json").write_bytes(content)
+        with refused(ModelFileError, r"tokenizer\.json"):
+            write_tokenizer(checkpoint, out)
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"{",
+            b"[]",
+            b"{}",
+            b"\xff",
+            b'{"a": "b"}',
+            b'{"a": -1}',
+            b'{"a": 1e99}',
+            b"[" * 9999,
+        ],
+    )
+    def test_of_vocab_json(self, checkpoint, out, content):
+        (checkpoint / "vocab.json").write_bytes(content)
+        with refused(ModelFileError, r"vocab\.json"):
+            write_tokenizer(checkpoint, out)
+
+    @pytest.mark.parametrize("content", [b"one", b"a b c", b"\xff \xff", b"not there", b"a b\n\nc"])
+    def test_of_merges_txt(self, checkpoint, out, content):
+        (checkpoint / "merges.txt").write_bytes(b"#version: 0.2\n" + content)
+        with refused(ModelFileError, r"vocab\.json and merges\.txt are not a tokenizer"):
+            write_tokenizer(checkpoint, out)
+
+    @pytest.mark.parametrize("content", [b"", b"[]", b"{"])
+    def test_of_tokenizer_config_json(self, checkpoint, out, content):
+        (checkpoint / "tokenizer_config.json").write_bytes(content)
+        with refused(ModelFileError, r"tokenizer_config\.json"):
+            write_tokenizer(checkpoint, out)
+
+    @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "merges.txt"])
+    def test_files_larger_than_any_tokenizers(self, checkpoint, out, name):
+        with (checkpoint / name).open("ab") as file:
+            file.truncate(2**40)
+        with refused(ModelFileError, f"{name} has {2**40} bytes; at most 67108864 are read"):
+            write_tokenizer(checkpoint, out)

@@ -43,11 +43,7 @@ def _first_inputs(contract: GraphContract) -> Tensors:
     """One token, id 0 at position 0, over caches of the least size."""
     sizes = {names.BATCH: 1, names.SEQUENCE: 1, names.ROWS: 1, names.CAPACITY: 1}
     inputs = {
-        spec.name: np.zeros(
-            [axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes],
-            spec.data_type.value,
-        )
-        for spec in contract.inputs
+        spec.name: np.zeros(spec.shape(sizes), spec.data_type.value) for spec in contract.inputs
     }
     inputs[names.TOTAL_SEQUENCE_LENGTH] += 1
     return inputs

@@ -15,7 +15,7 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from gptneo_onnx.export.weights import EMBEDDING, FINAL_NORM, LM_HEAD, POSITIONS, GraphWeight
+from gptneo_onnx.export.weights import FINAL_NORM, LM_HEAD, GraphWeight
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
 from gptneo_onnx.models.graph import CacheSpec, DataType, GraphContract, TensorSpec
@@ -108,8 +108,10 @@ class _FusedGraph:
         return name
 
     def embed(self) -> str:
-        tokens = self.node("Gather", [EMBEDDING, names.INPUT_IDS], "token_embeddings")
-        positions = self.node("Gather", [POSITIONS, names.POSITION_IDS], "position_embeddings")
+        tokens = self.node("Gather", [names.EMBEDDING, names.INPUT_IDS], "token_embeddings")
+        positions = self.node(
+            "Gather", [names.POSITIONS, names.POSITION_IDS], "position_embeddings"
+        )
         return self.node("Add", [tokens, positions], "embeddings")
 
     def layer_norm(self, norm: str, x: str) -> str:
@@ -180,7 +182,7 @@ class _FusedGraph:
 
     def output_logits(self, normed: str) -> None:
         rows = self.node("GatherND", [normed, names.LOGITS_ROWS], "rows")  # [rows, hidden]
-        head = EMBEDDING if self.config.tie_word_embeddings else LM_HEAD
+        head = names.EMBEDDING if self.config.tie_word_embeddings else LM_HEAD
         if self.data_type is DataType.FLOAT32:
             self.node("Gemm", [rows, head], names.LOGITS, transB=1)
         else:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.export.onnx_runtime import import_onnx_runtime
+from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import GraphContract
 
@@ -42,27 +43,25 @@ class GraphStepper:
         self.length += len(ids)
         rows = np.stack([np.zeros_like(ids), np.arange(len(ids))], axis=1)  # [tokens, 2]
         step_inputs = {
-            "input_ids": ids[None],
-            "position_ids": positions[None],
-            "seqlens_k": np.array([self.length - 1], np.int32),
-            "total_sequence_length": np.array(self.length, np.int32),
-            "logits_rows": rows,
+            names.INPUT_IDS: ids[None],
+            names.POSITION_IDS: positions[None],
+            names.SEQLENS_K: np.array([self.length - 1], np.int32),
+            names.TOTAL_SEQUENCE_LENGTH: np.array(self.length, np.int32),
+            names.LOGITS_ROWS: rows,
         }
         outputs = self.session.run(None, step_inputs | self.caches)
-        names = [spec.name for spec in self.contract.outputs]
-        results: dict[str, NDArray[Any]] = dict(zip(names, outputs, strict=True))
+        results: dict[str, NDArray[Any]] = {
+            spec.name: output for spec, output in zip(self.contract.outputs, outputs, strict=True)
+        }
         for cache in self.contract.caches:
             for past, present in zip(cache.past, cache.present, strict=True):
                 self.caches[past.name] = results[present.name]
-        return results["logits"]
+        return results[names.LOGITS]
 
     def _empty_caches(self) -> dict[str, NDArray[Any]]:
-        sizes = {"batch": 1, "capacity": self.config.max_position_embeddings}
+        sizes = {names.BATCH: 1, names.CAPACITY: self.config.max_position_embeddings}
         return {
-            spec.name: np.zeros(
-                [axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes],
-                spec.data_type.value,
-            )
+            spec.name: np.zeros(spec.shape(sizes), spec.data_type.value)
             for cache in self.contract.caches
             for spec in cache.past
         }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gptneo_onnx.export.checkpoint import Checkpoint
 from gptneo_onnx.export.stored_tensor import StoredTensor
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.graph import DataType
+from gptneo_onnx.models.graph import EMBEDDING, POSITIONS, DataType
 
 NUMPY_TYPES: dict[DataType, np.dtype[Any]] = {
     DataType.FLOAT32: np.dtype(np.float32),
@@ -20,8 +20,6 @@ NUMPY_TYPES: dict[DataType, np.dtype[Any]] = {
     DataType.BFLOAT16: np.dtype(ml_dtypes.bfloat16),
 }
 _LARGEST = {DataType.FLOAT32: 3.4e38, DataType.FLOAT16: 65504, DataType.BFLOAT16: 3.39e38}
-EMBEDDING = "wte.weight"
-POSITIONS = "wpe.weight"
 FINAL_NORM = "ln_f"
 LM_HEAD = "lm_head.weight"
 

@@ -8,6 +8,7 @@ An axis is a number or one of the symbolic names below:
 - capacity: the rows of a global layer's cache, at least the longest sequence
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -69,6 +70,10 @@ class TensorSpec:
     name: str
     data_type: DataType
     axes: tuple[int | str, ...]
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The axes as numbers; `sizes` has those of the symbolic ones."""
+        return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in self.axes)
 
 
 @dataclass(frozen=True)

@@ -48,5 +48,4 @@ class SlotCache:
 
     def _allocate(self, spec: TensorSpec, device: Device) -> DeviceBuffer:
         sizes = {BATCH: self.slots, CAPACITY: self.capacity}
-        shape = tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes)
-        return DeviceBuffer(shape, spec.data_type, device)
+        return DeviceBuffer(spec.shape(sizes), spec.data_type, device)

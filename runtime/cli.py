@@ -100,7 +100,12 @@ def _add_export(commands: Any) -> None:
     export.add_argument("checkpoint", metavar="CHECKPOINT", help="a directory or a hub id")
     export.add_argument("out", type=Path, metavar="OUT", help="the directory to make")
     export.add_argument("--graph", default="fused", choices=GRAPH_KINDS)
-    export.add_argument("--precision", default="fp32", choices=[p.value for p in Precision])
+    export.add_argument(
+        "--precision",
+        default="fp32",
+        choices=[p.value for p in Precision],
+        help="fp32 (the default) for CPUs, fp16 or bf16 for CUDA",
+    )
     export.add_argument("--exporter", default="direct", choices=["direct"])
     export.add_argument("--revision", help="branch, tag or commit of a hub id")
     export.add_argument(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.errors import DeviceError
-from gptneo_onnx.models.graph import GraphContract, TensorSpec
+from gptneo_onnx.models.graph import GraphContract
 from gptneo_onnx.runtime.buffers import StepInput
 from gptneo_onnx.runtime.cache import SlotCache
 from gptneo_onnx.runtime.device import CPU
@@ -111,7 +111,7 @@ class _BoundStep:
         def step_input(name: str) -> StepInput:
             # GroupQueryAttention reads the total length on the host, whatever the device.
             device = CPU if name == names.TOTAL_SEQUENCE_LENGTH else session.device
-            return StepInput(binding, specs[name], _shape(specs[name], sizes), device)
+            return StepInput(binding, specs[name], specs[name].shape(sizes), device)
 
         self.input_ids = step_input(names.INPUT_IDS)
         self.position_ids = step_input(names.POSITION_IDS)
@@ -121,7 +121,7 @@ class _BoundStep:
         decoder.cache.bind(binding, first, batch)
         outputs = {spec.name: spec for spec in decoder.contract.step_outputs}
         # Bound on the host: of all that a step computes, only these rows leave the device.
-        self.logits = np.empty(_shape(outputs[names.LOGITS], sizes), np.float32)
+        self.logits = np.empty(outputs[names.LOGITS].shape(sizes), np.float32)
         binding.bind_ortvalue_output(
             names.LOGITS, onnxruntime.OrtValue.ortvalue_from_numpy(self.logits)
         )
@@ -143,7 +143,3 @@ class _BoundStep:
                 "try fewer at once, or another device"
             ) from error
         return self.logits
-
-
-def _shape(spec: TensorSpec, sizes: dict[str, int]) -> tuple[int, ...]:
-    return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes)

@@ -62,9 +62,26 @@ NOT_YET: Mapping[str, tuple[Any, ...]] = {
     "dola_layers": (None,),
     "low_memory": (None, False),
     "prefill_chunk_size": (None,),
+    "return_legacy_cache": (None,),
+    "decoder_start_token_id": (None,),
+    "is_assistant": (False,),
+    "num_assistant_tokens": (20, None),
+    "num_assistant_tokens_schedule": ("constant", None),
+    "assistant_confidence_threshold": (0.4, None),
+    "max_matching_ngram_size": (None,),
+    "assistant_early_exit": (None,),
+    "assistant_lookbehind": (10, None),
+    "target_lookbehind": (10, None),
+    "disable_compile": (False,),
+    "compile_config": (None,),
 }
 # What transformers writes beside the arguments.
-_METADATA = ("transformers_version", "_from_model_config", "transformers.js_config")
+_METADATA = (
+    "transformers_version",
+    "_from_model_config",
+    "_commit_hash",
+    "transformers.js_config",
+)
 
 DEFAULT_NEW_TOKENS = 20
 MAX_RETURN_SEQUENCES = 1024

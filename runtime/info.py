@@ -4,7 +4,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.graph import CAPACITY
+from gptneo_onnx.models.graph import BATCH, CAPACITY
 from gptneo_onnx.runtime.model_directory import ModelDirectory, open_model_directory
 
 
@@ -34,10 +34,9 @@ def model_info(directory: str | Path) -> dict[str, Any]:
 
 
 def _cache_bytes(model: ModelDirectory) -> int:
-    sizes = {"batch": 1, CAPACITY: model.config.max_position_embeddings}
+    sizes = {BATCH: 1, CAPACITY: model.config.max_position_embeddings}
     return sum(
-        prod(axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes)
-        * spec.data_type.itemsize
+        prod(spec.shape(sizes)) * spec.data_type.itemsize
         for cache in model.contract.caches
         for spec in cache.past
     )

@@ -1,9 +1,11 @@
 """Which device a model runs on, and what that takes."""
 
+import ctypes
 import functools
 import importlib.metadata
 import logging
 import re
+import sys
 from dataclasses import dataclass
 
 import onnxruntime
@@ -55,10 +57,26 @@ def candidate_devices(requested: str, precision: Precision) -> list[Device]:
 
 
 def _automatic(precision: Precision) -> list[Device]:
-    devices = [d for d in (Device("cuda"), CPU) if not _ruled_out(d, precision)]
+    cuda = Device("cuda")
+    reasons = {device: _ruled_out(device, precision) for device in (cuda, CPU)}
+    devices = [device for device, reason in reasons.items() if not reason]
     if not devices:
-        raise DeviceError(f"no device can run this model: {_ruled_out(CPU, precision)}")
+        raise DeviceError(f"no device can run this model: {reasons[CPU]}")
+    if reasons[cuda] and _has_cuda_provider() and _has_nvidia_driver():
+        say_fallback(cuda, reasons[cuda])
     return devices
+
+
+def _has_cuda_provider() -> bool:
+    return PROVIDERS["cuda"] in onnxruntime.get_available_providers()
+
+
+def _has_nvidia_driver() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _ruled_out(device: Device, precision: Precision) -> str:

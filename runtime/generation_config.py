@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 
@@ -139,8 +139,16 @@ class GenerationConfig:
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "GenerationConfig":
-        """From the generation_config.json of a directory."""
-        return cls.from_dict(read_json_object(Path(directory) / GENERATION_CONFIG_FILE))
+        """From the generation_config.json of a directory.
+
+        Raises:
+            ModelFileError: it is missing, damaged, or asks for what is not built yet.
+        """
+        path = Path(directory) / GENERATION_CONFIG_FILE
+        try:
+            return cls.from_dict(read_json_object(path))
+        except InputError as error:
+            raise ModelFileError(f"{path}: {error}") from error
 
     def update(self, **changes: Any) -> "GenerationConfig":
         """A copy with other values.

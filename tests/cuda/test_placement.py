@@ -19,6 +19,7 @@ from gptneo_onnx.models import DeviceError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, session
 from gptneo_onnx.runtime.buffers import DeviceBuffer, StepInput
 from gptneo_onnx.runtime.decoder import Decoder
+from gptneo_onnx.runtime.device import say_fallback
 
 pytestmark = [
     pytest.mark.placement,
@@ -99,9 +100,13 @@ def test_a_float32_graph_would_fall_back_which_is_why_it_is_refused(
 @pytest.mark.parametrize(
     ("precision", "expected"), [("fp32", "cpu"), ("fp16", "cuda"), ("bf16", "cuda")]
 )
-def test_auto_takes_cuda_where_the_precision_has_kernels(export_shape, precision, expected):
-    model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision))
+def test_auto_takes_cuda_where_the_precision_has_kernels(export_shape, caplog, precision, expected):
+    say_fallback.cache_clear()
+    with caplog.at_level("WARNING"):
+        model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision))
     assert model.device.type == expected
+    said = "no float32 kernel on CUDA; export with --precision fp16" in caplog.text
+    assert said == (precision == "fp32")
 
 
 def test_a_gpu_that_is_not_there(export_shape):

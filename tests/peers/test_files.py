@@ -8,7 +8,7 @@ import pytest
 from checkpoints import Shape, write_checkpoint
 
 from gptneo_onnx.export import export_model
-from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT, ModelFileError
 from gptneo_onnx.runtime import GenerationConfig, Tokenizer, pipeline
 
 GPT2 = Path(__file__).parent.parent / "gpt2_tokenizer"
@@ -114,7 +114,7 @@ def test_generation_configs_that_transformers_writes(tmp_path):
     expected = GenerationConfig(max_new_tokens=7, do_sample=True, top_p=0.8, eos_token_id=[1, 2])
     assert GenerationConfig.from_pretrained(tmp_path) == expected
     Peer(num_beams=3).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="num_beams=3 is not supported yet"):
+    with pytest.raises(ModelFileError, match="config.json: num_beams=3 is not supported yet"):
         GenerationConfig.from_pretrained(tmp_path)
 
 
@@ -167,7 +167,6 @@ def test_verify_reports_small_differences(checkpoint, tmp_path):
 
 def test_verify_fails_on_a_graph_that_differs(checkpoint, tmp_path, monkeypatch):
     from gptneo_onnx.export import fused_graph
-    from gptneo_onnx.models import ModelFileError
 
     plain = fused_graph._FusedGraph.node
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gptneo_onnx.models import InputError
+from gptneo_onnx.models import InputError, ModelFileError
 from gptneo_onnx.runtime import GenerationConfig
 from gptneo_onnx.runtime.generation_config import NOT_YET
 
@@ -44,3 +44,11 @@ def test_the_fill_is_the_pad_token_or_the_first_end_or_zero():
     assert GenerationConfig(pad_token_id=5, eos_token_id=6).fill_token_id == 5
     assert GenerationConfig(eos_token_id=[6, 7]).fill_token_id == 6
     assert GenerationConfig().fill_token_id == 0
+
+
+def test_a_file_that_asks_for_what_is_not_built_yet_is_named(tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"num_beams": 4}')
+    with pytest.raises(
+        ModelFileError, match="generation_config.json: num_beams=4 is not supported"
+    ):
+        GenerationConfig.from_pretrained(tmp_path)

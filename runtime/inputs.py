@@ -46,6 +46,11 @@ class PaddedInputs:
                 )
         return cls(ids, columns)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence, padding not counted."""
+        return max(int(used.stop - used.start) for used in self.columns)
+
     def positions(self, position_ids: ArrayLike | None, config: GPTNeoConfig) -> Ids:
         """Positions int64 [batch, sequence]: those given, or the columns' numbers."""
         context = config.max_position_embeddings

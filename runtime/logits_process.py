@@ -33,7 +33,8 @@ def min_length(ids: Ids, scores: Scores, length: int, eos_token_ids: tuple[int, 
     if len(ids) >= length:
         return scores
     processed = scores.copy()
-    processed[list(eos_token_ids)] = -np.inf
+    # Configs of models that were cut down name end tokens beyond their vocabulary.
+    processed[[token for token in eos_token_ids if token < len(scores)]] = -np.inf
     return processed
 
 

@@ -1,6 +1,6 @@
 """GPTNeoForCausalLM: an exported model with the interface that transformers' has."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,26 +164,22 @@ class GPTNeoForCausalLM:
         sequences = self._sequences(inputs, config)
         if streamer is not None and len(sequences) > 1:
             raise InputError(f"a streamer takes one sequence, and there are {len(sequences)}")
-        for _ in self._stream(sequences, streamer):
-            pass
+        self._run(sequences, streamer)
         prompts = np.repeat(inputs.input_ids, config.num_return_sequences, axis=0)
         return _joined(prompts, sequences, config.fill_token_id)
 
-    def _stream(
-        self, sequences: list[Sequence], streamer: Streamer | None
-    ) -> Iterator[dict[int, int]]:
+    def _run(self, sequences: list[Sequence], streamer: Streamer | None) -> None:
         if streamer is not None:
             streamer.put(sequences[0].ids.tolist())
         for tokens in generate_steps(self.decoder(len(sequences)), sequences):
             if streamer is not None:
                 streamer.put([tokens[0]])
-            yield tokens
         if streamer is not None:
             streamer.end()
 
     def _sequences(self, inputs: PaddedInputs, config: GenerationConfig) -> list[Sequence]:
         width = inputs.input_ids.shape[1]
-        max_new_tokens = self._max_new_tokens(config, width)
+        max_new_tokens = self._max_new_tokens(config, width, inputs.longest)
         prompts = [
             inputs.input_ids[row, columns]
             for row, columns in enumerate(inputs.columns)
@@ -206,12 +202,12 @@ class GPTNeoForCausalLM:
             for index, prompt in enumerate(prompts)
         ]
 
-    def _max_new_tokens(self, config: GenerationConfig, width: int) -> int:
+    def _max_new_tokens(self, config: GenerationConfig, width: int, longest: int) -> int:
         """How many tokens fit: explicit lengths must, the default is cut to what does."""
-        room = self.config.max_position_embeddings - width
+        room = self.config.max_position_embeddings - longest
         if room < 1:
             raise InputError(
-                f"the prompt has {width} tokens and the model's context is "
+                f"the prompt has {longest} tokens and the model's context is "
                 f"{self.config.max_position_embeddings}: none can be added; shorten the prompt"
             )
         if config.max_new_tokens is not None:
@@ -221,10 +217,10 @@ class GPTNeoForCausalLM:
         else:
             return min(DEFAULT_NEW_TOKENS, room)
         if wanted < 1:
-            raise InputError(f"{said}, but the prompt alone has {width} tokens; raise it")
+            raise InputError(f"{said}, but the prompts alone have {width} columns; raise it")
         if wanted > room:
             raise InputError(
-                f"{said} and the prompt has {width} tokens, more than the context of "
+                f"{said} and the prompt has {longest} tokens, more than the context of "
                 f"{self.config.max_position_embeddings}; at most {room} can be generated"
             )
         return wanted

@@ -154,7 +154,7 @@ class TestBadInput:
         [
             ({"max_new_tokens": 70}, "max_new_tokens is 70 .* at most 61 can be generated"),
             ({"max_length": 65}, "max_length is 65 .* context of 64"),
-            ({"max_length": 3}, "max_length is 3, but the prompt alone has 3 tokens"),
+            ({"max_length": 3}, "max_length is 3, but the prompts alone have 3 columns"),
             ({"num_beams": 4}, "num_beams=4 is not supported yet"),
             ({"num_beams": True}, "num_beams=True is not supported yet"),
             ({"stop_strings": ["."]}, r"stop_strings=\['.'\] is not supported yet"),
@@ -262,3 +262,16 @@ def test_a_step_that_fails_says_where_and_what_to_try(model, monkeypatch):
     )
     with pytest.raises(DeviceError, match="1 sequences failed on cpu: CUDA out of memory; try"):
         decoder.decode(np.array([1]), np.array([True]))
+
+
+def test_an_end_token_beyond_the_vocabulary_never_comes(model):
+    result = model.generate([[1, 2]], eos_token_id=50256, min_length=5, max_new_tokens=8)
+    assert result.shape == (1, 10)
+
+
+def test_columns_of_padding_alone_take_no_room(model):
+    ids, mask = np.ones((1, 80), int), np.zeros((1, 80), int)
+    mask[0, -3:] = 1
+    padded = model.generate(ids, mask, max_new_tokens=50, eos_token_id=None)
+    alone = model.generate([[1, 1, 1]], max_new_tokens=50, eos_token_id=None)
+    assert padded[0, 80:].tolist() == alone[0, 3:].tolist()

@@ -217,7 +217,8 @@ class GPTNeoForCausalLM:
         else:
             return min(DEFAULT_NEW_TOKENS, room)
         if wanted < 1:
-            raise InputError(f"{said}, but the prompts alone have {width} columns; raise it")
+            padding = ", padding included" if width > longest else ""
+            raise InputError(f"{said}, but the prompt alone has {width} tokens{padding}; raise it")
         if wanted > room:
             raise InputError(
                 f"{said} and the prompt has {longest} tokens, more than the context of "

@@ -154,7 +154,7 @@ class TestBadInput:
         [
             ({"max_new_tokens": 70}, "max_new_tokens is 70 .* at most 61 can be generated"),
             ({"max_length": 65}, "max_length is 65 .* context of 64"),
-            ({"max_length": 3}, "max_length is 3, but the prompts alone have 3 columns"),
+            ({"max_length": 3}, "max_length is 3, but the prompt alone has 3 tokens; raise"),
             ({"num_beams": 4}, "num_beams=4 is not supported yet"),
             ({"num_beams": True}, "num_beams=True is not supported yet"),
             ({"stop_strings": ["."]}, r"stop_strings=\['.'\] is not supported yet"),

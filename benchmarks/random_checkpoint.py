@@ -4,6 +4,7 @@ Their weights cannot be had everywhere; for time and memory, random ones of the 
 """
 
 import json
+import zlib
 from math import prod
 from pathlib import Path
 
@@ -76,5 +77,5 @@ def _write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], seed: int
             for start in range(0, prod(shape), _BLOCK_ELEMENTS):
                 count = min(_BLOCK_ELEMENTS, prod(shape) - start)
                 # A different part of the block for each tensor, and ones where ones belong.
-                values = np.roll(block, hash((name, start)) % 997)[:count]
+                values = np.roll(block, zlib.crc32(f"{name} {start}".encode()) % 997)[:count]
                 file.write((values + np.float32(is_norm_weight)).data)

@@ -73,6 +73,10 @@ def export_model(
     precision = _checked_options(graph, precision, exporter)
     out = Path(out)
     check_replaceable(out.absolute())
+    if verify:
+        from gptneo_onnx.export.verify import check_can_verify
+
+        check_can_verify(precision)
     source = open_checkpoint(local_checkpoint(checkpoint, revision))
     with whole_directory(out) as partial:
         contract = fused_contract(source.config, precision)

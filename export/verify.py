@@ -1,6 +1,7 @@
 """Comparing an exported graph with transformers: the `optimum` extra's part of an export."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,25 @@ CHUNK = 64
 SEED = 2021
 
 
+def check_can_verify(precision: Precision) -> None:
+    """To be called before the work of an export.
+
+    Raises:
+        InputError: bfloat16, which ONNX Runtime's CPU cannot run.
+        MissingDependencyError: torch or transformers is not installed.
+    """
+    if precision not in TOLERANCES:
+        raise InputError(
+            f"--verify runs on the CPU, which has no {precision.value} kernels; verify an fp32 "
+            "export of the same checkpoint"
+        )
+    for package in ("torch", "transformers"):
+        if find_spec(package) is None:
+            raise MissingDependencyError(
+                f"--verify needs {package}: pip install 'gptneo-onnx[optimum]'"
+            )
+
+
 def verify_graph(
     directory: Path,
     contract: GraphContract,
@@ -32,15 +52,8 @@ def verify_graph(
     difference of each.
 
     Raises:
-        InputError: bfloat16, which ONNX Runtime's CPU cannot run.
-        MissingDependencyError: torch or transformers is not installed.
         ModelFileError: the difference is beyond the precision's tolerance.
     """
-    if precision not in TOLERANCES:
-        raise InputError(
-            f"--verify runs on the CPU, which has no {precision.value} kernels; verify an fp32 "
-            "export of the same checkpoint"
-        )
     config = source.config
     length = min(2 * config.window_size + CHUNK + 1, config.max_position_embeddings)
     ids = np.random.default_rng(SEED).integers(0, config.vocab_size, length)
@@ -63,13 +76,9 @@ def verify_graph(
 
 def _transformers_logits(checkpoint: Path, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     """Logits [length, vocab] of ids [length], by the model that the checkpoint was saved from."""
-    try:
-        import torch
-        from transformers import GPTNeoForCausalLM
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"--verify needs {error.name}: pip install 'gptneo-onnx[optimum]'"
-        ) from error
+    import torch
+    from transformers import GPTNeoForCausalLM
+
     torch.set_flush_denormal(True)
     model: Any = GPTNeoForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     with torch.no_grad():

@@ -108,6 +108,11 @@ class _Reader:
             raise self.error(
                 f"hidden_size {hidden_size} is not a multiple of num_heads {num_heads}"
             )
+        if (hidden_size // num_heads) % 8:
+            raise self.error(
+                f"hidden_size {hidden_size} and num_heads {num_heads} make heads of "
+                f"{hidden_size // num_heads}; ONNX Runtime's attention takes multiples of 8"
+            )
         vocab_size = self.integer("vocab_size", 50257)
         intermediate = self.values.get("intermediate_size")
         return GPTNeoConfig(

@@ -12,14 +12,14 @@ from gptneo_onnx.models.errors import (
 )
 
 try:
-    import onnxruntime  # noqa: F401
+    # What is left when one of two builds was uninstalled imports, but has nothing in it.
+    from onnxruntime import InferenceSession  # noqa: F401
 except ImportError as error:
     _message = (
         "running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]', or 'gptneo-onnx[gpu]' "
-        "for CUDA (not both: they overwrite each other)"
+        "for CUDA (not both: they overwrite each other; after that, uninstall both first)"
     )
-    # The command line (or `python -m gptneo_onnx.runtime.cli`) shows a line, not a traceback.
-    if Path(sys.argv[0]).stem in ("gptneo-onnx", "-m"):
+    if Path(*sys.argv[:1]).stem == "gptneo-onnx":  # the command line shows a line, no traceback
         print(f"gptneo-onnx: error: {_message}", file=sys.stderr)
         raise SystemExit(2) from error
     raise MissingDependencyError(_message) from error

@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from gptneo_onnx.models.errors import DeviceError
 from gptneo_onnx.models.graph import DataType, TensorSpec
 from gptneo_onnx.runtime.device import CPU, Device
 
@@ -18,13 +19,20 @@ class DeviceBuffer:
         self.shape = shape
         self.data_type = data_type
         self.device = device
-        if device == CPU and data_type is not DataType.BFLOAT16:
-            # From numpy, because its zeros cost no memory until they are written.
-            self.value = onnxruntime.OrtValue.ortvalue_from_numpy(np.zeros(shape, data_type.value))
-        else:
-            self.value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                shape, data_type.onnx, device.type, device.index
+        # numpy has no bfloat16; of its two bytes only the zeros matter here, and views are bound
+        # with the right type. On a CPU numpy's zeros cost no memory until they are written.
+        storage = DataType.FLOAT16 if data_type is DataType.BFLOAT16 else data_type
+        try:
+            self.value = onnxruntime.OrtValue.ortvalue_from_numpy(
+                np.zeros(shape, storage.value), device.type, device.index
             )
+        except (
+            Exception
+        ) as error:  # numpy's MemoryError, or whatever ONNX Runtime's allocator raises
+            raise DeviceError(
+                f"a cache of {shape[0]} sequences does not fit into the memory of {device}; "
+                "take fewer slots or a smaller batch"
+            ) from error
 
     @property
     def nbytes(self) -> int:

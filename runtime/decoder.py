@@ -38,7 +38,7 @@ class Decoder:
         self.contract = contract
         self.cache = cache
         self.prefill_chunk = prefill_chunk
-        self._decode_steps: dict[int, _BoundStep] = {}
+        self._decode_step: _BoundStep | None = None
 
     def prefill(self, slot: int, ids: Ids, positions: Ids | None = None) -> Logits:
         """Append ids [length] to a slot; logits [vocab] behind the last of them.
@@ -65,21 +65,27 @@ class Decoder:
     def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
         """Append one token to each of the first len(tokens) slots; logits [slots, vocab].
 
-        Slots that are not `active` keep what they hold only if they are never used again before
-        `clear`: their step writes over their first row. The result is valid until the next step.
+        Inactive slots are spoiled: the step overwrites their first row; `clear` them before their
+        next use. The result is valid until the next step.
         """
-        count = len(tokens)
-        if count not in self._decode_steps:
-            self._decode_steps[count] = _BoundStep(self, first=0, batch=count, length=1, rows=count)
-            rows = np.stack([np.arange(count), np.zeros(count, np.int64)], axis=1)  # [slots, 2]
-            self._decode_steps[count].logits_rows.write(rows)
-        step = self._decode_steps[count]
-        positions = np.where(active, self.cache.lengths[:count], 0)
+        step = self._bound_decode_step(len(tokens))
+        lengths = self.cache.lengths[: len(tokens)]
+        positions = np.where(active, lengths, 0)
+        if active.any():
+            self.cache.check_room(int(positions.argmax()), 1)
         logits = step.run(tokens[:, None], positions[:, None], positions + 1)
-        self.cache.lengths[:count] = np.where(active, positions + 1, self.cache.lengths[:count])
+        lengths += active
         return logits
 
+    def _bound_decode_step(self, count: int) -> "_BoundStep":
+        """Kept from step to step: the number of slots falls now and then, mostly it is the same."""
+        if self._decode_step is None or self._decode_step.batch != count:
+            rows = np.stack([np.arange(count), np.zeros(count, np.int64)], axis=1)  # [slots, 2]
+            self._decode_step = _BoundStep(self, first=0, batch=count, length=1, logits_rows=rows)
+        return self._decode_step
+
     def _chunks(self, slot: int, ids: Ids, positions: Ids | None) -> list[tuple[Ids, Ids]]:
+        self.cache.check_room(slot, len(ids))
         if positions is None:
             start = int(self.cache.lengths[slot])
             positions = np.arange(start, start + len(ids))
@@ -91,22 +97,26 @@ class Decoder:
     def _append(self, slot: int, ids: Ids, positions: Ids, logits_from: int) -> Logits:
         """One chunk; logits [rows, vocab] from that index of the chunk to its end."""
         wanted = np.arange(logits_from, len(ids))
-        step = _BoundStep(self, first=slot, batch=1, length=len(ids), rows=len(wanted))
-        step.logits_rows.write(np.stack([np.zeros_like(wanted), wanted], axis=1))  # [rows, 2]
+        rows = np.stack([np.zeros_like(wanted), wanted], axis=1)  # [rows, 2]
+        step = _BoundStep(self, first=slot, batch=1, length=len(ids), logits_rows=rows)
+        logits = step.run(ids[None], positions[None], self.cache.lengths[[slot]] + len(ids))
         self.cache.lengths[slot] += len(ids)
-        return step.run(ids[None], positions[None], self.cache.lengths[slot : slot + 1])
+        return logits
 
 
 class _BoundStep:
     """Everything bound that a step of one shape reads and writes; made once, run many times."""
 
-    def __init__(self, decoder: Decoder, first: int, batch: int, length: int, rows: int) -> None:
+    def __init__(
+        self, decoder: Decoder, first: int, batch: int, length: int, logits_rows: Ids
+    ) -> None:
         session = decoder.session
+        self.batch = batch
         self.inference = session.inference
         self.device = session.device
         self.binding = binding = session.inference.io_binding()
         specs = {spec.name: spec for spec in decoder.contract.step_inputs}
-        sizes = {names.BATCH: batch, names.SEQUENCE: length, names.ROWS: rows}
+        sizes = {names.BATCH: batch, names.SEQUENCE: length, names.ROWS: len(logits_rows)}
 
         def step_input(name: str) -> StepInput:
             # GroupQueryAttention reads the total length on the host, whatever the device.
@@ -118,6 +128,7 @@ class _BoundStep:
         self.seqlens_k = step_input(names.SEQLENS_K)
         self.total_sequence_length = step_input(names.TOTAL_SEQUENCE_LENGTH)
         self.logits_rows = step_input(names.LOGITS_ROWS)
+        self.logits_rows.write(logits_rows)
         decoder.cache.bind(binding, first, batch)
         outputs = {spec.name: spec for spec in decoder.contract.step_outputs}
         # Bound on the host: of all that a step computes, only these rows leave the device.

@@ -1,8 +1,10 @@
 """Which device a model runs on, and what that takes."""
 
+import contextlib
 import ctypes
 import functools
 import importlib.metadata
+import io
 import logging
 import re
 import sys
@@ -87,7 +89,7 @@ def _ruled_out(device: Device, precision: Precision) -> str:
         )
         return (
             f"the installed ONNX Runtime has no {device.provider} (it has: {available}); "
-            "pip uninstall onnxruntime, then pip install 'gptneo-onnx[gpu]'"
+            "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'gptneo-onnx[gpu]'"
         )
     if device.type == "cuda" and precision is Precision.FP32:
         return "attention has no float32 kernel on CUDA; export with --precision fp16 or bf16"
@@ -102,14 +104,15 @@ def _ruled_out(device: Device, precision: Precision) -> str:
 @functools.cache
 def preload_cuda_libraries() -> None:
     """Load CUDA and cuDNN from the nvidia-* packages, if installed, before the first session."""
-    if hasattr(onnxruntime, "preload_dlls"):
+    # It prints what it does not find, to standard output; `doctor` tells that better.
+    with contextlib.redirect_stdout(io.StringIO()):
         onnxruntime.preload_dlls()
 
 
 @functools.cache
 def say_fallback(device: Device, reason: str) -> None:
     """Tell once that "auto" found a device that cannot be used."""
-    logger.warning("device auto: %s cannot be used (%s); running on the CPU", device, reason)
+    logger.warning("device auto: %s: %s; running on the CPU", device, reason)
 
 
 def check_onnx_runtime(least: str) -> None:

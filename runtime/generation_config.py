@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
@@ -106,8 +108,10 @@ class GenerationConfig:
         bos_token_id: not used by generate(), kept for the tokenizer.
         pad_token_id: what finished sequences are filled up with; None takes the first end token.
         num_return_sequences: results per prompt.
-        seed: of the draws. One number serves the whole call; a list has one for each prompt. None
+        seed: of the draws. One number serves the whole call; a list has one for each result. None
             takes the next of set_seed()'s numbers, or a fresh one.
+        unsupported: arguments of the model's own generation_config.json that are not built yet;
+            generate() raises for them unless they are set to what asks for nothing.
     """
 
     max_length: int | None = None
@@ -124,6 +128,7 @@ class GenerationConfig:
     pad_token_id: int | None = None
     num_return_sequences: int = 1
     seed: int | tuple[int, ...] | None = None
+    unsupported: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("eos_token_id", "seed"):  # lists come from JSON and from callers
@@ -133,41 +138,65 @@ class GenerationConfig:
         _check(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "GenerationConfig":
-        """From the contents of a generation_config.json; raises InputError as update() does."""
-        return cls().update(**values)
-
-    @classmethod
     def from_pretrained(cls, directory: str | Path) -> "GenerationConfig":
         """From the generation_config.json of a directory.
 
+        What it asks for and is not built yet does not keep the model from loading: it is noted in
+        `unsupported`.
+
         Raises:
-            ModelFileError: it is missing, damaged, or asks for what is not built yet.
+            ModelFileError: the file is missing or damaged, or a value is out of range.
         """
         path = Path(directory) / GENERATION_CONFIG_FILE
-        try:
-            return cls.from_dict(read_json_object(path))
-        except InputError as error:
-            raise ModelFileError(f"{path}: {error}") from error
+        values = read_json_object(path)
+        config = cls()
+        unsupported = []
+        for name, value in values.items():
+            if name not in _FIELDS and not _asks_for_nothing(name, value):
+                unsupported.append(name)
+                continue
+            try:
+                config = config.update(**{name: value})
+            except InputError as error:
+                raise ModelFileError(f"{path}: {error}") from error
+        return replace(config, unsupported=tuple(unsupported))
 
     def update(self, **changes: Any) -> "GenerationConfig":
-        """A copy with other values.
+        """A copy with other values; None takes a field back to its default.
 
         Raises:
             InputError: an argument that is unknown, not built yet, or out of range; it is named.
         """
-        known = {field.name for field in fields(self)}
         applied = {}
         for name, value in changes.items():
-            if name in known:
-                applied[name] = value
-            elif name in NOT_YET:
-                _check_neutral(name, value)
-            elif name not in _METADATA:
+            if name in _FIELDS:
+                applied[name] = _FIELDS[name] if value is None else _plain(value)
+            elif name not in NOT_YET and name not in _METADATA:
                 raise InputError(
-                    f"generate() has no argument {name!r}; it has {', '.join(sorted(known))}"
+                    f"generate() has no argument {name!r}; it has {', '.join(sorted(_FIELDS))}"
                 )
-        return replace(self, **applied)
+            elif not _asks_for_nothing(name, value):
+                raise InputError(
+                    f"{name}={value!r} is not supported yet; leave it at {NOT_YET[name][0]!r}"
+                )
+        settled = tuple(name for name in self.unsupported if name not in changes)
+        return replace(self, **applied, unsupported=settled)
+
+    def over(self, defaults: "GenerationConfig") -> "GenerationConfig":
+        """This config, with `defaults` where it sets nothing, as generate() combines them."""
+        unset = [name for name, value in _FIELDS.items() if getattr(self, name) == value]
+        inherited = {name: getattr(defaults, name) for name in unset}
+        return replace(self, **inherited, unsupported=defaults.unsupported)
+
+    def check_supported(self) -> None:
+        """Raise InputError if the model's own config asks for what is not built yet."""
+        if self.unsupported:
+            name = self.unsupported[0]
+            neutral = NOT_YET.get(name, (None,))[0]
+            raise InputError(
+                f"the model's {GENERATION_CONFIG_FILE} sets {name}, which is not supported yet; "
+                f"pass {name}={neutral!r} to generate without it"
+            )
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
@@ -184,11 +213,30 @@ class GenerationConfig:
         return self.eos_token_ids[0] if self.eos_token_ids else 0
 
 
-def _check_neutral(name: str, value: Any) -> None:
-    neutral = NOT_YET[name]
-    # `is` for None and the booleans: 0 == False would let num_beams=True pass for 1.
-    if not any(value is n or (type(value) is type(n) and value == n) for n in neutral):
-        raise InputError(f"{name}={value!r} is not supported yet; leave it at {neutral[0]!r}")
+_FIELDS: dict[str, Any] = {field.name: field.default for field in fields(GenerationConfig)}
+del _FIELDS["unsupported"]
+
+
+def _asks_for_nothing(name: str, value: Any) -> bool:
+    """Whether a value of an argument outside our fields can be passed over."""
+    if name in _METADATA:
+        return True
+    # Numbers are compared as such (1 for 1.0), but not with booleans, which Python counts as some.
+    return any(
+        value is neutral
+        or (
+            not isinstance(value, bool)
+            and isinstance(value, (int, float, str))
+            and not isinstance(neutral, bool)
+            and value == neutral
+        )
+        for neutral in NOT_YET.get(name, ())
+    )
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _check(config: GenerationConfig) -> None:
@@ -210,11 +258,12 @@ def _check(config: GenerationConfig) -> None:
         )
     for token in config.eos_token_ids:
         _check_integer("eos_token_id", token, 0)
-    seeds = config.seed if isinstance(config.seed, tuple) else (config.seed,)
+    seeds = config.seed if isinstance(config.seed, tuple) else (config.seed or 0,)
     for seed in seeds:
-        _check_integer("seed", seed, 0, optional=True)
+        _check_integer("seed", seed, 0)
     # Beyond these, float32 scores overflow.
-    _check_number("temperature", config.temperature, 1e-6, 1e6)
+    if config.do_sample is True or config.temperature != 0:  # greedy decoding has none
+        _check_number("temperature", config.temperature, 1e-6, 1e6)
     _check_number("repetition_penalty", config.repetition_penalty, 1e-6, 1e6)
     _check_number("top_p", config.top_p, 1e-6, 1)
     if type(config.do_sample) is not bool:

@@ -61,7 +61,13 @@ class PaddedInputs:
                     f"{context}; shorten them, or pass position_ids"
                 )
             return np.broadcast_to(np.arange(self.input_ids.shape[1]), self.input_ids.shape)
-        positions = np.broadcast_to(_integers("position_ids", position_ids), self.input_ids.shape)
+        positions = _integers("position_ids", position_ids)
+        if positions.shape not in (self.input_ids.shape, (1, self.input_ids.shape[1])):
+            raise InputError(
+                f"position_ids has shape {list(positions.shape)}, input_ids "
+                f"{list(self.input_ids.shape)}; they must be alike"
+            )
+        positions = np.broadcast_to(positions, self.input_ids.shape)
         if positions.min() < 0 or positions.max() >= context:
             raise InputError(
                 f"position_ids reach from {positions.min()} to {positions.max()}; "
@@ -71,12 +77,7 @@ class PaddedInputs:
 
 
 def _integers(name: str, values: ArrayLike) -> Ids:
-    try:
-        array: NDArray[Any] = np.asarray(values)
-    except ValueError as error:
-        raise InputError(
-            f"{name} has rows of different lengths; pad them on the left, with an attention_mask"
-        ) from error
+    array = _array(name, values)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(
             f"{name} has shape {list(array.shape)}; [batch, sequence] with at least one token is "
@@ -87,8 +88,17 @@ def _integers(name: str, values: ArrayLike) -> Ids:
     return array.astype(np.int64)
 
 
+def _array(name: str, values: ArrayLike) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(
+            f"{name} has rows of different lengths; pad them on the left, with an attention_mask"
+        ) from error
+
+
 def _mask(attention_mask: ArrayLike, ids: Ids) -> Ids:
-    mask = np.asarray(attention_mask)
+    mask = _array("attention_mask", attention_mask)
     if mask.shape != ids.shape:
         raise InputError(
             f"attention_mask has shape {list(mask.shape)}, input_ids {list(ids.shape)}; "

@@ -1,6 +1,8 @@
 """GPTNeoForCausalLM: an exported model with the interface that transformers' has."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ class CausalLMOutput:
 
 
 class GPTNeoForCausalLM:
-    """transformers.GPTNeoForCausalLM on ONNX Runtime. Not for several threads at once.
+    """transformers.GPTNeoForCausalLM on ONNX Runtime; one call at a time, others are refused.
 
     Attributes:
         config: what the model is.
@@ -59,6 +61,7 @@ class GPTNeoForCausalLM:
         self._session = session
         self._contract = contract
         self._decoder = self._make_decoder(slots)
+        self._busy = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -126,12 +129,13 @@ class GPTNeoForCausalLM:
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
         positions = inputs.positions(position_ids, self.config)
         logits = np.zeros((*inputs.input_ids.shape, self.config.vocab_size), np.float32)
-        decoder = self.decoder(slots=1)
-        for row, columns in enumerate(inputs.columns):
-            decoder.cache.clear(0)
-            decoder.prefill_all_logits(
-                0, inputs.input_ids[row, columns], positions[row, columns], logits[row, columns]
-            )
+        with self._alone():
+            decoder = self.decoder(slots=1)
+            for row, columns in enumerate(inputs.columns):
+                decoder.cache.clear(0)
+                decoder.prefill_all_logits(
+                    0, inputs.input_ids[row, columns], positions[row, columns], logits[row, columns]
+                )
         return CausalLMOutput(logits)
 
     def generate(
@@ -146,8 +150,9 @@ class GPTNeoForCausalLM:
 
         Args:
             input_ids: int [batch, sequence].
-            attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on the left.
-            generation_config: instead of the model's own.
+            attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on the left. Without
+                one, tokens equal to a pad_token_id that is no end token are padding.
+            generation_config: over the model's own, wherever it sets anything.
             streamer: given each token as it comes; for a batch of one.
             kwargs: fields of GenerationConfig, over both.
 
@@ -159,23 +164,42 @@ class GPTNeoForCausalLM:
         Raises:
             InputError: an argument, id or mask that cannot be used.
         """
-        config = (generation_config or self.generation_config).update(**kwargs)
+        config = (generation_config or GenerationConfig()).over(self.generation_config)
+        config = config.update(**kwargs)
+        config.check_supported()
+        if attention_mask is None:
+            attention_mask = _mask_of_padding(input_ids, config)
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, side="left")
         sequences = self._sequences(inputs, config)
         if streamer is not None and len(sequences) > 1:
             raise InputError(f"a streamer takes one sequence, and there are {len(sequences)}")
-        self._run(sequences, streamer)
+        with self._alone():
+            self._run(sequences, streamer)
         prompts = np.repeat(inputs.input_ids, config.num_return_sequences, axis=0)
         return _joined(prompts, sequences, config.fill_token_id)
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two calls at once, from threads or from a streamer, would write into the same cache."""
+        if not self._busy.acquire(blocking=False):
+            raise InputError("this model is at work in another call; wait for it, or load a second")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
     def _run(self, sequences: list[Sequence], streamer: Streamer | None) -> None:
-        if streamer is not None:
+        decoder = self.decoder(len(sequences))
+        if streamer is None:
+            for _ in generate_steps(decoder, sequences):
+                pass
+            return
+        try:
             streamer.put(sequences[0].ids.tolist())
-        for tokens in generate_steps(self.decoder(len(sequences)), sequences):
-            if streamer is not None:
+            for tokens in generate_steps(decoder, sequences):
                 streamer.put([tokens[0]])
-        if streamer is not None:
-            streamer.end()
+        finally:
+            streamer.end()  # also when interrupted: the next call starts a text of its own
 
     def _sequences(self, inputs: PaddedInputs, config: GenerationConfig) -> list[Sequence]:
         width = inputs.input_ids.shape[1]
@@ -245,6 +269,15 @@ class GPTNeoForCausalLM:
             self._contract, slots, self.config.max_position_embeddings, self._session.device
         )
         return Decoder(self._session, self._contract, cache, self.prefill_chunk)
+
+
+def _mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> NDArray[np.bool_] | None:
+    """As transformers infers it (GenerationMixin._prepare_attention_mask_for_generation)."""
+    pad = config.pad_token_id
+    if pad is None or pad in config.eos_token_ids or not isinstance(input_ids, np.ndarray | list):
+        return None
+    is_padding = [[token == pad for token in row] for row in input_ids if np.ndim(row) == 1]
+    return ~np.array(is_padding) if any(map(any, is_padding)) else None
 
 
 def _joined(prompts: NDArray[np.int64], sequences: list[Sequence], fill: int) -> NDArray[np.int64]:

@@ -1,7 +1,6 @@
 """pipeline("text-generation"): from prompts to text in one call."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, overload
 
@@ -66,10 +65,14 @@ class TextGenerationPipeline:
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        defaults = _over_defaults(DEFAULTS, model.generation_config)
+        defaults = DEFAULTS.over(model.generation_config)
         if defaults.max_length is not None:  # a model that sets its own length keeps it
             defaults = defaults.update(max_new_tokens=None)
-        self.generation_config = _with_lengths(defaults.update(**task_specific_params), kwargs)
+        explicit = {**task_specific_params, **kwargs}
+        self._has_default_length = "max_new_tokens" not in explicit
+        if kwargs.get("max_length") is not None:
+            explicit = {"max_new_tokens": None, **explicit}
+        self.generation_config = defaults.update(**explicit)
 
     @overload
     def __call__(self, text_inputs: str, **kwargs: Any) -> Results: ...
@@ -83,7 +86,10 @@ class TextGenerationPipeline:
         Args:
             text_inputs: a text, or several.
             return_full_text: whether results begin with the prompt; True by default.
+            clean_up_tokenization_spaces: whether spaces before punctuation are removed; True by
+                default, as in transformers.
             streamer: for a single prompt.
+            generation_config: instead of the pipeline's own.
             kwargs: fields of GenerationConfig.
 
         Returns:
@@ -95,10 +101,21 @@ class TextGenerationPipeline:
         """
         if isinstance(text_inputs, str):
             return self._continue(text_inputs, **kwargs)
+        if not isinstance(text_inputs, Iterable):
+            raise InputError(
+                f"prompts are of type {type(text_inputs).__name__}; a text or several are expected"
+            )
         return [self._continue(text, **kwargs) for text in text_inputs]
 
     def _continue(
-        self, text: str, *, return_full_text: bool = True, streamer: Any = None, **kwargs: Any
+        self,
+        text: str,
+        *,
+        return_full_text: bool = True,
+        clean_up_tokenization_spaces: bool = True,
+        streamer: Any = None,
+        generation_config: GenerationConfig | None = None,
+        **kwargs: Any,
     ) -> Results:
         prompt = self.tokenizer.encode(text)
         if not prompt:
@@ -106,40 +123,32 @@ class TextGenerationPipeline:
                 f"the prompt is empty; give at least one character, or "
                 f"{self.tokenizer.eos_token or 'the end-of-text token'} to start from nothing"
             )
-        config = self._fitted(_with_lengths(self.generation_config, kwargs), kwargs, len(prompt))
-        generated = self.model.generate([prompt], generation_config=config, streamer=streamer)
-        results = [
-            self.tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True) for ids in generated
-        ]
-        start = text if return_full_text else ""
-        return [{"generated_text": start + result} for result in results]
+        base = generation_config or self.generation_config
+        arguments = kwargs | self._lengths(base, kwargs, len(prompt))
+        generated = self.model.generate(
+            [prompt], generation_config=base, streamer=streamer, **arguments
+        )
 
-    def _fitted(
+        def decoded(ids: Any) -> str:
+            return self.tokenizer.decode(ids, True, clean_up_tokenization_spaces)
+
+        # Not the new tokens alone: some tokenizers write a token otherwise at the start of a text.
+        start = len(decoded(prompt))
+        full = text if return_full_text else ""
+        return [{"generated_text": full + decoded(ids)[start:]} for ids in generated]
+
+    def _lengths(
         self, config: GenerationConfig, kwargs: Mapping[str, Any], length: int
-    ) -> GenerationConfig:
-        """A default number of new tokens is cut to what the context holds; an explicit one not."""
+    ) -> dict[str, Any]:
+        """max_length alone lifts the default max_new_tokens, which else is cut to the context."""
+        if kwargs.get("max_new_tokens") is not None or config is not self.generation_config:
+            return {}
+        if kwargs.get("max_length") is not None:
+            return {"max_new_tokens": None}
+        if config.max_new_tokens is None or not self._has_default_length:
+            return {}
         room = self.model.config.max_position_embeddings - length
-        if "max_new_tokens" in kwargs or config.max_new_tokens is None:
-            return config
-        return config.update(max_new_tokens=max(1, min(config.max_new_tokens, room)))
-
-
-def _over_defaults(defaults: GenerationConfig, model_config: GenerationConfig) -> GenerationConfig:
-    """The pipeline's defaults, and what the model sets where the pipeline sets nothing."""
-    plain = GenerationConfig()
-    changes = {
-        field.name: getattr(model_config, field.name)
-        for field in fields(GenerationConfig)
-        if getattr(defaults, field.name) == getattr(plain, field.name)
-    }
-    return defaults.update(**changes)
-
-
-def _with_lengths(config: GenerationConfig, kwargs: Mapping[str, Any]) -> GenerationConfig:
-    """The config with these arguments, where max_length alone lifts a default max_new_tokens."""
-    if kwargs.get("max_length") is not None and "max_new_tokens" not in kwargs:
-        config = config.update(max_new_tokens=None)
-    return config.update(**kwargs)
+        return {"max_new_tokens": max(1, min(config.max_new_tokens, room))}
 
 
 def task_specific_params(directory: Path) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from gptneo_onnx.runtime.device import (
     say_fallback,
 )
 
+onnxruntime.disable_telemetry_events()
+
 # SkipLayerNormalization on CUDA sums in float16 unless told not to.
 CUDA_DEFAULTS = {"enable_skip_layer_norm_strict_mode": "1"}
 MAX_THREADS = 1024
@@ -60,7 +62,7 @@ def create_session(
         except DeviceError as error:
             if candidate is candidates[-1]:
                 raise
-            say_fallback(candidate, str(error))
+            say_fallback(candidate, str(error).removeprefix(f"device {candidate} "))
     raise AssertionError("candidate_devices returns at least one device")
 
 
@@ -87,6 +89,8 @@ def _create(
 ) -> Session:
     if device.type == "cuda":
         preload_cuda_libraries()
+        # What keeps the provider from loading is in our own message; ONNX Runtime logs it as well.
+        onnxruntime.set_default_logger_severity(4)
         user_options = {**CUDA_DEFAULTS, "device_id": str(device.index), **user_options}
     providers: list[Any] = [(device.provider, user_options)]
     if device != CPU:
@@ -99,7 +103,9 @@ def _create(
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
         reason = str(error).strip().partition("\n")[0]
         if device != CPU:
-            raise DeviceError(f"device {device} cannot be used: {reason}") from error
+            raise DeviceError(
+                f"device {device} cannot be used: {reason}; run `gptneo-onnx doctor`"
+            ) from error
         raise ModelFileError(f"ONNX Runtime refuses {graph}: {reason}") from error
     if device.provider not in inference.get_providers():
         raise DeviceError(

@@ -12,6 +12,20 @@ from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 
+# transformers.PreTrainedTokenizerBase.clean_up_tokenization, in its order.
+_CLEAN_UPS = (
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" ' ", "'"),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+)
+
 
 class Tokenizer:
     """The tokenizer of an exported model."""
@@ -45,11 +59,23 @@ class Tokenizer:
         config = read_json_object(config_path) if config_path.is_file() else {}
         return cls(backend, _token_text(config.get("eos_token")))
 
-    def __call__(self, texts: str | Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    def __call__(
+        self,
+        texts: str | Sequence[str],
+        *,
+        padding: bool | str = True,
+        return_tensors: str = "np",
+    ) -> dict[str, NDArray[np.int64]]:
         """input_ids and attention_mask, int64 [texts, length], shorter texts padded on the left.
 
-        A single text makes a batch of one.
+        A single text makes a batch of one. `padding` and `return_tensors` are there for those who
+        are used to them: what they ask for is what is done.
         """
+        if padding not in (True, "longest", "left") or return_tensors != "np":
+            raise InputError(
+                f"padding is {padding!r} and return_tensors {return_tensors!r}; "
+                "True and 'np' are allowed: texts are padded on the left, to numpy arrays"
+            )
         encoded = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
         width = max(map(len, encoded), default=0)
         fill = self.eos_token_id or 0
@@ -74,12 +100,19 @@ class Tokenizer:
             raise InputError(f"the text {text[:40]!a} cannot be encoded as UTF-8") from error
 
     def decode(
-        self, ids: Sequence[int] | NDArray[np.int64], skip_special_tokens: bool = False
+        self,
+        ids: Sequence[int] | NDArray[np.int64],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool = False,
     ) -> str:
-        """The text of ids [length]."""
-        return str(
+        """The text of ids [length]; cleaned up, without the spaces before punctuation."""
+        text = str(
             self.backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
         )
+        if clean_up_tokenization_spaces:
+            for spaced, joined in _CLEAN_UPS:
+                text = text.replace(spaced, joined)
+        return text
 
     def batch_decode(
         self, batch: Sequence[Any] | NDArray[np.int64], skip_special_tokens: bool = False

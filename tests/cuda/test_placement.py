@@ -169,7 +169,7 @@ def test_step_inputs_reach_the_device(export_shape):
     decoder = model.decoder(slots=2)
     decoder.decode(np.array([5, 6]), np.ones(2, bool))
     decoder.decode(np.array([7, 8]), np.ones(2, bool))
-    step = decoder._decode_steps[2]
+    step = decoder._decode_step
     assert step.input_ids.value.numpy().tolist() == [[7], [8]]
     assert step.position_ids.value.numpy().tolist() == [[1], [1]]
     assert step.seqlens_k.value.numpy().tolist() == [1, 1]

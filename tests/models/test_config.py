@@ -230,3 +230,9 @@ def test_an_odd_number_of_layers_needs_attention_types() -> None:
     values = {"model_type": "gpt_neo", "num_layers": 3}
     with pytest.raises(ModelFileError, match="attention_types makes 2 layers, but num_layers is 3"):
         GPTNeoConfig.from_dict(values)
+
+
+def test_heads_that_onnx_runtimes_attention_does_not_take() -> None:
+    values = {"model_type": "gpt_neo", "hidden_size": 60, "num_heads": 5}
+    with pytest.raises(ModelFileError, match="make heads of 12; .* takes multiples of 8"):
+        GPTNeoConfig.from_dict(values)

@@ -160,7 +160,10 @@ class TestBadInput:
             ({"stop_strings": ["."]}, r"stop_strings=\['.'\] is not supported yet"),
             ({"min_p": 0.1}, "min_p=0.1 is not supported yet"),
             ({"temprature": 1.0}, "no argument 'temprature'; it has bos_token_id"),
-            ({"temperature": 0.0}, "temperature is 0.0; a number from 1e-06 to 1e\\+06 is allowed"),
+            (
+                {"temperature": 0.0, "do_sample": True},
+                "temperature is 0.0; a number from 1e-06 to 1e\\+06 is allowed",
+            ),
             ({"temperature": float("nan")}, "temperature is nan"),
             ({"top_p": 1.5}, "top_p is 1.5; a number from 1e-06 to 1 is allowed"),
             ({"top_k": -1}, "top_k is -1; a whole number of at least 0"),
@@ -256,7 +259,7 @@ def test_a_step_that_fails_says_where_and_what_to_try(model, monkeypatch):
         raise RuntimeError("CUDA out of memory\nand a stack trace")
 
     monkeypatch.setattr(
-        decoder._decode_steps[1],
+        decoder._decode_step,
         "inference",
         type("", (), {"run_with_iobinding": staticmethod(fail)}),
     )
@@ -275,3 +278,44 @@ def test_columns_of_padding_alone_take_no_room(model):
     padded = model.generate(ids, mask, max_new_tokens=50, eos_token_id=None)
     alone = model.generate([[1, 1, 1]], max_new_tokens=50, eos_token_id=None)
     assert padded[0, 80:].tolist() == alone[0, 3:].tolist()
+
+
+class TestOneCallAtATime:
+    def test_a_streamer_that_generates_is_refused_and_the_model_goes_on(self, model):
+        class Nested(Recorder):
+            def put(self, ids):
+                model.generate([[1]], max_new_tokens=1)
+
+        streamer = Nested()
+        with pytest.raises(InputError, match="at work in another call; wait for it, or load"):
+            model.generate([[1, 2]], streamer=streamer, max_new_tokens=3)
+        assert streamer.has_ended
+        assert model.generate([[1, 2]], max_new_tokens=3, eos_token_id=None).shape == (1, 5)
+
+
+class TestSlots:
+    def test_slots_that_do_not_exist_are_refused(self, model):
+        decoder = model.decoder(slots=1)
+        with pytest.raises(InputError, match="slots 0 to 63 were asked for; 0 to 0 exist"):
+            decoder.decode(np.ones(64, np.int64), np.ones(64, bool))
+
+    def test_tokens_beyond_the_capacity_are_refused(self, model):
+        decoder = model.decoder(slots=1)
+        decoder.cache.clear(0)
+        decoder.prefill(0, np.ones(60, np.int64))
+        with pytest.raises(InputError, match="5 tokens cannot follow the 60 of slot 0; 1 to 4 can"):
+            decoder.prefill(0, np.ones(5, np.int64))
+
+
+def test_a_passed_config_keeps_the_models_end_token(model, oracle):
+    prompt = np.array([1, 2, 3])
+    end = oracle_greedy(oracle, prompt, 1)[0]
+    model.generation_config = GenerationConfig(eos_token_id=end)
+    result = model.generate([prompt], generation_config=GenerationConfig(max_new_tokens=9))
+    assert result.shape == (1, 4)
+
+
+def test_padding_is_inferred_where_it_is_no_end_token(model):
+    padded = model.generate([[9, 9, 1, 2]], pad_token_id=9, max_new_tokens=3, eos_token_id=[0])
+    alone = model.generate([[1, 2]], max_new_tokens=3, eos_token_id=[0])
+    assert padded[0, 4:].tolist() == alone[0, 2:].tolist()

@@ -46,9 +46,27 @@ def test_the_fill_is_the_pad_token_or_the_first_end_or_zero():
     assert GenerationConfig().fill_token_id == 0
 
 
-def test_a_file_that_asks_for_what_is_not_built_yet_is_named(tmp_path):
-    (tmp_path / "generation_config.json").write_text('{"num_beams": 4}')
-    with pytest.raises(
-        ModelFileError, match="generation_config.json: num_beams=4 is not supported"
-    ):
+def test_a_file_that_asks_for_what_is_not_built_yet_is_noted_until_it_is_settled(tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"num_beams": 4, "length_penalty": 1}')
+    config = GenerationConfig.from_pretrained(tmp_path)
+    assert config.unsupported == ("num_beams",)
+    with pytest.raises(InputError, match="sets num_beams, which is not supported yet; pass num_b"):
+        config.check_supported()
+    config.update(num_beams=1).check_supported()
+
+
+def test_a_file_with_a_value_out_of_range_is_named(tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"top_p": 4}')
+    with pytest.raises(ModelFileError, match="generation_config.json: top_p is 4; a number"):
         GenerationConfig.from_pretrained(tmp_path)
+
+
+def test_none_takes_a_field_back_to_its_default():
+    config = GenerationConfig(temperature=0.5, top_k=3, min_length=4)
+    assert config.update(temperature=None, top_k=None, min_length=None) == GenerationConfig()
+
+
+def test_a_config_over_the_models_own():
+    model = GenerationConfig(eos_token_id=3, temperature=0.5)
+    combined = GenerationConfig(max_new_tokens=9, temperature=0.7).over(model)
+    assert combined == GenerationConfig(eos_token_id=3, temperature=0.7, max_new_tokens=9)

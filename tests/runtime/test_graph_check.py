@@ -675,7 +675,7 @@ def test_a_value_without_a_type_is_refused(graph: Graph) -> None:
     "change",
     [
         {"hidden_size": 64},
-        {"num_heads": 8},
+        {"num_heads": 2},
         {"vocab_size": 302},
         {"window_size": 8},
         {"layers": ("global", "global")},

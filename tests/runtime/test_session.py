@@ -102,7 +102,8 @@ def test_cuda_where_there_is_none_is_refused(without_cuda: None) -> None:
     refused(
         DeviceError,
         r"device cuda:0 cannot be used: the installed ONNX Runtime has no CUDAExecutionProvider "
-        r"\(it has: cpu\); pip uninstall onnxruntime, then pip install 'gptneo-onnx\[gpu\]'",
+        r"\(it has: cpu\); pip uninstall onnxruntime onnxruntime-gpu, then "
+        r"pip install 'gptneo-onnx\[gpu\]'",
         "cuda",
         FP16,
     )
@@ -162,8 +163,8 @@ def test_auto_falls_back_and_says_so_once(
         for _ in range(2):
             assert create_session(Path("graph"), FP16).device == CPU
     (said,) = caplog.messages
-    assert said.startswith("device auto: cuda:0 cannot be used (")
-    assert said.endswith("no CUDA-capable device); running on the CPU")
+    assert said.startswith("device auto: cuda:0: cannot be used: ")
+    assert said.endswith("doctor`; running on the CPU")
 
 
 def test_cuda_by_name_does_not_fall_back(with_cuda: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PROMPT ?= She was
 BUILD := build
-SOURCES := pyproject.toml $(wildcard models/*.py export/*.py runtime/*.py models/tiny/*)
+SOURCES := pyproject.toml $(wildcard models/*.py export/*.py runtime/*.py runtime/*/*.py models/tiny/*)
 
 .PHONY: demo test check test-peers test-gpu golden clean
 

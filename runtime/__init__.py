@@ -24,11 +24,11 @@ except ImportError as error:
         raise SystemExit(2) from error
     raise MissingDependencyError(_message) from error
 
-from gptneo_onnx.runtime.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation.sampling import set_seed
+from gptneo_onnx.runtime.generation.streamers import Streamer, TextStreamer
 from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, pipeline
-from gptneo_onnx.runtime.sampling import set_seed
-from gptneo_onnx.runtime.streamers import Streamer, TextStreamer
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 __all__ = [

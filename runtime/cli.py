@@ -155,9 +155,9 @@ def run_export(options: argparse.Namespace) -> None:
 
 
 def run_generate(options: argparse.Namespace) -> None:
+    from gptneo_onnx.runtime.generation.streamers import TextStreamer
     from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
     from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, task_specific_params
-    from gptneo_onnx.runtime.streamers import TextStreamer
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
     directory, prompt = _model_and_prompt(options.words)

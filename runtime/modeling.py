@@ -17,14 +17,14 @@ from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.cache import SlotCache
 from gptneo_onnx.runtime.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.device import Device
-from gptneo_onnx.runtime.generation import Sequence, generate_steps
-from gptneo_onnx.runtime.generation_config import DEFAULT_NEW_TOKENS, GenerationConfig
+from gptneo_onnx.runtime.generation.generation_config import DEFAULT_NEW_TOKENS, GenerationConfig
+from gptneo_onnx.runtime.generation.logits_process import logits_processors
+from gptneo_onnx.runtime.generation.loop import Sequence, generate_steps
+from gptneo_onnx.runtime.generation.sampling import sequence_generators
+from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.inputs import PaddedInputs
-from gptneo_onnx.runtime.logits_process import logits_processors
 from gptneo_onnx.runtime.model_directory import open_model_directory
-from gptneo_onnx.runtime.sampling import sequence_generators
 from gptneo_onnx.runtime.session import Session, create_session
-from gptneo_onnx.runtime.streamers import Streamer
 
 
 @dataclass(frozen=True)

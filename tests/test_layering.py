@@ -52,7 +52,7 @@ def imports(path: Path, at_the_top: bool) -> set[str]:
 
 @pytest.mark.parametrize("folder", ALLOWED)
 def test_imports_follow_the_layers(folder):
-    for path in (ROOT / folder).glob("*.py"):
+    for path in (ROOT / folder).rglob("*.py"):
         assert imports(path, at_the_top=True) <= ALLOWED[folder], path
         inside = imports(path, at_the_top=False) - ALLOWED[folder]
         if folder == "runtime" and path.name not in DOORS:

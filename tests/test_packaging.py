@@ -53,5 +53,5 @@ def test_the_repository_stays_small():
 
 def test_files_are_short():
     for folder in FOLDERS:
-        for path in (ROOT / folder).glob("*.py"):
+        for path in (ROOT / folder).rglob("*.py"):
             assert len(path.read_text().splitlines()) <= 320, path

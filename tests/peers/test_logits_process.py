@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gptneo_onnx.runtime import logits_process
+from gptneo_onnx.runtime.generation import logits_process
 
 CASES = 300
 

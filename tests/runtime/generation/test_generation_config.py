@@ -6,7 +6,7 @@ import pytest
 
 from gptneo_onnx.models import InputError, ModelFileError
 from gptneo_onnx.runtime import GenerationConfig
-from gptneo_onnx.runtime.generation_config import NOT_YET
+from gptneo_onnx.runtime.generation.generation_config import NOT_YET
 
 
 def test_defaults_are_transformers():

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
 
 Scores = NDArray[np.float32]
 Ids = NDArray[np.int64]

@@ -5,8 +5,8 @@ import pytest
 
 from gptneo_onnx.models import InputError
 from gptneo_onnx.runtime import set_seed
-from gptneo_onnx.runtime.logits_process import probabilities
-from gptneo_onnx.runtime.sampling import sample, sequence_generators
+from gptneo_onnx.runtime.generation.logits_process import probabilities
+from gptneo_onnx.runtime.generation.sampling import sample, sequence_generators
 
 DRAWS = 100_000
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.runtime.decoder import Decoder
-from gptneo_onnx.runtime.logits_process import LogitsProcessor
-from gptneo_onnx.runtime.sampling import sample
+from gptneo_onnx.runtime.generation.logits_process import LogitsProcessor
+from gptneo_onnx.runtime.generation.sampling import sample
 
 Ids = NDArray[np.int64]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.logits_process import probabilities
+from gptneo_onnx.runtime.generation.logits_process import probabilities
 
 _seeds = np.random.default_rng()
 _seeds_lock = threading.Lock()

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptneo_onnx.runtime import logits_process
-from gptneo_onnx.runtime.generation_config import GenerationConfig
-from gptneo_onnx.runtime.logits_process import logits_processors, probabilities
+from gptneo_onnx.runtime.generation import logits_process
+from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation.logits_process import logits_processors, probabilities
 
 NOTHING = np.array([], np.int64)
 GONE = -np.inf

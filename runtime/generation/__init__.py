@@ -1,0 +1,1 @@
+"""What generate() is made of: configs, logits processors, strategies, stopping, streaming."""

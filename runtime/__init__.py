@@ -29,6 +29,7 @@ from gptneo_onnx.runtime.generation.sampling import set_seed
 from gptneo_onnx.runtime.generation.streamers import Streamer, TextStreamer
 from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, pipeline
+from gptneo_onnx.runtime.prompt_cache import PromptCache
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "InputError",
     "MissingDependencyError",
     "ModelFileError",
+    "PromptCache",
     "Streamer",
     "TextGenerationPipeline",
     "TextStreamer",

@@ -19,12 +19,12 @@ class DeviceBuffer:
         self.shape = shape
         self.data_type = data_type
         self.device = device
-        # numpy has no bfloat16; of its two bytes only the zeros matter here, and views are bound
-        # with the right type. On a CPU numpy's zeros cost no memory until they are written.
-        storage = DataType.FLOAT16 if data_type is DataType.BFLOAT16 else data_type
+        # numpy has no bfloat16: its two bytes are an integer here, and views are bound with the
+        # right type. On a CPU numpy's zeros cost no memory until they are written.
+        self.host_type = np.dtype("int16" if data_type is DataType.BFLOAT16 else data_type.value)
         try:
             self.value = onnxruntime.OrtValue.ortvalue_from_numpy(
-                np.zeros(shape, storage.value), device.type, device.index
+                np.zeros(shape, self.host_type), device.type, device.index
             )
         except (
             Exception
@@ -40,19 +40,31 @@ class DeviceBuffer:
 
     def bind_input(self, binding: onnxruntime.IOBinding, name: str, first: int, count: int) -> None:
         """Bind entries first to first + count of the first axis as a graph input."""
-        binding.bind_input(name, *self._view(first, count))
+        binding.bind_input(name, *self.view(first, count))
 
     def bind_output(
         self, binding: onnxruntime.IOBinding, name: str, first: int, count: int
     ) -> None:
         """Bind the same memory as a graph output."""
-        binding.bind_output(name, *self._view(first, count))
+        binding.bind_output(name, *self.view(first, count))
 
-    def _view(self, first: int, count: int) -> tuple[str, int, int, tuple[int, ...], int]:
+    @property
+    def host(self) -> NDArray[Any]:
+        """The tensor's own memory as an array; of one on a CPU."""
+        return np.asarray(self.value.numpy())
+
+    def view(
+        self, first: int, count: int, element: int | None = None
+    ) -> tuple[str, int, int, tuple[int, ...], int]:
+        """What binding takes: device, its index, element type, shape and address of entries.
+
+        `element` is another type of the same size, by its number in onnx.TensorProto.DataType.
+        """
         entry_bytes = prod(self.shape[1:]) * self.data_type.itemsize
         pointer = self.value.data_ptr() + first * entry_bytes
         view = (count, *self.shape[1:])
-        return self.device.type, self.device.index, self.data_type.onnx, view, pointer
+        element = self.data_type.onnx if element is None else element
+        return self.device.type, self.device.index, element, view, pointer
 
 
 class StepInput:

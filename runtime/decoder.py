@@ -62,6 +62,12 @@ class Decoder:
             )
             done += len(chunk_ids)
 
+    def verify(self, slot: int, ids: Ids) -> Logits:
+        """Append a few tokens to a slot in one step; logits [length, vocab] behind each of them."""
+        self.cache.check_room(slot, len(ids))
+        start = int(self.cache.lengths[slot])
+        return self._append(slot, ids, np.arange(start, start + len(ids)), logits_from=0)
+
     def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
         """Append one token to each of the first len(tokens) slots; logits [slots, vocab].
 

@@ -41,6 +41,11 @@ class ModelDirectory:
     def graph(self) -> Path:
         return self.path / GRAPH_FILE
 
+    @property
+    def fingerprint(self) -> str:
+        """Of graph and weights: what one export computes, another may not."""
+        return "-".join(self.manifest.files[name].sha256 for name in (GRAPH_FILE, WEIGHTS_FILE))
+
 
 def open_model_directory(directory: str | Path) -> ModelDirectory:
     """Open and check an exported directory.

@@ -1,8 +1,8 @@
 """GPTNeoForCausalLM: an exported model with the interface that transformers' has."""
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,20 @@ from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.cache import SlotCache
 from gptneo_onnx.runtime.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.device import Device
-from gptneo_onnx.runtime.generation.generation_config import DEFAULT_NEW_TOKENS, GenerationConfig
-from gptneo_onnx.runtime.generation.logits_process import logits_processors
-from gptneo_onnx.runtime.generation.loop import Sequence, generate_steps
-from gptneo_onnx.runtime.generation.sampling import sequence_generators
+from gptneo_onnx.runtime.generation.arguments import Arguments, checked_call
+from gptneo_onnx.runtime.generation.generate import run_call
+from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation.logits_process import LogitsProcessor
+from gptneo_onnx.runtime.generation.outputs import compute_transition_scores
+from gptneo_onnx.runtime.generation.processor_chain import PrefixAllowedTokens
+from gptneo_onnx.runtime.generation.slot_batch import SlotBatch
+from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.inputs import PaddedInputs
 from gptneo_onnx.runtime.model_directory import open_model_directory
+from gptneo_onnx.runtime.prompt_cache import PromptCache, SavedSequence
 from gptneo_onnx.runtime.session import Session, create_session
+from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class GPTNeoForCausalLM:
         config: what the model is.
         generation_config: the model's own defaults for generate().
         prefill_chunk: tokens of a prompt that one step takes.
+        fingerprint: tells this export from others.
         device: where it runs.
     """
 
@@ -52,12 +59,14 @@ class GPTNeoForCausalLM:
         generation_config: GenerationConfig | None = None,
         slots: int = 1,
         prefill_chunk: int = PREFILL_CHUNK,
+        fingerprint: str = "",
     ) -> None:
         if type(slots) is not int or slots < 1:
             raise InputError(f"slots is {slots!r}; a whole number of at least 1 is allowed")
         self.config = config
         self.generation_config = generation_config or GenerationConfig()
         self.prefill_chunk = prefill_chunk
+        self.fingerprint = fingerprint
         self._session = session
         self._contract = contract
         self._decoder = self._make_decoder(slots)
@@ -98,7 +107,14 @@ class GPTNeoForCausalLM:
             if (opened.path / GENERATION_CONFIG_FILE).is_file()
             else None
         )
-        return cls(session, opened.contract, opened.config, generation_config, slots)
+        return cls(
+            session,
+            opened.contract,
+            opened.config,
+            generation_config,
+            slots,
+            fingerprint=opened.fingerprint,
+        )
 
     @property
     def device(self) -> Device:
@@ -144,8 +160,17 @@ class GPTNeoForCausalLM:
         attention_mask: ArrayLike | None = None,
         generation_config: GenerationConfig | None = None,
         streamer: Streamer | None = None,
+        *,
+        logits_processor: Sequence[LogitsProcessor] | None = None,
+        stopping_criteria: Sequence[StoppingCriteria] | None = None,
+        prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None,
+        assistant_model: "GPTNeoForCausalLM | None" = None,
+        negative_prompt_ids: ArrayLike | None = None,
+        negative_prompt_attention_mask: ArrayLike | None = None,
+        past_key_values: PromptCache | None = None,
+        tokenizer: Tokenizer | None = None,
         **kwargs: Any,
-    ) -> NDArray[np.int64]:
+    ) -> Any:
         """Continue each sequence.
 
         Args:
@@ -154,29 +179,92 @@ class GPTNeoForCausalLM:
                 one, tokens equal to a pad_token_id that is no end token are padding.
             generation_config: over the model's own, wherever it sets anything.
             streamer: given each token as it comes; for a batch of one.
+            logits_processor: processors of your own, behind those that the config asks for.
+            stopping_criteria: criteria of your own, besides the config's.
+            prefix_allowed_tokens_fn: given a prompt's row and ids [length], the tokens that may
+                follow (De Cao et al. 2020, arXiv:2010.00904).
+            assistant_model: a smaller model that drafts tokens; the result stays the same.
+            negative_prompt_ids: int [batch, sequence], what guidance_scale leads away from.
+            negative_prompt_attention_mask: its padding.
+            past_key_values: saved prompts, of prefill() or of an earlier output; PromptCache() for
+                none yet. What input_ids begins with and they hold is not prefilled again. With
+                return_dict_in_generate, the output has the sequences' own.
+            tokenizer: needed by stop_strings and token_healing.
             kwargs: fields of GenerationConfig, over both.
 
         Returns:
             int64 [batch * num_return_sequences, length], prompts included, finished sequences
             filled up with the pad token. Lengths count columns, padding included, as transformers
-            counts them.
+            counts them. With return_dict_in_generate a GenerateDecoderOnlyOutput, or a
+            GenerateBeamDecoderOnlyOutput, that has this as its `sequences`.
 
         Raises:
             InputError: an argument, id or mask that cannot be used.
         """
         config = (generation_config or GenerationConfig()).over(self.generation_config)
         config = config.update(**kwargs)
-        config.check_supported()
-        if attention_mask is None:
-            attention_mask = _mask_of_padding(input_ids, config)
+        arguments = Arguments(
+            streamer,
+            logits_processor,
+            stopping_criteria,
+            prefix_allowed_tokens_fn,
+            assistant_model,
+            negative_prompt_ids,
+            negative_prompt_attention_mask,
+            past_key_values,
+            tokenizer,
+        )
+        call = checked_call(self, config, input_ids, attention_mask, arguments)
+        with self._alone(), assistant_model._alone() if assistant_model else nullcontext():
+            return run_call(self, call, assistant_model)
+
+    def prefill(
+        self,
+        input_ids: ArrayLike,
+        attention_mask: ArrayLike | None = None,
+        past_key_values: PromptCache | None = None,
+    ) -> PromptCache:
+        """Step prompts through the model and keep their caches, for generate()'s past_key_values.
+
+        Args:
+            input_ids: int [batch, sequence].
+            attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on the left.
+            past_key_values: saved prompts that these begin with.
+
+        Raises:
+            InputError: ids out of range, a mask with holes, a sequence longer than the context.
+        """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, side="left")
-        sequences = self._sequences(inputs, config)
-        if streamer is not None and len(sequences) > 1:
-            raise InputError(f"a streamer takes one sequence, and there are {len(sequences)}")
+        saved = past_key_values or PromptCache()
         with self._alone():
-            self._run(sequences, streamer)
-        prompts = np.repeat(inputs.input_ids, config.num_return_sequences, axis=0)
-        return _joined(prompts, sequences, config.fill_token_id)
+            decoder = self.decoder(slots=1)
+            saved.check(self.fingerprint, decoder.cache, self.config.vocab_size)
+            sequences = []
+            for row, columns in enumerate(inputs.columns):
+                ids = inputs.input_ids[row, columns]
+                logits = SlotBatch(decoder, [ids], saved=saved).prefill()[0][0]
+                sequences.append(SavedSequence.of_slot(decoder.cache, 0, ids, logits))
+        return PromptCache(tuple(sequences), self.fingerprint)
+
+    def compute_transition_scores(
+        self,
+        sequences: NDArray[np.int64],
+        scores: Sequence[NDArray[np.float32]],
+        beam_indices: NDArray[np.int64] | None = None,
+        normalize_logits: bool = False,
+    ) -> NDArray[np.float32]:
+        """The score that every generated token was chosen by, from an output with output_scores.
+
+        Args:
+            sequences: int64 [results, length], the output's.
+            scores: the output's, float32 [rows, vocab] of each step.
+            beam_indices: the output's, if there were beams.
+            normalize_logits: whether scores become log probabilities first.
+
+        Returns:
+            float32 [results, generated]; zeros behind a beam's end.
+        """
+        return compute_transition_scores(sequences, scores, beam_indices, normalize_logits)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -187,75 +275,6 @@ class GPTNeoForCausalLM:
             yield
         finally:
             self._busy.release()
-
-    def _run(self, sequences: list[Sequence], streamer: Streamer | None) -> None:
-        decoder = self.decoder(len(sequences))
-        if streamer is None:
-            for _ in generate_steps(decoder, sequences):
-                pass
-            return
-        try:
-            streamer.put(sequences[0].ids.tolist())
-            for tokens in generate_steps(decoder, sequences):
-                streamer.put([tokens[0]])
-        finally:
-            streamer.end()  # also when interrupted: the next call starts a text of its own
-
-    def _sequences(self, inputs: PaddedInputs, config: GenerationConfig) -> list[Sequence]:
-        width = inputs.input_ids.shape[1]
-        max_new_tokens = self._max_new_tokens(config, width, inputs.longest)
-        prompts = [
-            inputs.input_ids[row, columns]
-            for row, columns in enumerate(inputs.columns)
-            for _ in range(config.num_return_sequences)
-        ]
-        if config.num_return_sequences > 1 and not config.do_sample:
-            raise InputError(
-                f"num_return_sequences is {config.num_return_sequences}, but greedy decoding has "
-                "one result per prompt; pass do_sample=True"
-            )
-        generators = sequence_generators(config.seed, prompts) if config.do_sample else []
-        return [
-            Sequence(
-                ids=prompt,
-                max_new_tokens=max_new_tokens,
-                processors=logits_processors(config, self._min_length(config, width, len(prompt))),
-                eos_token_ids=config.eos_token_ids,
-                generator=generators[index] if generators else None,
-            )
-            for index, prompt in enumerate(prompts)
-        ]
-
-    def _max_new_tokens(self, config: GenerationConfig, width: int, longest: int) -> int:
-        """How many tokens fit: explicit lengths must, the default is cut to what does."""
-        room = self.config.max_position_embeddings - longest
-        if room < 1:
-            raise InputError(
-                f"the prompt has {longest} tokens and the model's context is "
-                f"{self.config.max_position_embeddings}: none can be added; shorten the prompt"
-            )
-        if config.max_new_tokens is not None:
-            wanted, said = config.max_new_tokens, f"max_new_tokens is {config.max_new_tokens}"
-        elif config.max_length is not None:
-            wanted, said = config.max_length - width, f"max_length is {config.max_length}"
-        else:
-            return min(DEFAULT_NEW_TOKENS, room)
-        if wanted < 1:
-            padding = ", padding included" if width > longest else ""
-            raise InputError(f"{said}, but the prompt alone has {width} tokens{padding}; raise it")
-        if wanted > room:
-            raise InputError(
-                f"{said} and the prompt has {longest} tokens, more than the context of "
-                f"{self.config.max_position_embeddings}; at most {room} can be generated"
-            )
-        return wanted
-
-    @staticmethod
-    def _min_length(config: GenerationConfig, width: int, length: int) -> int:
-        """In the sequence's own tokens; min_length counts columns, padding included."""
-        if config.min_new_tokens is not None:
-            return length + config.min_new_tokens
-        return config.min_length - (width - length)
 
     def decoder(self, slots: int) -> Decoder:
         """The steps below generate(), with room for that many sequences; shared with it."""
@@ -269,23 +288,3 @@ class GPTNeoForCausalLM:
             self._contract, slots, self.config.max_position_embeddings, self._session.device
         )
         return Decoder(self._session, self._contract, cache, self.prefill_chunk)
-
-
-def _mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> NDArray[np.bool_] | None:
-    """As transformers infers it (GenerationMixin._prepare_attention_mask_for_generation)."""
-    pad = config.pad_token_id
-    if pad is None or pad in config.eos_token_ids or not isinstance(input_ids, np.ndarray | list):
-        return None
-    is_padding = [[token == pad for token in row] for row in input_ids if np.ndim(row) == 1]
-    return ~np.array(is_padding) if any(map(any, is_padding)) else None
-
-
-def _joined(prompts: NDArray[np.int64], sequences: list[Sequence], fill: int) -> NDArray[np.int64]:
-    """[sequences, width + most generated]: each prompt as it was given, then its tokens."""
-    width = prompts.shape[1]
-    longest = max(len(sequence.generated) for sequence in sequences)
-    joined = np.full((len(sequences), width + longest), fill, np.int64)
-    joined[:, :width] = prompts
-    for row, sequence in enumerate(sequences):
-        joined[row, width : width + len(sequence.generated)] = sequence.generated
-    return joined

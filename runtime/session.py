@@ -66,6 +66,15 @@ def create_session(
     raise AssertionError("candidate_devices returns at least one device")
 
 
+def create_session_of_bytes(graph: bytes, device: Device) -> Session:
+    """A session of a graph of our own making, on exactly that device.
+
+    Raises:
+        DeviceError: the device cannot be had.
+    """
+    return _create(graph, _session_options(1), device, {})
+
+
 def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: they come back as exceptions as well
@@ -85,7 +94,10 @@ def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
 
 
 def _create(
-    graph: Path, options: onnxruntime.SessionOptions, device: Device, user_options: dict[str, Any]
+    graph: Path | bytes,
+    options: onnxruntime.SessionOptions,
+    device: Device,
+    user_options: dict[str, Any],
 ) -> Session:
     if device.type == "cuda":
         preload_cuda_libraries()
@@ -106,7 +118,7 @@ def _create(
             raise DeviceError(
                 f"device {device} cannot be used: {reason}; run `gptneo-onnx doctor`"
             ) from error
-        raise ModelFileError(f"ONNX Runtime refuses {graph}: {reason}") from error
+        raise ModelFileError(f"ONNX Runtime refuses {graph!s}: {reason}") from error
     if device.provider not in inference.get_providers():
         raise DeviceError(
             f"device {device} cannot be used: ONNX Runtime could not load {device.provider}; "

@@ -1,6 +1,7 @@
 """Text to ids and back, with the names that transformers' tokenizers have."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,21 @@ _CLEAN_UPS = (
     (" 've", "'ve"),
     (" 're", "'re"),
 )
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's letters for the 256 bytes: printable Latin-1 stands for itself, the rest from U+0100.
+
+    transformers.models.gpt2.tokenization_gpt2.bytes_to_unicode, turned round.
+    """
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(0x100) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {
+        chr(0x100 + index): byte for index, byte in enumerate(others)
+    }
+
+
+_BYTE_ALPHABET = _byte_alphabet()
 
 
 class Tokenizer:
@@ -119,6 +135,47 @@ class Tokenizer:
     ) -> list[str]:
         """The texts of ids [batch, length]."""
         return [self.decode(ids, skip_special_tokens) for ids in batch]
+
+    def token_bytes(self, token_id: int) -> bytes:
+        """The bytes that a token adds to the text; they may begin or end within a character.
+
+        Raises:
+            InputError: the vocabulary has no such token.
+        """
+        try:
+            return self.vocabulary_bytes[token_id]
+        except KeyError as error:
+            raise InputError(
+                f"token {token_id!r} is none of the tokenizer's {len(self.vocabulary_bytes)}; "
+                f"ids from 0 to {max(self.vocabulary_bytes, default=-1)} are allowed"
+            ) from error
+
+    @cached_property
+    def vocabulary_bytes(self) -> dict[int, bytes]:
+        """token_bytes() of every id.
+
+        Tokens that were added to the vocabulary are plain text. decode() reads their letters as
+        bytes nevertheless (tokenizers' ByteLevel decoder does), so it garbles an added "café".
+        """
+        added = self.backend.get_added_tokens_decoder()
+        return {
+            index: added[index].content.encode() if index in added else _bytes_of(token)
+            for token, index in self.backend.get_vocab(with_added_tokens=True).items()
+        }
+
+    @cached_property
+    def special_token_ids(self) -> frozenset[int]:
+        """Ids of tokens that stand for no text, <|endoftext|> among them."""
+        added = self.backend.get_added_tokens_decoder()
+        return frozenset(index for index, token in added.items() if token.special)
+
+
+def _bytes_of(token: str) -> bytes:
+    """A token outside the byte alphabet is its own text, as for tokenizers' ByteLevel decoder."""
+    try:
+        return bytes(_BYTE_ALPHABET[character] for character in token)
+    except KeyError:
+        return token.encode()
 
 
 def _token_text(token: Any) -> str | None:

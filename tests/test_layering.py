@@ -23,9 +23,9 @@ ALLOWED = {
 ALLOWED_INSIDE = {
     "models": set(),
     "export": {"onnxruntime", "huggingface_hub", "torch", "transformers"},
-    "runtime": {"gptneo_onnx.export"},
+    "runtime": {"gptneo_onnx.export", "llguidance"},
 }
-DOORS = {"cli.py", "embedded.py"}
+DOORS = {"cli.py", "embedded.py", "grammar.py"}
 
 
 def imports(path: Path, at_the_top: bool) -> set[str]:

@@ -1,80 +1,50 @@
 """How to generate: the arguments of generate(), with transformers' names, meaning and defaults."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, Literal
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
+from gptneo_onnx.runtime.generation.config_checks import check_fields, plain
+from gptneo_onnx.runtime.generation.watermarking import (
+    SynthIDTextWatermarkingConfig,
+    WatermarkingConfig,
+)
 
-# transformers' arguments that are not built yet, with the value that asks for nothing: config files
-# and habit pass them so. Any other value is an error that names the argument.
-NOT_YET: Mapping[str, tuple[Any, ...]] = {
-    "num_beams": (1, None),
-    "num_beam_groups": (1, None),
-    "diversity_penalty": (0.0, None),
-    "length_penalty": (1.0, None),
-    "early_stopping": (False, None),
-    "penalty_alpha": (None,),
-    "constraints": (None,),
-    "force_words_ids": (None,),
-    "min_p": (None,),
-    "typical_p": (1.0, None),
-    "top_h": (None,),
-    "epsilon_cutoff": (0.0, None),
-    "eta_cutoff": (0.0, None),
-    "encoder_repetition_penalty": (1.0, None),
-    "no_repeat_ngram_size": (0, None),
-    "encoder_no_repeat_ngram_size": (0, None),
-    "bad_words_ids": (None,),
-    "sequence_bias": (None,),
-    "suppress_tokens": (None,),
-    "begin_suppress_tokens": (None,),
-    "forced_bos_token_id": (None,),
-    "forced_eos_token_id": (None,),
-    "exponential_decay_length_penalty": (None,),
-    "renormalize_logits": (False, None),
-    "remove_invalid_values": (False, None),
-    "guidance_scale": (None, 1, 1.0),
-    "negative_prompt_ids": (None,),
-    "negative_prompt_attention_mask": (None,),
-    "watermarking_config": (None,),
-    "prefix_allowed_tokens_fn": (None,),
-    "token_healing": (False, None),
-    "logits_processor": (None,),
-    "stopping_criteria": (None,),
-    "stop_strings": (None,),
-    "max_time": (None,),
-    "assistant_model": (None,),
-    "prompt_lookup_num_tokens": (None,),
-    "return_dict_in_generate": (False, None),
-    "output_scores": (False, None),
-    "output_logits": (False, None),
+# transformers' arguments that this runtime has no use for, with the values that ask for nothing:
+# config files and habit pass them so. Any other value is an error that names the argument.
+INAPPLICABLE: Mapping[str, tuple[Any, ...]] = {
+    # The graph hands out neither, and its cache is always used.
     "output_attentions": (False, None),
     "output_hidden_states": (False, None),
     "use_cache": (True, None),
-    "past_key_values": (None,),
-    "inputs_embeds": (None,),
-    "cache_implementation": (None,),
+    "cache_implementation": (None, "dynamic"),
     "cache_config": (None,),
+    "return_legacy_cache": (None, False),
+    "inputs_embeds": (None,),
+    # In transformers 4.57 these are code on the hub, not in the package.
+    "penalty_alpha": (None,),
+    "constraints": (None,),
+    "force_words_ids": (None,),
     "dola_layers": (None,),
+    "custom_generate": (None,),
+    "trust_remote_code": (None, False),
+    # Of newer and older releases, of encoder-decoders, of torch.
+    "top_h": (None,),
     "low_memory": (None, False),
-    "prefill_chunk_size": (None,),
-    "return_legacy_cache": (None,),
     "decoder_start_token_id": (None,),
     "is_assistant": (False,),
-    "num_assistant_tokens": (20, None),
-    "num_assistant_tokens_schedule": ("constant", None),
-    "assistant_confidence_threshold": (0.4, None),
-    "max_matching_ngram_size": (None,),
     "assistant_early_exit": (None,),
+    "assistant_tokenizer": (None,),
     "assistant_lookbehind": (10, None),
     "target_lookbehind": (10, None),
-    "disable_compile": (False,),
+    "synced_gpus": (None, False),
+    "use_model_defaults": (None, True),
+    "disable_compile": (False, True, None),
     "compile_config": (None,),
 }
 # What transformers writes beside the arguments.
@@ -86,31 +56,64 @@ _METADATA = (
 )
 
 DEFAULT_NEW_TOKENS = 20
-MAX_RETURN_SEQUENCES = 1024
+
+Schedule = Literal["constant", "heuristic", "heuristic_transient"]
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """transformers.GenerationConfig, as far as generate() follows it.
+    """transformers.GenerationConfig, as far as it concerns a decoder; what else there is raises.
 
     Attributes:
         max_length: the longest result, prompt included, in tokens; None means 20 new tokens.
         max_new_tokens: the most tokens to generate; takes precedence over max_length.
         min_length: no end token before the result has this many tokens, prompt included.
-        min_new_tokens: the same, counting generated tokens only; takes precedence.
+        min_new_tokens: the same, counting generated tokens only.
+        max_time: seconds after which no further token is begun.
+        stop_strings: texts that end a sequence; generate() then needs tokenizer=.
         do_sample: draw from the distribution instead of taking the likeliest token.
+        num_beams: sequences kept in beam search; 1 for none.
+        num_beam_groups: groups of beams that are kept apart (Vijayakumar et al. 2016).
+        diversity_penalty: for tokens that another group just took.
+        length_penalty: exponent of the length by which a finished beam's score is divided.
+        early_stopping: True stops at num_beams finished beams, False when better ones are
+            unlikely, "never" when they are impossible.
         temperature: scores are divided by it.
         top_k: draw from the k likeliest tokens; 0 or None for all.
         top_p: draw from the likeliest tokens that together reach this probability.
+        min_p: draw from tokens at least this likely, relative to the likeliest.
+        typical_p, epsilon_cutoff, eta_cutoff: other ways to cut the distribution's tail.
         repetition_penalty: divides positive scores of tokens that already occurred, multiplies
             negative ones.
+        encoder_repetition_penalty: the other way round, for tokens of the prompt.
+        no_repeat_ngram_size: no run of that many tokens occurs twice.
+        encoder_no_repeat_ngram_size: nor does one of the prompt.
+        bad_words_ids: runs of tokens that may not occur.
+        sequence_bias: added to the score of a run's last token, by run.
+        suppress_tokens, begin_suppress_tokens: tokens never generated, or not at the start.
+        forced_bos_token_id, forced_eos_token_id: the first token, and the last that max_length
+            leaves room for.
+        exponential_decay_length_penalty: (start, factor) of a growing bonus for end tokens.
+        renormalize_logits: whether scores are log probabilities behind all processors.
+        remove_invalid_values: whether NaN and infinities are taken out of the scores.
+        guidance_scale: weight of the prompt against the negative prompt (arXiv:2306.17806).
+        watermarking_config: a WatermarkingConfig, SynthIDTextWatermarkingConfig, or their dict.
+        token_healing: whether a prompt's last token is chosen anew; needs tokenizer=.
+        prefill_chunk_size: tokens of a prompt per step; None for what the model has.
+        num_assistant_tokens: most tokens that a draft model proposes in a round.
+        num_assistant_tokens_schedule: whether that number follows how many are accepted.
+        assistant_confidence_threshold: a draft ends at a token less likely than this.
+        prompt_lookup_num_tokens: tokens proposed from the text itself; None for none.
+        max_matching_ngram_size: longest run looked for there; None means 2.
         eos_token_id: the token or tokens that end a sequence.
         bos_token_id: not used by generate(), kept for the tokenizer.
         pad_token_id: what finished sequences are filled up with; None takes the first end token.
         num_return_sequences: results per prompt.
-        seed: of the draws. One number serves the whole call; a list has one for each result. None
-            takes the next of set_seed()'s numbers, or a fresh one.
-        unsupported: arguments of the model's own generation_config.json that are not built yet;
+        return_dict_in_generate: a GenerateDecoderOnlyOutput instead of the ids alone.
+        output_scores, output_logits: whether that has each step's scores, and logits.
+        seed: of the draws. One number serves the whole call; a list has one for each prompt's
+            result. None takes the next of set_seed()'s numbers, or a fresh one.
+        unsupported: arguments of the model's own generation_config.json that do not apply here;
             generate() raises for them unless they are set to what asks for nothing.
     """
 
@@ -118,66 +121,99 @@ class GenerationConfig:
     max_new_tokens: int | None = None
     min_length: int = 0
     min_new_tokens: int | None = None
+    max_time: float | None = None
+    stop_strings: str | tuple[str, ...] | None = None
     do_sample: bool = False
+    num_beams: int = 1
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.0
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
     temperature: float = 1.0
     top_k: int | None = 50
     top_p: float = 1.0
+    min_p: float | None = None
+    typical_p: float = 1.0
+    epsilon_cutoff: float = 0.0
+    eta_cutoff: float = 0.0
     repetition_penalty: float = 1.0
+    encoder_repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    encoder_no_repeat_ngram_size: int = 0
+    bad_words_ids: Any = None
+    sequence_bias: Any = None
+    suppress_tokens: tuple[int, ...] | None = None
+    begin_suppress_tokens: tuple[int, ...] | None = None
+    forced_bos_token_id: int | None = None
+    forced_eos_token_id: int | tuple[int, ...] | None = None
+    exponential_decay_length_penalty: tuple[int, float] | None = None
+    renormalize_logits: bool = False
+    remove_invalid_values: bool = False
+    guidance_scale: float | None = None
+    watermarking_config: WatermarkingConfig | SynthIDTextWatermarkingConfig | None = None
+    token_healing: bool = False
+    prefill_chunk_size: int | None = None
+    num_assistant_tokens: int = 20
+    num_assistant_tokens_schedule: Schedule = "constant"
+    assistant_confidence_threshold: float = 0.4
+    prompt_lookup_num_tokens: int | None = None
+    max_matching_ngram_size: int | None = None
     eos_token_id: int | tuple[int, ...] | None = None
     bos_token_id: int | None = None
     pad_token_id: int | None = None
     num_return_sequences: int = 1
+    return_dict_in_generate: bool = False
+    output_scores: bool = False
+    output_logits: bool = False
     seed: int | tuple[int, ...] | None = None
     unsupported: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("eos_token_id", "seed"):  # lists come from JSON and from callers
-            value = getattr(self, name)
-            if isinstance(value, Sequence):
-                object.__setattr__(self, name, tuple(value))
-        _check(self)
+        for name in _FIELDS or ():
+            object.__setattr__(self, name, plain(getattr(self, name)))
+        watermark = _watermark(self.watermarking_config)
+        object.__setattr__(self, "watermarking_config", watermark)
+        check_fields(self)
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "GenerationConfig":
         """From the generation_config.json of a directory.
 
-        What it asks for and is not built yet does not keep the model from loading: it is noted in
-        `unsupported`.
+        What it asks for and does not apply here does not keep the model from loading: it is noted
+        in `unsupported`.
 
         Raises:
             ModelFileError: the file is missing or damaged, or a value is out of range.
         """
         path = Path(directory) / GENERATION_CONFIG_FILE
         values = read_json_object(path)
-        config = cls()
-        unsupported = []
-        for name, value in values.items():
-            if name not in _FIELDS and not _asks_for_nothing(name, value):
-                unsupported.append(name)
-                continue
-            try:
-                config = config.update(**{name: value})
-            except InputError as error:
-                raise ModelFileError(f"{path}: {error}") from error
-        return replace(config, unsupported=tuple(unsupported))
+        known = {name: value for name, value in values.items() if name in _FIELDS}
+        unsupported = tuple(
+            name
+            for name, value in values.items()
+            if name not in _FIELDS and not _asks_for_nothing(name, value)
+        )
+        try:
+            return replace(cls().update(**known), unsupported=unsupported)
+        except InputError as error:
+            raise ModelFileError(f"{path}: {error}") from error
 
     def update(self, **changes: Any) -> "GenerationConfig":
         """A copy with other values; None takes a field back to its default.
 
         Raises:
-            InputError: an argument that is unknown, not built yet, or out of range; it is named.
+            InputError: an argument that is unknown, inapplicable, or out of range; it is named.
         """
         applied = {}
         for name, value in changes.items():
             if name in _FIELDS:
-                applied[name] = _FIELDS[name] if value is None else _plain(value)
-            elif name not in NOT_YET and name not in _METADATA:
-                raise InputError(
-                    f"generate() has no argument {name!r}; it has {', '.join(sorted(_FIELDS))}"
-                )
+                applied[name] = _FIELDS[name] if value is None else value
+            elif name not in INAPPLICABLE and name not in _METADATA:
+                close = get_close_matches(name, _FIELDS, n=3) or sorted(_FIELDS)
+                raise InputError(f"generate() has no argument {name!r}; it has {', '.join(close)}")
             elif not _asks_for_nothing(name, value):
                 raise InputError(
-                    f"{name}={value!r} is not supported yet; leave it at {NOT_YET[name][0]!r}"
+                    f"{name}={value!r} is not supported; leave it at {INAPPLICABLE[name][0]!r}"
                 )
         settled = tuple(name for name in self.unsupported if name not in changes)
         return replace(self, **applied, unsupported=settled)
@@ -189,12 +225,12 @@ class GenerationConfig:
         return replace(self, **inherited, unsupported=defaults.unsupported)
 
     def check_supported(self) -> None:
-        """Raise InputError if the model's own config asks for what is not built yet."""
+        """Raise InputError if the model's own config asks for what does not apply here."""
         if self.unsupported:
             name = self.unsupported[0]
-            neutral = NOT_YET.get(name, (None,))[0]
+            neutral = INAPPLICABLE.get(name, (None,))[0]
             raise InputError(
-                f"the model's {GENERATION_CONFIG_FILE} sets {name}, which is not supported yet; "
+                f"the model's {GENERATION_CONFIG_FILE} sets {name}, which is not supported; "
                 f"pass {name}={neutral!r} to generate without it"
             )
 
@@ -213,8 +249,22 @@ class GenerationConfig:
         return self.eos_token_ids[0] if self.eos_token_ids else 0
 
 
-_FIELDS: dict[str, Any] = {field.name: field.default for field in fields(GenerationConfig)}
+_FIELDS: dict[str, Any] = {}
+_FIELDS.update({field.name: field.default for field in fields(GenerationConfig)})
 del _FIELDS["unsupported"]
+
+
+def _watermark(given: Any) -> WatermarkingConfig | SynthIDTextWatermarkingConfig | None:
+    """A config file holds a dict; which of the two it is for, its keys tell."""
+    if given is None or isinstance(given, WatermarkingConfig | SynthIDTextWatermarkingConfig):
+        return given
+    if not isinstance(given, Mapping):
+        raise InputError(
+            f"watermarking_config is of type {type(given).__name__}; a WatermarkingConfig, a "
+            "SynthIDTextWatermarkingConfig or a dict of one's fields is allowed"
+        )
+    kind = SynthIDTextWatermarkingConfig if "ngram_len" in given else WatermarkingConfig
+    return kind.from_dict(dict(given))
 
 
 def _asks_for_nothing(name: str, value: Any) -> bool:
@@ -230,54 +280,5 @@ def _asks_for_nothing(name: str, value: Any) -> bool:
             and not isinstance(neutral, bool)
             and value == neutral
         )
-        for neutral in NOT_YET.get(name, ())
+        for neutral in INAPPLICABLE.get(name, ())
     )
-
-
-def _plain(value: Any) -> Any:
-    """numpy's numbers as Python's."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _check(config: GenerationConfig) -> None:
-    for name, least in (
-        ("max_length", 1),
-        ("max_new_tokens", 1),
-        ("min_new_tokens", 0),
-        ("top_k", 0),
-        ("bos_token_id", 0),
-        ("pad_token_id", 0),
-    ):
-        _check_integer(name, getattr(config, name), least, optional=True)
-    _check_integer("min_length", config.min_length, 0)
-    _check_integer("num_return_sequences", config.num_return_sequences, 1)
-    if config.num_return_sequences > MAX_RETURN_SEQUENCES:
-        raise InputError(
-            f"num_return_sequences is {config.num_return_sequences}; "
-            f"at most {MAX_RETURN_SEQUENCES} are generated together"
-        )
-    for token in config.eos_token_ids:
-        _check_integer("eos_token_id", token, 0)
-    seeds = config.seed if isinstance(config.seed, tuple) else (config.seed or 0,)
-    for seed in seeds:
-        _check_integer("seed", seed, 0)
-    # Beyond these, float32 scores overflow.
-    if config.do_sample is True or config.temperature != 0:  # greedy decoding has none
-        _check_number("temperature", config.temperature, 1e-6, 1e6)
-    _check_number("repetition_penalty", config.repetition_penalty, 1e-6, 1e6)
-    _check_number("top_p", config.top_p, 1e-6, 1)
-    if type(config.do_sample) is not bool:
-        raise InputError(f"do_sample is {config.do_sample!r}; True or False is allowed")
-
-
-def _check_integer(name: str, value: Any, least: int, optional: bool = False) -> None:
-    if optional and value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name} is {value!r}; a whole number of at least {least} is allowed")
-
-
-def _check_number(name: str, value: Any, least: float, most: float) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not least <= value <= most:
-        raise InputError(f"{name} is {value!r}; a number from {least:g} to {most:g} is allowed")

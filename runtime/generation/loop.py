@@ -1,65 +1,63 @@
-"""The generation loop: from prompts to tokens, one step of all sequences at a time."""
+"""Greedy decoding and sampling: one step of all sequences at a time."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.decoder import Decoder
-from gptneo_onnx.runtime.generation.logits_process import LogitsProcessor
-from gptneo_onnx.runtime.generation.sampling import sample
-
-Ids = NDArray[np.int64]
+from gptneo_onnx.runtime.generation.logits_process import Scores
+from gptneo_onnx.runtime.generation.outputs import Record
+from gptneo_onnx.runtime.generation.sequences import OwnCallables, Sampled
+from gptneo_onnx.runtime.generation.slot_batch import SlotBatch
 
 
-@dataclass
-class Sequence:
-    """One sequence being generated.
-
-    Attributes:
-        ids: int64 [length], prompt and generated tokens.
-        max_new_tokens: how many to generate at the most.
-        processors: applied to the scores, in order.
-        eos_token_ids: tokens that end it.
-        generator: of the draws; None takes the likeliest token.
-    """
-
-    ids: Ids
-    max_new_tokens: int
-    processors: list[LogitsProcessor]
-    eos_token_ids: tuple[int, ...]
-    generator: np.random.Generator | None
-    generated: list[int] = field(default_factory=list)
-    is_finished: bool = False
-
-    def choose(self, logits: NDArray[np.float32]) -> int:
-        """The next token, appended; logits [vocab] are left as they are."""
-        scores = logits
-        for processor in self.processors:
-            scores = processor(self.ids, scores)
-        token = int(scores.argmax()) if self.generator is None else sample(scores, self.generator)
-        self.ids = np.append(self.ids, token)
-        self.generated.append(token)
-        self.is_finished = token in self.eos_token_ids or len(self.generated) >= self.max_new_tokens
-        return token
-
-
-def generate_steps(decoder: Decoder, sequences: list[Sequence]) -> Iterator[dict[int, int]]:
+def generate_steps(
+    batch: SlotBatch, sequences: Sequence[Sampled], own: OwnCallables, record: Record
+) -> Iterator[dict[int, int]]:
     """Generate until every sequence is finished; each step yields {index: its new token}.
 
-    Sequence i lives in the decoder's slot i. The first step prefills, every other one decodes.
+    Sequence i is the batch's row i. The first step prefills, every other one decodes.
     """
-    for slot in range(len(sequences)):
-        decoder.cache.clear(slot)
-    yield {
-        slot: sequence.choose(decoder.prefill(slot, sequence.ids))
-        for slot, sequence in enumerate(sequences)
-    }
-    while unfinished := [i for i, sequence in enumerate(sequences) if not sequence.is_finished]:
-        # Slots are stepped from the first to the last unfinished one: a batch is contiguous.
-        stepped = sequences[: unfinished[-1] + 1]
-        tokens = np.array([sequence.ids[-1] for sequence in stepped])
-        active = np.array([not sequence.is_finished for sequence in stepped])
-        logits = decoder.decode(tokens, active)
-        yield {slot: sequences[slot].choose(logits[slot]) for slot in unfinished}
+    logits, scores = batch.prefill()
+    while True:
+        unfinished = [i for i, sequence in enumerate(sequences) if not sequence.is_finished]
+        processed = _processed(sequences, unfinished, scores, own)
+        record.step(logits, processed, unfinished, len(sequences))
+        tokens = {}
+        for index in unfinished:
+            tokens[index] = sequences[index].choose(processed[index])
+            sequences[index].append(tokens[index])
+        _stop(sequences, unfinished, processed, own)
+        for index in unfinished:
+            if sequences[index].is_finished:
+                record.finish(batch, index, sequences[index].ids[0], logits[index])
+        yield tokens
+        if all(sequence.is_finished for sequence in sequences):
+            return
+        logits, scores = batch.decode(
+            np.array([sequence.ids[0, -1] for sequence in sequences]),
+            np.array([not sequence.is_finished for sequence in sequences]),
+        )
+
+
+def _processed(
+    sequences: Sequence[Sampled], unfinished: list[int], scores: Scores, own: OwnCallables
+) -> Scores:
+    """Processed scores [rows, vocab]; of finished rows only where the caller's own want all."""
+    if len(unfinished) == len(sequences):
+        return own.process(sequences, scores)
+    processed = np.zeros((len(sequences), scores.shape[1]), np.float32)
+    if own.processors:
+        processed[: len(scores)] = scores
+        return own.process(sequences, processed)
+    processed[unfinished] = own.process([sequences[i] for i in unfinished], scores[unfinished])
+    return processed
+
+
+def _stop(
+    sequences: Sequence[Sampled], unfinished: list[int], scores: Scores, own: OwnCallables
+) -> None:
+    stopped = own.stopped(sequences, scores)
+    for index in unfinished:
+        sequence = sequences[index]
+        by_criterion = sequence.criteria(sequence.ids, scores[index : index + 1])
+        sequence.is_finished |= bool(stopped[index] or by_criterion.any())

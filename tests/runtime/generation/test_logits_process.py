@@ -1,94 +1,110 @@
-"""Logits processors on literal scores; tests/peers holds them against transformers' classes."""
+"""What holds for every logits processor; tests/peers holds each against transformers' class."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptneo_onnx.runtime.generation import logits_process
-from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
-from gptneo_onnx.runtime.generation.logits_process import logits_processors, probabilities
+from gptneo_onnx.runtime.generation import constraints, penalties, warpers
+from gptneo_onnx.runtime.generation.logits_process import (
+    LogitsProcessorList,
+    log_probabilities,
+    probabilities,
+)
+from gptneo_onnx.runtime.generation.watermarking import (
+    SynthIDTextWatermarkingConfig,
+    WatermarkingConfig,
+)
 
-NOTHING = np.array([], np.int64)
 GONE = -np.inf
+VOCAB = 12
 # A session makes its thread flush subnormal floats, which hypothesis would draw.
 FLOATS = st.integers(-5000, 5000).map(lambda hundredths: hundredths / 100)
+TOKENS = st.integers(0, VOCAB - 1)
+SOME_TOKENS = st.lists(TOKENS, min_size=1, max_size=4)
+SEQUENCES = st.lists(SOME_TOKENS, min_size=1, max_size=4)
+FRACTIONS = st.integers(1, 99).map(lambda hundredths: hundredths / 100)
+COUNTS = st.integers(1, 6)
+FACTORS = st.integers(5, 20).map(lambda tenths: tenths / 10)
+
+PROCESSORS = {
+    "temperature": st.builds(warpers.TemperatureLogitsWarper, FACTORS),
+    "top_k": st.builds(warpers.TopKLogitsWarper, COUNTS),
+    "top_p": st.builds(warpers.TopPLogitsWarper, FRACTIONS),
+    "min_p": st.builds(warpers.MinPLogitsWarper, FRACTIONS),
+    "typical": st.builds(warpers.TypicalLogitsWarper, FRACTIONS),
+    "epsilon": st.builds(warpers.EpsilonLogitsWarper, FRACTIONS),
+    "eta": st.builds(warpers.EtaLogitsWarper, FRACTIONS),
+    "normalization": st.builds(warpers.LogitNormalization),
+    "repetition": st.builds(penalties.RepetitionPenaltyLogitsProcessor, FACTORS),
+    "encoder_repetition": st.builds(
+        penalties.EncoderRepetitionPenaltyLogitsProcessor, FACTORS, SOME_TOKENS.map(np.array)
+    ),
+    "ngram": st.builds(penalties.NoRepeatNGramLogitsProcessor, COUNTS),
+    "encoder_ngram": st.builds(
+        penalties.EncoderNoRepeatNGramLogitsProcessor, COUNTS, SOME_TOKENS.map(np.array)
+    ),
+    "sequence_bias": st.builds(
+        lambda sequences: penalties.SequenceBiasLogitsProcessor([[s, 1.5] for s in sequences]),
+        SEQUENCES,
+    ),
+    "bad_words": st.builds(penalties.NoBadWordsLogitsProcessor, SEQUENCES, TOKENS),
+    "min_length": st.builds(constraints.MinLengthLogitsProcessor, COUNTS, TOKENS),
+    "min_new_tokens": st.builds(
+        constraints.MinNewTokensLengthLogitsProcessor, COUNTS, COUNTS, SOME_TOKENS
+    ),
+    "forced_bos": st.builds(constraints.ForcedBOSTokenLogitsProcessor, TOKENS),
+    "forced_eos": st.builds(constraints.ForcedEOSTokenLogitsProcessor, COUNTS, SOME_TOKENS),
+    "suppress": st.builds(constraints.SuppressTokensLogitsProcessor, SOME_TOKENS),
+    "begin_suppress": st.builds(
+        constraints.SuppressTokensAtBeginLogitsProcessor, SOME_TOKENS, COUNTS
+    ),
+    "decay": st.builds(
+        constraints.ExponentialDecayLengthPenalty, st.tuples(COUNTS, FACTORS), TOKENS, COUNTS
+    ),
+    "prefix": st.builds(
+        lambda tokens: constraints.PrefixConstrainedLogitsProcessor(lambda batch, ids: tokens, 1),
+        SOME_TOKENS,
+    ),
+    "inf_nan": st.builds(constraints.InfNanRemoveLogitsProcessor),
+    "lefthash": st.builds(lambda: WatermarkingConfig().construct_processor(VOCAB)),
+    "synthid": st.builds(
+        lambda keys: SynthIDTextWatermarkingConfig(3, keys).construct_processor(VOCAB), SOME_TOKENS
+    ),
+}
 
 
-def scores(*values: float) -> np.ndarray:
-    return np.array(values, np.float32)
+@pytest.mark.parametrize("name", PROCESSORS)
+@given(data=st.data())
+def test_no_processor_changes_its_input(name, data):
+    processor = data.draw(PROCESSORS[name])
+    ids = np.array(data.draw(st.lists(TOKENS, min_size=1, max_size=8)))[None]
+    row = data.draw(st.lists(FLOATS, min_size=VOCAB, max_size=VOCAB))
+    for gone in data.draw(st.lists(TOKENS, max_size=VOCAB - 1)):
+        row[gone] = GONE
+    row[data.draw(TOKENS)] = 1.0
+    scores = np.array([row], np.float32)
+    for array in (ids, scores):
+        array.flags.writeable = False
+    processed = processor(ids, scores)
+    assert processed.dtype == np.float32
+    assert processed.shape == scores.shape
+    assert not np.isnan(processed).any()
 
 
-def test_repetition_penalty_divides_positive_and_multiplies_negative_scores():
-    seen = np.array([0, 1, 1])
-    processed = logits_process.repetition_penalty(seen, scores(2, -2, 2), penalty=2.0)
-    assert processed.tolist() == [1, -4, 2]
-
-
-def test_min_length_removes_end_tokens_until_it_is_reached():
-    ids = np.array([5, 6])
-    early = logits_process.min_length(ids, scores(1, 2, 3), length=3, eos_token_ids=(0, 2))
-    assert early.tolist() == [GONE, 2, GONE]
-    late = logits_process.min_length(ids, scores(1, 2, 3), length=2, eos_token_ids=(0, 2))
-    assert late.tolist() == [1, 2, 3]
-
-
-def test_temperature_divides():
-    assert logits_process.temperature(NOTHING, scores(1, 2), value=0.5).tolist() == [2, 4]
-
-
-def test_top_k_keeps_the_best_and_their_equals():
-    assert logits_process.top_k(NOTHING, scores(1, 3, 2, 3), k=1).tolist() == [GONE, 3, GONE, 3]
-    assert logits_process.top_k(NOTHING, scores(1, 2), k=9).tolist() == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("p", "kept"), [(0.4, [3]), (0.6, [2, 3]), (0.85, [1, 2, 3]), (0.95, [0, 1, 2, 3])]
-)
-def test_top_p_keeps_the_likeliest_that_reach_p(p, kept):
-    likelihoods = scores(0.1, 0.15, 0.25, 0.5)
-    processed = logits_process.top_p(NOTHING, np.log(likelihoods), p=p)
-    assert np.flatnonzero(processed > GONE).tolist() == kept
-
-
-def test_top_p_passes_over_what_is_gone():
-    processed = logits_process.top_p(NOTHING, scores(GONE, 5, GONE), p=0.01)
-    assert processed.tolist() == [GONE, 5, GONE]
-
-
-@given(st.lists(FLOATS, min_size=2, max_size=40), st.data())
-def test_no_processor_changes_its_input(values, data):
-    config = GenerationConfig(
-        do_sample=True,
-        temperature=data.draw(st.integers(1, 30)) / 10,
-        top_k=data.draw(st.integers(0, 50)),
-        top_p=data.draw(st.integers(1, 100)) / 100,
-        repetition_penalty=data.draw(st.integers(5, 20)) / 10,
-        eos_token_id=0,
-    )
-    given_scores = scores(*values)
-    ids = np.array([0, len(values) - 1])
-    for processor in logits_processors(config, min_result_length=3):
-        before = given_scores.copy()
-        processed = processor(ids, given_scores)
-        assert (given_scores == before).all()
-        assert processed.dtype == np.float32
-        assert (processed > GONE).any()
-        given_scores = processed
-
-
-def test_processors_come_in_transformers_order():
-    config = GenerationConfig(
-        do_sample=True, temperature=0.5, top_k=3, top_p=0.9, repetition_penalty=2, eos_token_id=1
-    )
-    names = [p.func.__name__ for p in logits_processors(config, min_result_length=4)]
-    assert names == ["repetition_penalty", "min_length", "temperature", "top_k", "top_p"]
-
-
-def test_greedy_decoding_has_no_warpers():
-    config = GenerationConfig(temperature=0.5, top_p=0.5, eos_token_id=1)
-    assert logits_processors(config, min_result_length=0) == []
+def test_a_list_applies_its_processors_in_turn():
+    twice, first = (lambda ids, scores: scores * 2), (lambda ids, scores: scores + ids[:, :1])
+    ids, scores = np.array([[3]]), np.array([[1.0]], np.float32)
+    assert LogitsProcessorList([twice, first])(ids, scores).tolist() == [[5]]
+    assert LogitsProcessorList([first, twice])(ids, scores).tolist() == [[8]]
+    assert LogitsProcessorList()(ids, scores) is scores
 
 
 def test_probabilities_sum_to_one():
-    assert probabilities(scores(1000, 1000, GONE)).tolist() == [0.5, 0.5, 0]
+    scores = np.array([[1000, 1000, GONE], [0, GONE, GONE]], np.float32)
+    assert probabilities(scores).tolist() == [[0.5, 0.5, 0], [1, 0, 0]]
+
+
+def test_log_probabilities_are_their_logarithms():
+    scores = np.array([1000, 1000, GONE], np.float32)
+    assert log_probabilities(scores).tolist() == [np.float32(np.log(0.5))] * 2 + [GONE]

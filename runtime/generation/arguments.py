@@ -1,0 +1,226 @@
+"""From the arguments of generate() to a checked Call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.generation.generate import Call
+from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation.lengths import max_new_tokens
+from gptneo_onnx.runtime.generation.logits_process import LogitsProcessor, LogitsProcessorList
+from gptneo_onnx.runtime.generation.processor_chain import PrefixAllowedTokens, Prompt
+from gptneo_onnx.runtime.generation.sequences import OwnCallables
+from gptneo_onnx.runtime.generation.slot_batch import Guidance
+from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
+from gptneo_onnx.runtime.generation.streamers import Streamer
+from gptneo_onnx.runtime.generation.token_healing import SequenceBias, heal_prompt
+from gptneo_onnx.runtime.inputs import PaddedInputs
+from gptneo_onnx.runtime.prompt_cache import PromptCache
+from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What generate() takes besides inputs and config; its docstring says what each is."""
+
+    streamer: Streamer | None = None
+    logits_processor: Sequence[LogitsProcessor] | None = None
+    stopping_criteria: Sequence[StoppingCriteria] | None = None
+    prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None
+    assistant_model: Any = None
+    negative_prompt_ids: ArrayLike | None = None
+    negative_prompt_attention_mask: ArrayLike | None = None
+    past_key_values: PromptCache | None = None
+    tokenizer: Tokenizer | None = None
+
+
+def checked_call(
+    model: "GPTNeoForCausalLM",
+    config: GenerationConfig,
+    input_ids: ArrayLike,
+    attention_mask: ArrayLike | None,
+    arguments: Arguments,
+) -> Call:
+    """Check everything before the first step.
+
+    Raises:
+        InputError: an argument, id or mask that cannot be used, or two that exclude each other.
+    """
+    _check_modes(config, arguments)
+    if attention_mask is None:
+        attention_mask = _mask_of_padding(input_ids, config)
+    inputs = PaddedInputs.check(input_ids, attention_mask, model.config, side="left")
+    if config.token_healing:
+        inputs = _healed(model, config, inputs, arguments.tokenizer)
+    prompts = _prompts(inputs)
+    new_tokens = max_new_tokens(
+        config, inputs.input_ids.shape[1], inputs.longest, model.config.max_position_embeddings
+    )
+    call = Call(
+        config,
+        inputs.input_ids,
+        prompts,
+        new_tokens,
+        model.config.vocab_size,
+        _own(config, arguments),
+        arguments.prefix_allowed_tokens_fn,
+        arguments.streamer,
+        arguments.tokenizer,
+        _guidance(config, arguments, prompts, new_tokens, model.config),
+        arguments.past_key_values,
+    )
+    _check_combinations(call, arguments, model)
+    return call
+
+
+def _check_modes(config: GenerationConfig, arguments: Arguments) -> None:
+    config.check_supported()
+    greedy_rows = config.num_return_sequences > 1 and not config.do_sample
+    if greedy_rows and config.num_beams == 1:
+        raise InputError(
+            f"num_return_sequences is {config.num_return_sequences}, but greedy decoding has "
+            "one result per prompt; pass do_sample=True, or num_beams"
+        )
+    is_assisted = (
+        arguments.assistant_model is not None or config.prompt_lookup_num_tokens is not None
+    )
+    if not is_assisted:
+        return
+    assisted = "assistant_model and prompt_lookup_num_tokens"
+    if arguments.assistant_model is not None and config.prompt_lookup_num_tokens is not None:
+        raise InputError(f"{assisted} exclude each other; pass one of them")
+    for name, least in (("num_beams", 1), ("num_return_sequences", 1), ("guidance_scale", None)):
+        value = getattr(config, name)
+        if value not in (least, 1):
+            raise InputError(f"{name} is {value}; with {assisted} only {least} is allowed")
+
+
+def _check_combinations(call: Call, arguments: Arguments, model: "GPTNeoForCausalLM") -> None:
+    rows = len(call.prompts) * call.repeats
+    if call.streamer is not None and (rows > 1 or call.config.num_beams > 1):
+        raise InputError(f"a streamer takes one sequence, and there are {rows}")
+    if call.saved is not None:
+        call.saved.check(model.fingerprint, model.decoder(1).cache, call.vocab_size)
+    assistant = arguments.assistant_model
+    if assistant is not None:
+        _check_assistant(assistant, model)
+    is_assisted = assistant is not None or call.config.prompt_lookup_num_tokens is not None
+    if is_assisted and len(call.prompts) > 1 and (call.own.processors or call.own.criteria):
+        raise InputError(
+            "logits_processor and stopping_criteria see a whole batch, and assisted decoding takes "
+            f"its {len(call.prompts)} prompts one by one; pass one prompt at a time"
+        )
+
+
+def _check_assistant(assistant: Any, model: "GPTNeoForCausalLM") -> None:
+    if not isinstance(assistant, type(model)):
+        raise InputError(
+            f"assistant_model is of type {type(assistant).__name__}; "
+            "a GPTNeoForCausalLM is expected"
+        )
+    if assistant is model:
+        raise InputError("assistant_model is the model itself; a smaller one is expected")
+    if assistant.config.vocab_size != model.config.vocab_size:
+        raise InputError(
+            f"assistant_model has a vocabulary of {assistant.config.vocab_size} tokens and the "
+            f"model one of {model.config.vocab_size}; they must have the same tokenizer"
+        )
+
+
+def _own(config: GenerationConfig, arguments: Arguments) -> OwnCallables:
+    return OwnCallables(
+        LogitsProcessorList(_callables("logits_processor", arguments.logits_processor)),
+        StoppingCriteriaList(_callables("stopping_criteria", arguments.stopping_criteria)),
+        config.fill_token_id,
+    )
+
+
+def _callables(name: str, given: Any) -> list[Any]:
+    found = [] if given is None else [given] if callable(given) and not given else given
+    if not isinstance(found, Sequence) or not all(callable(each) for each in found):
+        raise InputError(
+            f"{name} is of type {type(given).__name__}; a list of callables is allowed"
+        )
+    return list(found)
+
+
+def _guidance(
+    config: GenerationConfig,
+    arguments: Arguments,
+    prompts: Sequence[Prompt],
+    new_tokens: int,
+    model: GPTNeoConfig,
+) -> Guidance | None:
+    """Without negative prompts, each prompt's last token is its own (as in transformers)."""
+    if config.guidance_scale in (None, 1):
+        return None
+    assert config.guidance_scale is not None
+    if arguments.negative_prompt_ids is None:
+        return Guidance(config.guidance_scale, [prompt.ids[-1:] for prompt in prompts])
+    inputs = PaddedInputs.check(
+        arguments.negative_prompt_ids, arguments.negative_prompt_attention_mask, model, side="left"
+    )
+    negative = [prompt.ids for prompt in _prompts(inputs)]
+    if len(negative) != len(prompts):
+        raise InputError(
+            f"negative_prompt_ids has {len(negative)} rows, input_ids {len(prompts)}; "
+            "one for each prompt is expected"
+        )
+    if inputs.longest + new_tokens > model.max_position_embeddings:
+        raise InputError(
+            f"a negative prompt has {inputs.longest} tokens and {new_tokens} are to follow, more "
+            f"than the context of {model.max_position_embeddings}; shorten it"
+        )
+    return Guidance(config.guidance_scale, negative)
+
+
+def _prompts(inputs: PaddedInputs) -> list[Prompt]:
+    return [
+        Prompt(inputs.input_ids[row, columns], row, int(columns.start))
+        for row, columns in enumerate(inputs.columns)
+    ]
+
+
+def _healed(
+    model: "GPTNeoForCausalLM",
+    config: GenerationConfig,
+    inputs: PaddedInputs,
+    tokenizer: Tokenizer | None,
+) -> PaddedInputs:
+    if tokenizer is None:
+        raise InputError(
+            "token_healing encodes prompts anew, and has no tokenizer; pass tokenizer="
+        )
+
+    def continue_one(ids: list[int], bias: SequenceBias) -> int:
+        greedy = model.generate([ids], max_new_tokens=1, sequence_bias=bias, do_sample=False)
+        return int(np.asarray(greedy)[0, -1])
+
+    healed = [
+        heal_prompt(inputs.input_ids[row, columns].tolist(), tokenizer, continue_one)
+        for row, columns in enumerate(inputs.columns)
+    ]
+    width = max(map(len, healed))
+    ids = np.full((len(healed), width), config.fill_token_id, np.int64)
+    mask = np.zeros_like(ids)
+    for row, prompt in enumerate(healed):
+        ids[row, width - len(prompt) :] = prompt
+        mask[row, width - len(prompt) :] = 1
+    return PaddedInputs.check(ids, mask, model.config, side="left")
+
+
+def _mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> NDArray[np.bool_] | None:
+    """As transformers infers it (GenerationMixin._prepare_attention_mask_for_generation)."""
+    pad = config.pad_token_id
+    if pad is None or pad in config.eos_token_ids or not isinstance(input_ids, np.ndarray | list):
+        return None
+    is_padding = [[token == pad for token in row] for row in input_ids if np.ndim(row) == 1]
+    return ~np.array(is_padding) if any(map(any, is_padding)) else None

@@ -1,0 +1,107 @@
+"""What the two beam searches share: rows of one prompt that go on, and those that are finished."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation.logits_process import Ids, Scores, log_probabilities
+from gptneo_onnx.runtime.generation.outputs import Record
+from gptneo_onnx.runtime.generation.sequences import OwnCallables, Rows
+from gptneo_onnx.runtime.generation.slot_batch import SlotBatch
+
+# transformers' score of a beam that must not be chosen: low, but a number.
+OUT = np.float32(-1e9)
+
+Hits = Callable[[Ids], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class FinishedBeam:
+    """A result of beam search.
+
+    Attributes:
+        generated: the tokens behind the prompt.
+        score: log probability by length to the length_penalty.
+        parents: the beam that each token was taken from, counted over the prompt's beams.
+    """
+
+    generated: list[int]
+    score: float
+    parents: list[int]
+
+
+class Beams(Protocol):
+    """One prompt's search."""
+
+    rows: Rows
+    is_done: bool
+
+    def advance(self, scores: Scores) -> Ids:
+        """One step by log probabilities [beams, vocab], which it may process in place.
+
+        Returns the beam [beams] that each beam goes on from; its token is the last of `rows.ids`.
+        """
+
+    def results(self) -> list[FinishedBeam]:
+        """num_return_sequences of them, the best first."""
+
+
+def search_steps(
+    batch: SlotBatch,
+    searches: Sequence[Beams],
+    config: GenerationConfig,
+    own: OwnCallables,
+    record: Record,
+) -> Iterator[None]:
+    """Step all prompts' beams together until every search is done.
+
+    The batch has num_beams rows for each search, in order.
+    """
+    beams = config.num_beams
+    logits, scores = batch.prefill()
+    while True:
+        rows = [search.rows for search in searches]
+        processed = np.zeros((batch.rows, logits.shape[1]), np.float32)
+        processed[: len(scores)] = log_probabilities(scores) if batch.guidance is None else scores
+        if config.num_beam_groups == 1:  # groups take their turns, each with its own penalties
+            processed = own.process(rows, processed)
+        unfinished = [index for index, search in enumerate(searches) if not search.is_done]
+        order = np.arange(batch.rows)
+        for index in unfinished:
+            start = index * beams
+            order[start : start + beams] = start + searches[index].advance(
+                processed[start : start + beams]
+            )
+        live = np.concatenate([np.arange(beams) + index * beams for index in unfinished])
+        record.step(logits, processed, live.tolist(), batch.rows)
+        yield
+        if all(search.is_done for search in searches):
+            return
+        batch.reorder(order)
+        active = np.repeat([not search.is_done for search in searches], beams)
+        tokens = np.concatenate([search.rows.ids[:, -1] for search in searches])
+        logits, scores = batch.decode(tokens, active)
+
+
+def candidate_hits(rows: Rows, own: OwnCallables, scores: Scores) -> Hits:
+    """Which candidates the end tokens, stop strings, times and the caller's criteria stop."""
+
+    def hits(candidates: Ids) -> NDArray[np.bool_]:
+        stopped = rows.criteria(candidates, scores)
+        if own.criteria:
+            padding = np.broadcast_to(rows.padding, (len(candidates), len(rows.padding)))
+            stopped = stopped | own.criteria(np.concatenate([padding, candidates], axis=1), scores)
+        return stopped
+
+    return hits
+
+
+def best(scores: Scores, count: int) -> Ids:
+    """The indices of the `count` largest of scores [n], in descending order."""
+    count = min(count, len(scores))
+    chosen = np.argpartition(scores, len(scores) - count)[len(scores) - count :]
+    return chosen[np.argsort(-scores[chosen], kind="stable")]

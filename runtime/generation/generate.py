@@ -1,0 +1,261 @@
+"""One call of generate(): from checked arguments to a strategy, and from its end to the result."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.decoder import Decoder
+from gptneo_onnx.runtime.generation.assisted import assisted_steps
+from gptneo_onnx.runtime.generation.beam_search import BeamSearch
+from gptneo_onnx.runtime.generation.beams import Beams, search_steps
+from gptneo_onnx.runtime.generation.candidates import Candidates, DraftModel, PromptLookup
+from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation.group_beam_search import GroupBeamSearch
+from gptneo_onnx.runtime.generation.logits_process import Ids, LogitsProcessorList, Scores
+from gptneo_onnx.runtime.generation.loop import generate_steps
+from gptneo_onnx.runtime.generation.outputs import (
+    GenerateBeamDecoderOnlyOutput,
+    GenerateDecoderOnlyOutput,
+    Record,
+)
+from gptneo_onnx.runtime.generation.processor_chain import (
+    PrefixAllowedTokens,
+    Prompt,
+    logits_processors,
+    logits_warpers,
+)
+from gptneo_onnx.runtime.generation.sampling import TokenNoise, sequence_noise
+from gptneo_onnx.runtime.generation.sequences import OwnCallables, Rows, Sampled, joined
+from gptneo_onnx.runtime.generation.slot_batch import Guidance, SlotBatch
+from gptneo_onnx.runtime.generation.stopping_criteria import (
+    EosTokenCriteria,
+    MaxTimeCriteria,
+    StoppingCriteriaList,
+    StopStringCriteria,
+)
+from gptneo_onnx.runtime.generation.streamers import Streamer
+from gptneo_onnx.runtime.prompt_cache import PromptCache
+from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+
+Output = Ids | GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call of generate() is about, checked.
+
+    Attributes:
+        config: the model's, the caller's and the arguments', combined.
+        input_ids: int64 [batch, width], as given.
+        prompts: one for each row of it.
+        max_new_tokens: how many to generate at the most.
+        vocab_size: of the model.
+        own: the caller's processors and criteria.
+        prefix_allowed_tokens_fn, streamer, tokenizer: generate()'s arguments.
+        guidance: the negative prompts, if there are any.
+        saved: prompts whose caches may be used; None if none was given.
+    """
+
+    config: GenerationConfig
+    input_ids: Ids
+    prompts: Sequence[Prompt]
+    max_new_tokens: int
+    vocab_size: int
+    own: OwnCallables
+    prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None
+    streamer: Streamer | None = None
+    tokenizer: Tokenizer | None = None
+    guidance: Guidance | None = None
+    saved: PromptCache | None = None
+    criteria: StoppingCriteriaList = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "criteria", _criteria(self.config, self.tokenizer))
+
+    @property
+    def repeats(self) -> int:
+        """Rows of the batch for each prompt."""
+        return max(self.config.num_beams, self.config.num_return_sequences)
+
+    @property
+    def slots(self) -> int:
+        """Slots of the cache that the call takes."""
+        return len(self.prompts) * self.repeats * (2 if self.guidance else 1)
+
+    def record(self) -> Record:
+        config = self.config
+        is_dict = config.return_dict_in_generate
+        return Record(
+            wants_scores=is_dict and config.output_scores,
+            wants_logits=is_dict and config.output_logits,
+            wants_cache=is_dict and self.saved is not None,
+        )
+
+    def batch(self, decoder: Decoder, prompts: Sequence[Prompt], repeats: int) -> SlotBatch:
+        ids = [prompt.ids for prompt in prompts]
+        return SlotBatch(decoder, ids, repeats, self.guidance, self.saved)
+
+    def noise(self, prompts: Sequence[Prompt]) -> list[TokenNoise | None]:
+        if not self.config.do_sample:
+            return [None] * len(prompts)
+        return [*sequence_noise(self.config.seed, [prompt.ids for prompt in prompts])]
+
+    def chains(self, prompt: Prompt) -> tuple[LogitsProcessorList, LogitsProcessorList]:
+        """The prompt's processors before and behind the caller's own, unless those replace them."""
+        taken = {type(processor) for processor in self.own.processors}
+        before = logits_processors(
+            self.config, prompt, self.max_new_tokens, self.prefix_allowed_tokens_fn
+        )
+        behind = logits_warpers(self.config, self.vocab_size)
+        return (
+            LogitsProcessorList(each for each in before if type(each) not in taken),
+            LogitsProcessorList(each for each in behind if type(each) not in taken),
+        )
+
+    def padding(self, prompt: Prompt) -> Ids:
+        return self.input_ids[prompt.row, : prompt.padding]
+
+
+def run_call(model: "GPTNeoForCausalLM", call: Call, assistant: Any) -> Output:
+    """Generate with a model that no one else uses meanwhile."""
+    if call.config.num_beams > 1:
+        return _beam_search(model.decoder(call.slots), call)
+    if assistant is not None or call.config.prompt_lookup_num_tokens is not None:
+        return _assisted(model.decoder(1), call, assistant)
+    return _sample(model.decoder(call.slots), call)
+
+
+def _sample(decoder: Decoder, call: Call) -> Output:
+    sequences = _sequences(call)
+    record = call.record()
+    batch = call.batch(decoder, call.prompts, call.repeats)
+    steps = generate_steps(batch, sequences, call.own, record)
+    _stream(call.streamer, sequences[0].ids[0], ([step[0]] for step in steps if 0 in step))
+    return _output(call, sequences, record)
+
+
+def _assisted(decoder: Decoder, call: Call, assistant: Any) -> Output:
+    """One sequence after the other: a step of several tokens takes a single slot."""
+    sequences, records = _sequences(call), []
+    for prompt, sequence in zip(call.prompts, sequences, strict=True):
+        records.append(call.record())
+        candidates = _candidates(call, prompt, sequence, assistant)
+        batch = call.batch(decoder, [prompt], 1)
+        steps = assisted_steps(batch, sequence, candidates, call.own, records[-1])
+        _stream(call.streamer, sequence.ids[0], steps)
+    return _output(call, sequences, Record.merged(records))
+
+
+def _candidates(call: Call, prompt: Prompt, sequence: Sampled, assistant: Any) -> Candidates:
+    if assistant is None:
+        return PromptLookup(call.config)
+    # Chains of its own: some keep state, and the draft's ways are not the sequence's.
+    return DraftModel(assistant.decoder(1), call.config, call.chains(prompt), sequence.noise)
+
+
+def _beam_search(decoder: Decoder, call: Call) -> Output:
+    config, own = call.config, call.own
+    searches: list[Beams] = []
+    for prompt, noise in zip(call.prompts, call.noise(call.prompts), strict=True):
+        ids = np.repeat(prompt.ids[None], config.num_beams, axis=0)
+        rows = Rows(ids, call.padding(prompt), *call.chains(prompt), call.criteria)
+        searches.append(
+            GroupBeamSearch(rows, config, call.max_new_tokens, own)
+            if config.num_beam_groups > 1
+            else BeamSearch(rows, config, call.max_new_tokens, own, noise)
+        )
+    record = call.record()
+    batch = call.batch(decoder, call.prompts, call.repeats)
+    for _ in search_steps(batch, searches, config, own, record):
+        pass
+    return _beam_output(call, searches, record)
+
+
+def _sequences(call: Call) -> list[Sampled]:
+    prompts = [prompt for prompt in call.prompts for _ in range(call.repeats)]
+    return [
+        Sampled(
+            prompt.ids[None],
+            call.padding(prompt),
+            *call.chains(prompt),
+            call.criteria,
+            max_new_tokens=call.max_new_tokens,
+            noise=noise,
+        )
+        for prompt, noise in zip(prompts, call.noise(prompts), strict=True)
+    ]
+
+
+def _criteria(config: GenerationConfig, tokenizer: Tokenizer | None) -> StoppingCriteriaList:
+    criteria = StoppingCriteriaList()
+    if config.max_time is not None:
+        criteria.append(MaxTimeCriteria(config.max_time))
+    if config.stop_strings is not None:
+        if tokenizer is None:
+            raise InputError(
+                "stop_strings are looked for in text, and there is no tokenizer; pass tokenizer="
+            )
+        criteria.append(StopStringCriteria(tokenizer, config.stop_strings))
+    if config.eos_token_ids:
+        criteria.append(EosTokenCriteria(config.eos_token_ids))
+    return criteria
+
+
+def _stream(streamer: Streamer | None, prompt: Ids, steps: Iterator[list[int]]) -> None:
+    """Run a strategy to its end, telling the streamer."""
+    with ExitStack() as stack:
+        if streamer is not None:
+            stack.callback(streamer.end)  # also when interrupted: the next call's is a new text
+            streamer.put(prompt.tolist())
+        for tokens in steps:
+            if streamer is not None:
+                streamer.put(tokens)
+
+
+def _output(call: Call, sequences: Sequence[Sampled], record: Record) -> Output:
+    prompts = np.repeat(call.input_ids, call.repeats, axis=0)
+    ids = joined(prompts, [sequence.generated for sequence in sequences], call.config.fill_token_id)
+    if not call.config.return_dict_in_generate:
+        return ids
+    saved = None
+    if call.saved is not None:
+        kept = (record.saved[row] for row in range(len(sequences)))
+        saved = PromptCache(tuple(kept), call.saved.model)
+    return GenerateDecoderOnlyOutput(ids, *_kept(record), saved)
+
+
+def _beam_output(call: Call, searches: Sequence[Beams], record: Record) -> Output:
+    config = call.config
+    results = [search.results() for search in searches]
+    prompts = np.repeat(call.input_ids, config.num_return_sequences, axis=0)
+    found = [beam for beams in results for beam in beams]
+    ids = joined(prompts, [beam.generated for beam in found], config.fill_token_id)
+    if not config.return_dict_in_generate:
+        return ids
+    longest = max(len(beam.parents) for beam in found)
+    indices = np.full((len(found), longest), -1, np.int64)
+    for row, beam in enumerate(found):
+        first = row // config.num_return_sequences * config.num_beams
+        indices[row, : len(beam.parents)] = np.array(beam.parents) + first
+    scores = np.array([beam.score for beam in found], np.float32)
+    return GenerateBeamDecoderOnlyOutput(
+        ids, scores if config.output_scores else None, *_kept(record), indices
+    )
+
+
+def _kept(record: Record) -> tuple[tuple[Scores, ...] | None, tuple[Scores, ...] | None]:
+    scores: tuple[NDArray[np.float32], ...] | None = None
+    logits: tuple[NDArray[np.float32], ...] | None = None
+    if record.wants_scores:
+        scores = tuple(record.scores)
+    if record.wants_logits:
+        logits = tuple(record.logits)
+    return scores, logits

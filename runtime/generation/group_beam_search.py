@@ -1,0 +1,174 @@
+"""Diverse beam search for one prompt (Vijayakumar et al. 2016, arXiv:1610.02424).
+
+As in transformers up to 4.55 (GenerationMixin._group_beam_search with BeamSearchScorer), which has
+since moved it out of the package. Groups of beams are searched one after the other; each is
+penalized for tokens that the groups before it have just taken.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gptneo_onnx.runtime.generation.beams import OUT, FinishedBeam, best, candidate_hits
+from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation.logits_process import Ids, Scores
+from gptneo_onnx.runtime.generation.penalties import HammingDiversityLogitsProcessor
+from gptneo_onnx.runtime.generation.sequences import OwnCallables, Rows
+
+
+class GroupBeamSearch:
+    """The beams of one prompt, in groups; `rows` has all groups' beams, group behind group."""
+
+    def __init__(
+        self, rows: Rows, config: GenerationConfig, max_new_tokens: int, own: OwnCallables
+    ) -> None:
+        self.rows = rows
+        self.is_done = False
+        self._config = config
+        self._max_new_tokens = max_new_tokens
+        self._own = own
+        self._prompt_length = rows.ids.shape[1]
+        self._size = config.num_beams // config.num_beam_groups
+        self._groups = [_Group(self._size, config) for _ in range(config.num_beam_groups)]
+        self._parents = np.empty((config.num_beams, 0), np.int64)  # [beams, generated]
+        self._diversity = _Diversity(config)
+        # Where transformers has it: behind a bias, before what multiplies scores.
+        rows.processors.insert(int(config.sequence_bias is not None), self._diversity)
+        self._scores = np.full(config.num_beams, OUT)
+        self._scores[:: self._size] = 0  # beams of a group are alike at first: one may speak
+
+    def advance(self, scores: Scores) -> Ids:
+        """Processes the scores, in place: what a group is penalized for, only this step tells."""
+        beams = len(scores)
+        parents = np.arange(beams)
+        tokens = np.full(beams, self._config.fill_token_id)
+        following = np.zeros(beams, np.float32)
+        self._diversity.current_tokens = np.zeros(beams, np.int64)
+        for index, group in enumerate(self._groups):
+            part = slice(index * self._size, (index + 1) * self._size)
+            if not group.is_done:
+                self._diversity.group = index
+                scores[part] = self._processed(part, scores[part])
+                accumulated = scores[part] + self._scores[part, None]
+                parents[part], tokens[part], following[part] = self._extend(
+                    group, part.start, accumulated
+                )
+            self._diversity.current_tokens[part] = tokens[part]
+        self._parents = np.concatenate([self._parents[parents], parents[:, None]], axis=1)
+        self.rows.ids = np.concatenate([self.rows.ids[parents], tokens[:, None]], axis=1)
+        self._scores = following
+        self._update_done(scores)
+        return parents
+
+    def results(self) -> list[FinishedBeam]:
+        found = [beam for group in self._groups for beam in group.finished]
+        ranked = sorted(found, key=lambda beam: beam.score)[::-1]
+        return ranked[: self._config.num_return_sequences]
+
+    def _processed(self, part: slice, scores: Scores) -> Scores:
+        rows = Rows(
+            self.rows.ids[part],
+            self.rows.padding,
+            self.rows.processors,
+            self.rows.warpers,
+            self.rows.criteria,
+        )
+        return self._own.process([rows], scores)
+
+    def _extend(
+        self, group: "_Group", start: int, accumulated: Scores
+    ) -> tuple[list[int], list[int], list[np.float32]]:
+        """Parents, tokens and scores [size] of a group's beams, from scores [size, vocab]."""
+        eos, vocab = self._config.eos_token_ids, accumulated.shape[1]
+        flat = accumulated.ravel()
+        chosen = best(flat, max(2, 1 + len(eos)) * self._size)
+        going_on = []
+        for rank, index in enumerate(chosen.tolist()):
+            beam, token = start + index // vocab, index % vocab
+            if token not in eos:
+                going_on.append((beam, token, flat[index]))
+            elif rank < self._size:
+                group.add(self._generated(beam), [*self._history(beam), beam], float(flat[index]))
+            if len(going_on) == self._size:
+                break
+        generated = self._parents.shape[1] + 1
+        group.update_done(float(flat[chosen[0]]), generated, self._max_new_tokens)
+        parents, tokens, scores = zip(*going_on, strict=True)
+        return list(parents), list(tokens), list(scores)
+
+    def _update_done(self, scores: Scores) -> None:
+        """Ends the search when every group is done or nothing may go on; then all are results."""
+        is_full = self._parents.shape[1] >= self._max_new_tokens
+        groups_done = all(group.is_done for group in self._groups)
+        stopped = candidate_hits(self.rows, self._own, scores)(self.rows.ids).all()
+        self.is_done = is_full or groups_done or bool(stopped)
+        if not self.is_done:
+            return
+        for index, group in enumerate(self._groups):
+            for beam in range(index * self._size, (index + 1) * self._size):
+                if not group.is_done:
+                    generated, history = self._generated(beam), self._history(beam)
+                    group.add(generated, history, float(self._scores[beam]))
+        for group in self._groups:
+            group.end(self._max_new_tokens)
+
+    def _generated(self, beam: int) -> list[int]:
+        return [int(token) for token in self.rows.ids[beam, self._prompt_length :]]
+
+    def _history(self, beam: int) -> list[int]:
+        return [int(parent) for parent in self._parents[beam]]
+
+
+@dataclass
+class _Group:
+    """One group's results so far, at most as many as it has beams (BeamHypotheses)."""
+
+    size: int
+    config: GenerationConfig
+    finished: list[FinishedBeam] = field(default_factory=list)
+    is_done: bool = False
+
+    @property
+    def worst(self) -> float:
+        return min(beam.score for beam in self.finished)
+
+    def add(self, generated: list[int], parents: list[int], log_probability: float) -> None:
+        """Keep a beam if it is among the best; `parents` has an entry for an end token as well."""
+        score = log_probability / len(parents) ** self.config.length_penalty
+        if len(self.finished) < self.size or score > self.worst:
+            self.finished.append(FinishedBeam(generated, score, parents))
+        if len(self.finished) > self.size:
+            scores = [beam.score for beam in self.finished]
+            del self.finished[scores.index(min(scores))]
+
+    def update_done(self, log_probability: float, generated: int, most: int) -> None:
+        """Whether what goes on, the best at that log probability, can still be a result."""
+        early, penalty = self.config.early_stopping, self.config.length_penalty
+        if len(self.finished) < self.size:
+            return
+        length = most if early == "never" and penalty > 0 else generated
+        self.is_done |= early is True or self.worst >= log_probability / length**penalty
+
+    def end(self, most: int) -> None:
+        """Put the end token, which finished beams go without until now, wherever it fits."""
+        eos = self.config.eos_token_ids
+        self.finished = [
+            FinishedBeam([*beam.generated, eos[0]], beam.score, beam.parents)
+            if eos and len(beam.generated) < most
+            else beam
+            for beam in self.finished
+        ]
+
+
+class _Diversity:
+    """HammingDiversityLogitsProcessor with what it is told at each step."""
+
+    def __init__(self, config: GenerationConfig) -> None:
+        self._processor = HammingDiversityLogitsProcessor(
+            config.diversity_penalty, config.num_beams, config.num_beam_groups
+        )
+        self.current_tokens = np.zeros(config.num_beams, np.int64)
+        self.group = 0
+
+    def __call__(self, input_ids: Ids, scores: Scores, /) -> Scores:
+        return self._processor(input_ids, scores, self.current_tokens, self.group)

@@ -1,0 +1,144 @@
+"""What generate() returns with return_dict_in_generate, and what is kept on the way there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.generation.logits_process import Ids, Scores, log_probabilities
+from gptneo_onnx.runtime.generation.slot_batch import SlotBatch
+from gptneo_onnx.runtime.prompt_cache import PromptCache, SavedSequence
+
+
+class _ByName:
+    """Fields can be asked for as output["scores"] too, as transformers.ModelOutput has them."""
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+@dataclass(frozen=True)
+class GenerateDecoderOnlyOutput(_ByName):
+    """transformers.generation.GenerateDecoderOnlyOutput.
+
+    Attributes:
+        sequences: int64 [results, length], prompts included.
+        scores: processed scores float32 [results, vocab] of each step; zeros where a sequence was
+            finished. None unless output_scores.
+        logits: the same before any processor; None unless output_logits.
+        past_key_values: every sequence's cache, if the call was given one.
+    """
+
+    sequences: Ids
+    scores: tuple[Scores, ...] | None = None
+    logits: tuple[Scores, ...] | None = None
+    past_key_values: PromptCache | None = None
+
+
+@dataclass(frozen=True)
+class GenerateBeamDecoderOnlyOutput(_ByName):
+    """transformers.generation.GenerateBeamDecoderOnlyOutput.
+
+    Attributes:
+        sequences: int64 [results, length], prompts included.
+        sequences_scores: float32 [results], log probability by length to the length_penalty; None
+            unless output_scores.
+        scores: processed log probabilities float32 [batch * beams, vocab] of each step.
+        logits: float32 [batch * beams, vocab] of each step.
+        beam_indices: int64 [results, generated], the row of `scores` that each token was taken
+            from; -1 behind the end.
+    """
+
+    sequences: Ids
+    sequences_scores: NDArray[np.float32] | None = None
+    scores: tuple[Scores, ...] | None = None
+    logits: tuple[Scores, ...] | None = None
+    beam_indices: NDArray[np.int64] | None = None
+
+
+@dataclass
+class Record:
+    """What a call wants to know of its steps.
+
+    Attributes:
+        wants_scores, wants_logits: whether the steps' are kept.
+        wants_cache: whether sequences are saved when they finish.
+    """
+
+    wants_scores: bool = False
+    wants_logits: bool = False
+    wants_cache: bool = False
+    scores: list[Scores] = field(default_factory=list)
+    logits: list[Scores] = field(default_factory=list)
+    saved: dict[int, SavedSequence] = field(default_factory=dict)
+
+    def step(self, logits: Scores, scores: Scores, rows: Sequence[int], count: int) -> None:
+        """Keep the rows that were chosen by, out of `count`; others become zeros."""
+        for wanted, values, kept in (
+            (self.wants_scores, scores, self.scores),
+            (self.wants_logits, logits, self.logits),
+        ):
+            if wanted:
+                step = np.zeros((count, values.shape[1]), np.float32)
+                step[rows] = values[rows]
+                kept.append(step)
+
+    @classmethod
+    def merged(cls, records: Sequence["Record"]) -> "Record":
+        """One record of several sequences that were generated one after the other."""
+        merged = cls(records[0].wants_scores, records[0].wants_logits, records[0].wants_cache)
+        merged.saved = {row: record.saved[0] for row, record in enumerate(records) if record.saved}
+        merged.scores = _side_by_side([record.scores for record in records])
+        merged.logits = _side_by_side([record.logits for record in records])
+        return merged
+
+    def finish(self, batch: SlotBatch, row: int, ids: Ids, logits: Scores) -> None:
+        """Save a sequence, ids [length] and logits [vocab], before its slot is used otherwise."""
+        if self.wants_cache:
+            slot = batch.slot(row)
+            self.saved[row] = SavedSequence.of_slot(batch.decoder.cache, slot, ids, logits)
+
+
+def _side_by_side(kept: Sequence[list[Scores]]) -> list[Scores]:
+    """Steps [1, vocab] of each sequence as steps [sequences, vocab]; zeros behind its last."""
+    steps = []
+    for step in range(max(map(len, kept))):
+        present = [own[step] if step < len(own) else np.zeros_like(own[0]) for own in kept]
+        steps.append(np.concatenate(present))
+    return steps
+
+
+def compute_transition_scores(
+    sequences: Ids,
+    scores: Sequence[Scores],
+    beam_indices: NDArray[np.int64] | None,
+    normalize_logits: bool,
+) -> NDArray[np.float32]:
+    """transformers.GenerationMixin.compute_transition_scores: the score of every generated token.
+
+    Returns:
+        float32 [results, generated]; zeros behind a beam's end.
+
+    Raises:
+        InputError: no scores were kept.
+    """
+    if not scores:
+        raise InputError(
+            "there are no scores; pass return_dict_in_generate=True and output_scores=True"
+        )
+    stacked = np.stack(scores)  # [steps, rows, vocab]
+    if normalize_logits:
+        stacked = log_probabilities(stacked)
+    if beam_indices is None:
+        beam_indices = np.broadcast_to(
+            np.arange(stacked.shape[1])[:, None], (stacked.shape[1], len(stacked))
+        )
+    is_behind = beam_indices < 0
+    longest = int((~is_behind).sum(-1).max())
+    rows, is_behind = np.maximum(beam_indices[:, :longest], 0), is_behind[:, :longest]
+    tokens = sequences[:, sequences.shape[1] - longest :]
+    transitions = stacked[np.arange(longest), rows, tokens]  # [results, generated]
+    return np.where(is_behind, np.float32(0), transitions)

@@ -1,0 +1,151 @@
+"""The sequences of a call, and what callers' own processors and criteria see of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.generation.logits_process import Ids, LogitsProcessorList, Scores
+from gptneo_onnx.runtime.generation.sampling import TokenNoise, sample
+from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList, Verdicts
+
+
+@dataclass
+class Rows:
+    """Sequences of one prompt: a single one, or its beams.
+
+    Attributes:
+        ids: int64 [rows, length], prompt and generated tokens, without padding.
+        padding: int64 [columns], what stood to the left of the prompt.
+        processors: before the caller's own.
+        warpers: behind them.
+        criteria: end tokens, stop strings and times; lengths are the strategies' own matter.
+    """
+
+    ids: Ids
+    padding: Ids
+    processors: LogitsProcessorList
+    warpers: LogitsProcessorList
+    criteria: StoppingCriteriaList
+
+    @property
+    def padded(self) -> Ids:
+        """int64 [rows, columns + length], as callers of transformers' contracts see them."""
+        return pad_left(self.padding, self.ids)
+
+
+@dataclass
+class Sampled(Rows):
+    """One sequence, [1, length], that takes a token after the other.
+
+    Attributes:
+        max_new_tokens: how many to generate at the most.
+        noise: of the draws; None takes the likeliest token.
+    """
+
+    max_new_tokens: int
+    noise: TokenNoise | None
+    generated: list[int] = field(default_factory=list)
+    is_finished: bool = False
+
+    def choose(self, scores: Scores) -> int:
+        """The next token by its processed scores [vocab]."""
+        return choose(scores, self.ids.shape[1], self.noise)
+
+    def append(self, token: int) -> None:
+        self.ids = np.append(self.ids, [[token]], axis=1)
+        self.generated.append(token)
+        self.is_finished = len(self.generated) >= self.max_new_tokens
+
+    def stop(self, scores: Scores, own: "OwnCallables") -> None:
+        """Finish if a criterion says so; scores [1, vocab] are what chose the last token."""
+        stopped = self.criteria(self.ids, scores) | own.stopped([self], scores)
+        self.is_finished |= bool(stopped.any())
+
+
+def choose(scores: Scores, position: int, noise: TokenNoise | None) -> int:
+    """The likeliest token, or one drawn for that position; scores are [vocab]."""
+    if noise is None:
+        return int(scores.argmax())
+    drawn = sample(scores, noise, position)
+    if len(drawn) == 0:
+        raise InputError("no token has a probability: processors have ruled out all; allow some")
+    return int(drawn[0])
+
+
+@dataclass(frozen=True)
+class OwnCallables:
+    """The caller's processors and criteria: called once a step, for all rows, padding included.
+
+    Attributes:
+        processors: none, or what generate() was given as logits_processor.
+        criteria: none, or its stopping_criteria.
+        fill: the token that stands behind finished sequences.
+    """
+
+    processors: LogitsProcessorList
+    criteria: StoppingCriteriaList
+    fill: int
+
+    def process(self, sequences: Sequence[Rows], scores: Scores) -> Scores:
+        """Scores [all rows, vocab] through every sequence's chain, and the caller's in between."""
+        chained = self._by_sequence(
+            sequences, scores, [sequence.processors for sequence in sequences]
+        )
+        if self.processors:
+            given = chained.copy()  # what is handed out may be changed in place
+            chained = np.asarray(self.processors(self.padded(sequences), given), np.float32)
+            if chained.shape != scores.shape:
+                raise InputError(
+                    f"logits_processor returned scores of shape {list(chained.shape)}; "
+                    f"{list(scores.shape)} went in, and must come out"
+                )
+        return self._by_sequence(sequences, chained, [sequence.warpers for sequence in sequences])
+
+    def stopped(self, sequences: Sequence[Rows], scores: Scores) -> Verdicts:
+        """bool [sequences]: the caller's criteria, for sequences of one row."""
+        if not self.criteria:
+            return np.zeros(len(sequences), np.bool_)
+        return self.criteria(self.padded(sequences), scores)
+
+    def padded(self, sequences: Sequence[Rows]) -> Ids:
+        """int64 [all rows, columns]: finished sequences are filled up on the right."""
+        padded = [sequence.padded for sequence in sequences]
+        width = max(rows.shape[1] for rows in padded)
+        return np.concatenate(
+            [
+                np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=self.fill)
+                for rows in padded
+            ]
+        )
+
+    @staticmethod
+    def _by_sequence(
+        sequences: Sequence[Rows], scores: Scores, chains: Sequence[LogitsProcessorList]
+    ) -> Scores:
+        if not any(chains):
+            return scores
+        processed, start = [], 0
+        for sequence, chain in zip(sequences, chains, strict=True):
+            stop = start + len(sequence.ids)
+            processed.append(chain(sequence.ids, scores[start:stop]))
+            start = stop
+        return processed[0] if len(processed) == 1 else np.concatenate(processed)
+
+
+def pad_left(padding: Ids, ids: Ids) -> Ids:
+    """[rows, columns + length]: the same padding before every row of ids [rows, length]."""
+    return np.concatenate([np.broadcast_to(padding, (len(ids), len(padding))), ids], axis=1)
+
+
+def joined(prompts: NDArray[np.int64], generated: Sequence[Sequence[int]], fill: int) -> Ids:
+    """int64 [sequences, width + most generated]: each prompt as it was given, then its tokens."""
+    width = prompts.shape[1]
+    longest = max(map(len, generated))
+    joined = np.full((len(generated), width + longest), fill, np.int64)
+    joined[:, :width] = prompts
+    for row, tokens in enumerate(generated):
+        joined[row, width : width + len(tokens)] = tokens
+    return joined

@@ -20,7 +20,9 @@ def peer_tokenizer():
     return tokenizer
 
 
-def test_every_beginning_of_a_text(embedded_export, transformers_model, peer_tokenizer):
+@pytest.fixture
+def healers(embedded_export, transformers_model, peer_tokenizer):
+    """Ours and theirs: from a prompt to its healed ids."""
     original = transformers_model(EMBEDDED_CHECKPOINT)
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
     tokenizer = Tokenizer.from_pretrained(embedded_export)
@@ -28,28 +30,40 @@ def test_every_beginning_of_a_text(embedded_export, transformers_model, peer_tok
     def continue_one(ids, bias):
         return int(model.generate([ids], max_new_tokens=1, sequence_bias=bias)[0, -1])
 
-    same = spaced = kept = 0
+    def ours(prompt):
+        return heal_prompt(tokenizer.encode(prompt), tokenizer, continue_one)
+
+    def theirs(prompt):
+        ids = peer_tokenizer(prompt, return_tensors="pt").input_ids
+        return original.heal_tokens(ids, peer_tokenizer)[0].tolist()
+
+    return tokenizer, ours, theirs
+
+
+def test_every_beginning_of_a_text(healers):
+    tokenizer, heal, peer_heal = healers
+    healed = spaced = 0
     for length in range(1, len(TEXT) + 1):
-        prompt = TEXT[:length]
-        ids = tokenizer.encode(prompt)
-        ours = heal_prompt(ids, tokenizer, continue_one)
-        inputs = peer_tokenizer(prompt, return_tensors="pt")
-        theirs = original.heal_tokens(inputs.input_ids, peer_tokenizer)[0].tolist()
-        tail = tokenizer.token_bytes(tokenizer.encode(prompt.strip())[-1])
-        healed = tokenizer.token_bytes(ours[-1])
-        assert healed.startswith(tail)
+        prompt = tokenizer.encode(TEXT[:length].strip())
+        ours, theirs = heal(TEXT[:length]), peer_heal(TEXT[:length])
+        tail = tokenizer.token_bytes(prompt[-1])
+        assert ours[:-1] == prompt[:-1]
+        assert tokenizer.token_bytes(ours[-1]).startswith(tail)
         if tail.startswith(b" "):
             # transformers looks for "<th" in place of "Ġth", and never heals such a tail.
-            assert theirs == tokenizer.encode(prompt.strip())
-            assert ours[:-1] == theirs[:-1]
-            spaced += ours != theirs
-        elif not tokenizer.token_bytes(theirs[-1]).startswith(tail):
-            # transformers lets a token win that replaces text of the prompt; ours stays.
-            assert ours == tokenizer.encode(prompt.strip())
-            kept += 1
+            assert theirs == prompt
+            spaced += ours != prompt
         else:
             assert ours == theirs
-            same += 1
-    assert same > 60
+            healed += ours != prompt
+    assert healed > 20
     assert spaced > 10
-    print(same, spaced, kept)
+
+
+def test_transformers_may_replace_text_of_the_prompt_and_ours_does_not(healers):
+    tokenizer, heal, peer_heal = healers
+    prompt = "It is a truth universally acknowledged, thatqk"
+    assert tokenizer.decode(peer_heal(prompt)) == (
+        "It is a truth universally acknowledged, thatqual"
+    )
+    assert tokenizer.decode(heal(prompt)) == prompt

@@ -1,4 +1,4 @@
-"""Draws: the right distribution, and reproducible by seed alone."""
+"""Draws: the right distribution, and dependent on seed, position and scores alone."""
 
 import numpy as np
 import pytest
@@ -6,30 +6,83 @@ import pytest
 from gptneo_onnx.models import InputError
 from gptneo_onnx.runtime import set_seed
 from gptneo_onnx.runtime.generation.logits_process import probabilities
-from gptneo_onnx.runtime.generation.sampling import sample, sequence_generators
+from gptneo_onnx.runtime.generation.sampling import TokenNoise, sample, sequence_noise
 
 DRAWS = 100_000
 
 
-def test_tokens_are_drawn_from_the_softmax(random):
+@pytest.fixture
+def noise(random):
+    return TokenNoise([int(random.integers(2**63)), 0])
+
+
+def test_tokens_are_drawn_from_the_softmax(random, noise):
     """Chi-square over 30 tokens: 29 degrees of freedom, 58.3 is passed once in a thousand."""
     scores = random.normal(size=30).astype(np.float32)
     expected = probabilities(scores.astype(np.float64)) * DRAWS
-    drawn = np.bincount([sample(scores, random) for _ in range(DRAWS)], minlength=30)
+    drawn = np.bincount([sample(scores, noise, i)[0] for i in range(DRAWS)], minlength=30)
     assert ((drawn - expected) ** 2 / expected).sum() < 58.3
 
 
-def test_tokens_that_are_gone_are_never_drawn(random):
+def test_seeds_draw_as_independently_as_positions_do(random):
+    scores = random.normal(size=30).astype(np.float32)
+    expected = probabilities(scores.astype(np.float64)) * 20_000
+    drawn = [sample(scores, TokenNoise([seed, 0]), 7)[0] for seed in range(20_000)]
+    assert ((np.bincount(drawn, minlength=30) - expected) ** 2 / expected).sum() < 58.3
+
+
+def test_consecutive_draws_are_independent(random, noise):
+    """Pairs of two draws of six tokens: 25 degrees of freedom, 52.6 once in a thousand."""
+    scores = random.normal(size=6).astype(np.float32)
+    likelihoods = probabilities(scores.astype(np.float64))
+    drawn = np.array([sample(scores, noise, i)[0] for i in range(DRAWS)])
+    pairs = np.bincount(drawn[:-1] * 6 + drawn[1:], minlength=36)
+    expected = np.outer(likelihoods, likelihoods).ravel() * (DRAWS - 1)
+    assert ((pairs - expected) ** 2 / expected).sum() < 35 + 5 * np.sqrt(70)
+
+
+def test_several_are_drawn_without_replacement(random, noise):
+    """The second of two has the distribution of draws from what the first has left."""
+    scores = np.log(np.array([0.5, 0.3, 0.2], np.float32))
+    drawn = [tuple(sample(scores, noise, i, count=2).tolist()) for i in range(20_000)]
+    likelihoods = [0.5, 0.3, 0.2]
+    for first in range(3):
+        for second in range(3):
+            expected = (
+                0
+                if first == second
+                else likelihoods[first] * likelihoods[second] / (1 - likelihoods[first])
+            )
+            share = drawn.count((first, second)) / len(drawn)
+            assert abs(share - expected) < 5 * np.sqrt(0.25 / len(drawn))
+    assert sample(scores, noise, 0, count=9).shape == (3,)
+
+
+def test_the_noise_is_gumbels(noise):
+    values = noise.at(3, np.arange(DRAWS))
+    assert abs(values.mean() - np.euler_gamma) < 0.02
+    assert abs(values.var() - np.pi**2 / 6) < 0.04
+    assert np.isfinite(values).all()
+
+
+def test_a_tokens_noise_does_not_depend_on_the_other_candidates(noise):
+    every = noise.at(5, np.arange(100))
+    assert noise.at(5, np.array([7, 90])).tolist() == every[[7, 90]].tolist()
+    assert noise.at(6, np.array([7])).tolist() != every[[7]].tolist()
+
+
+def test_tokens_that_are_gone_are_never_drawn(noise):
     scores = np.array([-np.inf, 0, -np.inf, 0, -np.inf], np.float32)
-    assert {sample(scores, random) for _ in range(1000)} == {1, 3}
+    assert {int(sample(scores, noise, i)[0]) for i in range(1000)} == {1, 3}
 
 
-def test_a_single_candidate_is_drawn(random):
-    assert sample(np.array([-np.inf, -80, -np.inf], np.float32), random) == 1
+def test_a_single_candidate_is_drawn(noise):
+    assert sample(np.array([-np.inf, -80, -np.inf], np.float32), noise, 0).tolist() == [1]
 
 
 def first_draws(seed, prompts):
-    return [g.random() for g in sequence_generators(seed, [np.array(p) for p in prompts])]
+    tokens = np.arange(1)
+    return [float(n.at(0, tokens)[0]) for n in sequence_noise(seed, [np.array(p) for p in prompts])]
 
 
 def test_draws_follow_from_seed_and_prompt():

@@ -235,7 +235,7 @@ class GPTNeoForCausalLM:
             InputError: ids out of range, a mask with holes, a sequence longer than the context.
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, side="left")
-        saved = past_key_values or PromptCache()
+        saved = PromptCache.given(past_key_values)
         with self._alone():
             decoder = self.decoder(slots=1)
             saved.check(self.fingerprint, decoder.cache, self.config.vocab_size)

@@ -79,6 +79,22 @@ class PromptCache:
         """Tokens of the longest saved sequence (transformers.Cache.get_seq_length)."""
         return max((len(sequence.ids) for sequence in self.sequences), default=0)
 
+    @classmethod
+    def given(cls, past_key_values: Any) -> "PromptCache":
+        """What a call was given, none being empty.
+
+        Raises:
+            InputError: something else than a PromptCache.
+        """
+        if past_key_values is None:
+            return cls()
+        if not isinstance(past_key_values, cls):
+            raise InputError(
+                f"past_key_values is of type {type(past_key_values).__name__}; "
+                "a PromptCache is expected, as prefill() makes it"
+            )
+        return past_key_values
+
     def restore(
         self, decoder: Decoder, slot: int, ids: NDArray[np.int64]
     ) -> NDArray[np.float32] | None:

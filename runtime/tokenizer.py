@@ -81,7 +81,7 @@ class Tokenizer:
         *,
         padding: bool | str = True,
         return_tensors: str = "np",
-    ) -> dict[str, NDArray[np.int64]]:
+    ) -> dict[str, Any]:
         """input_ids and attention_mask, int64 [texts, length], shorter texts padded on the left.
 
         A single text makes a batch of one. `padding` and `return_tensors` are there for those who
@@ -92,7 +92,10 @@ class Tokenizer:
                 f"padding is {padding!r} and return_tensors {return_tensors!r}; "
                 "True and 'np' are allowed: texts are padded on the left, to numpy arrays"
             )
-        encoded = [self.encode(text) for text in ([texts] if isinstance(texts, str) else texts)]
+        return self.pad([self.encode(text) for text in _several(texts)])
+
+    def pad(self, encoded: Sequence[Sequence[int]]) -> dict[str, Any]:
+        """input_ids and attention_mask, int64 [texts, length], of encoded texts."""
         width = max(map(len, encoded), default=0)
         fill = self.eos_token_id or 0
         input_ids = np.full((len(encoded), width), fill, np.int64)
@@ -176,6 +179,10 @@ def _bytes_of(token: str) -> bytes:
         return bytes(_BYTE_ALPHABET[character] for character in token)
     except KeyError:
         return token.encode()
+
+
+def _several(texts: str | Sequence[str]) -> Sequence[str]:
+    return [texts] if isinstance(texts, str) else texts
 
 
 def _token_text(token: Any) -> str | None:

@@ -108,7 +108,8 @@ def _check_combinations(call: Call, arguments: Arguments, model: "GPTNeoForCausa
     if call.streamer is not None and (rows > 1 or call.config.num_beams > 1):
         raise InputError(f"a streamer takes one sequence, and there are {rows}")
     if call.saved is not None:
-        call.saved.check(model.fingerprint, model.decoder(1).cache, call.vocab_size)
+        saved = PromptCache.given(call.saved)
+        saved.check(model.fingerprint, model.decoder(1).cache, call.vocab_size)
     assistant = arguments.assistant_model
     if assistant is not None:
         _check_assistant(assistant, model)

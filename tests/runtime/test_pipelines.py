@@ -43,7 +43,7 @@ def test_several_prompts_are_as_if_each_came_alone(generator):
     arguments = {"max_new_tokens": 15, "seed": 4}
     together = generator(prompts, **arguments)
     assert together == [generator(prompt, **arguments) for prompt in prompts]
-    assert generator(iter(prompts), **arguments) == together
+    assert list(generator(iter(prompts), **arguments)) == together
 
 
 def test_several_results_per_prompt(generator):
@@ -103,7 +103,131 @@ def test_task_specific_params_as_eleutherai_sets_them(tmp_path):
     assert generator.generation_config.max_length == 50
 
 
+def test_return_tensors(generator):
+    [result] = generator("She was", max_new_tokens=9, do_sample=False, return_tensors=True)
+    text = generator("She was", max_new_tokens=9, do_sample=False)[0]["generated_text"]
+    assert list(result) == ["generated_token_ids"]
+    assert generator.tokenizer.decode(result["generated_token_ids"], True) == text
+
+
+def test_a_prefix_is_read_but_not_returned(generator):
+    arguments = {"max_new_tokens": 12, "do_sample": False}
+    together = generator("Emma Woodhouse, handsome", **arguments)[0]["generated_text"]
+    [result] = generator(" handsome", prefix="Emma Woodhouse,", **arguments)
+    assert "Emma Woodhouse," + result["generated_text"] == together
+
+
+def test_a_prefix_does_not_count(generator):
+    plain = generator("She was", max_length=20, return_tensors=True, eos_token_id=None)
+    prefixed = generator("She was", prefix="Oh! ", max_length=20, return_tensors=True)
+    extra = len(generator.tokenizer.encode("Oh! She was")) - len(
+        generator.tokenizer.encode("She was")
+    )
+    assert len(plain[0]["generated_token_ids"]) == 20
+    assert len(prefixed[0]["generated_token_ids"]) == 20 + extra
+
+
+def test_long_prompts_are_cut_on_the_left_where_asked_for(generator):
+    prompt = "and so on " * 300 + "she said"
+    [result] = generator(
+        prompt, handle_long_generation="hole", max_new_tokens=30, return_tensors=True
+    )
+    assert len(result["generated_token_ids"]) <= 512
+    kept = generator.tokenizer.encode(prompt)[-(512 - 30) :]
+    assert result["generated_token_ids"][: len(kept)] == kept
+    [text] = generator(prompt, handle_long_generation="hole", max_new_tokens=30)
+    assert text["generated_text"].startswith(prompt)
+
+
+def test_prompts_in_batches_are_as_if_each_came_alone(generator):
+    prompts = ["She", "It is a truth universally", "Sir", "Anne Elliot was", "\n"]
+    arguments = {"max_new_tokens": 15, "seed": 4, "num_return_sequences": 2, "pad_token_id": 7}
+    alone = generator(prompts, **arguments)
+    for batch_size in (2, 5, 100):
+        assert generator(prompts, batch_size=batch_size, **arguments) == alone
+
+
+def test_a_generator_is_read_as_its_results_are_asked_for(generator):
+    read = []
+
+    def prompts():
+        for prompt in ("She", "Sir", "Anne", "Oh"):
+            read.append(prompt)
+            yield prompt
+
+    results = generator(prompts(), max_new_tokens=3, batch_size=2)
+    assert read == []
+    assert next(results)[0]["generated_text"].startswith("She")
+    assert read == ["She", "Sir"]
+    assert len(list(results)) == 3
+
+
+def test_stop_strings_need_no_tokenizer_here(generator):
+    [result] = generator("She was", max_new_tokens=200, stop_strings=[".", "!"], do_sample=False)
+    assert result["generated_text"].rstrip()[-1] in ".!"
+    assert not set(".!") & set(result["generated_text"][:-2])
+
+
+def test_a_stop_sequence_makes_end_tokens(generator):
+    [result] = generator("She was", max_new_tokens=200, stop_sequence=" to", do_sample=False)
+    assert result["generated_text"].endswith(" to")
+
+
+def test_special_tokens_can_be_kept(generator):
+    arguments = {"max_new_tokens": 1, "forced_eos_token_id": 0}
+    assert generator("She", **arguments)[0]["generated_text"] == "She"
+    [kept] = generator("She", skip_special_tokens=False, **arguments)
+    assert kept["generated_text"] == "She<|endoftext|>"
+
+
+def test_beams_bring_their_scores_where_asked_for(generator):
+    results = generator(
+        "She was",
+        do_sample=False,
+        num_beams=3,
+        num_return_sequences=2,
+        max_new_tokens=8,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    assert results[0]["sequences_scores"] >= results[1]["sequences_scores"]
+
+
+def test_an_assistant_changes_no_result(embedded_export, generator):
+    arguments = {"max_new_tokens": 40, "seed": 8}
+    assisted = pipeline("text-generation", embedded_export, assistant_model=embedded_export)
+    assert assisted("She was", **arguments) == generator("She was", **arguments)
+
+
+@pytest.mark.parametrize(("device", "name"), [(-1, "cpu"), ("cpu", "cpu")])
+def test_devices_as_transformers_numbers_them(embedded_export, device, name):
+    generator = pipeline("text-generation", model=embedded_export, device=device)
+    assert generator.model.device.type == name
+
+
 class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"batch_size": 0}, "batch_size is 0; a whole number of at least 1"),
+            ({"handle_long_generation": "cut"}, "generation is 'cut'; None or 'hole' is allowed"),
+            ({"prefix": 3}, "prefix is 3; a text is allowed"),
+            ({"return_tensors": True, "return_full_text": True}, "return_tensors returns ids"),
+            (
+                {"handle_long_generation": "hole", "max_new_tokens": 512},
+                "512 new tokens are wanted of a context of 512: no prompt can be cut",
+            ),
+        ],
+    )
+    def test_the_pipelines_own_arguments(self, generator, arguments, message):
+        with pytest.raises(InputError, match=message):
+            generator("She", **arguments)
+
+    @pytest.mark.parametrize("device", [-2, 1.5, True])
+    def test_a_device_that_is_none(self, embedded_export, device):
+        with pytest.raises(InputError, match=f"device is {device}; a GPU's number, -1, or a name"):
+            pipeline("text-generation", model=embedded_export, device=device)
+
     @pytest.mark.parametrize("prompt", ["", [""]])
     def test_an_empty_prompt(self, generator, prompt):
         with pytest.raises(InputError, match=r"the prompt is empty; .* or <\|endoftext\|>"):

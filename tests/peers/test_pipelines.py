@@ -1,0 +1,59 @@
+"""The pipeline against transformers' own, greedily, on the embedded model."""
+
+import pytest
+
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.runtime import pipeline
+
+PROMPTS = ["She was", "It is a truth universally", "“My dear Anne,” said", "Sir"]
+GREEDY = {"do_sample": False, "max_new_tokens": 40}
+
+
+@pytest.fixture(scope="module")
+def pair(embedded_export):
+    import torch
+    import transformers
+
+    theirs = transformers.pipeline(
+        "text-generation", model=str(EMBEDDED_CHECKPOINT), dtype=torch.float32, device=-1
+    )
+    theirs.tokenizer.padding_side = "left"
+    theirs.tokenizer.pad_token_id = 0
+    return pipeline("text-generation", model=embedded_export), theirs
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"return_full_text": False},
+        {"return_tensors": True},
+        {"clean_up_tokenization_spaces": False},
+        {"prefix": "Emma Woodhouse, handsome, clever, and rich. "},
+        {"prefix": "Mr. Darcy: ", "max_length": 30, "max_new_tokens": None},
+        {"stop_strings": [" and", "."]},
+        {"num_beams": 3, "num_return_sequences": 2},
+        {"eos_token_id": [0, 13, 14], "skip_special_tokens": False},
+        {"handle_long_generation": "hole"},
+    ],
+    ids=str,
+)
+def test_the_same_results_for_the_same_arguments(pair, arguments):
+    ours, theirs = pair
+    arguments = {**GREEDY, **arguments}
+    given = dict(arguments)
+    if "stop_strings" in given:
+        given["tokenizer"] = theirs.tokenizer
+    if given["max_new_tokens"] is None:  # transformers keeps its pipeline's default of 256
+        given["max_new_tokens"] = 30 - len(ours.tokenizer.encode(PROMPTS[0]))
+        assert ours(PROMPTS[0], **arguments) == theirs(PROMPTS[0], **given)
+        return
+    for prompt in PROMPTS:
+        assert ours(prompt, **arguments) == theirs(prompt, **given)
+
+
+def test_batches_and_generators(pair):
+    ours, theirs = pair
+    expected = theirs(PROMPTS, **GREEDY, batch_size=4)
+    assert ours(PROMPTS, **GREEDY, batch_size=4) == expected
+    assert list(ours((prompt for prompt in PROMPTS), **GREEDY, batch_size=3)) == expected

@@ -45,7 +45,8 @@ def test_the_same_results_for_the_same_arguments(pair, arguments):
     if "stop_strings" in given:
         given["tokenizer"] = theirs.tokenizer
     if given["max_new_tokens"] is None:  # transformers keeps its pipeline's default of 256
-        given["max_new_tokens"] = 30 - len(ours.tokenizer.encode(PROMPTS[0]))
+        prefix, encode = given["prefix"], ours.tokenizer.encode
+        given["max_new_tokens"] = 30 + len(encode(prefix)) - len(encode(prefix + PROMPTS[0]))
         assert ours(PROMPTS[0], **arguments) == theirs(PROMPTS[0], **given)
         return
     for prompt in PROMPTS:

@@ -24,28 +24,49 @@ except ImportError as error:
         raise SystemExit(2) from error
     raise MissingDependencyError(_message) from error
 
-from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
+from gptneo_onnx.runtime.generation import (
+    AsyncTextIteratorStreamer,
+    GenerateBeamDecoderOnlyOutput,
+    GenerateDecoderOnlyOutput,
+    GenerationConfig,
+    LogitsProcessorList,
+    StoppingCriteriaList,
+    Streamer,
+    StructuredOutput,
+    SynthIDTextWatermarkingConfig,
+    TextIteratorStreamer,
+    TextStreamer,
+    WatermarkingConfig,
+)
 from gptneo_onnx.runtime.generation.sampling import set_seed
-from gptneo_onnx.runtime.generation.streamers import Streamer, TextStreamer
 from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, pipeline
 from gptneo_onnx.runtime.prompt_cache import PromptCache
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 __all__ = [
+    "AsyncTextIteratorStreamer",
     "CausalLMOutput",
     "DeviceError",
     "GPTNeoForCausalLM",
     "GPTNeoOnnxError",
+    "GenerateBeamDecoderOnlyOutput",
+    "GenerateDecoderOnlyOutput",
     "GenerationConfig",
     "InputError",
+    "LogitsProcessorList",
     "MissingDependencyError",
     "ModelFileError",
     "PromptCache",
+    "StoppingCriteriaList",
     "Streamer",
+    "StructuredOutput",
+    "SynthIDTextWatermarkingConfig",
     "TextGenerationPipeline",
+    "TextIteratorStreamer",
     "TextStreamer",
     "Tokenizer",
+    "WatermarkingConfig",
     "pipeline",
     "set_seed",
 ]

@@ -12,26 +12,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError
+from gptneo_onnx.models.errors import GPTNeoOnnxError
 from gptneo_onnx.models.graph import Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
+from gptneo_onnx.runtime.generate_command import add_generate
 
 PROGRAM = "gptneo-onnx"
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
-
-GENERATION_ARGUMENTS = (
-    "do_sample",
-    "max_new_tokens",
-    "max_length",
-    "min_new_tokens",
-    "min_length",
-    "temperature",
-    "top_k",
-    "top_p",
-    "repetition_penalty",
-    "num_return_sequences",
-    "seed",
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="GPT-Neo on ONNX Runtime.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_export(commands)
-    _add_generate(commands)
+    add_generate(commands)
     info = commands.add_parser("info", help="describe an exported model")
     info.add_argument("model", type=Path, metavar="MODEL")
     info.add_argument("--json", action="store_true")
@@ -114,28 +101,6 @@ def _add_export(commands: Any) -> None:
     export.set_defaults(run=run_export)
 
 
-def _add_generate(commands: Any) -> None:
-    generate = commands.add_parser(
-        "generate",
-        help="continue a prompt",
-        description="Continue a prompt. With one argument: MODEL if it is a directory (the prompt "
-        "is then read from standard input), else the prompt of the embedded model.",
-    )
-    generate.add_argument("words", nargs="*", metavar="[MODEL] [PROMPT]")
-    sampling = generate.add_argument_group("generation (defaults are the model's)")
-    sampling.add_argument("--do-sample", action=argparse.BooleanOptionalAction, default=None)
-    for name in ("max-new-tokens", "max-length", "min-new-tokens", "min-length", "top-k"):
-        sampling.add_argument(f"--{name}", type=int, metavar="N")
-    for name in ("temperature", "top-p", "repetition-penalty"):
-        sampling.add_argument(f"--{name}", type=float, metavar="X")
-    sampling.add_argument("--num-return-sequences", type=int, metavar="N")
-    sampling.add_argument("--seed", type=int, metavar="N")
-    generate.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    generate.add_argument("--threads", type=int, metavar="N", help="default: one per physical core")
-    generate.add_argument("--json", action="store_true", help="print results as JSON")
-    generate.set_defaults(run=run_generate)
-
-
 def run_export(options: argparse.Namespace) -> None:
     from gptneo_onnx.export import export_model
 
@@ -152,62 +117,6 @@ def run_export(options: argparse.Namespace) -> None:
     )
     size = sum(path.stat().st_size for path in out.iterdir())
     print(f"{out}: {options.graph} graph, {options.precision}, {_size(size)}")
-
-
-def run_generate(options: argparse.Namespace) -> None:
-    from gptneo_onnx.runtime.generation.streamers import TextStreamer
-    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-    from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, task_specific_params
-    from gptneo_onnx.runtime.tokenizer import Tokenizer
-
-    directory, prompt = _model_and_prompt(options.words)
-    model = GPTNeoForCausalLM.from_pretrained(
-        directory, device=options.device, num_threads=options.threads
-    )
-    tokenizer = Tokenizer.from_pretrained(directory)
-    generator = TextGenerationPipeline(model, tokenizer, task_specific_params(directory))
-    given = {name: getattr(options, name) for name in GENERATION_ARGUMENTS}
-    arguments = {name: value for name, value in given.items() if value is not None}
-    if options.json or arguments.get("num_return_sequences", 1) > 1:
-        results = generator(prompt, **arguments)
-        _print_results(prompt, results, options.json)
-    else:
-        generator(prompt, streamer=TextStreamer(tokenizer, skip_special_tokens=True), **arguments)
-
-
-def _print_results(prompt: str, results: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"prompt": prompt, "results": results}))
-        return
-    for number, result in enumerate(results, 1):
-        print(f"--- {number}\n{result['generated_text']}")
-
-
-def _model_and_prompt(words: list[str]) -> tuple[Path, str]:
-    if len(words) > 2:
-        raise InputError(
-            f"generate takes MODEL and PROMPT, and {len(words)} were given; quote the prompt"
-        )
-    if len(words) == 2:
-        return Path(words[0]), words[1]
-    from gptneo_onnx.runtime.model_directory import is_directory
-
-    if words and is_directory(words[0]):
-        return Path(words[0]), _prompt_from_standard_input()
-    from gptneo_onnx.runtime.embedded import embedded_model
-
-    prompt = words[0] if words else _prompt_from_standard_input()
-    print("using the embedded model (Jane Austen in 6 million parameters)", file=sys.stderr)
-    return embedded_model(), prompt
-
-
-def _prompt_from_standard_input() -> str:
-    if sys.stdin is None:
-        raise InputError("there is no prompt, and standard input is closed; pass the prompt")
-    try:
-        return sys.stdin.read().removesuffix("\n")
-    except UnicodeDecodeError as error:
-        raise InputError("the prompt on standard input is not UTF-8") from error
 
 
 def run_info(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,8 +201,6 @@ class GPTNeoForCausalLM:
         Raises:
             InputError: an argument, id or mask that cannot be used.
         """
-        config = (generation_config or GenerationConfig()).over(self.generation_config)
-        config = config.update(**kwargs)
         arguments = Arguments(
             streamer,
             logits_processor,
@@ -214,8 +212,15 @@ class GPTNeoForCausalLM:
             past_key_values,
             tokenizer,
         )
-        call = checked_call(self, config, input_ids, attention_mask, arguments)
-        with self._alone(), assistant_model._alone() if assistant_model else nullcontext():
+        with ExitStack() as stack:
+            if streamer is not None:  # whoever waits for text must not wait for a call that failed
+                stack.callback(streamer.end)
+            config = (generation_config or GenerationConfig()).over(self.generation_config)
+            config = config.update(**kwargs)
+            call = checked_call(self, config, input_ids, attention_mask, arguments)
+            stack.enter_context(self._alone())
+            if assistant_model is not None:
+                stack.enter_context(assistant_model._alone())
             return run_call(self, call, assistant_model)
 
     def prefill(

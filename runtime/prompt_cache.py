@@ -145,6 +145,7 @@ class PromptCache:
             "format": np.frombuffer(_FORMAT.encode(), np.uint8),
             "model": np.frombuffer(self.model.encode(), np.uint8),
         }
+        arrays["sizes"] = np.array([len(each.layers) for each in self.sequences], np.int64)
         for index, sequence in enumerate(self.sequences):
             arrays[f"{index}.ids"] = sequence.ids
             arrays[f"{index}.logits"] = sequence.logits
@@ -165,15 +166,14 @@ class PromptCache:
         try:
             model = arrays.pop("model").tobytes().decode("ascii")
             sequences: list[SavedSequence] = []
-            while arrays:
-                index = len(sequences)
+            for index, size in enumerate(arrays.pop("sizes").tolist()):
                 ids, logits = arrays.pop(f"{index}.ids"), arrays.pop(f"{index}.logits")
-                layers: list[NDArray[Any]] = []
-                while f"{index}.{len(layers)}" in arrays:
-                    layers.append(arrays.pop(f"{index}.{len(layers)}"))
+                layers = [arrays.pop(f"{index}.{layer}") for layer in range(size)]
                 if ids.ndim != 1 or ids.dtype != np.int64 or logits.dtype != np.float32:
                     raise ValueError("ids and logits are of other types")
                 sequences.append(SavedSequence(ids, layers, logits))
-        except (KeyError, ValueError) as error:
+            if arrays:
+                raise ValueError(f"there are more arrays: {[*arrays]}")
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is a damaged prompt cache; make it again") from error
         return cls(tuple(sequences), model)

@@ -26,7 +26,8 @@ _TYPES = {np.dtype(name) for name in ("uint8", "int16", "int64", "float16", "flo
 _BY_DESCRIPTION = {dtype.str.encode(): dtype for dtype in _TYPES}
 _START = b"\x93NUMPY\x01\x00"  # then the length of the header, two bytes, little-endian
 _HEADER = re.compile(
-    rb"\{'descr': '([^']*)', 'fortran_order': False, 'shape': \(((?:\d{1,18}, ?){0,4}(?:\d{1,18})?)\), \} *\n"
+    rb"\{'descr': '([^']*)', 'fortran_order': False, "
+    rb"'shape': \(((?:\d{1,18}, ?){0,4}(?:\d{1,18})?)\), \} *\n"
 )
 
 

@@ -18,6 +18,7 @@ from gptneo_onnx.runtime.generation.sequences import OwnCallables
 from gptneo_onnx.runtime.generation.slot_batch import Guidance
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 from gptneo_onnx.runtime.generation.streamers import Streamer
+from gptneo_onnx.runtime.generation.structured import StructuredOutput
 from gptneo_onnx.runtime.generation.token_healing import SequenceBias, heal_prompt
 from gptneo_onnx.runtime.inputs import PaddedInputs
 from gptneo_onnx.runtime.prompt_cache import PromptCache
@@ -76,6 +77,7 @@ def checked_call(
         arguments.tokenizer,
         _guidance(config, arguments, prompts, new_tokens, model.config),
         arguments.past_key_values,
+        model.fingerprint,
     )
     _check_combinations(call, arguments, model)
     return call
@@ -137,15 +139,19 @@ def _check_assistant(assistant: Any, model: "GPTNeoForCausalLM") -> None:
 
 
 def _own(config: GenerationConfig, arguments: Arguments) -> OwnCallables:
+    processors = _callables("logits_processor", arguments.logits_processor)
+    for processor in processors:
+        if isinstance(processor, StructuredOutput):  # a new call is a new text
+            processor.reset()
     return OwnCallables(
-        LogitsProcessorList(_callables("logits_processor", arguments.logits_processor)),
+        LogitsProcessorList(processors),
         StoppingCriteriaList(_callables("stopping_criteria", arguments.stopping_criteria)),
         config.fill_token_id,
     )
 
 
 def _callables(name: str, given: Any) -> list[Any]:
-    found = [] if given is None else [given] if callable(given) and not given else given
+    found = [] if given is None else given
     if not isinstance(found, Sequence) or not all(callable(each) for each in found):
         raise InputError(
             f"{name} is of type {type(given).__name__}; a list of callables is allowed"

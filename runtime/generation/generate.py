@@ -1,7 +1,6 @@
 """One call of generate(): from checked arguments to a strategy, and from its end to the result."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +61,7 @@ class Call:
         prefix_allowed_tokens_fn, streamer, tokenizer: generate()'s arguments.
         guidance: the negative prompts, if there are any.
         saved: prompts whose caches may be used; None if none was given.
+        fingerprint: of the model, for the caches that the call makes.
     """
 
     config: GenerationConfig
@@ -75,6 +75,7 @@ class Call:
     tokenizer: Tokenizer | None = None
     guidance: Guidance | None = None
     saved: PromptCache | None = None
+    fingerprint: str = ""
     criteria: StoppingCriteriaList = field(init=False)
 
     def __post_init__(self) -> None:
@@ -126,11 +127,12 @@ class Call:
 
 def run_call(model: "GPTNeoForCausalLM", call: Call, assistant: Any) -> Output:
     """Generate with a model that no one else uses meanwhile."""
-    if call.config.num_beams > 1:
-        return _beam_search(model.decoder(call.slots), call)
-    if assistant is not None or call.config.prompt_lookup_num_tokens is not None:
-        return _assisted(model.decoder(1), call, assistant)
-    return _sample(model.decoder(call.slots), call)
+    is_assisted = assistant is not None or call.config.prompt_lookup_num_tokens is not None
+    decoder = model.decoder(1 if is_assisted else call.slots)
+    decoder.prefill_chunk = call.config.prefill_chunk_size or decoder.prefill_chunk
+    if is_assisted:
+        return _assisted(decoder, call, assistant)
+    return (_beam_search if call.config.num_beams > 1 else _sample)(decoder, call)
 
 
 def _sample(decoder: Decoder, call: Call) -> Output:
@@ -211,13 +213,11 @@ def _criteria(config: GenerationConfig, tokenizer: Tokenizer | None) -> Stopping
 
 def _stream(streamer: Streamer | None, prompt: Ids, steps: Iterator[list[int]]) -> None:
     """Run a strategy to its end, telling the streamer."""
-    with ExitStack() as stack:
+    if streamer is not None:
+        streamer.put(prompt.tolist())
+    for tokens in steps:
         if streamer is not None:
-            stack.callback(streamer.end)  # also when interrupted: the next call's is a new text
-            streamer.put(prompt.tolist())
-        for tokens in steps:
-            if streamer is not None:
-                streamer.put(tokens)
+            streamer.put(tokens)
 
 
 def _output(call: Call, sequences: Sequence[Sampled], record: Record) -> Output:
@@ -228,7 +228,7 @@ def _output(call: Call, sequences: Sequence[Sampled], record: Record) -> Output:
     saved = None
     if call.saved is not None:
         kept = (record.saved[row] for row in range(len(sequences)))
-        saved = PromptCache(tuple(kept), call.saved.model)
+        saved = PromptCache(tuple(kept), call.fingerprint)
     return GenerateDecoderOnlyOutput(ids, *_kept(record), saved)
 
 

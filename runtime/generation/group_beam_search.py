@@ -3,6 +3,9 @@
 As in transformers up to 4.55 (GenerationMixin._group_beam_search with BeamSearchScorer), which has
 since moved it out of the package. Groups of beams are searched one after the other; each is
 penalized for tokens that the groups before it have just taken.
+
+A result ends with the end token that it was scored with. (There it is the first of the end tokens,
+whichever was chosen, and is also put behind what a criterion has stopped: tokens without a score.)
 """
 
 from dataclasses import dataclass, field
@@ -88,11 +91,12 @@ class GroupBeamSearch:
             if token not in eos:
                 going_on.append((beam, token, flat[index]))
             elif rank < self._size:
-                group.add(self._generated(beam), [*self._history(beam), beam], float(flat[index]))
+                generated = [*self._generated(beam), token]
+                group.add(generated, [*self._history(beam), beam], float(flat[index]))
             if len(going_on) == self._size:
                 break
-        generated = self._parents.shape[1] + 1
-        group.update_done(float(flat[chosen[0]]), generated, self._max_new_tokens)
+        length = self._parents.shape[1] + 1
+        group.update_done(float(flat[chosen[0]]), length, self._max_new_tokens)
         parents, tokens, scores = zip(*going_on, strict=True)
         return list(parents), list(tokens), list(scores)
 
@@ -109,8 +113,6 @@ class GroupBeamSearch:
                 if not group.is_done:
                     generated, history = self._generated(beam), self._history(beam)
                     group.add(generated, history, float(self._scores[beam]))
-        for group in self._groups:
-            group.end(self._max_new_tokens)
 
     def _generated(self, beam: int) -> list[int]:
         return [int(token) for token in self.rows.ids[beam, self._prompt_length :]]
@@ -133,7 +135,7 @@ class _Group:
         return min(beam.score for beam in self.finished)
 
     def add(self, generated: list[int], parents: list[int], log_probability: float) -> None:
-        """Keep a beam if it is among the best; `parents` has an entry for an end token as well."""
+        """Keep a beam if it is among the best."""
         score = log_probability / len(parents) ** self.config.length_penalty
         if len(self.finished) < self.size or score > self.worst:
             self.finished.append(FinishedBeam(generated, score, parents))
@@ -148,16 +150,6 @@ class _Group:
             return
         length = most if early == "never" and penalty > 0 else generated
         self.is_done |= early is True or self.worst >= log_probability / length**penalty
-
-    def end(self, most: int) -> None:
-        """Put the end token, which finished beams go without until now, wherever it fits."""
-        eos = self.config.eos_token_ids
-        self.finished = [
-            FinishedBeam([*beam.generated, eos[0]], beam.score, beam.parents)
-            if eos and len(beam.generated) < most
-            else beam
-            for beam in self.finished
-        ]
 
 
 class _Diversity:

@@ -87,7 +87,7 @@ def sample(
     """
     candidates = np.flatnonzero(scores > -np.inf)
     keys = scores[candidates] + noise.at(position, candidates)
-    if count == 1:
+    if count == 1 and len(candidates):
         return candidates[[keys.argmax()]]
     return candidates[np.argsort(-keys, kind="stable")[:count]]
 

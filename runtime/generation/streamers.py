@@ -47,6 +47,7 @@ class TextStreamer:
         self._pending: list[int] = []
         self._printed = 0
         self._is_prompt = True
+        self._has_begun = False
 
     def put(self, ids: Sequence[int]) -> None:
         if self._is_prompt:
@@ -67,13 +68,14 @@ class TextStreamer:
     def end(self) -> None:
         text = self._decoded() if self._pending else ""
         rest = text[self._printed :]
+        self._has_begun = not self._is_prompt
         # Before the text goes out: should that fail, the next call still starts a text of its own.
         self._pending, self._printed, self._is_prompt = [], 0, True
         self.on_finalized_text(rest, stream_end=True)
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
         """Override to send the text elsewhere."""
-        print(text, flush=True, end="\n" if stream_end else "")
+        print(text, flush=True, end="\n" if stream_end and self._has_begun else "")
 
     def _decoded(self) -> str:
         return self.tokenizer.decode(self._pending, **self.decode_kwargs)

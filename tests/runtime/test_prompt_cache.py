@@ -554,7 +554,7 @@ class TestDamagedFiles:
         assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
         tracemalloc.stop()
 
-    @pytest.mark.parametrize("name", ["format", "model", "0.ids", "0.logits", "0.0"])
+    @pytest.mark.parametrize("name", ["format", "model", "sizes", "0.ids", "0.logits", "0.0", "0.1"])
     def test_a_member_that_is_missing(self, path, name):
         members = self.members(path)
         del members[f"{name}.npy"]
@@ -574,8 +574,15 @@ class TestDamagedFiles:
             ("0.ids", np.array([{}], object)),
             ("1.ids", np.arange(3)),
             ("extra", np.arange(3)),
+            ("sizes", np.array([3])),
+            ("sizes", np.array([2, 2])),
+            ("sizes", np.array([-1])),
+            ("sizes", np.array([[2]])),
+            ("sizes", np.array(2)),
+            ("sizes", np.array([2.0], np.float32)),
+            ("sizes", np.array([2**62])),
         ],
-        ids=range(9),
+        ids=range(16),
     )
     def test_members_of_other_kinds(self, path, name, array):
         self.write(path, self.members(path) | {f"{name}.npy": self.npy(array)})

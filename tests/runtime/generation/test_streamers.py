@@ -235,3 +235,17 @@ def test_an_event_loop_reads_a_second_text_and_skips_the_prompt(tokenizer):
 def test_outside_an_event_loop_there_is_none_to_hand_text_to(tokenizer):
     with refused(InputError, "no event loop is running; .* or take TextIteratorStreamer"):
         AsyncTextIteratorStreamer(tokenizer)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"max_new_tokens": -1}, {"num_beams": 2}, {"stop_strings": "."}], ids=str
+)
+def test_nobody_waits_for_a_call_that_was_refused(embedded_export, tokenizer, arguments, capsys):
+    model = GPTNeoForCausalLM.from_pretrained(embedded_export)
+    waiting = TextIteratorStreamer(tokenizer, timeout=5)
+    with pytest.raises(InputError):
+        model.generate([[1]], streamer=waiting, **arguments)
+    assert "".join(waiting) == ""
+    with pytest.raises(InputError):
+        model.generate([[1]], streamer=TextStreamer(tokenizer), **arguments)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,284 @@
+"""The command `gptneo-onnx generate`: its options, and what it prints."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptneo_onnx.models.errors import InputError
+
+if TYPE_CHECKING:
+    from gptneo_onnx.runtime.pipelines import TextGenerationPipeline
+    from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+_WHOLE_NUMBERS = (
+    "max-new-tokens",
+    "max-length",
+    "min-new-tokens",
+    "min-length",
+    "top-k",
+    "no-repeat-ngram-size",
+    "num-return-sequences",
+    "num-beam-groups",
+    "num-assistant-tokens",
+    "seed",
+)
+_NUMBERS = (
+    "temperature",
+    "top-p",
+    "min-p",
+    "typical-p",
+    "repetition-penalty",
+    "length-penalty",
+    "diversity-penalty",
+    "guidance-scale",
+    "max-time",
+)
+_MAX_GRAMMAR_BYTES = 1024 * 1024
+
+
+def add_generate(commands: Any) -> None:
+    generate = commands.add_parser(
+        "generate",
+        help="continue a prompt",
+        description="Continue a prompt. With one argument: MODEL if it is a directory (the prompt "
+        "is then read from standard input), else the prompt of the embedded model.",
+    )
+    generate.add_argument("words", nargs="*", metavar="[MODEL] [PROMPT]")
+    _add_prompts(generate.add_argument_group("prompts and results"))
+    _add_arguments(generate.add_argument_group("generation (defaults are the model's)"))
+    _add_forms(generate.add_argument_group("form of the text (needs the structured extra)"))
+    generate.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    generate.add_argument("--threads", type=int, metavar="N", help="default: one per physical core")
+    generate.set_defaults(run=run_generate)
+
+
+def _add_prompts(group: Any) -> None:
+    group.add_argument("--prompts", metavar="FILE", help="a prompt a line; - for standard input")
+    group.add_argument("--batch-size", type=int, default=1, metavar="N", help="of --prompts")
+    group.add_argument("--interactive", action="store_true", help="write a text in turns")
+    group.add_argument("--json", action="store_true", help="print results as JSON, one a line")
+    group.add_argument(
+        "--stream",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="print text as it comes: the default for a single result",
+    )
+
+
+def _add_arguments(group: Any) -> None:
+    group.add_argument("--do-sample", action=argparse.BooleanOptionalAction, default=None)
+    for name in _WHOLE_NUMBERS:
+        group.add_argument(f"--{name}", type=int, metavar="N")
+    for name in _NUMBERS:
+        group.add_argument(f"--{name}", type=float, metavar="X")
+    group.add_argument("--beams", type=int, metavar="N", dest="num_beams", help="beam search")
+    group.add_argument(
+        "--stop",
+        action="append",
+        metavar="TEXT",
+        dest="stop_strings",
+        help="end behind this text; may be given several times",
+    )
+    group.add_argument("--negative-prompt", metavar="TEXT", help="for --guidance-scale")
+    group.add_argument("--draft", metavar="MODEL", help="a smaller model that proposes tokens")
+    group.add_argument(
+        "--prompt-lookup",
+        type=int,
+        nargs="?",
+        const=10,
+        metavar="N",
+        dest="prompt_lookup_num_tokens",
+        help="propose up to N tokens (10) from the text itself",
+    )
+
+
+def _add_forms(group: Any) -> None:
+    group = group.add_mutually_exclusive_group()
+    group.add_argument("--json-schema", metavar="FILE", help="JSON of this schema")
+    group.add_argument("--regex", metavar="PATTERN", help="a match of a regular expression")
+    group.add_argument("--grammar", metavar="FILE", help="a sentence of a Lark grammar")
+
+
+def run_generate(options: argparse.Namespace) -> None:
+    _check(options)
+    directory, prompt = _model_and_prompt(options)
+    generator = _generator(options, directory)
+    arguments = _arguments(options, generator.tokenizer)
+    if options.interactive:
+        from gptneo_onnx.runtime.interactive import Conversation, converse
+
+        own = generator.generation_config
+        defaults = {
+            "generation_config": own,
+            "max_new_tokens": own.max_new_tokens,
+            "assistant_model": generator.assistant_model,
+        }
+        converse(Conversation(generator.model, generator.tokenizer, {**defaults, **arguments}))
+    elif options.prompts is not None:
+        prompts = _prompts(options.prompts)
+        for text, results in _each(generator, prompts, options.batch_size, arguments):
+            _print_results(text, results, options.json)
+    elif prompt is not None:
+        _continue(generator, prompt, options, arguments)
+
+
+def _continue(
+    generator: "TextGenerationPipeline",
+    prompt: str,
+    options: argparse.Namespace,
+    arguments: dict[str, Any],
+) -> None:
+    from gptneo_onnx.runtime.generation.streamers import TextStreamer
+
+    is_single = arguments.get("num_return_sequences", 1) == arguments.get("num_beams", 1) == 1
+    if options.stream is False or options.json or (options.stream is None and not is_single):
+        _print_results(prompt, generator(prompt, **arguments), options.json)
+        return
+    streamer = TextStreamer(generator.tokenizer, skip_special_tokens=True)
+    generator(prompt, streamer=streamer, **arguments)
+
+
+def _generator(options: argparse.Namespace, directory: Path) -> "TextGenerationPipeline":
+    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+    from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, task_specific_params
+    from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+    def load(model: str | Path) -> GPTNeoForCausalLM:
+        return GPTNeoForCausalLM.from_pretrained(
+            model, device=options.device, num_threads=options.threads
+        )
+
+    draft = None if options.draft is None else load(options.draft)
+    return TextGenerationPipeline(
+        load(directory),
+        Tokenizer.from_pretrained(directory),
+        task_specific_params(directory),
+        draft,
+    )
+
+
+def _arguments(options: argparse.Namespace, tokenizer: "Tokenizer") -> dict[str, Any]:
+    """Those of generate() that were given."""
+    names = [name.replace("-", "_") for name in (*_WHOLE_NUMBERS, *_NUMBERS)]
+    names += ["do_sample", "num_beams", "stop_strings", "prompt_lookup_num_tokens"]
+    given = {name: getattr(options, name) for name in names}
+    arguments = {name: value for name, value in given.items() if value is not None}
+    if options.negative_prompt is not None:
+        arguments["negative_prompt_ids"] = [tokenizer.encode(options.negative_prompt)]
+    form = _form(options, tokenizer)
+    if form is not None:
+        arguments["logits_processor"] = [form]
+    return arguments
+
+
+def _form(options: argparse.Namespace, tokenizer: "Tokenizer") -> Any:
+    """What --json-schema, --regex or --grammar keeps the text within."""
+    from gptneo_onnx.runtime.generation.structured import StructuredOutput
+
+    if options.json_schema is not None:
+        # Small models write white space without end where they may.
+        schema = _text_of(options.json_schema)
+        return StructuredOutput.from_json_schema(tokenizer, schema, whitespace=False)
+    if options.regex is not None:
+        return StructuredOutput.from_regex(tokenizer, options.regex)
+    if options.grammar is not None:
+        return StructuredOutput.from_grammar(tokenizer, _text_of(options.grammar))
+    return None
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.interactive and (options.prompts is not None or options.json):
+        raise InputError("--interactive writes to the terminal; leave out --prompts and --json")
+    if options.interactive and max(options.num_beams or 1, options.num_return_sequences or 1) > 1:
+        raise InputError("--interactive has one result; leave out --beams and return sequences")
+    if options.prompts is not None and options.stream:
+        raise InputError("--prompts prints whole results; leave out --stream")
+    if options.json and options.stream:
+        raise InputError("--json prints whole results; leave out --stream")
+    if options.negative_prompt is not None and options.guidance_scale is None:
+        raise InputError(
+            "--negative-prompt needs a weight; pass --guidance-scale too, say 1.5"
+        )
+
+
+def _print_results(prompt: str, results: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"prompt": prompt, "results": results}), flush=True)
+        return
+    for number, result in enumerate(results, 1):
+        heading = f"--- {number}\n" if len(results) > 1 else ""
+        print(f"{heading}{result['generated_text']}", flush=True)
+
+
+def _each(
+    generator: "TextGenerationPipeline",
+    prompts: list[str],
+    batch_size: int,
+    arguments: dict[str, Any],
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Each prompt with its results, counted on a terminal."""
+    results = generator(iter(prompts), batch_size=batch_size, **arguments)
+    shows_count = sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
+    for number, (prompt, result) in enumerate(zip(prompts, results, strict=True), 1):
+        yield prompt, result
+        if shows_count:
+            end = "\n" if number == len(prompts) else ""
+            print(f"\r{number} of {len(prompts)} prompts", end=end, file=sys.stderr, flush=True)
+
+
+def _model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
+    """The model's directory, and the prompt unless prompts come otherwise."""
+    from gptneo_onnx.runtime.model_directory import is_directory
+
+    words = options.words
+    takes_prompt = options.prompts is None and not options.interactive
+    most = 2 if takes_prompt else 1
+    if len(words) > most:
+        expected = "MODEL and PROMPT" if takes_prompt else "MODEL alone"
+        raise InputError(
+            f"generate takes {expected}, and {len(words)} were given; quote the prompt"
+        )
+    if len(words) == 2:
+        return Path(words[0]), words[1]
+    if words and (is_directory(words[0]) or not takes_prompt):
+        return Path(words[0]), _standard_input() if takes_prompt else None
+    from gptneo_onnx.runtime.embedded import embedded_model
+
+    prompt = None
+    if takes_prompt:
+        prompt = words[0] if words else _standard_input()
+    print("using the embedded model (Jane Austen in 6 million parameters)", file=sys.stderr)
+    return embedded_model(), prompt
+
+
+def _prompts(source: str) -> list[str]:
+    """The lines of a file, or of standard input; empty ones are passed over."""
+    text = _standard_input() if source == "-" else _text_of(source, most=None)
+    prompts = [line for line in text.splitlines() if line]
+    if not prompts:
+        raise InputError(f"--prompts {source} holds no prompt; write one a line")
+    return prompts
+
+
+def _standard_input() -> str:
+    if sys.stdin is None:
+        raise InputError("there is no prompt, and standard input is closed; pass the prompt")
+    try:
+        return sys.stdin.read().removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise InputError("the prompt on standard input is not UTF-8") from error
+
+
+def _text_of(file: str, most: int | None = _MAX_GRAMMAR_BYTES) -> str:
+    try:
+        path = Path(file)
+        if most is not None and path.stat().st_size > most:
+            raise InputError(f"{file} has {path.stat().st_size} bytes; at most {most} are read")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}; name another file") from error

@@ -79,3 +79,55 @@ def _write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], seed: int
                 # A different part of the block for each tensor, and ones where ones belong.
                 values = np.roll(block, zlib.crc32(f"{name} {start}".encode()) % 997)[:count]
                 file.write((values + np.float32(is_norm_weight)).data)
+
+
+def write_draft_pair(
+    target: Path, draft: Path, name: str, layers: int, weight: float = 0.02, seed: int = 0
+) -> None:
+    """A model of a published shape and its first `layers` layers as a model of their own.
+
+    What the others add to the residual stream is scaled by `weight`, so that the two mostly agree.
+    """
+    write_random_checkpoint(target, name, seed)
+    config = json.loads((target / "config.json").read_text())
+    header, start = _read_header(target / "model.safetensors")
+    file = np.memmap(target / "model.safetensors", np.uint8, "r+")
+    kept: dict[str, tuple[int, ...]] = {}
+    for tensor, record in header.items():
+        first, last = (start + offset for offset in record["data_offsets"])
+        layer = int(tensor.split(".")[2]) if ".h." in tensor else 0
+        if layer < layers:
+            kept[tensor] = tuple(record["shape"])
+        elif "out_proj" in tensor or "c_proj" in tensor:
+            file[first:last].view(np.float32)[:] *= np.float32(weight)
+    file.flush()
+    draft.mkdir(parents=True, exist_ok=True)
+    config |= {"num_layers": layers, "attention_types": [[["global", "local"], layers // 2]]}
+    (draft / "config.json").write_text(json.dumps(config))
+    _copy_safetensors(file, header, start, kept, draft / "model.safetensors")
+
+
+def _read_header(path: Path) -> tuple[dict[str, dict[str, list[int]]], int]:
+    """A safetensors file's header, and where its data starts."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(length)), 8 + length
+
+
+def _copy_safetensors(
+    source: np.ndarray,
+    header: dict[str, dict[str, list[int]]],
+    start: int,
+    kept: dict[str, tuple[int, ...]],
+    path: Path,
+) -> None:
+    records, end = {}, 0
+    for name, shape in kept.items():
+        first, end = end, end + 4 * prod(shape)
+        records[name] = {"dtype": "F32", "shape": shape, "data_offsets": [first, end]}
+    encoded = json.dumps(records).encode()
+    with path.open("wb") as file:
+        file.write(len(encoded).to_bytes(8, "little") + encoded)
+        for name in kept:
+            first, last = (start + offset for offset in header[name]["data_offsets"])
+            file.write(source[first:last].data)

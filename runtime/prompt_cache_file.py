@@ -1,7 +1,7 @@
 """Arrays in a file: numpy's .npz without compression, read as strictly as a model is.
 
-numpy.load would allocate whatever size a header claims, and evaluates the header. Here it must be as
-numpy writes it and account for every byte of its member, whose checksum was compared before; and
+numpy.load would allocate whatever size a header claims, and evaluates the header. Here it must be
+as numpy writes it and account for every byte of its member, whose checksum was compared before; and
 all members together are no larger than the file.
 
 Format: numpy.lib.format

@@ -14,7 +14,8 @@ class BeamSearch:
     """The beams of one prompt.
 
     Lengths count generated tokens, so that nothing depends on padding. `finished` holds num_beams
-    places for results, at first empty ones with the score OUT.
+    places for results, at first empty ones with the score -inf (OUT in transformers, which a long
+    result can fall below if length_penalty is negative).
     """
 
     def __init__(
@@ -38,8 +39,8 @@ class BeamSearch:
         self._scores = np.full(beams, OUT)  # all beams are alike at first: only one may speak
         self._scores[0] = 0
         self._parents = np.empty((beams, 0), np.int64)  # [beams, generated]
-        self._finished = [FinishedBeam([], float(OUT), [])] * beams
-        self._finished_scores = np.full(beams, OUT)
+        self._finished = [FinishedBeam([], -np.inf, [])] * beams
+        self._finished_scores = np.full(beams, -np.inf, np.float32)
         self._is_filled = np.zeros(beams, np.bool_)
         self._can_improve = True
 
@@ -80,8 +81,8 @@ class BeamSearch:
         is_finished = stopped & (np.arange(len(stopped)) < beams)  # others are only reserves
         is_full = self._config.early_stopping is True and bool(self._is_filled.all())
         penalized = scores / np.float32(generated**self._config.length_penalty)
-        penalized += np.float32(is_full) * OUT + np.float32(not self._can_improve) * OUT
-        penalized += ~is_finished * OUT
+        is_taken = is_finished & (not is_full) & self._can_improve
+        penalized = np.where(is_taken, penalized, np.float32(-np.inf))
         merged = np.concatenate([self._finished_scores, penalized])
         kept = best(merged, beams)
         start = self._prompt_length
@@ -98,7 +99,6 @@ class BeamSearch:
         generated = self._parents.shape[1]
         length = self._max_new_tokens if early == "never" and penalty > 0 else generated
         best_running = self._scores[0] / np.float32(length**penalty)
-        worst_finished = np.where(self._is_filled, self._finished_scores.min(), OUT)
-        self._can_improve &= bool((best_running > worst_finished).any())
+        self._can_improve &= bool(best_running > self._finished_scores.min())
         is_full = early is True and bool(self._is_filled.all())
         self.is_done = not self._can_improve or is_full or bool(stopped.all())

@@ -38,7 +38,7 @@ _INTEGERS: Mapping[str, tuple[int, int | None]] = {
 _NUMBERS: Mapping[str, tuple[float, float]] = {
     "max_time": (0, 1e9),
     "diversity_penalty": (0, 1e6),
-    "length_penalty": (-100, 100),
+    "length_penalty": (-8, 8),  # 2048 tokens to the 8th of it, times beams' -1e9
     "temperature": (1e-6, 1e6),
     "top_p": (1e-6, 1),
     "min_p": (0, 1),

@@ -136,7 +136,7 @@ def run_call(model: "GPTNeoForCausalLM", call: Call, assistant: Any) -> Output:
 
 
 def _sample(decoder: Decoder, call: Call) -> Output:
-    sequences = _sequences(call)
+    sequences = sampled_sequences(call)
     record = call.record()
     batch = call.batch(decoder, call.prompts, call.repeats)
     steps = generate_steps(batch, sequences, call.own, record)
@@ -146,7 +146,7 @@ def _sample(decoder: Decoder, call: Call) -> Output:
 
 def _assisted(decoder: Decoder, call: Call, assistant: Any) -> Output:
     """One sequence after the other: a step of several tokens takes a single slot."""
-    sequences, records = _sequences(call), []
+    sequences, records = sampled_sequences(call), []
     for prompt, sequence in zip(call.prompts, sequences, strict=True):
         records.append(call.record())
         candidates = _candidates(call, prompt, sequence, assistant)
@@ -181,7 +181,7 @@ def _beam_search(decoder: Decoder, call: Call) -> Output:
     return _beam_output(call, searches, record)
 
 
-def _sequences(call: Call) -> list[Sampled]:
+def sampled_sequences(call: Call) -> list[Sampled]:
     prompts = [prompt for prompt in call.prompts for _ in range(call.repeats)]
     return [
         Sampled(

@@ -101,7 +101,8 @@ class GenerationConfig:
         token_healing: whether a prompt's last token is chosen anew; needs tokenizer=.
         prefill_chunk_size: tokens of a prompt per step; None for what the model has.
         num_assistant_tokens: most tokens that a draft model proposes in a round.
-        num_assistant_tokens_schedule: whether that number follows how many are accepted.
+        num_assistant_tokens_schedule: taken, but how many are proposed always follows how many
+            were accepted; no result depends on it.
         assistant_confidence_threshold: a draft ends at a token less likely than this.
         prompt_lookup_num_tokens: tokens proposed from the text itself; None for none.
         max_matching_ngram_size: longest run looked for there; None means 2.

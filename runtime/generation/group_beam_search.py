@@ -42,9 +42,10 @@ class GroupBeamSearch:
 
     def advance(self, scores: Scores) -> Ids:
         """Processes the scores, in place: what a group is penalized for, only this step tells."""
-        beams = len(scores)
+        beams, vocab = scores.shape
         parents = np.arange(beams)
-        tokens = np.full(beams, self._config.fill_token_id)
+        # Of groups that are done; they are stepped with the others, so it must be a token.
+        tokens = np.full(beams, min(self._config.fill_token_id, vocab - 1))
         following = np.zeros(beams, np.float32)
         self._diversity.current_tokens = np.zeros(beams, np.int64)
         for index, group in enumerate(self._groups):

@@ -140,5 +140,6 @@ def compute_transition_scores(
     longest = int((~is_behind).sum(-1).max())
     rows, is_behind = np.maximum(beam_indices[:, :longest], 0), is_behind[:, :longest]
     tokens = sequences[:, sequences.shape[1] - longest :]
+    tokens = np.minimum(tokens, stacked.shape[2] - 1)  # what fills up may be beyond the vocabulary
     transitions = stacked[np.arange(longest), rows, tokens]  # [results, generated]
     return np.where(is_behind, np.float32(0), transitions)

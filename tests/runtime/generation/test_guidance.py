@@ -193,9 +193,7 @@ class TestScores:
             seen.append(given.copy())
             return given
 
-        model.generate(
-            [prompts[0]], guidance_scale=2.0, logits_processor=[note], max_new_tokens=1
-        )
+        model.generate([prompts[0]], guidance_scale=2.0, logits_processor=[note], max_new_tokens=1)
         expected = guided(scores, 2.0, prompts[0], prompts[0][-1:])(prompts[0])
         np.testing.assert_allclose(seen[0][0], expected, **CLOSE)
 
@@ -226,9 +224,7 @@ class TestBeams:
                 assert output.sequences[3 * row + rank, 11:].tolist() == ids
                 assert abs(output.sequences_scores[3 * row + rank] - score) < 3e-3
 
-    def test_prompts_that_are_done_leave_the_others_alone(
-        self, model, scores, prompts, negatives
-    ):
+    def test_prompts_that_are_done_leave_the_others_alone(self, model, scores, prompts, negatives):
         first = guided(scores, 1.5, prompts[0], negatives[0])(prompts[0])
         ends = np.argsort(first)[-3:].tolist()  # all three beams of the first prompt end at once
         result = model.generate(

@@ -1,4 +1,4 @@
-"""return_dict_in_generate: what scores, logits and beam_indices are, and the scores of each token."""
+"""return_dict_in_generate: what scores, logits and beam_indices are, and each token's score."""
 
 import numpy as np
 import pytest
@@ -289,9 +289,7 @@ class TestBeams:
 
 class TestTransitionScores:
     def test_greedy_normalized_are_the_oracles_log_probabilities(self, model, oracle, prompts):
-        output = model.generate(
-            *left_padded(prompts), max_new_tokens=20, eos_token_id=None, **ALL
-        )
+        output = model.generate(*left_padded(prompts), max_new_tokens=20, eos_token_id=None, **ALL)
         found = model.compute_transition_scores(
             output.sequences, output.scores, normalize_logits=True
         )
@@ -318,6 +316,21 @@ class TestTransitionScores:
         assert behind.any()
         assert (found[behind] == 0).all()
         assert (found[~behind] != 0).all()
+
+    @pytest.mark.parametrize("beams", [1, 4])
+    def test_a_fill_beyond_the_vocabulary(self, model, oracle, prompts, beams):
+        end = greedy(next_scores(oracle), prompts[1], 5)[4]
+        arguments = {"max_new_tokens": 12, "eos_token_id": end, **ALL}
+        arguments |= {"num_beams": beams, "num_return_sequences": beams, "length_penalty": 0.0}
+        found = []
+        for fill in (VOCAB - 1, 50256):
+            output = model.generate(*left_padded(prompts), pad_token_id=fill, **arguments)
+            assert (output.sequences == fill).any()
+            indices = output.beam_indices if beams > 1 else None
+            found.append(
+                model.compute_transition_scores(output.sequences, output.scores, indices).tolist()
+            )
+        assert found[0] == found[1]
 
     def test_by_hand(self, model):
         scores = [np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([[7.0, 8, 9], [10, 11, 12]])]

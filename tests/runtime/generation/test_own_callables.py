@@ -315,9 +315,7 @@ class TestCriteria:
 
     def test_each_is_asked_at_every_step_once(self, model, prompts):
         first, second = Seen(lambda ids, scores: ids.shape[1] >= 13), Seen(never)
-        model.generate(
-            *left_padded(prompts), stopping_criteria=[first, second], eos_token_id=None
-        )
+        model.generate(*left_padded(prompts), stopping_criteria=[first, second], eos_token_id=None)
         assert len(first.ids) == len(second.ids) == 2
 
     @pytest.mark.parametrize("beams", [2, 4])

@@ -221,9 +221,7 @@ class TestInAText:
         }
         prompt = [11, 12, 13]
         alone = model.generate([prompt], **arguments)[0, 3:].tolist()
-        padded = model.generate(
-            [alone[:10] + prompt], [[0] * 10 + [1] * 3], **arguments
-        )
+        padded = model.generate([alone[:10] + prompt], [[0] * 10 + [1] * 3], **arguments)
         assert padded[0, 13:].tolist() == alone
 
     def test_a_first_and_a_last_token_that_are_forced(self, model):

@@ -1,0 +1,225 @@
+"""What decoding strategies cost and save: sampling, prompt lookup and draft models.
+
+    python benchmarks/generation.py [--large] [--folder build/benchmark] [--rounds 5]
+
+Writes random checkpoints of the published shapes. Every measurement alternates with the one that it
+is compared with, in one run; medians are compared. --large adds a draft model for the 1.3B shape
+(11 GB of files). The table goes to standard output and to FOLDER/generation.md and .json.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from random_checkpoint import VOCABULARY, write_draft_pair, write_random_checkpoint
+
+from gptneo_onnx.export import export_model
+from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime.embedded import embedded_model
+from gptneo_onnx.runtime.generation.arguments import Arguments, checked_call
+from gptneo_onnx.runtime.generation.generate import sampled_sequences
+
+BATCH, PROMPT, TOKENS = 16, 128, 64
+WARPERS = {
+    "do_sample (top_k 50)": {},
+    "temperature 0.7, top_k 50, top_p 0.9": {"temperature": 0.7, "top_p": 0.9},
+    "the same, repetition_penalty 1.2, no_repeat_ngram_size 3": {
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "repetition_penalty": 1.2,
+        "no_repeat_ngram_size": 3,
+    },
+    "top_p 0.9 of the whole vocabulary": {"top_k": 0, "top_p": 0.9},
+    "the whole vocabulary": {"top_k": 0},
+}
+Row = dict[str, Any]
+
+
+def exported(folder: Path, shape: str) -> Path:
+    out = folder / f"{shape}-fp32"
+    if not out.exists():
+        export_model(write_random_checkpoint(folder / shape, shape), out, progress=True)
+    return out
+
+
+def seconds(run: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def compare(plain: Callable[[], Any], other: Callable[[], Any], rounds: int) -> Row:
+    """Medians of two, alternating, and the spread of their ratio over the rounds."""
+    plain(), other()  # the first of each warms up
+    pairs = [(seconds(plain), seconds(other)) for _ in range(rounds)]
+    ratios = sorted(one / two for one, two in pairs)
+    return {
+        "plain": statistics.median(one for one, _ in pairs),
+        "other": statistics.median(two for _, two in pairs),
+        "ratio": statistics.median(ratios),
+        "ratios": [ratios[0], ratios[-1]],
+    }
+
+
+def sampling_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
+    """Processors and draw of a batch, beside the decode step that they follow."""
+    random = np.random.default_rng(0)
+    decoder = model.decoder(BATCH)
+    for slot in range(BATCH):
+        decoder.cache.clear(slot)
+        decoder.prefill(slot, random.integers(0, VOCABULARY, PROMPT))
+    active = np.ones(BATCH, bool)
+    logits = decoder.decode(random.integers(0, VOCABULARY, BATCH), active).copy()
+    logits *= 3 / logits.std()  # as spread as a trained model's
+    rows = []
+    for name, arguments in WARPERS.items():
+        config = model.generation_config.update(do_sample=True, seed=1, **arguments)
+        ids = random.integers(0, VOCABULARY, (BATCH, PROMPT))
+        call = checked_call(model, config, ids, None, Arguments())
+        sequences = sampled_sequences(call)
+
+        def choose(call: Any = call, sequences: Any = sequences) -> None:
+            for sequence, row in zip(sequences, call.own.process(sequences, logits), strict=True):
+                sequence.choose(row)
+
+        def decode() -> None:
+            decoder.decode(random.integers(0, VOCABULARY, BATCH), active)
+
+        row = compare(decode, choose, 5 * rounds)
+        rows.append({"what": name, "decode": row["plain"], "choose": row["other"]})
+    return rows
+
+
+def assisted_row(
+    name: str, model: GPTNeoForCausalLM, ids: Any, rounds: int, assistance: Row, **arguments: Any
+) -> Row:
+    """Generation with and without assistance; the results must be the same."""
+    common = {"max_new_tokens": TOKENS, "eos_token_id": None, **arguments}
+    plain = model.generate(ids, **common)
+    assert model.generate(ids, **common, **assistance).tolist() == plain.tolist(), name
+    row = compare(
+        lambda: model.generate(ids, **common),
+        lambda: model.generate(ids, **common, **assistance),
+        rounds,
+    )
+    tokens = common["max_new_tokens"]
+    return {
+        "what": name,
+        "plain": tokens / row["plain"],
+        "assisted": tokens / row["other"],
+        "ratio": row["ratio"],
+        "ratios": row["ratios"],
+    }
+
+
+def lookup_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
+    """Trained text on the embedded model; on the 125M shape the extremes that arguments force."""
+    lookup = {"prompt_lookup_num_tokens": 10}
+    directory = embedded_model()
+    embedded, tokenizer = (
+        GPTNeoForCausalLM.from_pretrained(directory),
+        Tokenizer.from_pretrained(directory),
+    )
+    prompt = tokenizer("It is a truth universally acknowledged, that")["input_ids"]
+    random = np.random.default_rng(3)
+    few = np.sort(random.choice(VOCABULARY, 20, replace=False))
+    others = np.setdiff1d(np.arange(VOCABULARY), few).tolist()
+    loop = np.tile(random.integers(0, VOCABULARY, 16), (1, 4))
+    sampled = {"do_sample": True, "top_k": 0, "seed": 2}
+    return [
+        assisted_row(
+            "embedded model, greedy (repeats itself)", embedded, prompt, rounds, lookup,
+            max_new_tokens=300,
+        ),
+        assisted_row(
+            "embedded model, sampled (hardly does)", embedded, prompt, rounds, lookup,
+            max_new_tokens=300, **sampled,
+        ),
+        assisted_row(
+            "125M shape, made to repeat itself", model, loop, rounds, lookup,
+            prefix_allowed_tokens_fn=lambda row, ids: [int(ids[-loop.shape[1]])],
+        ),
+        assisted_row("125M shape, greedy", model, loop, rounds, lookup),
+        assisted_row(
+            "125M shape, nothing recurs", model, loop, rounds, lookup, no_repeat_ngram_size=1
+        ),
+        assisted_row(
+            "125M shape, 20 tokens at random (every guess looks good, few are)",
+            model, few[None], rounds, lookup, suppress_tokens=others, **sampled,
+        ),
+    ]  # fmt: skip
+
+
+def draft_rows(folder: Path, rounds: int) -> list[Row]:
+    """The 1.3B shape, with a draft that never agrees and with one that mostly does."""
+    pair = [folder / "1.3B-like-its-draft", folder / "draft-of-two-layers"]
+    outs = [path.with_name(f"{path.name}-fp32") for path in pair]
+    if not all(out.exists() for out in outs):
+        write_draft_pair(*pair, "1.3B", layers=2)
+        for path, out in zip(pair, outs, strict=True):
+            export_model(path, out, progress=True)
+    target, kin = map(GPTNeoForCausalLM.from_pretrained, outs)
+    stranger = GPTNeoForCausalLM.from_pretrained(exported(folder, "125M"))
+    ids = np.random.default_rng(4).integers(0, VOCABULARY, (1, PROMPT))
+    different = {"no_repeat_ngram_size": 1}  # random weights repeat a token for ever, any model's
+    return [
+        assisted_row(
+            "1.3B shape, a draft of its first two layers",
+            target, ids, rounds, {"assistant_model": kin, "assistant_confidence_threshold": 0.0},
+            **different,
+        ),
+        assisted_row(
+            "1.3B shape, an unrelated draft of the 125M shape",
+            target, ids, rounds,
+            {"assistant_model": stranger, "assistant_confidence_threshold": 0.0}, **different,
+        ),
+    ]  # fmt: skip
+
+
+def table(sampling: list[Row], assisted: list[Row]) -> str:
+    lines = [
+        f"| batch {BATCH}, 125M shape, vocabulary {VOCABULARY} | decode step | choosing | share |",
+        "|---|---|---|---|",
+    ]
+    for row in sampling:
+        decode, choose = 1000 * row["decode"], 1000 * row["choose"]
+        lines.append(
+            f"| {row['what']} | {decode:.1f} ms | {choose:.1f} ms | {choose / decode:.0%} |"
+        )
+    lines += ["", "| tokens per second | plain | assisted | ratio (of each round) |"]
+    lines += ["|---|---|---|---|"]
+    for row in assisted:
+        low, high = row["ratios"]
+        lines.append(
+            f"| {row['what']} | {row['plain']:.1f} | {row['assisted']:.1f} "
+            f"| {row['ratio']:.2f} ({low:.2f} to {high:.2f}) |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--folder", type=Path, default=Path("build/benchmark"))
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    model = GPTNeoForCausalLM.from_pretrained(exported(options.folder, "125M"))
+    sampling = sampling_rows(model, options.rounds)
+    assisted = lookup_rows(model, options.rounds)
+    if options.large:
+        assisted += draft_rows(options.folder, options.rounds)
+    shown = table(sampling, assisted)
+    print(shown)
+    (options.folder / "generation.md").write_text(shown + "\n")
+    result = {"cores": os.cpu_count(), "sampling": sampling, "assisted": assisted}
+    (options.folder / "generation.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,54 @@
+"""The documentation's Python blocks run, in order, on the embedded model."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def python_blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def test_every_block_of_the_generation_page_runs(embedded_export, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("gpt-neo-1.3B", "gpt-neo-125M"):
+        (tmp_path / name).symlink_to(embedded_export, target_is_directory=True)
+    blocks = python_blocks("docs/generation.md")
+    assert len(blocks) > 8
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "docs/generation.md", "exec"), names)
+    assert "She" in capsys.readouterr().out
+    assert names["text"]
+
+
+def test_the_readmes_blocks_compile():
+    for block in python_blocks("README.md"):
+        compile(block, "README.md", "exec")
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/generation.md"])
+def test_links_lead_somewhere(page):
+    text = (ROOT / page).read_text()
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if "://" not in target:
+            assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_every_argument_is_documented():
+    from gptneo_onnx.runtime import GenerationConfig
+
+    text = (ROOT / "docs/generation.md").read_text()
+    docstring = GenerationConfig.__doc__ or ""
+    for name in GenerationConfig.__dataclass_fields__:
+        assert re.search(rf"\b{name}\b", docstring), name
+    undocumented = {
+        name for name in GenerationConfig.__dataclass_fields__ if not re.search(rf"`{name}`", text)
+    }
+    assert undocumented == {
+        "unsupported", "bos_token_id", "pad_token_id", "max_matching_ngram_size",
+        "num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold",
+    }  # fmt: skip

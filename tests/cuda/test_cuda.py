@@ -60,3 +60,20 @@ def test_a_ragged_batch_gives_what_each_sequence_gives_alone(model, random):
     for row in range(3):
         alone = model.generate(ids[row, mask[row] == 1][None], max_new_tokens=20, eos_token_id=None)
         assert together[row, 30:].tolist() == alone[0, -20:].tolist()
+
+
+def test_beams_and_assistance_give_what_they_give_on_a_cpu(model, random):
+    """Rows move by a graph there and by numpy here; what they hold then must be the same."""
+    ids = random.integers(0, SHAPE.vocab_size, (1, 40))
+    plain = model.generate(ids, max_new_tokens=20, eos_token_id=None)
+    lookup = {"prompt_lookup_num_tokens": 4}
+    assert model.generate(ids, max_new_tokens=20, eos_token_id=None, **lookup).tolist() == (
+        plain.tolist()
+    )
+    beams = model.generate(ids, max_new_tokens=20, eos_token_id=None, num_beams=4)
+    # The prompt's cache again, written and read on the device.
+    saved = model.prefill(ids)
+    again = model.generate(
+        ids, max_new_tokens=20, eos_token_id=None, num_beams=4, past_key_values=saved
+    )
+    assert again.tolist() == beams.tolist()

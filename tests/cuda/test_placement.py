@@ -18,6 +18,7 @@ from checkpoints import Shape
 from gptneo_onnx.models import DeviceError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, session
 from gptneo_onnx.runtime.buffers import DeviceBuffer, StepInput
+from gptneo_onnx.runtime.cache_moves import DeviceMoves
 from gptneo_onnx.runtime.decoder import Decoder
 from gptneo_onnx.runtime.device import say_fallback
 
@@ -120,10 +121,10 @@ def bound(monkeypatch):
     """Every view of a cache and every step input that is bound, as (name, device, pointer)."""
     views: list[tuple[str, str, tuple[int, ...], int]] = []
     inputs: dict[str, str] = {}
-    plain_view, plain_init = DeviceBuffer._view, StepInput.__init__
+    plain_view, plain_init = DeviceBuffer.view, StepInput.__init__
 
-    def view(buffer, first, count):
-        device, index, data_type, shape, pointer = plain_view(buffer, first, count)
+    def view(buffer, first, count, element=None):
+        device, index, data_type, shape, pointer = plain_view(buffer, first, count, element)
         views.append((device, shape, pointer - buffer.value.data_ptr(), buffer.nbytes))
         return device, index, data_type, shape, pointer
 
@@ -131,7 +132,7 @@ def bound(monkeypatch):
         plain_init(step_input, binding, spec, shape, device)
         inputs[spec.name] = step_input.value.device_name()
 
-    monkeypatch.setattr(DeviceBuffer, "_view", view)
+    monkeypatch.setattr(DeviceBuffer, "view", view)
     monkeypatch.setattr(StepInput, "__init__", init)
     return views, inputs
 
@@ -146,7 +147,7 @@ def test_caches_slot_views_and_step_inputs_are_bound_on_the_device(
     )
     decoder: Decoder = model.decoder(slots=3)
     views, inputs = bound
-    assert all(b.value.device_name() == "cuda" for _, _, b in decoder.cache._buffers)
+    assert all(b.buffer.value.device_name() == "cuda" for b in decoder.cache._buffers)
 
     decoder.prefill_chunk = 4
     decoder.prefill(2, random.integers(0, 301, 11))
@@ -181,3 +182,59 @@ def test_generate_runs_to_its_end(export_shape):
     mask = [[0, 1, 1], [1, 1, 1]]
     result = model.generate(ids, mask, max_new_tokens=20, eos_token_id=None)
     assert result.shape == (2, 23)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_rows_of_the_cache_move_on_the_device(export_shape, recorded_options, precision, axis):
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision), device="cuda")
+    moves = model.decoder(1).cache._moves
+    assert isinstance(moves, DeviceMoves)
+    placed = placements(moves._session(axis))
+    assert placed == {
+        ("CUDAExecutionProvider", "Concat"): 1,
+        ("CUDAExecutionProvider", "Gather"): 1,
+    }
+    assert copies(recorded_options) == 0
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_beams_and_rejected_tokens_move_views_of_the_device(export_shape, bound, precision):
+    shape = SHAPES["alternating"]
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(shape, precision), device="cuda")
+    decoder = model.decoder(slots=3)
+    views, _ = bound
+    decoder.prefill(1, np.arange(9))
+    views.clear()
+    decoder.cache.reorder(np.array([1, 1, 1]))
+    # Every buffer as rows and as what they become: whole, and at the same place.
+    assert len(views) == 2 * len(decoder.cache._buffers)
+    assert {(device, offset) for device, _, offset, _ in views} == {("cuda", 0)}
+
+    views.clear()
+    checkpoint = decoder.cache.checkpoint(2, 4)
+    assert all(evicted.device_name() == "cuda" for evicted in checkpoint.evicted)
+    decoder.verify(2, np.arange(4))
+    views.clear()
+    decoder.cache.roll_back(checkpoint, 10)
+    assert {device for device, *_ in views} == {"cuda"}
+    assert all(3 * offset == 2 * nbytes for _, _, offset, nbytes in views)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_beams": 3, "num_return_sequences": 2},
+        {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0},
+        {"prompt_lookup_num_tokens": 3},
+        {"guidance_scale": 1.5},
+        {"do_sample": True, "num_return_sequences": 3, "seed": 1},
+    ],
+    ids=str,
+)
+def test_every_strategy_runs_to_its_end(export_shape, arguments):
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(precision="fp16"), device="cuda")
+    results = model.generate([[3, 4, 5, 3, 4]], max_new_tokens=20, eos_token_id=None, **arguments)
+    assert results.shape[1] == 25
+    cache = model.prefill([[3, 4, 5]])
+    assert model.generate([[3, 4, 5, 6]], past_key_values=cache, max_new_tokens=3).shape[0] == 1

@@ -110,7 +110,7 @@ class EosTokenCriteria:
     def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts:
         if not input_ids.shape[1]:
             return np.zeros(len(input_ids), np.bool_)
-        return np.isin(input_ids[:, -1], self.eos_token_id)
+        return np.asarray((input_ids[:, -1:] == self.eos_token_id).any(-1))
 
 
 class StopStringCriteria:

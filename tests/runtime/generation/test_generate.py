@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from reference import ReferenceGPTNeo
 
 from gptneo_onnx.models import DeviceError, InputError
-from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM
+from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, Tokenizer
 
 VOCAB = 301
 
@@ -140,6 +140,23 @@ class TestLengths:
         assert end not in longer[0, 3:12]
         longer = model.generate([prompt], eos_token_id=end, max_new_tokens=30, min_new_tokens=12)
         assert end not in longer[0, 3:15]
+
+    def test_time_is_up_after_the_token_that_was_begun(self, model):
+        arguments = {"max_new_tokens": 50, "eos_token_id": None}
+        assert model.generate([[1, 2]], max_time=0.0, **arguments).shape == (1, 3)
+        assert model.generate([[1, 2]], max_time=600, **arguments).shape == (1, 52)
+        beams = model.generate([[1, 2]], max_time=0.0, num_beams=3, **arguments)
+        assert beams.shape == (1, 3)
+
+    def test_stop_strings_end_each_sequence_by_itself(self, embedded_export):
+        model = GPTNeoForCausalLM.from_pretrained(embedded_export)
+        tokenizer = Tokenizer.from_pretrained(embedded_export)
+        inputs = tokenizer(["She was", "It is a truth universally", "Sir"])
+        arguments = {"stop_strings": [" the", "."], "tokenizer": tokenizer, "max_new_tokens": 40}
+        for row, ids in enumerate(model.generate(**inputs, **arguments)):
+            text = tokenizer.decode(ids[inputs["input_ids"].shape[1] :], True)
+            assert text.rstrip(" \n").endswith((" the", ".")), row
+            assert " the " not in text
 
     def test_several_end_tokens(self, model, oracle):
         prompt = np.array([5, 6])

@@ -199,9 +199,7 @@ def _check(options: argparse.Namespace) -> None:
     if options.json and options.stream:
         raise InputError("--json prints whole results; leave out --stream")
     if options.negative_prompt is not None and options.guidance_scale is None:
-        raise InputError(
-            "--negative-prompt needs a weight; pass --guidance-scale too, say 1.5"
-        )
+        raise InputError("--negative-prompt needs a weight; pass --guidance-scale too, say 1.5")
 
 
 def _print_results(prompt: str, results: list[dict[str, Any]], as_json: bool) -> None:

@@ -8,9 +8,8 @@ Format: numpy.lib.format
 """
 
 import math
-import os
 import re
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError
 
 _SUFFIX = ".npy"
+_MOST_SAID = 200
 _TYPES = {np.dtype(name) for name in ("uint8", "int16", "int64", "float16", "float32")}
 _BY_DESCRIPTION = {dtype.str.encode(): dtype for dtype in _TYPES}
 _START = b"\x93NUMPY\x01\x00"  # then the length of the header, two bytes, little-endian
@@ -60,17 +60,19 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}; make one with PromptCache.save()") from error
     except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        raise InputError(f"{path} is not a prompt cache, or damaged: {error}") from error
+        reason = str(error)[:_MOST_SAID]  # zipfile's quotes names, which may be all of the file
+        raise InputError(f"{path} is not a prompt cache, or damaged: {reason}") from error
 
 
 def _write_whole(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.partial-")
+    # A name of its own, and the permissions that any new file gets.
+    temporary = path.with_name(f".{path.name}.partial-{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub has no keyword arrays
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -167,9 +167,10 @@ def _guidance(
     model: GPTNeoConfig,
 ) -> Guidance | None:
     """Without negative prompts, each prompt's last token is its own (as in transformers)."""
-    if config.guidance_scale in (None, 1):
+    if config.guidance_scale is None and arguments.negative_prompt_ids is not None:
+        raise InputError("negative_prompt_ids need a weight; pass guidance_scale too, say 1.5")
+    if config.guidance_scale is None or config.guidance_scale == 1:
         return None
-    assert config.guidance_scale is not None
     if arguments.negative_prompt_ids is None:
         return Guidance(config.guidance_scale, [prompt.ids[-1:] for prompt in prompts])
     inputs = PaddedInputs.check(

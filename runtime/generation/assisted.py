@@ -57,8 +57,8 @@ def _choose_until_wrong(
     """Choose by each row of logits for as long as the choice is what the next row was made for."""
     tokens = []
     for row, candidate in zip(logits, [*proposed, None], strict=True):
-        scores = own.process([sequence], row[None])
-        record.step(row[None], scores, [0], 1)
+        [scores] = own.process([sequence], [row[None]])
+        record.step([0], 1, row[None], [scores])
         token = sequence.choose(scores[0])
         tokens.append(token)
         sequence.append(token)

@@ -28,7 +28,6 @@ class BeamSearch:
     ) -> None:
         beams = config.num_beams
         self.rows = rows
-        self.is_done = False
         self._config = config
         self._max_new_tokens = max_new_tokens
         self._own = own
@@ -72,7 +71,7 @@ class BeamSearch:
         if len(drawn) == self._candidates:
             return drawn
         # Too few tokens have a probability: any others make up the number, and are never finished.
-        others = np.setdiff1d(np.arange(self._candidates + len(drawn)), drawn)
+        others = np.setdiff1d(np.arange(len(accumulated)), drawn)
         return np.concatenate([drawn, others[: self._candidates - len(drawn)]])
 
     def _finish(self, ids: Ids, history: Ids, scores: Scores, stopped: NDArray[np.bool_]) -> None:
@@ -101,4 +100,4 @@ class BeamSearch:
         best_running = self._scores[0] / np.float32(length**penalty)
         self._can_improve &= bool(best_running > self._finished_scores.min())
         is_full = early is True and bool(self._is_filled.all())
-        self.is_done = not self._can_improve or is_full or bool(stopped.all())
+        self.rows.is_finished = not self._can_improve or is_full or bool(stopped.all())

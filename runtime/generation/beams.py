@@ -35,10 +35,9 @@ class FinishedBeam:
 
 
 class Beams(Protocol):
-    """One prompt's search."""
+    """One prompt's search, which finishes its rows."""
 
     rows: Rows
-    is_done: bool
 
     def advance(self, scores: Scores) -> Ids:
         """One step by log probabilities [beams, vocab], which it may process in place.
@@ -62,29 +61,33 @@ def search_steps(
     The batch has num_beams rows for each search, in order.
     """
     beams = config.num_beams
+    rows = [search.rows for search in searches]
     logits, scores = batch.prefill()
     while True:
-        rows = [search.rows for search in searches]
-        processed = np.zeros((batch.rows, logits.shape[1]), np.float32)
-        processed[: len(scores)] = log_probabilities(scores) if batch.guidance is None else scores
+        unfinished = [index for index, each in enumerate(rows) if not each.is_finished]
+        likelihoods = log_probabilities(scores) if batch.guidance is None else scores
+        parts = [_part(likelihoods, index, beams) for index in range(len(searches))]
         if config.num_beam_groups == 1:  # groups take their turns, each with its own penalties
-            processed = own.process(rows, processed)
-        unfinished = [index for index, search in enumerate(searches) if not search.is_done]
+            parts = own.process(rows, parts)
         order = np.arange(batch.rows)
         for index in unfinished:
             start = index * beams
-            order[start : start + beams] = start + searches[index].advance(
-                processed[start : start + beams]
-            )
-        live = np.concatenate([np.arange(beams) + index * beams for index in unfinished])
-        record.step(logits, processed, live.tolist(), batch.rows)
+            order[start : start + beams] = start + searches[index].advance(parts[index])
+        live = [index * beams + beam for index in unfinished for beam in range(beams)]
+        record.step(live, batch.rows, logits, [parts[index] for index in unfinished])
         yield
-        if all(search.is_done for search in searches):
+        if all(each.is_finished for each in rows):
             return
         batch.reorder(order)
-        active = np.repeat([not search.is_done for search in searches], beams)
-        tokens = np.concatenate([search.rows.ids[:, -1] for search in searches])
+        active = np.repeat([not each.is_finished for each in rows], beams)
+        tokens = np.concatenate([each.ids[:, -1] for each in rows])
         logits, scores = batch.decode(tokens, active)
+
+
+def _part(scores: Scores, index: int, beams: int) -> Scores:
+    """One prompt's [beams, vocab]; a step leaves out finished rows behind the last other one."""
+    part = scores[index * beams : (index + 1) * beams]
+    return part if len(part) == beams else np.zeros((beams, scores.shape[1]), np.float32)
 
 
 def candidate_hits(rows: Rows, own: OwnCallables, scores: Scores) -> Hits:

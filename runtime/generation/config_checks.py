@@ -1,4 +1,4 @@
-"""The range of every field of GenerationConfig, as data."""
+"""The range of every field of GenerationConfig, and the arguments it has no field for, as data."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,46 @@ if TYPE_CHECKING:
 
 MAX_RETURN_SEQUENCES = 1024
 SCHEDULES = ("constant", "heuristic", "heuristic_transient")
+
+# transformers' arguments that this runtime has no use for, with the values that ask for nothing:
+# config files and habit pass them so. Any other value is an error that names the argument.
+INAPPLICABLE: Mapping[str, tuple[Any, ...]] = {
+    # The graph hands out neither, and its cache is always used.
+    "output_attentions": (False, None),
+    "output_hidden_states": (False, None),
+    "use_cache": (True, None),
+    "cache_implementation": (None, "dynamic"),
+    "cache_config": (None,),
+    "return_legacy_cache": (None, False),
+    "inputs_embeds": (None,),
+    # In transformers 4.57 these are code on the hub, not in the package.
+    "penalty_alpha": (None,),
+    "constraints": (None,),
+    "force_words_ids": (None,),
+    "dola_layers": (None,),
+    "custom_generate": (None,),
+    "trust_remote_code": (None, False),
+    # Of newer and older releases, of encoder-decoders, of torch.
+    "top_h": (None,),
+    "low_memory": (None, False),
+    "decoder_start_token_id": (None,),
+    "is_assistant": (False,),
+    "assistant_early_exit": (None,),
+    "assistant_tokenizer": (None,),
+    "assistant_lookbehind": (10, None),
+    "target_lookbehind": (10, None),
+    "synced_gpus": (None, False),
+    "use_model_defaults": (None, True),
+    "disable_compile": (False, True, None),
+    "compile_config": (None,),
+}
+# What transformers writes beside the arguments.
+METADATA = (
+    "transformers_version",
+    "_from_model_config",
+    "_commit_hash",
+    "transformers.js_config",
+)
 
 # (least, most); None is passed over: where it is no default, update() has replaced it.
 _INTEGERS: Mapping[str, tuple[int, int | None]] = {
@@ -60,6 +100,23 @@ _BOOLEANS = (
     "output_scores",
     "output_logits",
 )
+
+
+def asks_for_nothing(name: str, value: Any) -> bool:
+    """Whether a value of an argument outside our fields can be passed over."""
+    if name in METADATA:
+        return True
+    # Numbers are compared as such (1 for 1.0), but not with booleans, which Python counts as some.
+    return any(
+        value is neutral
+        or (
+            not isinstance(value, bool)
+            and isinstance(value, (int, float, str))
+            and not isinstance(neutral, bool)
+            and value == neutral
+        )
+        for neutral in INAPPLICABLE.get(name, ())
+    )
 
 
 def plain(value: Any) -> Any:

@@ -110,16 +110,16 @@ class Call:
         return [*sequence_noise(self.config.seed, [prompt.ids for prompt in prompts])]
 
     def chains(self, prompt: Prompt) -> tuple[LogitsProcessorList, LogitsProcessorList]:
-        """The prompt's processors before and behind the caller's own, unless those replace them."""
+        """The prompt's processors before and behind the caller's own.
+
+        A processor of the caller's takes the place of ours of its class; warpers come in addition.
+        """
         taken = {type(processor) for processor in self.own.processors}
         before = logits_processors(
             self.config, prompt, self.max_new_tokens, self.prefix_allowed_tokens_fn
         )
-        behind = logits_warpers(self.config, self.vocab_size)
-        return (
-            LogitsProcessorList(each for each in before if type(each) not in taken),
-            LogitsProcessorList(each for each in behind if type(each) not in taken),
-        )
+        kept = LogitsProcessorList(each for each in before if type(each) not in taken)
+        return kept, logits_warpers(self.config, self.vocab_size)
 
     def padding(self, prompt: Prompt) -> Ids:
         return self.input_ids[prompt.row, : prompt.padding]

@@ -9,50 +9,16 @@ from typing import Any, Literal
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
-from gptneo_onnx.runtime.generation.config_checks import check_fields, plain
+from gptneo_onnx.runtime.generation.config_checks import (
+    INAPPLICABLE,
+    METADATA,
+    asks_for_nothing,
+    check_fields,
+    plain,
+)
 from gptneo_onnx.runtime.generation.watermarking import (
     SynthIDTextWatermarkingConfig,
     WatermarkingConfig,
-)
-
-# transformers' arguments that this runtime has no use for, with the values that ask for nothing:
-# config files and habit pass them so. Any other value is an error that names the argument.
-INAPPLICABLE: Mapping[str, tuple[Any, ...]] = {
-    # The graph hands out neither, and its cache is always used.
-    "output_attentions": (False, None),
-    "output_hidden_states": (False, None),
-    "use_cache": (True, None),
-    "cache_implementation": (None, "dynamic"),
-    "cache_config": (None,),
-    "return_legacy_cache": (None, False),
-    "inputs_embeds": (None,),
-    # In transformers 4.57 these are code on the hub, not in the package.
-    "penalty_alpha": (None,),
-    "constraints": (None,),
-    "force_words_ids": (None,),
-    "dola_layers": (None,),
-    "custom_generate": (None,),
-    "trust_remote_code": (None, False),
-    # Of newer and older releases, of encoder-decoders, of torch.
-    "top_h": (None,),
-    "low_memory": (None, False),
-    "decoder_start_token_id": (None,),
-    "is_assistant": (False,),
-    "assistant_early_exit": (None,),
-    "assistant_tokenizer": (None,),
-    "assistant_lookbehind": (10, None),
-    "target_lookbehind": (10, None),
-    "synced_gpus": (None, False),
-    "use_model_defaults": (None, True),
-    "disable_compile": (False, True, None),
-    "compile_config": (None,),
-}
-# What transformers writes beside the arguments.
-_METADATA = (
-    "transformers_version",
-    "_from_model_config",
-    "_commit_hash",
-    "transformers.js_config",
 )
 
 DEFAULT_NEW_TOKENS = 20
@@ -192,7 +158,7 @@ class GenerationConfig:
         unsupported = tuple(
             name
             for name, value in values.items()
-            if name not in _FIELDS and not _asks_for_nothing(name, value)
+            if name not in _FIELDS and not asks_for_nothing(name, value)
         )
         try:
             return replace(cls().update(**known), unsupported=unsupported)
@@ -209,10 +175,10 @@ class GenerationConfig:
         for name, value in changes.items():
             if name in _FIELDS:
                 applied[name] = _FIELDS[name] if value is None else value
-            elif name not in INAPPLICABLE and name not in _METADATA:
+            elif name not in INAPPLICABLE and name not in METADATA:
                 close = get_close_matches(name, _FIELDS, n=3) or sorted(_FIELDS)
                 raise InputError(f"generate() has no argument {name!r}; it has {', '.join(close)}")
-            elif not _asks_for_nothing(name, value):
+            elif not asks_for_nothing(name, value):
                 raise InputError(
                     f"{name}={value!r} is not supported; leave it at {INAPPLICABLE[name][0]!r}"
                 )
@@ -266,20 +232,3 @@ def _watermark(given: Any) -> WatermarkingConfig | SynthIDTextWatermarkingConfig
         )
     kind = SynthIDTextWatermarkingConfig if "ngram_len" in given else WatermarkingConfig
     return kind.from_dict(dict(given))
-
-
-def _asks_for_nothing(name: str, value: Any) -> bool:
-    """Whether a value of an argument outside our fields can be passed over."""
-    if name in _METADATA:
-        return True
-    # Numbers are compared as such (1 for 1.0), but not with booleans, which Python counts as some.
-    return any(
-        value is neutral
-        or (
-            not isinstance(value, bool)
-            and isinstance(value, (int, float, str))
-            and not isinstance(neutral, bool)
-            and value == neutral
-        )
-        for neutral in INAPPLICABLE.get(name, ())
-    )

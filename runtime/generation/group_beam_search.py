@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.generation.beams import OUT, FinishedBeam, best, candidate_hits
 from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
 from gptneo_onnx.runtime.generation.logits_process import Ids, Scores
@@ -26,7 +27,6 @@ class GroupBeamSearch:
         self, rows: Rows, config: GenerationConfig, max_new_tokens: int, own: OwnCallables
     ) -> None:
         self.rows = rows
-        self.is_done = False
         self._config = config
         self._max_new_tokens = max_new_tokens
         self._own = own
@@ -77,7 +77,7 @@ class GroupBeamSearch:
             self.rows.warpers,
             self.rows.criteria,
         )
-        return self._own.process([rows], scores)
+        return self._own.process([rows], [scores])[0]
 
     def _extend(
         self, group: "_Group", start: int, accumulated: Scores
@@ -96,6 +96,11 @@ class GroupBeamSearch:
                 group.add(generated, [*self._history(beam), beam], float(flat[index]))
             if len(going_on) == self._size:
                 break
+        if len(going_on) < self._size:
+            raise InputError(
+                f"eos_token_id leaves too few of {vocab} tokens for {self._size} beams to go on "
+                "with; name fewer end tokens, or take fewer beams"
+            )
         length = self._parents.shape[1] + 1
         group.update_done(float(flat[chosen[0]]), length, self._max_new_tokens)
         parents, tokens, scores = zip(*going_on, strict=True)
@@ -106,8 +111,8 @@ class GroupBeamSearch:
         is_full = self._parents.shape[1] >= self._max_new_tokens
         groups_done = all(group.is_done for group in self._groups)
         stopped = candidate_hits(self.rows, self._own, scores)(self.rows.ids).all()
-        self.is_done = is_full or groups_done or bool(stopped)
-        if not self.is_done:
+        self.rows.is_finished = is_full or groups_done or bool(stopped)
+        if not self.rows.is_finished:
             return
         for index, group in enumerate(self._groups):
             for beam in range(index * self._size, (index + 1) * self._size):

@@ -1,6 +1,6 @@
 """Greedy decoding and sampling: one step of all sequences at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -20,13 +20,14 @@ def generate_steps(
     logits, scores = batch.prefill()
     while True:
         unfinished = [i for i, sequence in enumerate(sequences) if not sequence.is_finished]
-        processed = _processed(sequences, unfinished, scores, own)
-        record.step(logits, processed, unfinished, len(sequences))
-        tokens = {}
-        for index in unfinished:
-            tokens[index] = sequences[index].choose(processed[index])
-            sequences[index].append(tokens[index])
-        _stop(sequences, unfinished, processed, own)
+        seen = list(range(len(sequences))) if own.see_all else unfinished
+        rows = [_row(scores, index) for index in seen]
+        processed = dict(zip(seen, own.process([sequences[i] for i in seen], rows), strict=True))
+        record.step(unfinished, len(sequences), logits, [processed[i] for i in unfinished])
+        tokens = {index: sequences[index].choose(processed[index][0]) for index in unfinished}
+        for index, token in tokens.items():
+            sequences[index].append(token)
+        _stop(sequences, tokens, processed, own)
         for index in unfinished:
             if sequences[index].is_finished:
                 record.finish(batch, index, sequences[index].ids[0], logits[index])
@@ -39,25 +40,22 @@ def generate_steps(
         )
 
 
-def _processed(
-    sequences: Sequence[Sampled], unfinished: list[int], scores: Scores, own: OwnCallables
-) -> Scores:
-    """Processed scores [rows, vocab]; of finished rows only where the caller's own want all."""
-    if len(unfinished) == len(sequences):
-        return own.process(sequences, scores)
-    processed = np.zeros((len(sequences), scores.shape[1]), np.float32)
-    if own.processors:
-        processed[: len(scores)] = scores
-        return own.process(sequences, processed)
-    processed[unfinished] = own.process([sequences[i] for i in unfinished], scores[unfinished])
-    return processed
+def _row(scores: Scores, index: int) -> Scores:
+    """[1, vocab] of [rows, vocab]; a step leaves out finished rows behind the last other one."""
+    if index < len(scores):
+        return scores[index : index + 1]
+    return np.zeros((1, scores.shape[1]), np.float32)
 
 
 def _stop(
-    sequences: Sequence[Sampled], unfinished: list[int], scores: Scores, own: OwnCallables
+    sequences: Sequence[Sampled],
+    tokens: Iterable[int],
+    processed: Mapping[int, Scores],
+    own: OwnCallables,
 ) -> None:
-    stopped = own.stopped(sequences, scores)
-    for index in unfinished:
+    """Finish those of the sequences that got a token and that a criterion stops."""
+    stopped = own.stopped(sequences, list(processed.values()))
+    for index in tokens:
         sequence = sequences[index]
-        by_criterion = sequence.criteria(sequence.ids, scores[index : index + 1])
+        by_criterion = sequence.criteria(sequence.ids, processed[index])
         sequence.is_finished |= bool(stopped[index] or by_criterion.any())

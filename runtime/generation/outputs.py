@@ -75,16 +75,17 @@ class Record:
     logits: list[Scores] = field(default_factory=list)
     saved: dict[int, SavedSequence] = field(default_factory=dict)
 
-    def step(self, logits: Scores, scores: Scores, rows: Sequence[int], count: int) -> None:
-        """Keep the rows that were chosen by, out of `count`; others become zeros."""
-        for wanted, values, kept in (
-            (self.wants_scores, scores, self.scores),
-            (self.wants_logits, logits, self.logits),
-        ):
-            if wanted:
-                step = np.zeros((count, values.shape[1]), np.float32)
-                step[rows] = values[rows]
-                kept.append(step)
+    def step(
+        self, rows: Sequence[int], count: int, logits: Scores, scores: Sequence[Scores]
+    ) -> None:
+        """Keep what rows were chosen by, out of `count`; others become zeros.
+
+        `logits` has all rows, and `scores` those, one array or several behind each other.
+        """
+        if self.wants_scores:
+            self.scores.append(_spread(np.concatenate(scores), rows, count))
+        if self.wants_logits:
+            self.logits.append(_spread(logits[rows], rows, count))
 
     @classmethod
     def merged(cls, records: Sequence["Record"]) -> "Record":
@@ -100,6 +101,13 @@ class Record:
         if self.wants_cache:
             slot = batch.slot(row)
             self.saved[row] = SavedSequence.of_slot(batch.decoder.cache, slot, ids, logits)
+
+
+def _spread(values: Scores, rows: Sequence[int], count: int) -> Scores:
+    """[count, vocab] with values [rows, vocab] in these rows, zeros in others."""
+    step = np.zeros((count, values.shape[1]), np.float32)
+    step[rows] = values
+    return step
 
 
 def _side_by_side(kept: Sequence[list[Scores]]) -> list[Scores]:
@@ -120,7 +128,7 @@ def compute_transition_scores(
     """transformers.GenerationMixin.compute_transition_scores: the score of every generated token.
 
     Returns:
-        float32 [results, generated]; zeros behind a beam's end.
+        float32 [results, generated]; zeros behind a result's end.
 
     Raises:
         InputError: no scores were kept.
@@ -130,6 +138,7 @@ def compute_transition_scores(
             "there are no scores; pass return_dict_in_generate=True and output_scores=True"
         )
     stacked = np.stack(scores)  # [steps, rows, vocab]
+    is_over = (stacked == 0).all(-1)  # [steps, rows]: what Record keeps of finished ones
     if normalize_logits:
         stacked = log_probabilities(stacked)
     if beam_indices is None:
@@ -142,4 +151,5 @@ def compute_transition_scores(
     tokens = sequences[:, sequences.shape[1] - longest :]
     tokens = np.minimum(tokens, stacked.shape[2] - 1)  # what fills up may be beyond the vocabulary
     transitions = stacked[np.arange(longest), rows, tokens]  # [results, generated]
+    is_behind = is_behind | is_over[np.arange(longest), rows]
     return np.where(is_behind, np.float32(0), transitions)

@@ -7,6 +7,7 @@ propose tokens, and the result stays what it would have been without (drafter-in
 decoding, Daliri et al. 2024, arXiv:2408.07978).
 """
 
+import functools
 import threading
 from collections import Counter
 from collections.abc import Sequence
@@ -19,9 +20,12 @@ from gptneo_onnx.models.errors import InputError
 _seeds = np.random.default_rng()
 _seeds_lock = threading.Lock()
 
-# SplitMix64 (Steele, Lea and Flood 2014).
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+# The constants of MurmurHash3's finalizer (Appleby 2011), and of Fibonacci hashing.
+_FACTORS = (np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35))
+_GOLDEN = np.uint32(0x9E3779B9)
+# Above so many candidates it pays to look first which of them can win.
+_MANY = 512
+_MARGIN = 1.001  # for the rounding of float32
 
 
 def set_seed(seed: int) -> None:
@@ -40,15 +44,29 @@ class TokenNoise:
     """The Gumbel noise of one sequence: of each token, at each position."""
 
     def __init__(self, seed: Sequence[int]) -> None:
-        state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
-        self._key = np.uint64(state[0])
+        state = np.random.SeedSequence(seed).generate_state(4, np.uint32)
+        self._keys: NDArray[np.uint32] = state.astype(np.uint32)
 
     def at(self, position: int, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
         """Noise of tokens [candidates], drawn from the standard Gumbel distribution."""
-        place = _mixed(self._key + _GOLDEN * np.array([position], np.uint64))
-        hashes = _mixed(place + _GOLDEN * (tokens.astype(np.uint64) + np.uint64(1)))
-        uniform = (hashes >> np.uint64(11)) * 2.0**-53 + 2.0**-54
-        return np.asarray(-np.log(-np.log(uniform)))
+        return np.asarray(-np.log(self.exponential(position, tokens)))
+
+    def exponential(self, position: int, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same as exponential noise: Gumbel noise is its negative logarithm."""
+        scattered = _scattered(tokens)
+        coarse, fine = (self._hashes(position, scattered, key) for key in (0, 2))
+        # Uniform above 0 and below 1, with all its digits where it is small.
+        uniform = (coarse + (fine + 0.5) * 2.0**-32) * 2.0**-32
+        return np.asarray(-np.log1p(-uniform))
+
+    def lower_bounds(self, position: int, vocab_size: int) -> NDArray[np.uint32]:
+        """Of the exponential noise of every token, times 2**32."""
+        return self._hashes(position, _every_token(vocab_size), 0)
+
+    def _hashes(self, position: int, scattered: NDArray[np.uint32], key: int) -> NDArray[np.uint32]:
+        keys = self._keys[key : key + 2]
+        place = _mixed(_scattered(np.array([position])) + keys[0], keys[1:])
+        return _mixed(scattered + place, place ^ keys[1])
 
 
 def sequence_noise(
@@ -85,15 +103,51 @@ def sample(
     Fewer than `count` come back where fewer have a probability (Gumbel-top-k: Kool et al. 2019,
     arXiv:1903.06059).
     """
-    candidates = np.flatnonzero(scores > -np.inf)
+    if count == 1:
+        candidates = _contenders(scores, noise, position)
+    else:
+        candidates = np.flatnonzero(scores > -np.inf)
     keys = scores[candidates] + noise.at(position, candidates)
     if count == 1 and len(candidates):
         return candidates[[keys.argmax()]]
     return candidates[np.argsort(-keys, kind="stable")[:count]]
 
 
-def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's finalizer; whole numbers wrap around."""
-    values = (values ^ (values >> np.uint64(30))) * _MIX_1
-    values = (values ^ (values >> np.uint64(27))) * _MIX_2
-    return values ^ (values >> np.uint64(31))
+def _contenders(scores: NDArray[np.float32], noise: TokenNoise, position: int) -> NDArray[np.int64]:
+    """The tokens that can have the largest key; of many, all but a few are sure not to.
+
+    By exponential noise, the least noise over likelihood wins. So a token is out if a lower bound
+    of its noise is above its likelihood, by the likeliest token's, times that one's noise.
+    """
+    left = scores > -np.inf
+    if np.count_nonzero(left) <= _MANY:
+        return np.flatnonzero(left)
+    best = scores.argmax()
+    to_beat = noise.exponential(position, np.array([best]))[0] * 2.0**32 * _MARGIN
+    likelihoods = np.exp(scores - scores[best])
+    lower_bounds = noise.lower_bounds(position, len(scores)).astype(np.float32)
+    can_win = lower_bounds <= likelihoods * np.float32(to_beat)
+    can_win[best] = True
+    return np.flatnonzero(can_win & left)
+
+
+def _scattered(values: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Neighbouring numbers made distant ones."""
+    return values.astype(np.uint32) * _GOLDEN
+
+
+@functools.lru_cache(maxsize=4)
+def _every_token(vocab_size: int) -> NDArray[np.uint32]:
+    return _scattered(np.arange(vocab_size))
+
+
+def _mixed(values: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """MurmurHash3's finalizer with a key in its midst, in place; whole numbers wrap around."""
+    shifted = values >> np.uint32(16)
+    values ^= shifted
+    values *= _FACTORS[0]
+    values ^= key
+    values ^= np.right_shift(values, np.uint32(13), out=shifted)
+    values *= _FACTORS[1]
+    values ^= np.right_shift(values, np.uint32(16), out=shifted)
+    return values

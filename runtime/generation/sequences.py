@@ -22,6 +22,7 @@ class Rows:
         processors: before the caller's own.
         warpers: behind them.
         criteria: end tokens, stop strings and times; lengths are the strategies' own matter.
+        is_finished: whether nothing is to follow.
     """
 
     ids: Ids
@@ -29,6 +30,7 @@ class Rows:
     processors: LogitsProcessorList
     warpers: LogitsProcessorList
     criteria: StoppingCriteriaList
+    is_finished: bool = field(default=False, kw_only=True)
 
     @property
     def padded(self) -> Ids:
@@ -48,7 +50,6 @@ class Sampled(Rows):
     max_new_tokens: int
     noise: TokenNoise | None
     generated: list[int] = field(default_factory=list)
-    is_finished: bool = False
 
     def choose(self, scores: Scores) -> int:
         """The next token by its processed scores [vocab]."""
@@ -61,7 +62,7 @@ class Sampled(Rows):
 
     def stop(self, scores: Scores, own: "OwnCallables") -> None:
         """Finish if a criterion says so; scores [1, vocab] are what chose the last token."""
-        stopped = self.criteria(self.ids, scores) | own.stopped([self], scores)
+        stopped = self.criteria(self.ids, scores) | own.stopped([self], [scores])
         self.is_finished |= bool(stopped.any())
 
 
@@ -79,6 +80,9 @@ def choose(scores: Scores, position: int, noise: TokenNoise | None) -> int:
 class OwnCallables:
     """The caller's processors and criteria: called once a step, for all rows, padding included.
 
+    With beams, criteria are called for each prompt's candidates, and with groups of beams, which
+    take turns, processors for each group.
+
     Attributes:
         processors: none, or what generate() was given as logits_processor.
         criteria: none, or its stopping_criteria.
@@ -89,26 +93,27 @@ class OwnCallables:
     criteria: StoppingCriteriaList
     fill: int
 
-    def process(self, sequences: Sequence[Rows], scores: Scores) -> Scores:
-        """Scores [all rows, vocab] through every sequence's chain, and the caller's in between."""
-        chained = self._by_sequence(
-            sequences, scores, [sequence.processors for sequence in sequences]
-        )
-        if self.processors:
-            given = chained.copy()  # what is handed out may be changed in place
-            chained = np.asarray(self.processors(self.padded(sequences), given), np.float32)
-            if chained.shape != scores.shape:
-                raise InputError(
-                    f"logits_processor returned scores of shape {list(chained.shape)}; "
-                    f"{list(scores.shape)} went in, and must come out"
-                )
-        return self._by_sequence(sequences, chained, [sequence.warpers for sequence in sequences])
+    @property
+    def see_all(self) -> bool:
+        """Whether finished rows matter, since there is someone to see them."""
+        return bool(self.processors or self.criteria)
 
-    def stopped(self, sequences: Sequence[Rows], scores: Scores) -> Verdicts:
-        """bool [sequences]: the caller's criteria, for sequences of one row."""
+    def process(self, sequences: Sequence[Rows], scores: Sequence[Scores]) -> list[Scores]:
+        """Every sequence's scores [rows, vocab] through its chain, and the caller's in between.
+
+        Those of finished sequences are the caller's to see, and left alone otherwise.
+        """
+        chained = _through([sequence.processors for sequence in sequences], sequences, scores)
+        if self.processors:
+            chained = self._through_own(sequences, chained)
+        return _through([sequence.warpers for sequence in sequences], sequences, chained)
+
+    def stopped(self, sequences: Sequence[Rows], scores: Sequence[Scores]) -> Verdicts:
+        """bool [all rows]: what the caller's criteria say."""
+        rows = sum(len(sequence.ids) for sequence in sequences)
         if not self.criteria:
-            return np.zeros(len(sequences), np.bool_)
-        return self.criteria(self.padded(sequences), scores)
+            return np.zeros(rows, np.bool_)
+        return self.criteria(self.padded(sequences), np.concatenate(scores))
 
     def padded(self, sequences: Sequence[Rows]) -> Ids:
         """int64 [all rows, columns]: finished sequences are filled up on the right."""
@@ -121,18 +126,24 @@ class OwnCallables:
             ]
         )
 
-    @staticmethod
-    def _by_sequence(
-        sequences: Sequence[Rows], scores: Scores, chains: Sequence[LogitsProcessorList]
-    ) -> Scores:
-        if not any(chains):
-            return scores
-        processed, start = [], 0
-        for sequence, chain in zip(sequences, chains, strict=True):
-            stop = start + len(sequence.ids)
-            processed.append(chain(sequence.ids, scores[start:stop]))
-            start = stop
-        return processed[0] if len(processed) == 1 else np.concatenate(processed)
+    def _through_own(self, sequences: Sequence[Rows], scores: Sequence[Scores]) -> list[Scores]:
+        given = np.concatenate(scores)  # a copy, which may be changed in place
+        processed = np.asarray(self.processors(self.padded(sequences), given), np.float32)
+        if processed.shape != given.shape:
+            raise InputError(
+                f"logits_processor returned scores of shape {list(processed.shape)}; "
+                f"{list(given.shape)} went in, and must come out"
+            )
+        return np.split(processed, np.cumsum([len(own) for own in scores])[:-1])
+
+
+def _through(
+    chains: Sequence[LogitsProcessorList], sequences: Sequence[Rows], scores: Sequence[Scores]
+) -> list[Scores]:
+    return [
+        own if sequence.is_finished else chain(sequence.ids, own)
+        for chain, sequence, own in zip(chains, sequences, scores, strict=True)
+    ]
 
 
 def pad_left(padding: Ids, ids: Ids) -> Ids:

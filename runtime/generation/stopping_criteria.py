@@ -28,12 +28,23 @@ class StoppingCriteria(Protocol):
 
 
 class StoppingCriteriaList(list[StoppingCriteria]):
-    """Criteria any of which may stop a row; all of them are asked at every step."""
+    """Criteria any of which may stop a row; all of them are asked at every step.
+
+    Raises:
+        InputError: one of them returns something else than bools.
+    """
 
     def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts:
         stopped = np.zeros(len(input_ids), np.bool_)
         for criterion in self:
-            stopped |= criterion(input_ids, scores)
+            verdicts = np.asarray(criterion(input_ids, scores))
+            if verdicts.dtype != np.bool_ or verdicts.shape not in ((), stopped.shape):
+                raise InputError(
+                    f"a stopping criterion returned {verdicts.dtype} of shape "
+                    f"{list(verdicts.shape)}; bool of shape {list(stopped.shape)}, or one bool, is "
+                    "expected"
+                )
+            stopped |= verdicts
         return stopped
 
     @property

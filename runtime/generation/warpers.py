@@ -81,9 +81,22 @@ class TopPLogitsWarper:
         check_whole_number("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        rows = zip(scores, probabilities(scores), strict=True)
-        kept = np.stack([self._kept(row, likelihoods) for row, likelihoods in rows])
-        return _fill(scores, ~kept, self.filter_value)
+        rows = list(scores)
+        warped = [self._row(row) for row in rows]
+        is_same = all(new is old for new, old in zip(warped, rows, strict=True))
+        return scores if is_same else np.stack(warped)
+
+    def _row(self, row: Scores) -> Scores:
+        """A row [vocab]; another warper may have left little of it."""
+        left = row > _MINUS_INFINITY
+        if 2 * np.count_nonzero(left) >= len(row):
+            return _fill(row, ~self._kept(row, probabilities(row)), self.filter_value)
+        candidates = np.flatnonzero(left)
+        remaining = row[candidates]
+        kept = self._kept(remaining, probabilities(remaining))
+        result = np.full_like(row, self.filter_value)
+        result[candidates[kept]] = remaining[kept]
+        return result
 
     def _kept(self, row: Scores, likelihoods: Scores) -> Mask:
         """Which tokens of a row [vocab] stay."""

@@ -4,9 +4,9 @@ Every result is held against the same call without them, and the prefilled token
 """
 
 import io
-import stat
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -631,18 +631,21 @@ class TestFilesThatCannotBeWritten:
             small_cache().save(tmp_path / "saved")
         assert [path.name for path in tmp_path.iterdir()] == ["saved"]
 
-    def test_a_folder_that_may_not_be_written(self, tmp_path):
-        folder = tmp_path / "locked"
-        folder.mkdir()
-        folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
-        try:
-            (folder / "probe").touch()
-        except PermissionError:
-            with refused(OSError, "saved cannot be written: Permission denied"):
-                small_cache().save(folder / "saved")
-            assert [*folder.iterdir()] == []
-        else:
-            pytest.skip("root may write anywhere")
+    def test_a_file_has_the_permissions_of_any_new_one(self, tmp_path):
+        small_cache().save(tmp_path / "saved")
+        (tmp_path / "other").write_bytes(b"")
+        assert (tmp_path / "saved").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+    def test_a_folder_that_may_not_be_written(self, tmp_path, monkeypatch):
+        """Told by the system call, as root may write anywhere."""
+
+        def refuse(path, *arguments):
+            raise PermissionError(13, "Permission denied", "the temporary file")
+
+        monkeypatch.setattr(Path, "open", refuse)
+        with refused(OSError, "saved cannot be written: Permission denied$"):
+            small_cache().save(tmp_path / "saved")
+        assert [*tmp_path.iterdir()] == []
 
     def test_a_disk_that_is_full_leaves_the_former_file(self, tmp_path, monkeypatch):
         small_cache(length=2).save(tmp_path / "saved")

@@ -6,7 +6,7 @@ import pytest
 
 from gptneo_onnx.models import InputError, ModelFileError
 from gptneo_onnx.runtime import GenerationConfig
-from gptneo_onnx.runtime.generation.generation_config import INAPPLICABLE
+from gptneo_onnx.runtime.generation.config_checks import INAPPLICABLE
 
 
 def test_defaults_are_transformers():
@@ -24,7 +24,9 @@ def test_a_file_as_transformers_writes_it(tmp_path):
     assert config.fill_token_id == 3
 
 
-@pytest.mark.parametrize(("name", "neutral"), [(n, v) for n, vs in INAPPLICABLE.items() for v in vs])
+@pytest.mark.parametrize(
+    ("name", "neutral"), [(n, v) for n, vs in INAPPLICABLE.items() for v in vs]
+)
 def test_values_that_ask_for_nothing_are_taken(name, neutral):
     assert GenerationConfig().update(**{name: neutral}) == GenerationConfig()
 
@@ -50,7 +52,9 @@ def test_a_file_that_asks_for_what_is_not_applicable_is_noted_until_it_is_settle
     (tmp_path / "generation_config.json").write_text('{"penalty_alpha": 0.6, "low_memory": false}')
     config = GenerationConfig.from_pretrained(tmp_path)
     assert config.unsupported == ("penalty_alpha",)
-    with pytest.raises(InputError, match="sets penalty_alpha, which is not supported; pass penalty_"):
+    with pytest.raises(
+        InputError, match="sets penalty_alpha, which is not supported; pass penalty_"
+    ):
         config.check_supported()
     config.update(penalty_alpha=None).check_supported()
 

@@ -14,7 +14,7 @@ from gptneo_onnx.runtime.generation.outputs import (
     GenerateDecoderOnlyOutput,
 )
 
-VOCAB = 301
+VOCAB, FILL = 301, 301  # no text has the fill
 CLOSE = {"atol": 1e-3, "rtol": 0}  # of scores with a spread of some units
 ALL = {"return_dict_in_generate": True, "output_scores": True, "output_logits": True}
 GROUPS = {"num_beams": 6, "num_beam_groups": 3, "diversity_penalty": 0.8}
@@ -171,9 +171,10 @@ def assert_rows_are_the_tokens_own(oracle, output, prompts, results):
     width = max(map(len, prompts))
     for result, rows in enumerate(output.beam_indices):
         prompt = prompts[result // results]
-        generated = output.sequences[result, width:].tolist()
+        rows = rows[rows >= 0]
+        generated = output.sequences[result, width : width + len(rows)].tolist()
         expected = oracle.logits(np.array(prompt + generated))
-        for step, row in enumerate(rows[rows >= 0]):
+        for step, row in enumerate(rows):
             wanted = expected[len(prompt) - 1 + step]
             np.testing.assert_allclose(output.logits[step][row], wanted, **CLOSE)
 
@@ -191,7 +192,7 @@ class TestBeams:
             num_return_sequences=4,
             max_new_tokens=12,
             eos_token_id=end,
-            pad_token_id=300,
+            pad_token_id=FILL,
             **kind,
             **ALL,
         )
@@ -210,7 +211,7 @@ class TestBeams:
             num_return_sequences=4,
             max_new_tokens=12,
             eos_token_id=end,
-            pad_token_id=300,
+            pad_token_id=FILL,
             length_penalty=0.0,
             **ALL,
         )
@@ -218,7 +219,7 @@ class TestBeams:
         transitions = model.compute_transition_scores(
             output.sequences, output.scores, output.beam_indices
         )
-        lengths = [row.index(300) if 300 in row else len(row) for row in generated.tolist()]
+        lengths = [row.index(FILL) if FILL in row else len(row) for row in generated.tolist()]
         assert min(lengths) < max(lengths)
         for row, length in enumerate(lengths):
             assert (output.beam_indices[row, :length] >= 0).all()
@@ -273,16 +274,18 @@ class TestBeams:
 
     def test_groups_with_several_end_tokens(self, model, oracle, prompts):
         plain = greedy(next_scores(oracle), prompts[0], 9)
+        second = int(np.argsort(next_scores(oracle)(prompts[1]))[-2])
         output = model.generate(
             *left_padded(prompts),
             num_return_sequences=6,
             max_new_tokens=12,
-            eos_token_id=[300, plain[2], plain[5]],
-            pad_token_id=299,
+            eos_token_id=[plain[8], plain[2], second],
+            length_penalty=0.0,
+            pad_token_id=FILL,
             **GROUPS,
             **ALL,
         )
-        np.testing.assert_allclose(output.sequences_scores, rebuilt(model, output, 1), rtol=1e-4)
+        np.testing.assert_allclose(output.sequences_scores, rebuilt(model, output, 0), rtol=1e-4)
         assert_rows_are_the_tokens_own(oracle, output, prompts, 6)
         assert (output.beam_indices == -1).any()
 
@@ -309,10 +312,10 @@ class TestTransitionScores:
     def test_greedy_zeros_behind_ends(self, model, oracle, prompts):
         end = greedy(next_scores(oracle), prompts[1], 5)[4]
         output = model.generate(
-            *left_padded(prompts), max_new_tokens=12, eos_token_id=end, pad_token_id=300, **ALL
+            *left_padded(prompts), max_new_tokens=12, eos_token_id=end, pad_token_id=FILL, **ALL
         )
         found = model.compute_transition_scores(output.sequences, output.scores)
-        behind = output.sequences[:, 11:] == 300
+        behind = output.sequences[:, 11:] == FILL
         assert behind.any()
         assert (found[behind] == 0).all()
         assert (found[~behind] != 0).all()
@@ -320,7 +323,8 @@ class TestTransitionScores:
     @pytest.mark.parametrize("beams", [1, 4])
     def test_a_fill_beyond_the_vocabulary(self, model, oracle, prompts, beams):
         end = greedy(next_scores(oracle), prompts[1], 5)[4]
-        arguments = {"max_new_tokens": 12, "eos_token_id": end, **ALL}
+        early = int(np.argsort(next_scores(oracle)(prompts[1]))[-2])
+        arguments = {"max_new_tokens": 12, "eos_token_id": [end, early], **ALL}
         arguments |= {"num_beams": beams, "num_return_sequences": beams, "length_penalty": 0.0}
         found = []
         for fill in (VOCAB - 1, 50256):

@@ -14,7 +14,7 @@ from gptneo_onnx.runtime.generation.penalties import RepetitionPenaltyLogitsProc
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList
 from gptneo_onnx.runtime.generation.warpers import TopKLogitsWarper
 
-VOCAB, FILL = 301, 300
+VOCAB, FILL = 301, 301  # no text has the fill
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def scores(directory):
 
 @pytest.fixture
 def prompts(random):
-    return [random.integers(0, VOCAB - 1, length).tolist() for length in (7, 3, 11)]
+    return [random.integers(0, VOCAB, length).tolist() for length in (7, 3, 11)]
 
 
 class Seen:
@@ -223,13 +223,11 @@ class TestProcessors:
         both = model.generate([prompts[0]], logits_processor=[Derived(1.0)], **arguments)
         assert both.tolist() == strong.tolist()
 
-    def test_replacing_a_warper(self, model, prompts):
+    def test_a_warper_comes_in_addition(self, model, prompts):
         arguments = {"max_new_tokens": 12, "eos_token_id": None, "do_sample": True, "seed": 1}
         own = TopKLogitsWarper(VOCAB)
-        replaced = model.generate([prompts[0]], top_k=1, logits_processor=[own], **arguments)
-        everything = model.generate([prompts[0]], top_k=0, **arguments)
-        assert replaced.tolist() == everything.tolist()
-        assert everything.tolist() != model.generate([prompts[0]], top_k=1, **arguments).tolist()
+        both = model.generate([prompts[0]], top_k=1, logits_processor=[own], **arguments)
+        assert both.tolist() == model.generate([prompts[0]], top_k=1, **arguments).tolist()
 
     @pytest.mark.parametrize(
         ("wrong", "shape"),
@@ -289,6 +287,13 @@ class TestCriteria:
             plain[1][:7],
             plain[2][:2] + [FILL] * 5,
         ]
+
+    @pytest.mark.parametrize(
+        "verdicts", [None, 0.5, [1, 0, 0], [True, False], [[True], [False], [True]]], ids=str
+    )
+    def test_verdicts_that_are_none_are_refused(self, model, prompts, verdicts):
+        with refused(InputError, "a stopping criterion returned .* bool of shape .*3.*, or one bo"):
+            model.generate(*left_padded(prompts), stopping_criteria=[lambda ids, scores: verdicts])
 
     def test_one_verdict_for_all(self, model, prompts):
         arguments = {"max_new_tokens": 10, "eos_token_id": None}

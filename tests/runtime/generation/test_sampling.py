@@ -65,6 +65,26 @@ def test_the_noise_is_gumbels(noise):
     assert np.isfinite(values).all()
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.01, 1.0, 3.0, 30.0])
+def test_of_many_tokens_the_one_with_the_largest_key_is_drawn(random, noise, spread):
+    """Most are passed over without their keys: none of them may have been the largest."""
+    tokens = np.arange(50257)
+    scores = random.normal(scale=spread, size=len(tokens)).astype(np.float32)
+    scores[random.random(len(tokens)) < 0.2] = -np.inf
+    for position in range(100):
+        expected = (scores + noise.at(position, tokens)).argmax()
+        assert sample(scores, noise, position).tolist() == [expected]
+
+
+def test_the_bound_that_they_are_passed_over_by_is_one(noise):
+    tokens = np.arange(DRAWS)
+    exponential = noise.exponential(3, tokens)
+    assert (noise.lower_bounds(3, DRAWS) * 2.0**-32 <= exponential).all()
+    assert abs(exponential.mean() - 1) < 0.02
+    # Small noise decides for unlikely tokens: it must not come in coarse steps.
+    assert len(np.unique(exponential)) == DRAWS
+
+
 def test_a_tokens_noise_does_not_depend_on_the_other_candidates(noise):
     every = noise.at(5, np.arange(100))
     assert noise.at(5, np.array([7, 90])).tolist() == every[[7, 90]].tolist()

@@ -85,7 +85,8 @@ def sampling_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
         sequences = sampled_sequences(call)
 
         def choose(call: Any = call, sequences: Any = sequences) -> None:
-            for sequence, row in zip(sequences, call.own.process(sequences, logits), strict=True):
+            rows = np.split(logits, BATCH)
+            for sequence, [row] in zip(sequences, call.own.process(sequences, rows), strict=True):
                 sequence.choose(row)
 
         def decode() -> None:

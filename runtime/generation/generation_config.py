@@ -1,7 +1,8 @@
 """How to generate: the arguments of generate(), with transformers' names, meaning and defaults."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -164,6 +165,33 @@ class GenerationConfig:
             return replace(cls().update(**known), unsupported=unsupported)
         except InputError as error:
             raise ModelFileError(f"{path}: {error}") from error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "GenerationConfig":
+        """From names and values; raises InputError as update() does."""
+        return cls().update(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, as JSON can hold them."""
+        values = {name: getattr(self, name) for name in _FIELDS}
+        given = {name: value for name, value in values.items() if value != _FIELDS[name]}
+        watermark = given.get("watermarking_config")
+        if watermark is not None:
+            given["watermarking_config"] = asdict(watermark)
+        if isinstance(given.get("sequence_bias"), Mapping):
+            bias = given["sequence_bias"]
+            given["sequence_bias"] = [[list(ids), value] for ids, value in bias.items()]
+        return given
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write generation_config.json into a directory, for a checkpoint that is to be exported.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        (Path(directory) / GENERATION_CONFIG_FILE).write_text(text)
 
     def update(self, **changes: Any) -> "GenerationConfig":
         """A copy with other values; None takes a field back to its default.

@@ -24,7 +24,7 @@ _seeds_lock = threading.Lock()
 _FACTORS = (np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35))
 _GOLDEN = np.uint32(0x9E3779B9)
 # Above so many candidates it pays to look first which of them can win.
-_MANY = 512
+_MANY = 4096
 _MARGIN = 1.001  # for the rounding of float32
 
 

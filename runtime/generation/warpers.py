@@ -87,28 +87,27 @@ class TopPLogitsWarper:
         return scores if is_same else np.stack(warped)
 
     def _row(self, row: Scores) -> Scores:
-        """A row [vocab]; another warper may have left little of it."""
-        left = row > _MINUS_INFINITY
-        if 2 * np.count_nonzero(left) >= len(row):
-            return _fill(row, ~self._kept(row, probabilities(row)), self.filter_value)
-        candidates = np.flatnonzero(left)
-        remaining = row[candidates]
-        kept = self._kept(remaining, probabilities(remaining))
-        result = np.full_like(row, self.filter_value)
-        result[candidates[kept]] = remaining[kept]
-        return result
-
-    def _kept(self, row: Scores, likelihoods: Scores) -> Mask:
-        """Which tokens of a row [vocab] stay."""
+        """A row [vocab], of which another warper may have left little."""
+        weights = row - row.max()
+        np.exp(weights, out=weights)
+        total = weights.sum()
         tail = np.float32(1 - self.top_p)
-        surely_gone = likelihoods <= tail * np.float32(_SHARE / len(row))
-        rest = np.flatnonzero(~surely_gone)
-        gone_mass = np.multiply(likelihoods, surely_gone).sum(dtype=np.float64)
-        ascending = np.sort(likelihoods[rest]).astype(np.float64)
-        cumulative = (gone_mass + np.cumsum(ascending)).astype(np.float32)
+        rest = np.flatnonzero(weights > total * tail * np.float32(_SHARE / len(row)))
+        if len(rest) < self.min_tokens_to_keep:
+            rest = np.arange(len(row))
+        likelihoods = weights[rest] / total
+        likelihoods.sort()
+        cumulative = np.cumsum(likelihoods, dtype=np.float64)
+        gone_mass = max(0.0, 1.0 - cumulative[-1])
+        cumulative = (gone_mass + cumulative).astype(np.float32)
         count = max(int(np.count_nonzero(cumulative > tail)), self.min_tokens_to_keep)
+        if count >= len(row):
+            return row
         # Of equal scores a stable sort drops those with the lower ids first.
-        return best_tokens(row, count, lower_ids_first=False)
+        kept = rest[best_tokens(row[rest], count, lower_ids_first=False)]
+        weights.fill(self.filter_value)  # memory for one more row would cost as much as all of this
+        weights[kept] = row[kept]
+        return weights
 
 
 @dataclass(frozen=True)

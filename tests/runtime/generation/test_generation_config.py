@@ -74,3 +74,27 @@ def test_a_config_over_the_models_own():
     model = GenerationConfig(eos_token_id=3, temperature=0.5)
     combined = GenerationConfig(max_new_tokens=9, temperature=0.7).over(model)
     assert combined == GenerationConfig(eos_token_id=3, temperature=0.7, max_new_tokens=9)
+
+
+def test_what_is_saved_is_read_again(tmp_path):
+    config = GenerationConfig(
+        num_beams=4,
+        early_stopping="never",
+        eos_token_id=[3, 4],
+        sequence_bias={(1, 2): -5.0},
+        bad_words_ids=[[1, 2], [3]],
+        exponential_decay_length_penalty=(3, 1.5),
+        watermarking_config={"ngram_len": 5, "keys": [1, 2, 3]},
+        stop_strings=["."],
+    )
+    config.save_pretrained(tmp_path)
+    read = GenerationConfig.from_pretrained(tmp_path)
+    assert read.update(sequence_bias=None) == config.update(sequence_bias=None)
+    assert read.sequence_bias == (((1, 2), -5.0),)
+    assert "temperature" not in config.to_dict()
+    assert GenerationConfig.from_dict(config.to_dict()) == read
+
+
+def test_names_that_do_not_exist_are_told_with_their_nearest():
+    with pytest.raises(InputError, match="no argument 'num_beam'; it has num_beams"):
+        GenerationConfig.from_dict({"num_beam": 3})

@@ -88,7 +88,7 @@ class TopPLogitsWarper:
 
     def _row(self, row: Scores) -> Scores:
         """A row [vocab], of which another warper may have left little."""
-        weights = row - row.max()
+        weights: Scores = row - row.max()
         np.exp(weights, out=weights)
         total = weights.sum()
         tail = np.float32(1 - self.top_p)

@@ -5,8 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from checkpoints import Shape
-from plain_generation import beam_search, greedy, left_padded, next_scores
-from reference import ReferenceGPTNeo
+from plain_generation import beam_search, greedy, left_padded
 from refusals import refused
 
 from gptneo_onnx.models import InputError
@@ -22,18 +21,8 @@ SCORED = {"return_dict_in_generate": True, "output_scores": True}
 
 
 @pytest.fixture
-def directory(export_shape):
-    return export_shape(SHAPE)
-
-
-@pytest.fixture
-def model(directory):
-    return GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
-
-
-@pytest.fixture
-def scores(directory):
-    return next_scores(ReferenceGPTNeo.open(directory.parent / "checkpoint"))
+def shape():
+    return SHAPE
 
 
 @pytest.fixture

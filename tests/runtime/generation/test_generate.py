@@ -4,7 +4,6 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from checkpoints import Shape
 from numpy.typing import NDArray
 from reference import ReferenceGPTNeo
 
@@ -12,21 +11,6 @@ from gptneo_onnx.models import DeviceError, InputError
 from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, Tokenizer
 
 VOCAB = 301
-
-
-@pytest.fixture
-def directory(export_shape):
-    return export_shape(Shape(layers=("global", "local", "local"), window_size=5))
-
-
-@pytest.fixture
-def model(directory):
-    return GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
-
-
-@pytest.fixture
-def oracle(directory):
-    return ReferenceGPTNeo.open(directory.parent / "checkpoint")
 
 
 def oracle_greedy(oracle: ReferenceGPTNeo, prompt: NDArray[np.int64], count: int) -> list[int]:

@@ -5,37 +5,14 @@ Both streams are computed by the oracle, each from its own first token on.
 
 import numpy as np
 import pytest
-from checkpoints import Shape
-from plain_generation import beam_search, greedy, left_padded, next_scores
-from reference import ReferenceGPTNeo
+from plain_generation import beam_search, greedy, left_padded
 from refusals import refused
 
 from gptneo_onnx.models import InputError
-from gptneo_onnx.runtime import GPTNeoForCausalLM
 
 VOCAB, FILL = 301, 301  # no text has the fill
 CLOSE = {"atol": 3e-3, "rtol": 0}  # of scores with a spread of some tens
 SCALES = [0.0, 0.5, 1.5, 3.0]
-
-
-@pytest.fixture
-def directory(export_shape):
-    return export_shape(Shape(layers=("global", "local", "local"), window_size=5))
-
-
-@pytest.fixture
-def model(directory):
-    return GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
-
-
-@pytest.fixture
-def scores(directory):
-    return next_scores(ReferenceGPTNeo.open(directory.parent / "checkpoint"))
-
-
-@pytest.fixture
-def prompts(random):
-    return [random.integers(0, VOCAB, length).tolist() for length in (7, 3, 11)]
 
 
 @pytest.fixture

@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
-from checkpoints import Shape
 from plain_generation import greedy, left_padded, log_softmax, next_scores
-from reference import ReferenceGPTNeo
 from refusals import refused
 
 from gptneo_onnx.models import InputError
-from gptneo_onnx.runtime import GPTNeoForCausalLM
 from gptneo_onnx.runtime.generation.outputs import (
     GenerateBeamDecoderOnlyOutput,
     GenerateDecoderOnlyOutput,
@@ -18,27 +15,6 @@ VOCAB, FILL = 301, 301  # no text has the fill
 CLOSE = {"atol": 1e-3, "rtol": 0}  # of scores with a spread of some units
 ALL = {"return_dict_in_generate": True, "output_scores": True, "output_logits": True}
 GROUPS = {"num_beams": 6, "num_beam_groups": 3, "diversity_penalty": 0.8}
-
-
-@pytest.fixture
-def directory(export_shape):
-    return export_shape(Shape(layers=("global", "local", "local"), window_size=5))
-
-
-@pytest.fixture
-def model(directory):
-    return GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
-
-
-@pytest.fixture
-def oracle(directory):
-    return ReferenceGPTNeo.open(directory.parent / "checkpoint")
-
-
-@pytest.fixture
-def prompts(random):
-    """Ragged, as lists."""
-    return [random.integers(0, VOCAB, length).tolist() for length in (7, 3, 11)]
 
 
 class TestWhatIsReturned:

@@ -2,39 +2,16 @@
 
 import numpy as np
 import pytest
-from checkpoints import Shape
-from plain_generation import beam_search, greedy, left_padded, next_scores
-from reference import ReferenceGPTNeo
+from plain_generation import beam_search, greedy, left_padded
 from refusals import refused
 
 from gptneo_onnx.models import InputError
-from gptneo_onnx.runtime import GPTNeoForCausalLM
 from gptneo_onnx.runtime.generation.logits_process import LogitsProcessorList
 from gptneo_onnx.runtime.generation.penalties import RepetitionPenaltyLogitsProcessor
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList
 from gptneo_onnx.runtime.generation.warpers import TopKLogitsWarper
 
 VOCAB, FILL = 301, 301  # no text has the fill
-
-
-@pytest.fixture
-def directory(export_shape):
-    return export_shape(Shape(layers=("global", "local", "local"), window_size=5))
-
-
-@pytest.fixture
-def model(directory):
-    return GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
-
-
-@pytest.fixture
-def scores(directory):
-    return next_scores(ReferenceGPTNeo.open(directory.parent / "checkpoint"))
-
-
-@pytest.fixture
-def prompts(random):
-    return [random.integers(0, VOCAB, length).tolist() for length in (7, 3, 11)]
 
 
 class Seen:
@@ -230,7 +207,7 @@ class TestProcessors:
         assert both.tolist() == model.generate([prompts[0]], top_k=1, **arguments).tolist()
 
     @pytest.mark.parametrize(
-        ("wrong", "shape"),
+        ("wrong", "returned"),
         [
             (lambda ids, scores: scores[:1], r"\[1, 301\]"),
             (lambda ids, scores: scores[:, :-1], r"\[3, 300\]"),
@@ -240,9 +217,11 @@ class TestProcessors:
         ids=range(4),
     )
     @pytest.mark.parametrize("beams", [1, 3])
-    def test_scores_of_another_shape_are_refused(self, model, prompts, wrong, shape, beams):
-        shape = shape.replace("3, ", f"{3 * beams}, ")
-        expected = rf"logits_processor returned scores of shape {shape}; \[{3 * beams}, 301\] went"
+    def test_scores_of_another_shape_are_refused(self, model, prompts, wrong, returned, beams):
+        returned = returned.replace("3, ", f"{3 * beams}, ")
+        expected = (
+            rf"logits_processor returned scores of shape {returned}; \[{3 * beams}, 301\] went"
+        )
         with refused(InputError, expected):
             model.generate(*left_padded(prompts), logits_processor=[wrong], num_beams=beams)
 

@@ -1,5 +1,6 @@
 """Files as PyTorch and transformers write them, and what our exporter makes of them."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -113,8 +114,36 @@ def test_generation_configs_that_transformers_writes(tmp_path):
     Peer(max_new_tokens=7, do_sample=True, top_p=0.8, eos_token_id=[1, 2]).save_pretrained(tmp_path)
     expected = GenerationConfig(max_new_tokens=7, do_sample=True, top_p=0.8, eos_token_id=[1, 2])
     assert GenerationConfig.from_pretrained(tmp_path) == expected
-    Peer(num_beams=3).save_pretrained(tmp_path)
-    assert GenerationConfig.from_pretrained(tmp_path).unsupported == ("num_beams",)
+    Peer(penalty_alpha=0.6).save_pretrained(tmp_path)
+    assert GenerationConfig.from_pretrained(tmp_path).unsupported == ("penalty_alpha",)
+
+
+def test_generation_configs_that_transformers_reads(tmp_path):
+    from transformers import GenerationConfig as Peer
+
+    ours = GenerationConfig(
+        num_beams=3,
+        early_stopping="never",
+        eos_token_id=[1, 2],
+        bad_words_ids=[[3, 4], [5]],
+        sequence_bias={(6, 7): -2.0},
+        suppress_tokens=[8],
+        exponential_decay_length_penalty=(4, 1.5),
+        stop_strings=["."],
+        watermarking_config={"bias": 3.0},
+        max_new_tokens=9,
+    )
+    ours.save_pretrained(tmp_path)
+    theirs = Peer.from_pretrained(tmp_path)
+    written = json.loads((tmp_path / "generation_config.json").read_text())
+    assert len(written) == 10
+    for name in written.keys() - {"watermarking_config"}:
+        assert getattr(theirs, name) == written[name], name
+    assert theirs.watermarking_config.bias == 3.0
+    theirs.save_pretrained(tmp_path / "again")
+    assert GenerationConfig.from_pretrained(tmp_path / "again") == (
+        GenerationConfig.from_pretrained(tmp_path)
+    )
 
 
 def test_every_argument_of_transformers_is_known():

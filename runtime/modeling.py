@@ -17,7 +17,7 @@ from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.cache import SlotCache
 from gptneo_onnx.runtime.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.device import Device
-from gptneo_onnx.runtime.generation.arguments import Arguments, checked_call
+from gptneo_onnx.runtime.generation.arguments import Arguments, check_streamer, checked_call
 from gptneo_onnx.runtime.generation.generate import run_call
 from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
 from gptneo_onnx.runtime.generation.logits_process import LogitsProcessor
@@ -213,7 +213,9 @@ class GPTNeoForCausalLM:
             tokenizer,
         )
         with ExitStack() as stack:
-            if streamer is not None:  # whoever waits for text must not wait for a call that failed
+            if streamer is not None:
+                check_streamer(streamer)
+                # Whoever waits for text must not wait for a call that failed.
                 stack.callback(streamer.end)
             config = (generation_config or GenerationConfig()).over(self.generation_config)
             config = config.update(**kwargs)

@@ -56,6 +56,11 @@ def checked_call(
         InputError: an argument, id or mask that cannot be used, or two that exclude each other.
     """
     _check_modes(config, arguments)
+    if not isinstance(arguments.tokenizer, Tokenizer | None):
+        raise InputError(
+            f"tokenizer is of type {type(arguments.tokenizer).__name__}; a "
+            "gptneo_onnx.runtime.Tokenizer is expected: Tokenizer.from_pretrained(directory)"
+        )
     if attention_mask is None:
         attention_mask = _mask_of_padding(input_ids, config)
     inputs = PaddedInputs.check(input_ids, attention_mask, model.config, side="left")
@@ -81,6 +86,15 @@ def checked_call(
     )
     _check_combinations(call, arguments, model)
     return call
+
+
+def check_streamer(streamer: Any) -> None:
+    """Raise InputError unless it has what generate() calls."""
+    if not all(callable(getattr(streamer, name, None)) for name in ("put", "end")):
+        raise InputError(
+            f"streamer is of type {type(streamer).__name__}; an object with put() and end() is "
+            "expected, such as a TextStreamer"
+        )
 
 
 def _check_modes(config: GenerationConfig, arguments: Arguments) -> None:

@@ -434,3 +434,20 @@ class TestEncoderRepetitionPenaltyWithBeams:
             _, plainly = pair.generate(ids, mask, none, encoder_repetition_penalty=penalty, **BEAMS)
             differed += plainly.sequences.tolist() != ours.sequences.tolist()
         assert differed
+
+
+def test_an_end_token_that_is_ruled_out_stays_so_behind_a_growing_bonus():
+    """There it becomes NaN, which every choice takes for the largest."""
+    import torch
+    from transformers.generation import logits_process as peers
+
+    from gptneo_onnx.runtime.generation import ExponentialDecayLengthPenalty
+
+    ids = np.ones((1, 8), np.int64)
+    scores = np.array([[-np.inf, 1.0, 2.0]], np.float32)
+    theirs = peers.ExponentialDecayLengthPenalty((0, 1.5), torch.tensor([0]), 2)
+    wrong = theirs(torch.from_numpy(ids), torch.from_numpy(scores.copy()))[0].numpy()
+    assert np.isnan(wrong[0])
+    assert int(torch.from_numpy(wrong).argmax()) == 0
+    ours = ExponentialDecayLengthPenalty((0, 1.5), 0, 2)(ids, scores)
+    assert ours.tolist() == scores.tolist()

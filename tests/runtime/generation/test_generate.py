@@ -164,6 +164,8 @@ class TestBadInput:
             ({"early_stopping": 1}, "early_stopping is 1; True, False or 'never'"),
             ({"stop_strings": ["."]}, "there is no tokenizer; pass tokenizer="),
             ({"stop_strings": [".", ""]}, "stop_strings holds ''; texts of at least one char"),
+            ({"tokenizer": 3}, "tokenizer is of type int; a gptneo_onnx.runtime.Tokenizer is"),
+            ({"streamer": 3}, r"streamer is of type int; an object with put\(\) and end\(\)"),
             ({"token_healing": True}, "has no tokenizer; pass tokenizer="),
             ({"min_p": 1.5}, "min_p is 1.5; a number from 0 to 1 is allowed"),
             ({"max_time": -1}, "max_time is -1; a number from 0"),

@@ -48,7 +48,7 @@ def add_generate(commands: Any) -> None:
     )
     generate.add_argument("words", nargs="*", metavar="[MODEL] [PROMPT]")
     _add_prompts(generate.add_argument_group("prompts and results"))
-    _add_arguments(generate.add_argument_group("generation (defaults are the model's)"))
+    _add_arguments(generate.add_argument_group("generation (defaults: the pipeline's)"))
     _add_forms(generate.add_argument_group("form of the text (needs the structured extra)"))
     generate.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     generate.add_argument("--threads", type=int, metavar="N", help="default: one per physical core")

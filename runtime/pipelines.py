@@ -122,8 +122,8 @@ class TextGenerationPipeline:
 
         Returns:
             For each prompt a list of num_return_sequences results {"generated_text": ...}. Every
-            result is as if its prompt had come alone, but that max_length and min_length count a
-            batch's padding, as in transformers.
+            result is as if its prompt had come alone; with batch_size above 1, but that lengths
+            count a batch's padding and its longest prompt, and seeds are drawn for each batch.
 
         Raises:
             InputError: an unknown argument, an empty or too long prompt.

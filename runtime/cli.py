@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 from gptneo_onnx.models.errors import GPTNeoOnnxError
 from gptneo_onnx.models.graph import Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
-from gptneo_onnx.runtime.generate_command import add_generate
+from gptneo_onnx.runtime.generate_command import run_generate
+from gptneo_onnx.runtime.generate_options import add_generate
 
 PROGRAM = "gptneo-onnx"
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
@@ -72,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description="GPT-Neo on ONNX Runtime.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_export(commands)
-    add_generate(commands)
+    add_generate(commands, run_generate)
     info = commands.add_parser("info", help="describe an exported model")
     info.add_argument("model", type=Path, metavar="MODEL")
     info.add_argument("--json", action="store_true")

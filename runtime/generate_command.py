@@ -1,4 +1,4 @@
-"""The command `gptneo-onnx generate`: its options, and what it prints."""
+"""The command `gptneo-onnx generate`: from its options to what it prints."""
 
 import argparse
 import json
@@ -8,115 +8,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.generate_options import NUMBERS, WHOLE_NUMBERS, check_options
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.pipelines import TextGenerationPipeline
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-_WHOLE_NUMBERS = (
-    "max-new-tokens",
-    "max-length",
-    "min-new-tokens",
-    "min-length",
-    "top-k",
-    "no-repeat-ngram-size",
-    "num-return-sequences",
-    "num-beam-groups",
-    "num-assistant-tokens",
-    "seed",
-)
-_NUMBERS = (
-    "temperature",
-    "top-p",
-    "min-p",
-    "typical-p",
-    "repetition-penalty",
-    "length-penalty",
-    "diversity-penalty",
-    "guidance-scale",
-    "max-time",
-)
 _MAX_GRAMMAR_BYTES = 1024 * 1024
 
 
-def add_generate(commands: Any) -> None:
-    generate = commands.add_parser(
-        "generate",
-        help="continue a prompt",
-        description="Continue a prompt. With one argument: MODEL if it is a directory (the prompt "
-        "is then read from standard input), else the prompt of the embedded model.",
-    )
-    generate.add_argument("words", nargs="*", metavar="[MODEL] [PROMPT]")
-    _add_prompts(generate.add_argument_group("prompts and results"))
-    _add_arguments(generate.add_argument_group("generation (defaults: the pipeline's)"))
-    _add_forms(generate.add_argument_group("form of the text (needs the structured extra)"))
-    generate.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    generate.add_argument("--threads", type=int, metavar="N", help="default: one per physical core")
-    generate.set_defaults(run=run_generate)
-
-
-def _add_prompts(group: Any) -> None:
-    group.add_argument("--prompts", metavar="FILE", help="a prompt a line; - for standard input")
-    group.add_argument("--batch-size", type=int, default=1, metavar="N", help="of --prompts")
-    group.add_argument("--interactive", action="store_true", help="write a text in turns")
-    group.add_argument("--json", action="store_true", help="print results as JSON, one a line")
-    group.add_argument(
-        "--stream",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="print text as it comes: the default for a single result",
-    )
-
-
-def _add_arguments(group: Any) -> None:
-    group.add_argument("--do-sample", action=argparse.BooleanOptionalAction, default=None)
-    for name in _WHOLE_NUMBERS:
-        group.add_argument(f"--{name}", type=int, metavar="N")
-    for name in _NUMBERS:
-        group.add_argument(f"--{name}", type=float, metavar="X")
-    group.add_argument("--beams", type=int, metavar="N", dest="num_beams", help="beam search")
-    group.add_argument(
-        "--stop",
-        action="append",
-        metavar="TEXT",
-        dest="stop_strings",
-        help="end behind this text; may be given several times",
-    )
-    group.add_argument("--negative-prompt", metavar="TEXT", help="for --guidance-scale")
-    group.add_argument("--draft", metavar="MODEL", help="a smaller model that proposes tokens")
-    group.add_argument(
-        "--prompt-lookup",
-        type=int,
-        nargs="?",
-        const=10,
-        metavar="N",
-        dest="prompt_lookup_num_tokens",
-        help="propose up to N tokens (10) from the text itself",
-    )
-
-
-def _add_forms(group: Any) -> None:
-    group = group.add_mutually_exclusive_group()
-    group.add_argument("--json-schema", metavar="FILE", help="JSON of this schema")
-    group.add_argument("--regex", metavar="PATTERN", help="a match of a regular expression")
-    group.add_argument("--grammar", metavar="FILE", help="a sentence of a Lark grammar")
-
-
 def run_generate(options: argparse.Namespace) -> None:
-    _check(options)
+    """Continue what the options ask for, and print it.
+
+    Raises:
+        InputError: options that exclude each other, or would do nothing; and what generate() does.
+    """
+    check_options(options)
     directory, prompt = _model_and_prompt(options)
     generator = _generator(options, directory)
     arguments = _arguments(options, generator.tokenizer)
     if options.interactive:
         from gptneo_onnx.runtime.interactive import Conversation, converse
 
-        own = generator.generation_config
-        defaults = {
-            "generation_config": own,
-            "max_new_tokens": own.max_new_tokens,
-            "assistant_model": generator.assistant_model,
-        }
-        converse(Conversation(generator.model, generator.tokenizer, {**defaults, **arguments}))
+        config = generator.config_for(**arguments)
+        others = {name: arguments[name] for name in arguments if not hasattr(config, name)}
+        others["assistant_model"] = generator.assistant_model
+        converse(Conversation(generator.model, generator.tokenizer, config, **others))
     elif options.prompts is not None:
         prompts = _prompts(options.prompts)
         for text, results in _each(generator, prompts, options.batch_size, arguments):
@@ -133,7 +50,13 @@ def _continue(
 ) -> None:
     from gptneo_onnx.runtime.generation.streamers import TextStreamer
 
-    is_single = arguments.get("num_return_sequences", 1) == arguments.get("num_beams", 1) == 1
+    config = generator.config_for(**arguments)
+    is_single = config.num_return_sequences == config.num_beams == 1
+    if options.stream and not is_single:
+        raise InputError(
+            f"--stream prints one text as it comes, and there are {config.num_return_sequences} "
+            f"results of {config.num_beams} beams; leave it out"
+        )
     if options.stream is False or options.json or (options.stream is None and not is_single):
         _print_results(prompt, generator(prompt, **arguments), options.json)
         return
@@ -162,7 +85,7 @@ def _generator(options: argparse.Namespace, directory: Path) -> "TextGenerationP
 
 def _arguments(options: argparse.Namespace, tokenizer: "Tokenizer") -> dict[str, Any]:
     """Those of generate() that were given."""
-    names = [name.replace("-", "_") for name in (*_WHOLE_NUMBERS, *_NUMBERS)]
+    names = [name.replace("-", "_") for name in (*WHOLE_NUMBERS, *NUMBERS)]
     names += ["do_sample", "num_beams", "stop_strings", "prompt_lookup_num_tokens"]
     given = {name: getattr(options, name) for name in names}
     arguments = {name: value for name, value in given.items() if value is not None}
@@ -189,19 +112,6 @@ def _form(options: argparse.Namespace, tokenizer: "Tokenizer") -> Any:
     return None
 
 
-def _check(options: argparse.Namespace) -> None:
-    if options.interactive and (options.prompts is not None or options.json):
-        raise InputError("--interactive writes to the terminal; leave out --prompts and --json")
-    if options.interactive and max(options.num_beams or 1, options.num_return_sequences or 1) > 1:
-        raise InputError("--interactive has one result; leave out --beams and return sequences")
-    if options.prompts is not None and options.stream:
-        raise InputError("--prompts prints whole results; leave out --stream")
-    if options.json and options.stream:
-        raise InputError("--json prints whole results; leave out --stream")
-    if options.negative_prompt is not None and options.guidance_scale is None:
-        raise InputError("--negative-prompt needs a weight; pass --guidance-scale too, say 1.5")
-
-
 def _print_results(prompt: str, results: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps({"prompt": prompt, "results": results}), flush=True)
@@ -214,7 +124,7 @@ def _print_results(prompt: str, results: list[dict[str, Any]], as_json: bool) ->
 def _each(
     generator: "TextGenerationPipeline",
     prompts: list[str],
-    batch_size: int,
+    batch_size: int | None,
     arguments: dict[str, Any],
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Each prompt with its results, counted on a terminal."""
@@ -255,7 +165,8 @@ def _model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
 def _prompts(source: str) -> list[str]:
     """The lines of a file, or of standard input; empty ones are passed over."""
     text = _standard_input() if source == "-" else _text_of(source, most=None)
-    prompts = [line for line in text.splitlines() if line]
+    lines = (line.removesuffix("\r") for line in text.split("\n"))
+    prompts = [line for line in lines if line]
     if not prompts:
         raise InputError(f"--prompts {source} holds no prompt; write one a line")
     return prompts

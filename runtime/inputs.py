@@ -26,22 +26,29 @@ class PaddedInputs:
         attention_mask: ArrayLike | None,
         config: GPTNeoConfig,
         side: Literal["left", "any"] = "any",
+        names: tuple[str, str] = ("input_ids", "attention_mask"),
     ) -> "PaddedInputs":
-        """Check a batch; `side` says where padding may stand.
+        """Check a batch.
+
+        Args:
+            input_ids, attention_mask: int [batch, sequence].
+            config: of the model.
+            side: where padding may stand.
+            names: of the two arguments, for what is raised.
 
         Raises:
             InputError: not [batch, sequence], empty, ids out of range, a mask with holes, or a
                 sequence longer than the context.
         """
-        ids = _integers("input_ids", input_ids)
-        mask = np.ones_like(ids) if attention_mask is None else _mask(attention_mask, ids)
-        columns = tuple(_columns(row, mask[row], side) for row in range(len(ids)))
+        ids = _integers(names[0], input_ids)
+        mask = np.ones_like(ids) if attention_mask is None else _mask(attention_mask, ids, names)
+        columns = tuple(_columns(row, mask[row], side, names) for row in range(len(ids)))
         for row, used in enumerate(columns):
-            _check_ids(ids[row, used], config.vocab_size)
+            _check_ids(ids[row, used], config.vocab_size, names[0])
             length = used.stop - used.start
             if length > config.max_position_embeddings:
                 raise InputError(
-                    f"sequence {row} has {length} tokens, the model's context "
+                    f"sequence {row} of {names[0]} has {length} tokens, the model's context "
                     f"{config.max_position_embeddings}; shorten it"
                 )
         return cls(ids, columns)
@@ -93,40 +100,42 @@ def _array(name: str, values: ArrayLike) -> NDArray[Any]:
         return np.asarray(values)
     except ValueError as error:
         raise InputError(
-            f"{name} has rows of different lengths; pad them on the left, with an attention_mask"
+            f"{name} has rows of different lengths; pad them on the left, and mask the padding"
         ) from error
 
 
-def _mask(attention_mask: ArrayLike, ids: Ids) -> Ids:
-    mask = _array("attention_mask", attention_mask)
+def _mask(attention_mask: ArrayLike, ids: Ids, names: tuple[str, str]) -> Ids:
+    mask = _array(names[1], attention_mask)
     if mask.shape != ids.shape:
         raise InputError(
-            f"attention_mask has shape {list(mask.shape)}, input_ids {list(ids.shape)}; "
+            f"{names[1]} has shape {list(mask.shape)}, {names[0]} {list(ids.shape)}; "
             "they must be alike"
         )
     if not np.isin(mask, (0, 1)).all():
-        raise InputError("attention_mask holds other numbers than 0 and 1")
+        raise InputError(f"{names[1]} holds other numbers than 0 and 1")
     return mask.astype(np.int64)
 
 
-def _columns(row: int, mask: Ids, side: str) -> slice:
+def _columns(row: int, mask: Ids, side: str, names: tuple[str, str]) -> slice:
     used = np.flatnonzero(mask)
     if len(used) == 0:
-        raise InputError(
-            f"attention_mask leaves no token of sequence {row}; at least one is needed"
-        )
+        raise InputError(f"{names[1]} leaves no token of sequence {row}; at least one is needed")
     start, stop = int(used[0]), int(used[-1]) + 1
     if stop - start != len(used):
         raise InputError(
-            f"attention_mask of sequence {row} has holes; padding may stand on one side only"
+            f"{names[1]} of sequence {row} has holes; padding may stand on one side only"
         )
     if stop != len(mask) and side == "left":
-        raise InputError(f"sequence {row} is padded on the right; to generate, pad on the left")
+        raise InputError(
+            f"sequence {row} of {names[0]} is padded on the right; to generate, pad on the left"
+        )
     return slice(start, stop)
 
 
-def _check_ids(ids: Ids, vocab_size: int) -> None:
+def _check_ids(ids: Ids, vocab_size: int, name: str) -> None:
     # GatherBlockQuantized answers zeros for an id out of range: nothing behind this would notice.
     if ids.min() < 0 or ids.max() >= vocab_size:
         wrong = int(ids[(ids < 0) | (ids >= vocab_size)][0])
-        raise InputError(f"token id {wrong} is out of range; 0 to {vocab_size - 1} is allowed")
+        raise InputError(
+            f"token id {wrong} of {name} is out of range; 0 to {vocab_size - 1} is allowed"
+        )

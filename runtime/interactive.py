@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
 from gptneo_onnx.runtime.generation.streamers import TextStreamer
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.prompt_cache import PromptCache
@@ -21,10 +22,23 @@ class Conversation:
     """The text so far, its ids and their cache."""
 
     def __init__(
-        self, model: GPTNeoForCausalLM, tokenizer: Tokenizer, arguments: dict[str, Any]
+        self,
+        model: GPTNeoForCausalLM,
+        tokenizer: Tokenizer,
+        config: GenerationConfig,
+        **arguments: Any,
     ) -> None:
+        """
+        Args:
+            config: how every turn is generated: lengths are a turn's, max_length the whole text's.
+            arguments: what generate() takes besides it.
+        """
         self.model = model
         self.tokenizer = tokenizer
+        # A text that is written in turns is a single one, whatever the model's config says.
+        self.config = config.update(
+            num_beams=1, num_beam_groups=1, diversity_penalty=0.0, num_return_sequences=1
+        )
         self.arguments = arguments
         self.clear()
 
@@ -46,27 +60,34 @@ class Conversation:
             ids = self.ids
         else:
             raise InputError("the text is still empty; type how it begins")
-        room = self.model.config.max_position_embeddings - len(ids)
-        if room < 1:
-            raise InputError(
-                f"the text has {len(ids)} tokens and fills the model's context of "
-                f"{self.model.config.max_position_embeddings}; /clear begins anew"
-            )
-        arguments = dict(self.arguments)
-        arguments["max_new_tokens"] = min(arguments.get("max_new_tokens") or room, room)
+        limit = self._limit(ids)
         self.ids = ids
         streamer = _Written(self, write)
         output = self.model.generate(
             [ids],
+            generation_config=self.config,
             streamer=streamer,
             past_key_values=self.cache,
             return_dict_in_generate=True,
             tokenizer=self.tokenizer,
-            **arguments,
+            max_new_tokens=limit,
+            **self.arguments,
         )
         self.cache = output.past_key_values
         if self.ids[-1] == self.tokenizer.eos_token_id:
             self.ids = self.ids[:-1]  # the text goes on, whatever the model thinks
+
+    def _limit(self, ids: list[int]) -> int:
+        """How many tokens may be added."""
+        config, context = self.config, self.model.config.max_position_embeddings
+        most = context
+        if config.max_new_tokens is None and config.max_length is not None:
+            most = min(context, config.max_length)
+        room = most - len(ids)
+        if room < 1:
+            what = f"the model's context of {context}" if most == context else f"max_length, {most}"
+            raise InputError(f"the text has {len(ids)} tokens and fills {what}; /clear begins anew")
+        return min(config.max_new_tokens or room, room)
 
 
 class _Written(TextStreamer):

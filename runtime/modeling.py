@@ -17,7 +17,7 @@ from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.cache import SlotCache
 from gptneo_onnx.runtime.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.device import Device
-from gptneo_onnx.runtime.generation.arguments import Arguments, check_streamer, checked_call
+from gptneo_onnx.runtime.generation.arguments import Arguments, check_streamer, checked_call, one_of
 from gptneo_onnx.runtime.generation.generate import run_call
 from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
 from gptneo_onnx.runtime.generation.logits_process import LogitsProcessor
@@ -61,7 +61,7 @@ class GPTNeoForCausalLM:
         prefill_chunk: int = PREFILL_CHUNK,
         fingerprint: str = "",
     ) -> None:
-        if type(slots) is not int or slots < 1:
+        if isinstance(slots, bool) or not isinstance(slots, int | np.integer) or slots < 1:
             raise InputError(f"slots is {slots!r}; a whole number of at least 1 is allowed")
         self.config = config
         self.generation_config = generation_config or GenerationConfig()
@@ -69,7 +69,7 @@ class GPTNeoForCausalLM:
         self.fingerprint = fingerprint
         self._session = session
         self._contract = contract
-        self._decoder = self._make_decoder(slots)
+        self._decoder = self._make_decoder(int(slots))
         self._busy = threading.Lock()
 
     @classmethod
@@ -145,7 +145,7 @@ class GPTNeoForCausalLM:
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
         positions = inputs.positions(position_ids, self.config)
         logits = np.zeros((*inputs.input_ids.shape, self.config.vocab_size), np.float32)
-        with self._alone():
+        with self.alone():
             decoder = self.decoder(slots=1)
             for row, columns in enumerate(inputs.columns):
                 decoder.cache.clear(0)
@@ -156,7 +156,7 @@ class GPTNeoForCausalLM:
 
     def generate(
         self,
-        input_ids: ArrayLike,
+        input_ids: ArrayLike | None = None,
         attention_mask: ArrayLike | None = None,
         generation_config: GenerationConfig | None = None,
         streamer: Streamer | None = None,
@@ -169,12 +169,13 @@ class GPTNeoForCausalLM:
         negative_prompt_attention_mask: ArrayLike | None = None,
         past_key_values: PromptCache | None = None,
         tokenizer: Tokenizer | None = None,
+        inputs: ArrayLike | None = None,
         **kwargs: Any,
     ) -> Any:
         """Continue each sequence.
 
         Args:
-            input_ids: int [batch, sequence].
+            input_ids: int [batch, sequence]; `inputs` is another name of it.
             attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on the left. Without
                 one, tokens equal to a pad_token_id that is no end token are padding.
             generation_config: over the model's own, wherever it sets anything.
@@ -217,12 +218,13 @@ class GPTNeoForCausalLM:
                 check_streamer(streamer)
                 # Whoever waits for text must not wait for a call that failed.
                 stack.callback(streamer.end)
-            config = (generation_config or GenerationConfig()).over(self.generation_config)
+            config = GenerationConfig.given(generation_config).over(self.generation_config)
             config = config.update(**kwargs)
-            call = checked_call(self, config, input_ids, attention_mask, arguments)
-            stack.enter_context(self._alone())
+            ids = one_of(input_ids, inputs)
+            call = checked_call(self, config, ids, attention_mask, arguments)
+            stack.enter_context(self.alone())
             if assistant_model is not None:
-                stack.enter_context(assistant_model._alone())
+                stack.enter_context(assistant_model.alone())
             return run_call(self, call, assistant_model)
 
     def prefill(
@@ -243,7 +245,7 @@ class GPTNeoForCausalLM:
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, side="left")
         saved = PromptCache.given(past_key_values)
-        with self._alone():
+        with self.alone():
             decoder = self.decoder(slots=1)
             saved.check(self.fingerprint, decoder.cache, self.config.vocab_size)
             sequences = []
@@ -274,8 +276,14 @@ class GPTNeoForCausalLM:
         return compute_transition_scores(sequences, scores, beam_indices, normalize_logits)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Two calls at once, from threads or from a streamer, would write into the same cache."""
+    def alone(self) -> Iterator[None]:
+        """While this is entered, other calls are refused.
+
+        Two at once, from threads or from a streamer, would write into the same cache.
+
+        Raises:
+            InputError: another call is at work.
+        """
         if not self._busy.acquire(blocking=False):
             raise InputError("this model is at work in another call; wait for it, or load a second")
         try:

@@ -1,4 +1,4 @@
-"""The pipeline's own arguments, and the prompts that they make of texts."""
+"""What a pipeline takes besides the arguments of generate()."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -6,7 +6,7 @@ from typing import Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.json_file import shown
-from gptneo_onnx.runtime.generation.generation_config import DEFAULT_NEW_TOKENS, GenerationConfig
+from gptneo_onnx.runtime.generation.config_checks import plain
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
@@ -50,7 +50,8 @@ class CallArguments:
                 f"handle_long_generation is {shown(self.handle_long_generation)}; "
                 "None or 'hole' is allowed"
             )
-        if type(self.batch_size) is not int or self.batch_size < 1:
+        size = plain(self.batch_size)
+        if type(size) is not int or size < 1:
             raise InputError(
                 f"batch_size is {shown(self.batch_size)}; a whole number of at least 1 is allowed"
             )
@@ -60,65 +61,14 @@ class CallArguments:
                 raise InputError(f"{name} is {shown(value)}; a text is allowed")
 
 
-def with_lengths(
+def with_prefix(
     kwargs: Mapping[str, Any], arguments: CallArguments, tokenizer: Tokenizer
 ) -> dict[str, Any]:
-    """A call's arguments with lengths as they are meant.
-
-    max_length lifts the default max_new_tokens, and a prefix does not count.
-    """
-    lengths = {name: value for name, value in kwargs.items() if value is not None}
-    if "max_length" in lengths and "max_new_tokens" not in lengths:
-        lengths["max_new_tokens"] = None
+    """A call's arguments with lengths to which the prefix does not count."""
+    lengths = dict(kwargs)
     prefix = len(tokenizer.encode(arguments.prefix)) if arguments.prefix else 0
     for name in ("max_length", "min_length"):
-        if prefix and isinstance(lengths.get(name), int):
-            lengths[name] += prefix
+        value = plain(lengths.get(name))
+        if prefix and isinstance(value, int):
+            lengths[name] = value + prefix
     return lengths
-
-
-def prompt_ids(
-    texts: list[str],
-    arguments: CallArguments,
-    tokenizer: Tokenizer,
-    config: GenerationConfig,
-    context: int,
-) -> list[list[int]]:
-    """The tokens of each text, behind the prefix, cut on the left if that was asked for.
-
-    Raises:
-        InputError: an empty prompt, or one that leaves no room even when it is cut.
-    """
-    prompts = [tokenizer.encode(arguments.prefix + checked_text(text)) for text in texts]
-    for prompt in prompts:
-        if not prompt:
-            raise InputError(
-                f"the prompt is empty; give at least one character, or "
-                f"{tokenizer.eos_token or 'the end-of-text token'} to start from nothing"
-            )
-    if arguments.handle_long_generation != "hole":
-        return prompts
-    return [_with_hole(prompt, config, context) for prompt in prompts]
-
-
-def checked_text(text: Any) -> str:
-    """The text, unless it is none."""
-    if not isinstance(text, str):
-        raise InputError(f"a prompt is of type {type(text).__name__}; a text is expected")
-    return text
-
-
-def _with_hole(prompt: list[int], config: GenerationConfig, context: int) -> list[int]:
-    """The end of a prompt, so much of it that the tokens that are to follow fit."""
-    if config.max_new_tokens is not None:
-        wanted = config.max_new_tokens
-    elif config.max_length is not None:
-        wanted = config.max_length - len(prompt)
-    else:
-        wanted = DEFAULT_NEW_TOKENS
-    if wanted < 0 or wanted >= context:
-        raise InputError(
-            f"{wanted} new tokens are wanted of a context of {context}: no prompt can be cut to "
-            "make room for them; set max_new_tokens"
-        )
-    return prompt[-(context - wanted) :]

@@ -11,9 +11,9 @@ from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object, shown
 from gptneo_onnx.models.manifest import CONFIG_FILE
 from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
-from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.pipeline_arguments import CallArguments, prompt_ids, with_lengths
+from gptneo_onnx.runtime.pipeline_arguments import CallArguments, with_prefix
+from gptneo_onnx.runtime.pipeline_prompts import PipelinePrompt, PromptReader
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 TASKS = ("text-generation",)
@@ -21,11 +21,12 @@ TASKS = ("text-generation",)
 DEFAULTS = GenerationConfig(max_new_tokens=256, do_sample=True, temperature=0.7)
 
 Results = list[dict[str, Any]]
+_FIELDS = GenerationConfig.__dataclass_fields__
 
 
 def pipeline(
-    task: str,
-    model: str | Path | GPTNeoForCausalLM,
+    task: str | None = None,
+    model: str | Path | GPTNeoForCausalLM | None = None,
     tokenizer: Tokenizer | None = None,
     device: str | int = "auto",
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
@@ -34,8 +35,8 @@ def pipeline(
     """A pipeline, as transformers.pipeline makes it.
 
     Args:
-        task: "text-generation".
-        model: an exported directory, or a model loaded from one.
+        task: "text-generation", which None stands for too.
+        model: an exported directory, or a model loaded from one; needed.
         tokenizer: by default the one beside the model.
         device: auto, cpu, cuda or cuda:N, or transformers' number: N of a GPU, -1 for the CPU; for
             models given by directory.
@@ -46,8 +47,10 @@ def pipeline(
         InputError: another task, a model that must be exported first, an unknown argument.
         ModelFileError: the model or its tokenizer is damaged or missing.
     """
-    if task not in TASKS:
+    if task not in (None, *TASKS):
         raise InputError(f"task is {task!r}; {' or '.join(TASKS)} is allowed")
+    if model is None:
+        raise InputError("no model was given; pass model=, an exported directory")
     device = _device_name(device)
     if assistant_model is not None and not isinstance(assistant_model, GPTNeoForCausalLM):
         assistant_model = GPTNeoForCausalLM.from_pretrained(assistant_model, device=device)
@@ -85,7 +88,6 @@ class TextGenerationPipeline:
         if defaults.max_length is not None:  # a model that sets its own length keeps it
             defaults = defaults.update(max_new_tokens=None)
         explicit = {**task_specific_params, **generation}
-        self._has_default_length = "max_new_tokens" not in explicit
         if generation.get("max_length") is not None:
             explicit = {"max_new_tokens": None, **explicit}
         self.generation_config = defaults.update(**explicit)
@@ -117,91 +119,111 @@ class TextGenerationPipeline:
             stop_sequence: its tokens become the end tokens.
             batch_size: prompts generated together; 1 by default.
             streamer: for a single prompt.
-            generation_config: instead of the pipeline's own.
+            generation_config: instead of the pipeline's own, over the model's.
             kwargs: other arguments of generate().
 
         Returns:
-            For each prompt a list of num_return_sequences results {"generated_text": ...}. Every
-            result is as if its prompt had come alone; with batch_size above 1, but that lengths
-            count a batch's padding and its longest prompt, and seeds are drawn for each batch.
+            For each prompt a list of num_return_sequences results {"generated_text": ...}. With a
+            seed, every result is as if its prompt had come alone, whatever batch_size is, but that
+            max_length and min_length count a batch's padding, and that a prompt that comes again
+            in the call goes on differently.
 
         Raises:
             InputError: an unknown argument, an empty or too long prompt.
         """
         arguments, generation = CallArguments.split(kwargs, self._defaults)
         if isinstance(text_inputs, str):
-            return self._continue([text_inputs], arguments, **generation)[0]
+            [results] = self._continue_each([text_inputs], arguments, **generation)
+            return results
         if not isinstance(text_inputs, Iterable):
             raise InputError(
                 f"prompts are of type {type(text_inputs).__name__}; a text or several are expected"
             )
-        results = self._continue_each(text_inputs, arguments, generation)
-        return results if isinstance(text_inputs, Iterator) else list(results)
+        each = self._continue_each(text_inputs, arguments, **generation)
+        return each if isinstance(text_inputs, Iterator) else list(each)
+
+    def config_for(
+        self, generation_config: GenerationConfig | None = None, **kwargs: Any
+    ) -> GenerationConfig:
+        """What a call with these arguments goes by: max_length lifts the default max_new_tokens."""
+        if kwargs.get("max_length") is not None:
+            kwargs.setdefault("max_new_tokens", None)
+        base = self.generation_config
+        if generation_config is not None:
+            base = GenerationConfig.given(generation_config).over(self.model.generation_config)
+        return base.update(**{name: kwargs[name] for name in kwargs if name in _FIELDS})
 
     def _continue_each(
-        self, texts: Iterable[str], arguments: CallArguments, generation: Mapping[str, Any]
+        self,
+        texts: Iterable[str],
+        arguments: CallArguments,
+        *,
+        generation_config: GenerationConfig | None = None,
+        **kwargs: Any,
     ) -> Iterator[Results]:
+        if arguments.stop_sequence is not None:
+            kwargs["eos_token_id"] = self.tokenizer.encode(arguments.stop_sequence)
+        kwargs = with_prefix(kwargs, arguments, self.tokenizer)
+        config = self.config_for(generation_config, **kwargs)
+        if self.assistant_model is not None:
+            kwargs.setdefault("assistant_model", self.assistant_model)
+        others = {name: value for name, value in kwargs.items() if name not in _FIELDS}
+        is_default_length = generation_config is None and "max_new_tokens" not in config.explicit
+        reader = PromptReader(self.model, self.tokenizer, arguments, config, is_default_length)
         waiting = iter(texts)
         while batch := list(islice(waiting, arguments.batch_size)):
-            yield from self._continue(batch, arguments, **generation)
+            yield from self._continue(reader.read(batch), arguments, config, others)
 
     def _continue(
         self,
-        texts: list[str],
+        prompts: list[PipelinePrompt],
         arguments: CallArguments,
-        *,
-        streamer: Streamer | None = None,
-        generation_config: GenerationConfig | None = None,
-        **kwargs: Any,
-    ) -> list[Results]:
-        base = generation_config or self.generation_config
-        if arguments.stop_sequence is not None:
-            kwargs["eos_token_id"] = self.tokenizer.encode(arguments.stop_sequence)
-        kwargs = with_lengths(kwargs, arguments, self.tokenizer)
-        config = base.update(**_fields(kwargs))
-        context = self.model.config.max_position_embeddings
-        prompts = prompt_ids(texts, arguments, self.tokenizer, config, context)
-        is_own = base is self.generation_config and self._has_default_length
-        if is_own and "max_new_tokens" not in kwargs and config.max_new_tokens is not None:
-            room = context - max(map(len, prompts))  # the default is cut to the context
-            kwargs["max_new_tokens"] = max(1, min(config.max_new_tokens, room))
-        if self.assistant_model is not None:
-            kwargs.setdefault("assistant_model", self.assistant_model)
-        output = self.model.generate(
-            **self.tokenizer.pad(prompts),
-            generation_config=base,
-            streamer=streamer,
-            tokenizer=self.tokenizer,
-            **kwargs,
-        )
-        return self._results(texts, prompts, output, arguments, config)
+        config: GenerationConfig,
+        others: Mapping[str, Any],
+    ) -> Iterator[Results]:
+        """Generate a batch; apart from the others those that may not have as many tokens."""
+        results: dict[int, Results] = {}
+        for limit in {prompt.max_new_tokens: None for prompt in prompts}:
+            rows = [row for row, prompt in enumerate(prompts) if prompt.max_new_tokens == limit]
+            own = [prompts[row] for row in rows]
+            changes: dict[str, Any] = {} if limit is None else {"max_new_tokens": limit}
+            if config.do_sample:
+                changes["seed"] = tuple(seed for prompt in own for seed in prompt.seeds)
+            output = self.model.generate(
+                **self.tokenizer.pad([prompt.given for prompt in own]),
+                generation_config=config.update(token_healing=False, **changes),
+                tokenizer=self.tokenizer,
+                **others,
+            )
+            results.update(zip(rows, self._results(own, output, arguments, config), strict=True))
+        return (results[row] for row in range(len(prompts)))
 
     def _results(
         self,
-        texts: list[str],
-        prompts: list[list[int]],
+        prompts: list[PipelinePrompt],
         output: Any,
         arguments: CallArguments,
         config: GenerationConfig,
     ) -> list[Results]:
         sequences = output if isinstance(output, np.ndarray) else output.sequences
-        width, count = max(map(len, prompts)), config.num_return_sequences
+        has_scores = getattr(output, "sequences_scores", None) is not None
+        width = max(len(prompt.given) for prompt in prompts)
+        count = config.num_return_sequences
         results: list[Results] = []
-        for row, (text, prompt) in enumerate(zip(texts, prompts, strict=True)):
-            own = sequences[row * count : (row + 1) * count, width:]
-            results.append(
-                [self._result(text, prompt, _cut(ids.tolist(), config), arguments) for ids in own]
-            )
-            scores: Any = getattr(output, "sequences_scores", None)
-            for index, result in enumerate([] if scores is None else results[-1]):
-                result["sequences_scores"] = float(scores[row * count + index])
+        for row, prompt in enumerate(prompts):
+            own = slice(row * count, (row + 1) * count)
+            generated = [_cut(ids.tolist(), config) for ids in sequences[own, width:]]
+            results.append([self._result(prompt, ids, arguments) for ids in generated])
+            for index, result in enumerate(results[-1] if has_scores else []):
+                result["sequences_scores"] = float(output.sequences_scores[own][index])
         return results
 
     def _result(
-        self, text: str, prompt: list[int], generated: list[int], arguments: CallArguments
+        self, prompt: PipelinePrompt, generated: list[int], arguments: CallArguments
     ) -> dict[str, Any]:
+        ids = [*prompt.given, *generated]
         if arguments.return_tensors:
-            return {"generated_token_ids": [*prompt, *generated]}
+            return {"generated_token_ids": ids}
 
         def decoded(ids: list[int]) -> str:
             return self.tokenizer.decode(
@@ -209,14 +231,8 @@ class TextGenerationPipeline:
             )
 
         # Not the new tokens alone: some tokenizers write a token otherwise at the start of a text.
-        new = decoded([*prompt, *generated])[len(decoded(prompt)) :]
-        return {"generated_text": text + new if arguments.return_full_text else new}
-
-
-def _fields(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of generate()'s arguments that GenerationConfig has."""
-    known = GenerationConfig.__dataclass_fields__
-    return {name: value for name, value in kwargs.items() if name in known}
+        new = decoded(ids)[len(decoded(prompt.ids)) :]
+        return {"generated_text": prompt.text + new if arguments.return_full_text else new}
 
 
 def _cut(generated: list[int], config: GenerationConfig) -> list[int]:

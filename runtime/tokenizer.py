@@ -120,14 +120,24 @@ class Tokenizer:
 
     def decode(
         self,
-        ids: Sequence[int] | NDArray[np.int64],
+        ids: int | Sequence[int] | NDArray[np.int64],
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool = False,
     ) -> str:
-        """The text of ids [length]; cleaned up, without the spaces before punctuation."""
-        text = str(
-            self.backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens)
-        )
+        """The text of ids [length], or of one; cleaned up, without the spaces before punctuation.
+
+        Raises:
+            InputError: an id that cannot be a token's.
+        """
+        tokens = [int(i) for i in np.atleast_1d(np.asarray(ids, object))]
+        try:
+            text = str(self.backend.decode(tokens, skip_special_tokens=skip_special_tokens))
+        except OverflowError as error:  # tokenizers takes 32 bits
+            wrong = next(token for token in tokens if not 0 <= token < 2**32)
+            raise InputError(
+                f"token {wrong} cannot be decoded; ids from 0 to "
+                f"{max(self.vocabulary_bytes, default=-1)} are allowed"
+            ) from error
         if clean_up_tokenization_spaces:
             for spaced, joined in _CLEAN_UPS:
                 text = text.replace(spaced, joined)

@@ -1,9 +1,13 @@
 """The documentation's Python blocks run, in order, on the embedded model."""
 
+import ast
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+
+from gptneo_onnx.export import export_model
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,9 +29,18 @@ def test_every_block_of_the_generation_page_runs(embedded_export, tmp_path, monk
     assert names["text"]
 
 
-def test_the_readmes_blocks_compile():
-    for block in python_blocks("README.md"):
-        compile(block, "README.md", "exec")
+def test_the_readmes_blocks_run(embedded_export, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt-neo-1.3B").symlink_to(embedded_export, target_is_directory=True)
+    *generating, exporting = python_blocks("README.md")
+    names: dict[str, object] = {}
+    for block in generating:
+        exec(compile(block, "README.md", "exec"), names)
+    assert "The Pile" in capsys.readouterr().out
+    # Needs the hub: that it can be called so is all that is seen here.
+    call = ast.parse(exporting).body[-1].value
+    assert isinstance(call, ast.Call)
+    inspect.signature(export_model).bind(*call.args, **{k.arg: k.value for k in call.keywords})
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/generation.md"])
@@ -49,6 +62,6 @@ def test_every_argument_is_documented():
         name for name in GenerationConfig.__dataclass_fields__ if not re.search(rf"`{name}`", text)
     }
     assert undocumented == {
-        "unsupported", "bos_token_id", "pad_token_id", "max_matching_ngram_size",
+        "unsupported", "explicit", "bos_token_id", "pad_token_id", "max_matching_ngram_size",
         "num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold",
     }  # fmt: skip

@@ -19,7 +19,7 @@ from gptneo_onnx.runtime.generation.slot_batch import Guidance
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.generation.structured import StructuredOutput
-from gptneo_onnx.runtime.generation.token_healing import SequenceBias, heal_prompt
+from gptneo_onnx.runtime.generation.token_healing import heal_prompts
 from gptneo_onnx.runtime.inputs import PaddedInputs
 from gptneo_onnx.runtime.prompt_cache import PromptCache
 from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -56,6 +56,7 @@ def checked_call(
         InputError: an argument, id or mask that cannot be used, or two that exclude each other.
     """
     _check_modes(config, arguments)
+    PromptCache.given(arguments.past_key_values)
     if not isinstance(arguments.tokenizer, Tokenizer | None):
         raise InputError(
             f"tokenizer is of type {type(arguments.tokenizer).__name__}; a "
@@ -65,7 +66,7 @@ def checked_call(
         attention_mask = _mask_of_padding(input_ids, config)
     inputs = PaddedInputs.check(input_ids, attention_mask, model.config, side="left")
     if config.token_healing:
-        inputs = _healed(model, config, inputs, arguments.tokenizer)
+        inputs = _healed(model, inputs, arguments.tokenizer)
     prompts = _prompts(inputs)
     new_tokens = max_new_tokens(
         config, inputs.input_ids.shape[1], inputs.longest, model.config.max_position_embeddings
@@ -86,6 +87,20 @@ def checked_call(
     )
     _check_combinations(call, arguments, model)
     return call
+
+
+def one_of(input_ids: ArrayLike | None, inputs: ArrayLike | None) -> ArrayLike:
+    """The prompts, which transformers takes under either name.
+
+    Raises:
+        InputError: none were given, or two.
+    """
+    given = inputs if input_ids is None else input_ids
+    if given is None or (input_ids is not None and inputs is not None):
+        raise InputError(
+            "generate() takes input_ids, or inputs, which is another name of it; pass one of them"
+        )
+    return given
 
 
 def check_streamer(streamer: Any) -> None:
@@ -123,9 +138,6 @@ def _check_combinations(call: Call, arguments: Arguments, model: "GPTNeoForCausa
     rows = len(call.prompts) * call.repeats
     if call.streamer is not None and (rows > 1 or call.config.num_beams > 1):
         raise InputError(f"a streamer takes one sequence, and there are {rows}")
-    if call.saved is not None:
-        saved = PromptCache.given(call.saved)
-        saved.check(model.fingerprint, model.decoder(1).cache, call.vocab_size)
     assistant = arguments.assistant_model
     if assistant is not None:
         _check_assistant(assistant, model)
@@ -181,21 +193,29 @@ def _guidance(
     model: GPTNeoConfig,
 ) -> Guidance | None:
     """Without negative prompts, each prompt's last token is its own (as in transformers)."""
-    if config.guidance_scale is None and arguments.negative_prompt_ids is not None:
+    is_given = arguments.negative_prompt_ids is not None
+    if is_given and config.guidance_scale is None:
         raise InputError("negative_prompt_ids need a weight; pass guidance_scale too, say 1.5")
+    if arguments.negative_prompt_attention_mask is not None and not is_given:
+        raise InputError("negative_prompt_attention_mask masks nothing; pass negative_prompt_ids")
     if config.guidance_scale is None or config.guidance_scale == 1:
         return None
     if arguments.negative_prompt_ids is None:
         return Guidance(config.guidance_scale, [prompt.ids[-1:] for prompt in prompts])
     inputs = PaddedInputs.check(
-        arguments.negative_prompt_ids, arguments.negative_prompt_attention_mask, model, side="left"
+        arguments.negative_prompt_ids,
+        arguments.negative_prompt_attention_mask,
+        model,
+        side="left",
+        names=("negative_prompt_ids", "negative_prompt_attention_mask"),
     )
     negative = [prompt.ids for prompt in _prompts(inputs)]
-    if len(negative) != len(prompts):
+    if len(negative) not in (1, len(prompts)):
         raise InputError(
             f"negative_prompt_ids has {len(negative)} rows, input_ids {len(prompts)}; "
-            "one for each prompt is expected"
+            "one for each prompt is expected, or one for all"
         )
+    negative *= len(prompts) // len(negative)
     if inputs.longest + new_tokens > model.max_position_embeddings:
         raise InputError(
             f"a negative prompt has {inputs.longest} tokens and {new_tokens} are to follow, more "
@@ -212,31 +232,15 @@ def _prompts(inputs: PaddedInputs) -> list[Prompt]:
 
 
 def _healed(
-    model: "GPTNeoForCausalLM",
-    config: GenerationConfig,
-    inputs: PaddedInputs,
-    tokenizer: Tokenizer | None,
+    model: "GPTNeoForCausalLM", inputs: PaddedInputs, tokenizer: Tokenizer | None
 ) -> PaddedInputs:
     if tokenizer is None:
         raise InputError(
             "token_healing encodes prompts anew, and has no tokenizer; pass tokenizer="
         )
-
-    def continue_one(ids: list[int], bias: SequenceBias) -> int:
-        greedy = model.generate([ids], max_new_tokens=1, sequence_bias=bias, do_sample=False)
-        return int(np.asarray(greedy)[0, -1])
-
-    healed = [
-        heal_prompt(inputs.input_ids[row, columns].tolist(), tokenizer, continue_one)
-        for row, columns in enumerate(inputs.columns)
-    ]
-    width = max(map(len, healed))
-    ids = np.full((len(healed), width), config.fill_token_id, np.int64)
-    mask = np.zeros_like(ids)
-    for row, prompt in enumerate(healed):
-        ids[row, width - len(prompt) :] = prompt
-        mask[row, width - len(prompt) :] = 1
-    return PaddedInputs.check(ids, mask, model.config, side="left")
+    prompts = [prompt.ids.tolist() for prompt in _prompts(inputs)]
+    healed = tokenizer.pad(heal_prompts(model, prompts, tokenizer))
+    return PaddedInputs.check(**healed, config=model.config, side="left")
 
 
 def _mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> NDArray[np.bool_] | None:

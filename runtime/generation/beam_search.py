@@ -1,4 +1,6 @@
-"""Beam search and beam sampling for one prompt (transformers.GenerationMixin._beam_search)."""
+"""Beam search and beam sampling (transformers.GenerationMixin._beam_search)."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,22 @@ from gptneo_onnx.runtime.generation.sequences import OwnCallables, Rows
 
 
 class BeamSearch:
+    """All prompts' searches, which callers' processors see together."""
+
+    def __init__(self, prompts: Sequence["PromptBeams"], own: OwnCallables) -> None:
+        self.prompts = prompts
+        self._own = own
+
+    def advance(self, scores: list[Scores]) -> dict[int, Ids]:
+        scores[:] = self._own.process([prompt.rows for prompt in self.prompts], scores)
+        return {
+            index: prompt.advance(own_scores)
+            for index, (prompt, own_scores) in enumerate(zip(self.prompts, scores, strict=True))
+            if not prompt.rows.is_finished
+        }
+
+
+class PromptBeams:
     """The beams of one prompt.
 
     Lengths count generated tokens, so that nothing depends on padding. `finished` holds num_beams
@@ -44,6 +62,7 @@ class BeamSearch:
         self._can_improve = True
 
     def advance(self, scores: Scores) -> Ids:
+        """One step by processed scores [beams, vocab]; the beam [beams] each beam goes on from."""
         beams, vocab = scores.shape
         accumulated = (scores + self._scores[:, None]).ravel()  # [beams * vocab]
         chosen = self._choose(accumulated)

@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
 from gptneo_onnx.runtime.generation.logits_process import Ids, Scores, log_probabilities
 from gptneo_onnx.runtime.generation.outputs import Record
 from gptneo_onnx.runtime.generation.sequences import OwnCallables, Rows
@@ -34,47 +33,47 @@ class FinishedBeam:
     parents: list[int]
 
 
-class Beams(Protocol):
+class BeamsOfPrompt(Protocol):
     """One prompt's search, which finishes its rows."""
 
     rows: Rows
-
-    def advance(self, scores: Scores) -> Ids:
-        """One step by log probabilities [beams, vocab], which it may process in place.
-
-        Returns the beam [beams] that each beam goes on from; its token is the last of `rows.ids`.
-        """
 
     def results(self) -> list[FinishedBeam]:
         """num_return_sequences of them, the best first."""
 
 
-def search_steps(
-    batch: SlotBatch,
-    searches: Sequence[Beams],
-    config: GenerationConfig,
-    own: OwnCallables,
-    record: Record,
-) -> Iterator[None]:
+class Search(Protocol):
+    """All prompts' searches, which take their steps together."""
+
+    @property
+    def prompts(self) -> Sequence[BeamsOfPrompt]:
+        """One for each prompt."""
+
+    def advance(self, scores: list[Scores]) -> dict[int, Ids]:
+        """One step of every prompt by its log probabilities [beams, vocab].
+
+        They are replaced by what processors make of them. Returns, for prompts that were not
+        finished, the beam [beams] that each beam goes on from; its token is the last of `rows.ids`.
+        """
+
+
+def search_steps(batch: SlotBatch, search: Search, beams: int, record: Record) -> Iterator[None]:
     """Step all prompts' beams together until every search is done.
 
-    The batch has num_beams rows for each search, in order.
+    The batch has `beams` rows for each prompt, in order.
     """
-    beams = config.num_beams
-    rows = [search.rows for search in searches]
+    rows = [prompt.rows for prompt in search.prompts]
     logits, scores = batch.prefill()
     while True:
-        unfinished = [index for index, each in enumerate(rows) if not each.is_finished]
         likelihoods = log_probabilities(scores) if batch.guidance is None else scores
-        parts = [_part(likelihoods, index, beams) for index in range(len(searches))]
-        if config.num_beam_groups == 1:  # groups take their turns, each with its own penalties
-            parts = own.process(rows, parts)
+        parts = [_part(likelihoods, index, beams) for index in range(len(rows))]
         order = np.arange(batch.rows)
-        for index in unfinished:
+        parents = search.advance(parts)
+        for index, following in parents.items():
             start = index * beams
-            order[start : start + beams] = start + searches[index].advance(parts[index])
-        live = [index * beams + beam for index in unfinished for beam in range(beams)]
-        record.step(live, batch.rows, logits, [parts[index] for index in unfinished])
+            order[start : start + beams] = start + following
+        live = [index * beams + beam for index in parents for beam in range(beams)]
+        record.step(live, batch.rows, logits, [parts[index] for index in parents])
         yield
         if all(each.is_finished for each in rows):
             return

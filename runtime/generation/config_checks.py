@@ -54,6 +54,8 @@ METADATA = (
     "transformers.js_config",
 )
 
+MAX_TOKEN = 2**63 - 1  # ids are int64
+
 # (least, most); None is passed over: where it is no default, update() has replaced it.
 _INTEGERS: Mapping[str, tuple[int, int | None]] = {
     "max_length": (1, None),
@@ -65,13 +67,13 @@ _INTEGERS: Mapping[str, tuple[int, int | None]] = {
     "top_k": (0, None),
     "no_repeat_ngram_size": (0, None),
     "encoder_no_repeat_ngram_size": (0, None),
-    "forced_bos_token_id": (0, None),
+    "forced_bos_token_id": (0, MAX_TOKEN),
     "prefill_chunk_size": (1, None),
     "num_assistant_tokens": (1, None),
     "prompt_lookup_num_tokens": (1, None),
     "max_matching_ngram_size": (1, None),
-    "bos_token_id": (0, None),
-    "pad_token_id": (0, None),
+    "bos_token_id": (0, MAX_TOKEN),
+    "pad_token_id": (0, MAX_TOKEN),
     "num_return_sequences": (1, MAX_RETURN_SEQUENCES),
 }
 # Beyond a million, or below a millionth, float32 scores overflow.
@@ -141,7 +143,7 @@ def check_fields(config: "GenerationConfig") -> None:
     for name in _TOKENS:
         value = getattr(config, name)
         for token in value if isinstance(value, tuple) else (value,):
-            _check_integer(name, token, 0)
+            _check_integer(name, token, 0, MAX_TOKEN)
     for name in _BOOLEANS:
         if type(getattr(config, name)) is not bool:
             raise InputError(f"{name} is {shown(getattr(config, name))}; True or False is allowed")
@@ -153,8 +155,10 @@ def _check_integer(name: str, value: Any, least: int, most: int | None = None) -
     if value is None:
         return
     is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if not is_integer or value < least or (most is not None and value > most):
-        most_said = "" if most is None else f" and at most {most}"
+    is_above = is_integer and most is not None and value > most
+    if not is_integer or value < least or is_above:
+        # That an id is an int64 is said to those who meet that bound only.
+        most_said = "" if most in (None, MAX_TOKEN) and not is_above else f" and at most {most}"
         raise InputError(
             f"{name} is {shown(value)}; a whole number of at least {least}{most_said} is allowed"
         )
@@ -191,7 +195,7 @@ def _check_choices(config: "GenerationConfig") -> None:
 
 def _check_stop_strings(config: "GenerationConfig") -> None:
     stops = config.stop_strings
-    for stop in (stops,) if stops is None or isinstance(stops, str) else stops:
+    for stop in stops if isinstance(stops, tuple) else (stops,):
         if stop is not None and (not isinstance(stop, str) or not stop):
             raise InputError(
                 f"stop_strings holds {shown(stop)}; texts of at least one character are allowed"
@@ -226,7 +230,10 @@ def _check_decay(config: "GenerationConfig") -> None:
         raise InputError(
             f"exponential_decay_length_penalty is {shown(decay)}; (start, factor) is allowed"
         )
-    _check_integer("exponential_decay_length_penalty's start", decay[0], 0)
+    start: Any = decay[0]
+    if isinstance(start, float) and start.is_integer():  # numpy's arrays have one type
+        start = int(start)
+    _check_integer("exponential_decay_length_penalty's start", start, 0)
     _check_number("exponential_decay_length_penalty's factor", decay[1], 1e-6, 1e6)
 
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.decoder import Decoder
 from gptneo_onnx.runtime.generation.assisted import assisted_steps
-from gptneo_onnx.runtime.generation.beam_search import BeamSearch
-from gptneo_onnx.runtime.generation.beams import Beams, search_steps
+from gptneo_onnx.runtime.generation.beam_search import BeamSearch, PromptBeams
+from gptneo_onnx.runtime.generation.beams import BeamsOfPrompt, Search, search_steps
 from gptneo_onnx.runtime.generation.candidates import Candidates, DraftModel, PromptLookup
 from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
-from gptneo_onnx.runtime.generation.group_beam_search import GroupBeamSearch
+from gptneo_onnx.runtime.generation.group_beam_search import GroupBeamSearch, PromptGroups
 from gptneo_onnx.runtime.generation.logits_process import Ids, LogitsProcessorList, Scores
 from gptneo_onnx.runtime.generation.loop import generate_steps
 from gptneo_onnx.runtime.generation.outputs import (
@@ -62,6 +62,7 @@ class Call:
         guidance: the negative prompts, if there are any.
         saved: prompts whose caches may be used; None if none was given.
         fingerprint: of the model, for the caches that the call makes.
+        criteria: those that the config asks for.
     """
 
     config: GenerationConfig
@@ -92,6 +93,7 @@ class Call:
         return len(self.prompts) * self.repeats * (2 if self.guidance else 1)
 
     def record(self) -> Record:
+        """An empty record of what the output is to hold."""
         config = self.config
         is_dict = config.return_dict_in_generate
         return Record(
@@ -105,6 +107,7 @@ class Call:
         return SlotBatch(decoder, ids, repeats, self.guidance, self.saved)
 
     def noise(self, prompts: Sequence[Prompt]) -> list[TokenNoise | None]:
+        """What each prompt's tokens are drawn by; None where they are not drawn."""
         if not self.config.do_sample:
             return [None] * len(prompts)
         return [*sequence_noise(self.config.seed, [prompt.ids for prompt in prompts])]
@@ -122,6 +125,7 @@ class Call:
         return kept, logits_warpers(self.config, self.vocab_size)
 
     def padding(self, prompt: Prompt) -> Ids:
+        """int64 [columns], what was given to the left of a prompt."""
         return self.input_ids[prompt.row, : prompt.padding]
 
 
@@ -130,6 +134,8 @@ def run_call(model: "GPTNeoForCausalLM", call: Call, assistant: Any) -> Output:
     is_assisted = assistant is not None or call.config.prompt_lookup_num_tokens is not None
     decoder = model.decoder(1 if is_assisted else call.slots)
     decoder.prefill_chunk = call.config.prefill_chunk_size or decoder.prefill_chunk
+    if call.saved is not None:
+        call.saved.check(call.fingerprint, decoder.cache, call.vocab_size)
     if is_assisted:
         return _assisted(decoder, call, assistant)
     return (_beam_search if call.config.num_beams > 1 else _sample)(decoder, call)
@@ -165,23 +171,35 @@ def _candidates(call: Call, prompt: Prompt, sequence: Sampled, assistant: Any) -
 
 def _beam_search(decoder: Decoder, call: Call) -> Output:
     config, own = call.config, call.own
-    searches: list[Beams] = []
-    for prompt, noise in zip(call.prompts, call.noise(call.prompts), strict=True):
-        ids = np.repeat(prompt.ids[None], config.num_beams, axis=0)
-        rows = Rows(ids, call.padding(prompt), *call.chains(prompt), call.criteria)
-        searches.append(
-            GroupBeamSearch(rows, config, call.max_new_tokens, own)
-            if config.num_beam_groups > 1
-            else BeamSearch(rows, config, call.max_new_tokens, own, noise)
+    beams = [
+        Rows(
+            np.repeat(prompt.ids[None], config.num_beams, axis=0),
+            call.padding(prompt),
+            *call.chains(prompt),
+            call.criteria,
         )
+        for prompt in call.prompts
+    ]
+    search: Search
+    if config.num_beam_groups > 1:
+        groups = [PromptGroups(rows, config, call.max_new_tokens, own) for rows in beams]
+        search = GroupBeamSearch(groups, config, own)
+    else:
+        noises = call.noise(call.prompts)
+        prompts = [
+            PromptBeams(rows, config, call.max_new_tokens, own, noise)
+            for rows, noise in zip(beams, noises, strict=True)
+        ]
+        search = BeamSearch(prompts, own)
     record = call.record()
     batch = call.batch(decoder, call.prompts, call.repeats)
-    for _ in search_steps(batch, searches, config, own, record):
+    for _ in search_steps(batch, search, config.num_beams, record):
         pass
-    return _beam_output(call, searches, record)
+    return _beam_output(call, search.prompts, record)
 
 
 def sampled_sequences(call: Call) -> list[Sampled]:
+    """A call's sequences at their beginning, prompt by prompt."""
     prompts = [prompt for prompt in call.prompts for _ in range(call.repeats)]
     return [
         Sampled(
@@ -232,7 +250,7 @@ def _output(call: Call, sequences: Sequence[Sampled], record: Record) -> Output:
     return GenerateDecoderOnlyOutput(ids, *_kept(record), saved)
 
 
-def _beam_output(call: Call, searches: Sequence[Beams], record: Record) -> Output:
+def _beam_output(call: Call, searches: Sequence[BeamsOfPrompt], record: Record) -> Output:
     config = call.config
     results = [search.results() for search in searches]
     prompts = np.repeat(call.input_ids, config.num_return_sequences, axis=0)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -83,6 +83,7 @@ class GenerationConfig:
             result. None takes the next of set_seed()'s numbers, or a fresh one.
         unsupported: arguments of the model's own generation_config.json that do not apply here;
             generate() raises for them unless they are set to what asks for nothing.
+        explicit: names that update() was given, which over() keeps even at their defaults.
     """
 
     max_length: int | None = None
@@ -135,6 +136,7 @@ class GenerationConfig:
     output_logits: bool = False
     seed: int | tuple[int, ...] | None = None
     unsupported: tuple[str, ...] = ()
+    explicit: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in _FIELDS or ():
@@ -142,6 +144,22 @@ class GenerationConfig:
         watermark = _watermark(self.watermarking_config)
         object.__setattr__(self, "watermarking_config", watermark)
         check_fields(self)
+
+    @classmethod
+    def given(cls, generation_config: Any) -> "GenerationConfig":
+        """What a call was given; none sets nothing.
+
+        Raises:
+            InputError: something else than a GenerationConfig.
+        """
+        if generation_config is None:
+            return cls()
+        if not isinstance(generation_config, cls):
+            raise InputError(
+                f"generation_config is of type {type(generation_config).__name__}; a "
+                "GenerationConfig is expected, which GenerationConfig.from_dict() makes of a dict"
+            )
+        return generation_config
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "GenerationConfig":
@@ -162,14 +180,14 @@ class GenerationConfig:
             if name not in _FIELDS and not asks_for_nothing(name, value)
         )
         try:
-            return replace(cls().update(**known), unsupported=unsupported)
+            return replace(cls.from_dict(known), unsupported=unsupported)
         except InputError as error:
             raise ModelFileError(f"{path}: {error}") from error
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GenerationConfig":
         """From names and values; raises InputError as update() does."""
-        return cls().update(**values)
+        return replace(cls().update(**values), explicit=frozenset())
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as JSON can hold them."""
@@ -180,8 +198,8 @@ class GenerationConfig:
             given["watermarking_config"] = asdict(watermark)
         if isinstance(given.get("sequence_bias"), Mapping):
             bias = given["sequence_bias"]
-            given["sequence_bias"] = [[list(ids), value] for ids, value in bias.items()]
-        return given
+            given["sequence_bias"] = [[ids, value] for ids, value in bias.items()]
+        return {name: _as_json(value) for name, value in given.items()}
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write generation_config.json into a directory, for a checkpoint that is to be exported.
@@ -204,20 +222,29 @@ class GenerationConfig:
             if name in _FIELDS:
                 applied[name] = _FIELDS[name] if value is None else value
             elif name not in INAPPLICABLE and name not in METADATA:
-                close = get_close_matches(name, _FIELDS, n=3) or sorted(_FIELDS)
-                raise InputError(f"generate() has no argument {name!r}; it has {', '.join(close)}")
+                close = get_close_matches(name, _FIELDS, n=3)
+                known = ", ".join(close) or "those of GenerationConfig (docs/generation.md)"
+                raise InputError(f"generate() has no argument {name!r}; it has {known}")
             elif not asks_for_nothing(name, value):
                 raise InputError(
                     f"{name}={value!r} is not supported; leave it at {INAPPLICABLE[name][0]!r}"
                 )
         settled = tuple(name for name in self.unsupported if name not in changes)
-        return replace(self, **applied, unsupported=settled)
+        explicit = self.explicit.union(changes)
+        return replace(self, **applied, unsupported=settled, explicit=explicit)
 
     def over(self, defaults: "GenerationConfig") -> "GenerationConfig":
-        """This config, with `defaults` where it sets nothing, as generate() combines them."""
-        unset = [name for name, value in _FIELDS.items() if getattr(self, name) == value]
-        inherited = {name: getattr(defaults, name) for name in unset}
-        return replace(self, **inherited, unsupported=defaults.unsupported)
+        """This config, with `defaults` where it sets nothing, as generate() combines them.
+
+        A field at its default is one that was not set, unless update() set it so.
+        """
+        inherited = {
+            name: getattr(defaults, name)
+            for name, value in _FIELDS.items()
+            if name not in self.explicit and getattr(self, name) == value
+        }
+        unsupported = tuple(name for name in defaults.unsupported if name not in self.explicit)
+        return replace(self, **inherited, unsupported=unsupported)
 
     def check_supported(self) -> None:
         """Raise InputError if the model's own config asks for what does not apply here."""
@@ -245,8 +272,17 @@ class GenerationConfig:
 
 
 _FIELDS: dict[str, Any] = {}
-_FIELDS.update({field.name: field.default for field in fields(GenerationConfig)})
-del _FIELDS["unsupported"]
+_FIELDS.update({each.name: each.default for each in fields(GenerationConfig)})
+for _own in ("unsupported", "explicit"):
+    del _FIELDS[_own]
+
+
+def _as_json(value: Any) -> Any:
+    """numpy's numbers and arrays as Python's, and sequences as lists."""
+    if isinstance(value, Mapping):
+        return {name: _as_json(each) for name, each in value.items()}
+    value = plain(value)
+    return [_as_json(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _watermark(given: Any) -> WatermarkingConfig | SynthIDTextWatermarkingConfig | None:

@@ -1,4 +1,4 @@
-"""Diverse beam search for one prompt (Vijayakumar et al. 2016, arXiv:1610.02424).
+"""Diverse beam search (Vijayakumar et al. 2016, arXiv:1610.02424).
 
 As in transformers up to 4.55 (GenerationMixin._group_beam_search with BeamSearchScorer), which has
 since moved it out of the package. Groups of beams are searched one after the other; each is
@@ -8,6 +8,7 @@ A result ends with the end token that it was scored with. (There it is the first
 whichever was chosen, and is also put behind what a criterion has stopped: tokens without a score.)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +22,30 @@ from gptneo_onnx.runtime.generation.sequences import OwnCallables, Rows
 
 
 class GroupBeamSearch:
+    """All prompts' searches, which callers' processors see together: group by group of all."""
+
+    def __init__(
+        self, prompts: Sequence["PromptGroups"], config: GenerationConfig, own: OwnCallables
+    ) -> None:
+        self.prompts = prompts
+        self._config = config
+        self._own = own
+
+    def advance(self, scores: list[Scores]) -> dict[int, Ids]:
+        unfinished = [i for i, prompt in enumerate(self.prompts) if not prompt.rows.is_finished]
+        for index in unfinished:
+            self.prompts[index].begin_step(scores[index].shape[1])
+        for group in range(self._config.num_beam_groups):
+            rows = [prompt.group_rows(group) for prompt in self.prompts]
+            part = self.prompts[0].part(group)
+            processed = self._own.process(rows, [each[part] for each in scores])
+            for index in unfinished:
+                scores[index][part] = processed[index]
+                self.prompts[index].advance_group(group, processed[index])
+        return {index: self.prompts[index].end_step(scores[index]) for index in unfinished}
+
+
+class PromptGroups:
     """The beams of one prompt, in groups; `rows` has all groups' beams, group behind group."""
 
     def __init__(
@@ -40,27 +65,48 @@ class GroupBeamSearch:
         self._scores = np.full(config.num_beams, OUT)
         self._scores[:: self._size] = 0  # beams of a group are alike at first: one may speak
 
-    def advance(self, scores: Scores) -> Ids:
-        """Processes the scores, in place: what a group is penalized for, only this step tells."""
-        beams, vocab = scores.shape
-        parents = np.arange(beams)
-        # Of groups that are done; they are stepped with the others, so it must be a token.
-        tokens = np.full(beams, min(self._config.fill_token_id, vocab - 1))
-        following = np.zeros(beams, np.float32)
+    def part(self, group: int) -> slice:
+        """The rows of a group's beams."""
+        return slice(group * self._size, (group + 1) * self._size)
+
+    def group_rows(self, group: int) -> Rows:
+        """A group's beams, to be processed next; with what groups before it have taken."""
+        self._diversity.group = group
+        return Rows(
+            self.rows.ids[self.part(group)],
+            self.rows.padding,
+            self.rows.processors,
+            self.rows.warpers,
+            self.rows.criteria,
+            is_finished=self.rows.is_finished or self._groups[group].is_done,
+        )
+
+    def begin_step(self, vocab_size: int) -> None:
+        """What the groups' turns fill in, as it is for groups that are done."""
+        beams = self._config.num_beams
+        self._next_parents = np.arange(beams)
+        # They are stepped with the others, so it must be a token.
+        self._next_tokens = np.full(beams, min(self._config.fill_token_id, vocab_size - 1))
+        self._next_scores = np.zeros(beams, np.float32)
         self._diversity.current_tokens = np.zeros(beams, np.int64)
-        for index, group in enumerate(self._groups):
-            part = slice(index * self._size, (index + 1) * self._size)
-            if not group.is_done:
-                self._diversity.group = index
-                scores[part] = self._processed(part, scores[part])
-                accumulated = scores[part] + self._scores[part, None]
-                parents[part], tokens[part], following[part] = self._extend(
-                    group, part.start, accumulated
-                )
-            self._diversity.current_tokens[part] = tokens[part]
+
+    def advance_group(self, group: int, scores: Scores) -> None:
+        """A group's turn, by its processed scores [size, vocab]."""
+        part = self.part(group)
+        if not self._groups[group].is_done:
+            (
+                self._next_parents[part],
+                self._next_tokens[part],
+                self._next_scores[part],
+            ) = self._extend(self._groups[group], part.start, scores + self._scores[part, None])
+        self._diversity.current_tokens[part] = self._next_tokens[part]
+
+    def end_step(self, scores: Scores) -> Ids:
+        """When all groups had their turns; the beam [beams] that each beam goes on from."""
+        parents, tokens = self._next_parents, self._next_tokens
         self._parents = np.concatenate([self._parents[parents], parents[:, None]], axis=1)
         self.rows.ids = np.concatenate([self.rows.ids[parents], tokens[:, None]], axis=1)
-        self._scores = following
+        self._scores = self._next_scores
         self._update_done(scores)
         return parents
 
@@ -68,16 +114,6 @@ class GroupBeamSearch:
         found = [beam for group in self._groups for beam in group.finished]
         ranked = sorted(found, key=lambda beam: beam.score)[::-1]
         return ranked[: self._config.num_return_sequences]
-
-    def _processed(self, part: slice, scores: Scores) -> Scores:
-        rows = Rows(
-            self.rows.ids[part],
-            self.rows.padding,
-            self.rows.processors,
-            self.rows.warpers,
-            self.rows.criteria,
-        )
-        return self._own.process([rows], [scores])[0]
 
     def _extend(
         self, group: "_Group", start: int, accumulated: Scores
@@ -115,7 +151,8 @@ class GroupBeamSearch:
         if not self.rows.is_finished:
             return
         for index, group in enumerate(self._groups):
-            for beam in range(index * self._size, (index + 1) * self._size):
+            part = self.part(index)
+            for beam in range(part.start, part.stop):
                 if not group.is_done:
                     generated, history = self._generated(beam), self._history(beam)
                     group.add(generated, history, float(self._scores[beam]))

@@ -1,7 +1,7 @@
 """What generate() returns with return_dict_in_generate, and what is kept on the way there."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,35 @@ from gptneo_onnx.runtime.generation.slot_batch import SlotBatch
 from gptneo_onnx.runtime.prompt_cache import PromptCache, SavedSequence
 
 
-class _ByName:
-    """Fields can be asked for as output["scores"] too, as transformers.ModelOutput has them."""
+class _ModelOutput(Mapping[str, Any]):
+    """Fields are attributes, and those that are there also items, as in transformers.ModelOutput.
 
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
+    output["scores"] and output.scores are the same, output[0] is the first of to_tuple().
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, str):
+            if (value := getattr(self, key, None)) is None or key not in self._names():
+                raise KeyError(key)
+            return value
+        return self.to_tuple()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._names() if getattr(self, name) is not None)
+
+    def __len__(self) -> int:
+        return len(self.to_tuple())
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are there, in order."""
+        return tuple(getattr(self, name) for name in self)
+
+    def _names(self) -> list[str]:
+        return [each.name for each in fields(self)]  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class GenerateDecoderOnlyOutput(_ByName):
+@dataclass(frozen=True, eq=False)
+class GenerateDecoderOnlyOutput(_ModelOutput):
     """transformers.generation.GenerateDecoderOnlyOutput.
 
     Attributes:
@@ -38,8 +58,8 @@ class GenerateDecoderOnlyOutput(_ByName):
     past_key_values: PromptCache | None = None
 
 
-@dataclass(frozen=True)
-class GenerateBeamDecoderOnlyOutput(_ByName):
+@dataclass(frozen=True, eq=False)
+class GenerateBeamDecoderOnlyOutput(_ModelOutput):
     """transformers.generation.GenerateBeamDecoderOnlyOutput.
 
     Attributes:
@@ -50,6 +70,7 @@ class GenerateBeamDecoderOnlyOutput(_ByName):
         logits: float32 [batch * beams, vocab] of each step.
         beam_indices: int64 [results, generated], the row of `scores` that each token was taken
             from; -1 behind the end.
+        past_key_values: None: a beam's cache is given to another when it ends.
     """
 
     sequences: Ids
@@ -57,6 +78,7 @@ class GenerateBeamDecoderOnlyOutput(_ByName):
     scores: tuple[Scores, ...] | None = None
     logits: tuple[Scores, ...] | None = None
     beam_indices: NDArray[np.int64] | None = None
+    past_key_values: None = None
 
 
 @dataclass

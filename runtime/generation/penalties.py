@@ -218,6 +218,11 @@ def _penalize(scores: Scores, tokens: Ids, penalty: float) -> Scores:
     """Divide positive scores of each row's `tokens` by `penalty`, and multiply negative ones."""
     if penalty == 1 or not tokens.size:
         return scores
+    vocab_size = scores.shape[1]
+    if tokens.max() >= vocab_size:  # what fills up finished rows may be no token of the model's
+        known = [row[row < vocab_size] for row in tokens]
+        rows = zip(scores, known, strict=True)
+        return np.concatenate([_penalize(own[None], row[None], penalty) for own, row in rows])
     factor = np.float32(penalty)
     seen = np.take_along_axis(scores, tokens, -1)  # [batch, length]
     processed = scores.copy()
@@ -254,7 +259,7 @@ def _without_each(scores: Scores, banned: Sequence[Ids]) -> Scores:
         return scores
     processed = scores.copy()
     for row, tokens in enumerate(banned):
-        processed[row, tokens] = _GONE
+        processed[row, tokens[tokens < scores.shape[1]]] = _GONE
     return processed
 
 

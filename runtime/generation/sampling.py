@@ -34,10 +34,16 @@ def set_seed(seed: int) -> None:
     Calls of generate() without a seed of their own take theirs from a sequence that starts here.
     """
     global _seeds
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise InputError(f"seed is {seed!r}; a whole number of at least 0 is allowed")
     with _seeds_lock:
         _seeds = np.random.default_rng(seed)
+
+
+def next_seed() -> int:
+    """The next of the sequence that set_seed() starts."""
+    with _seeds_lock:
+        return int(_seeds.integers(2**63))
 
 
 class TokenNoise:
@@ -81,8 +87,7 @@ def sequence_noise(
         InputError: a list of seeds of another length than the prompts.
     """
     if seed is None:
-        with _seeds_lock:
-            seed = int(_seeds.integers(2**63))
+        seed = next_seed()
     seeds = seed if isinstance(seed, tuple) else (seed,) * len(prompts)
     if len(seeds) != len(prompts):
         raise InputError(f"seed has {len(seeds)} numbers; one for each of {len(prompts)} results")

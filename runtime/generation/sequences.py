@@ -56,6 +56,7 @@ class Sampled(Rows):
         return choose(scores, self.ids.shape[1], self.noise)
 
     def append(self, token: int) -> None:
+        """Take a token; the last that there is room for finishes the sequence."""
         self.ids = np.append(self.ids, [[token]], axis=1)
         self.generated.append(token)
         self.is_finished = len(self.generated) >= self.max_new_tokens
@@ -80,8 +81,8 @@ def choose(scores: Scores, position: int, noise: TokenNoise | None) -> int:
 class OwnCallables:
     """The caller's processors and criteria: called once a step, for all rows, padding included.
 
-    With beams, criteria are called for each prompt's candidates, and with groups of beams, which
-    take turns, processors for each group.
+    With beams, criteria are called for each prompt's candidates; groups of beams take turns, so
+    processors are called for each group, with that group's beams of all prompts.
 
     Attributes:
         processors: none, or what generate() was given as logits_processor.
@@ -128,7 +129,14 @@ class OwnCallables:
 
     def _through_own(self, sequences: Sequence[Rows], scores: Sequence[Scores]) -> list[Scores]:
         given = np.concatenate(scores)  # a copy, which may be changed in place
-        processed = np.asarray(self.processors(self.padded(sequences), given), np.float32)
+        returned = self.processors(self.padded(sequences), given)
+        try:
+            processed = np.asarray(returned, np.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"logits_processor returned a {type(returned).__name__}; scores "
+                f"{list(given.shape)} of float32 went in, and must come out"
+            ) from error
         if processed.shape != given.shape:
             raise InputError(
                 f"logits_processor returned scores of shape {list(processed.shape)}; "

@@ -6,8 +6,12 @@ with it (transformers.GenerationMixin.heal_tokens; the idea is Lundberg's, in gu
 """
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
 # transformers' numbers: extensions win over anything else, the token itself over a close extension.
 _EXTENSION_BIAS = 10.0
@@ -17,16 +21,31 @@ SequenceBias = dict[tuple[int, ...], float]
 ContinueOne = Callable[[list[int], SequenceBias], int]
 
 
-def heal_prompt(
-    ids: Sequence[int],
-    tokenizer: Tokenizer,
-    continue_one: ContinueOne,
-    bos_token_id: int | None = None,
-) -> list[int]:
+def heal_prompts(
+    model: "GPTNeoForCausalLM", prompts: Sequence[Sequence[int]], tokenizer: Tokenizer
+) -> list[list[int]]:
+    """Each prompt's ids, without padding, with the last one chosen anew by the model."""
+
+    def continue_one(ids: list[int], bias: SequenceBias) -> int:
+        scores = model.prefill([ids]).sequences[0].logits  # [vocab]
+        for (token,), value in bias.items():
+            scores[token] += value
+        return int(scores.argmax())
+
+    return [heal_prompt(ids, tokenizer, continue_one) for ids in prompts]
+
+
+def text_ids(ids: Sequence[int], tokenizer: Tokenizer) -> list[int]:
+    """What of a prompt is healed: as in transformers, its text, stripped and encoded anew."""
+    return tokenizer.encode(tokenizer.decode(ids, skip_special_tokens=True).strip())
+
+
+def heal_prompt(ids: Sequence[int], tokenizer: Tokenizer, continue_one: ContinueOne) -> list[int]:
     """The prompt with its last token replaced by its likeliest extension.
 
-    As in transformers, special tokens are dropped, white space at both ends is stripped and the
-    text is encoded anew. Where transformers does not do what it means to, this does:
+    Special tokens and white space at both ends are dropped. A prompt of a single token stays as it
+    is, as in transformers (unless it is padded in a batch, there). Where transformers does not do
+    what it means to, this does:
 
     - it looks for extensions of a token with a space in front under a misspelt name (a tokenizer of
       GPT-2's kind has no token " " to ask for the letter of), finds none and leaves such prompts
@@ -41,21 +60,17 @@ def heal_prompt(
         continue_one: given the ids without the last one, and a bias for the scores of tokens
             ({(id,): bias}), returns the id of the likeliest next token. Not called if there is
             nothing to choose from.
-        bos_token_id: what a prompt of a single token is continued from; it is not in the result.
-            Without one such a prompt stays as it is: so does transformers leave it, unless it is
-            padded in a batch.
     """
-    healed = tokenizer.encode(tokenizer.decode(ids, skip_special_tokens=True).strip())
-    if not healed:
-        return healed
-    *trimmed, tail = healed
-    context = trimmed or ([] if bos_token_id is None else [bos_token_id])
+    read = text_ids(ids, tokenizer)
+    if len(read) < 2:
+        return read
+    *trimmed, tail = read
     extensions = _extensions(tail, tokenizer)
-    if not context or len(extensions) == 1:
-        return healed
+    if len(extensions) == 1:
+        return read
     bias: SequenceBias = {(token,): _EXTENSION_BIAS for token in extensions}
     bias[(tail,)] += _TAIL_BIAS
-    chosen = continue_one(context, bias)
+    chosen = continue_one(trimmed, bias)
     return [*trimmed, chosen if (chosen,) in bias else tail]
 
 

@@ -128,6 +128,7 @@ class WatermarkingConfig:
         return _from_dict(cls, values)
 
     def construct_processor(self, vocab_size: int) -> WatermarkLogitsProcessor:
+        """The processor for a model with that vocabulary."""
         return WatermarkLogitsProcessor(
             vocab_size,
             self.greenlist_ratio,

@@ -4,7 +4,7 @@ import pytest
 
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
-from gptneo_onnx.runtime.generation.token_healing import heal_prompt
+from gptneo_onnx.runtime.generation.token_healing import heal_prompts
 
 TEXT = (
     "It is a truth universally acknowledged, that a single man in possession of a good fortune, "
@@ -27,11 +27,8 @@ def healers(embedded_export, transformers_model, peer_tokenizer):
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
     tokenizer = Tokenizer.from_pretrained(embedded_export)
 
-    def continue_one(ids, bias):
-        return int(model.generate([ids], max_new_tokens=1, sequence_bias=bias)[0, -1])
-
     def ours(prompt):
-        return heal_prompt(tokenizer.encode(prompt), tokenizer, continue_one)
+        return heal_prompts(model, [tokenizer.encode(prompt)], tokenizer)[0]
 
     def theirs(prompt):
         ids = peer_tokenizer(prompt, return_tensors="pt").input_ids

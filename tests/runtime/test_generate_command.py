@@ -2,11 +2,14 @@
 
 import io
 import json
+import shutil
 import sys
 
 import pytest
 
-from gptneo_onnx.runtime import pipeline
+from gptneo_onnx.export import export_model
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.runtime import StructuredOutput, pipeline
 from gptneo_onnx.runtime.cli import main
 
 GREEDY = ("--no-do-sample", "--max-new-tokens", "12")
@@ -118,6 +121,45 @@ def test_a_regular_expression_and_a_grammar(run, tmp_path):
     assert run("Oh", "--grammar", file, "--seed", 1)[1] in ("Oh Anne!\n", "Oh Emma!\n")
 
 
+def test_a_line_ends_where_a_line_feed_is(run, tmp_path):
+    file = tmp_path / "prompts"
+    file.write_bytes("She\u2028was\r\nSir\x0cWalter\n".encode())
+    shown = run("--prompts", file, "--json", *GREEDY)[1]
+    assert [json.loads(line)["prompt"] for line in shown.splitlines()] == [
+        "She\u2028was",
+        "Sir\x0cWalter",
+    ]
+
+
+def test_one_negative_prompt_for_prompts_in_batches(run, tmp_path):
+    file = tmp_path / "prompts"
+    file.write_text("She was\nSir\nAnne\n")
+    options = ["--prompts", file, "--guidance-scale", "2", "--negative-prompt", "Oh", *GREEDY]
+    alone = run(*options)
+    assert alone[0] == 0
+    assert run(*options, "--batch-size", "2") == alone
+
+
+def test_groups_of_beams_keep_to_a_form_in_every_batch(generator):
+    forms = [StructuredOutput.from_regex(generator.tokenizer, r" (Bath|Lyme|London)\.")]
+    groups = {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0}
+    results = generator(["He is in", "In", "from"], batch_size=3, logits_processor=forms, **groups)
+    for prompt, [result] in zip(["He is in", "In", "from"], results, strict=True):
+        text = result["generated_text"].removeprefix(prompt)
+        assert text in (" Bath.", " Lyme.", " London.")
+
+
+def test_a_model_whose_own_config_asks_for_beams(tmp_path, capsys):
+    shutil.copytree(EMBEDDED_CHECKPOINT, tmp_path / "checkpoint")
+    config = tmp_path / "checkpoint/generation_config.json"
+    values = json.loads(config.read_text()) | {"num_beams": 2, "do_sample": False}
+    config.write_text(json.dumps(values))
+    export_model(tmp_path / "checkpoint", tmp_path / "model")
+    assert main(["generate", str(tmp_path / "model"), "She was", "--max-new-tokens", "4"]) == 0
+    assert capsys.readouterr().out.startswith("She was")
+    assert main(["generate", str(tmp_path / "model"), "She was", "--stream"]) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -133,8 +175,21 @@ def test_a_regular_expression_and_a_grammar(run, tmp_path):
         (["a", "--beams", "0"], "num_beams is 0; a whole number of at least 1"),
         (["a", "--prompt-lookup", "0"], "prompt_lookup_num_tokens is 0; a whole number of at"),
         (["a", "--stop", ""], "stop_strings holds ''; texts of at least one character"),
-        (["a", "--beams", "2", "--stream"], "a streamer takes one sequence, and there are 2"),
+        (
+            ["a", "--beams", "2", "--stream"],
+            "--stream prints one text as it comes, and there are 1",
+        ),
         (["a", "--beams", "2", "--prompt-lookup"], "num_beams is 2; with assistant_model and"),
+        (
+            ["a", "--num-return-sequences", "2", "--stream"],
+            "--stream prints one text as it comes, and there are 2",
+        ),
+        (
+            ["a", "--negative-prompt", "b", "--guidance-scale", "1"],
+            "--negative-prompt needs a weight",
+        ),
+        (["a", "--batch-size", "2"], "--batch-size is for several prompts; pass --prompts FILE"),
+        (["a", "--num-assistant-tokens", "2"], "--num-assistant-tokens is for a draft"),
         (["a", "b"], "generate takes MODEL and PROMPT, and 3 were given; quote the prompt"),
         (["a", "--prompts", "x"], "generate takes MODEL alone, and 2 were given"),
         (["--prompts", "x", "--batch-size", "0"], "batch_size is 0; a whole number of at least"),

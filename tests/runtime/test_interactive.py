@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gptneo_onnx.models import InputError
-from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.decoder import Decoder
 from gptneo_onnx.runtime.interactive import Conversation, converse
 
@@ -25,7 +25,7 @@ def tokenizer(embedded_export):
 
 @pytest.fixture
 def conversation(model, tokenizer):
-    return Conversation(model, tokenizer, {"max_new_tokens": 12, "eos_token_id": None})
+    return Conversation(model, tokenizer, GenerationConfig(max_new_tokens=12))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_turns_make_one_text_and_only_new_tokens_are_prefilled(
 
 
 def test_a_long_text_past_the_window(conversation, model, tokenizer, prefilled):
-    conversation.arguments["max_new_tokens"] = 80
+    conversation.config = conversation.config.update(max_new_tokens=80)
     said(conversation, "She was", "", "", "")
     whole = model.generate(tokenizer("She was")["input_ids"], max_new_tokens=320, eos_token_id=None)
     assert conversation.ids == whole[0].tolist()
@@ -92,14 +92,16 @@ def test_what_was_written_before_an_interruption_stays(conversation, prefilled):
 
 
 def test_an_end_token_does_not_end_the_text(model, tokenizer):
-    conversation = Conversation(model, tokenizer, {"max_new_tokens": 5, "forced_eos_token_id": 0})
+    conversation = Conversation(
+        model, tokenizer, GenerationConfig(max_new_tokens=5, forced_eos_token_id=0)
+    )
     said(conversation, "She", "and")
     assert tokenizer.eos_token_id == 0
     assert 0 not in conversation.ids
 
 
 def test_the_context_ends_the_text(conversation):
-    conversation.arguments["max_new_tokens"] = 1000
+    conversation.config = conversation.config.update(max_new_tokens=1000)
     said(conversation, "She was")
     assert len(conversation.ids) == 512
     with pytest.raises(InputError, match="tokens and fills the model's context of 512; /clear beg"):
@@ -180,6 +182,22 @@ def test_a_terminal_with_prompt_and_interruption(embedded_export):
     process.stdout.close()
 
 
+def test_max_length_bounds_the_whole_text(model, tokenizer):
+    conversation = Conversation(model, tokenizer, GenerationConfig(max_length=20))
+    said(conversation, "She was")
+    assert len(conversation.ids) == 20
+    with pytest.raises(InputError, match="has 20 tokens and fills max_length, 20; /clear begins"):
+        conversation.turn("", print)
+
+
+def test_a_model_whose_config_asks_for_beams_writes_a_single_text(model, tokenizer):
+    config = GenerationConfig(
+        max_new_tokens=12, num_beams=4, num_beam_groups=2, diversity_penalty=1.0
+    )
+    plain = Conversation(model, tokenizer, GenerationConfig(max_new_tokens=12))
+    assert said(Conversation(model, tokenizer, config), "She was") == said(plain, "She was")
+
+
 def test_the_arguments_of_the_command_reach_the_model(embedded_export, monkeypatch):
     from gptneo_onnx.runtime import cli
 
@@ -195,7 +213,7 @@ def test_the_arguments_of_the_command_reach_the_model(embedded_export, monkeypat
     options = ["--max-new-tokens", "7", "--temperature", "0.5", "--draft", str(embedded_export)]
     assert cli.main(["generate", str(embedded_export), "--interactive", *options]) == 0
     assert seen[0]["max_new_tokens"] == 7
-    assert seen[0]["temperature"] == 0.5
     assert isinstance(seen[0]["assistant_model"], GPTNeoForCausalLM)
     assert seen[0]["generation_config"].do_sample is True
+    assert seen[0]["generation_config"].temperature == 0.5
     assert np.shape(seen[0]["past_key_values"].sequences) == (0,)

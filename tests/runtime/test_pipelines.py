@@ -3,11 +3,13 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError, ModelFileError
 from gptneo_onnx.runtime import (
+    GenerationConfig,
     GPTNeoForCausalLM,
     TextStreamer,
     Tokenizer,
@@ -117,9 +119,11 @@ def test_a_prefix_is_read_but_not_returned(generator):
     assert "Emma Woodhouse," + result["generated_text"] == together
 
 
-def test_a_prefix_does_not_count(generator):
-    plain = generator("She was", max_length=20, return_tensors=True, eos_token_id=None)
-    prefixed = generator("She was", prefix="Oh! ", max_length=20, return_tensors=True)
+@pytest.mark.parametrize("number", [int, np.int64])
+def test_a_prefix_does_not_count(generator, number):
+    arguments = {"max_length": number(20), "return_tensors": True, "eos_token_id": None}
+    plain = generator("She was", **arguments)
+    prefixed = generator("She was", prefix="Oh! ", **arguments)
     extra = len(generator.tokenizer.encode("Oh! "))
     assert len(plain[0]["generated_token_ids"]) == 20
     assert len(prefixed[0]["generated_token_ids"]) == 20 + extra
@@ -143,6 +147,88 @@ def test_prompts_in_batches_are_as_if_each_came_alone(generator):
     alone = generator(prompts, **arguments)
     for batch_size in (2, 5, 100):
         assert generator(prompts, batch_size=batch_size, **arguments) == alone
+
+
+def test_the_default_length_of_a_prompt_does_not_depend_on_its_batch(generator):
+    """256 tokens follow a short prompt, and as many as fit a long one."""
+    prompts = ["She", "and so " * 225, "Sir"]
+    arguments = {"seed": 3, "eos_token_id": None, "return_tensors": True}
+    alone = generator(prompts, **arguments)
+    assert generator(prompts, batch_size=3, **arguments) == alone
+    lengths = [len(results[0]["generated_token_ids"]) for results in alone]
+    assert lengths[1] == 512
+    assert lengths[::2] == [len(generator.tokenizer.encode(prompts[i])) + 256 for i in (0, 2)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"seed": 5}, {"seed": list(range(8))}, {"num_return_sequences": 2, "seed": 5}, {}],
+    ids=str,
+)
+def test_sampled_results_do_not_depend_on_batch_size(generator, arguments):
+    prompts = ["She", "Sir", "She", "She", "Anne", "Sir", "Oh", "Oh"]
+    found = []
+    for batch_size in (1, 3, 8):
+        set_seed(7)
+        found.append(generator(prompts, batch_size=batch_size, max_new_tokens=9, **arguments))
+    assert found[0] == found[1] == found[2]
+    assert found[0][0] != found[0][2] != found[0][3]
+
+
+def test_seeds_that_are_too_few_are_refused(generator):
+    with pytest.raises(InputError, match="seed has 2 numbers, and there are more results"):
+        generator(["She", "Sir", "Oh"], seed=[1, 2], max_new_tokens=2)
+
+
+@pytest.fixture
+def opinionated(embedded_export):
+    """A pipeline of a model whose own config differs from every default."""
+    model = GPTNeoForCausalLM.from_pretrained(embedded_export)
+    model.generation_config = model.generation_config.update(
+        do_sample=True, num_beams=2, max_new_tokens=3, num_return_sequences=2, top_k=4
+    )
+    return pipeline(model=model, tokenizer=Tokenizer.from_pretrained(embedded_export))
+
+
+def test_what_a_call_asks_for_wins_over_the_models_config_even_if_it_is_a_default(
+    opinionated, generator
+):
+    asked = {"do_sample": False, "num_beams": 1, "num_return_sequences": 1, "max_length": 12}
+    assert opinionated("She was", **asked) == generator("She was", **asked)
+    defaults = pipeline(model=opinionated.model, tokenizer=opinionated.tokenizer, **asked)
+    assert defaults("She was") == generator("She was", **asked)
+    assert len(opinionated("She was")) == 2
+
+
+def test_a_config_given_to_a_call_is_combined_with_the_models(opinionated):
+    results = opinionated(
+        "She was", generation_config=GenerationConfig(temperature=0.5), return_tensors=True
+    )
+    assert len(results) == 2
+    width = len(opinionated.tokenizer.encode("She was"))
+    assert {len(result["generated_token_ids"]) - width for result in results} <= {1, 2, 3}
+    with pytest.raises(InputError, match="generation_config is of type dict; a Gen.*from_dict"):
+        opinionated("She was", generation_config={"temperature": 0.5})
+
+
+def test_a_healed_prompt_loses_no_text(generator):
+    arguments = {"max_new_tokens": 8, "do_sample": False, "token_healing": True}
+    prompts = ["It is a truth univer", "I am sorr", "said Mr. Dar ", "She was"]
+    for batch_size in (1, 4):
+        results = generator(prompts, batch_size=batch_size, **arguments)
+        for prompt, [result], healed in zip(
+            prompts, results, ["univers", "sorry", "Dar", "was"], strict=True
+        ):
+            inputs = generator.tokenizer([prompt])
+            expected = generator.model.generate(
+                **inputs, tokenizer=generator.tokenizer, **arguments
+            )
+            text = generator.tokenizer.decode(expected[0], True, True)
+            assert result["generated_text"] == text
+            assert text.startswith(prompt.rsplit(" ", 1)[0] if prompt[-1] != " " else "said Mr.")
+            assert healed in text
+    [new] = generator("I am sorr", return_full_text=False, **arguments)
+    assert ("I am sorr" + new["generated_text"]) == results[1][0]["generated_text"]
 
 
 def test_a_generator_is_read_as_its_results_are_asked_for(generator):
@@ -232,7 +318,9 @@ class TestBadInput:
             generator(prompt)
 
     def test_a_prompt_longer_than_the_context(self, generator):
-        with pytest.raises(InputError, match="sequence 0 has .* tokens, the model's context 512"):
+        with pytest.raises(
+            InputError, match="sequence 0 of input_ids has .* tokens, the model's context 512"
+        ):
             generator("and so on " * 500)
 
     def test_too_many_new_tokens(self, generator):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tokenizers
 from refusals import refused
@@ -46,6 +47,14 @@ def test_every_token_has_the_bytes_that_decode_to_its_text(tokenizer):
 
 def test_each_of_the_256_bytes_is_a_token(tokenizer):
     assert {bytes([value]) for value in range(256)} <= set(tokenizer.vocabulary_bytes.values())
+
+
+def test_one_id_is_decoded_too_and_what_is_none_is_named(tokenizer):
+    assert tokenizer.decode(5) == tokenizer.decode([5]) == tokenizer.decode(np.array(5))
+    assert tokenizer.decode([]) == tokenizer.decode(np.array([], np.int64)) == ""
+    for wrong in (-1, 2**40, 2**70):
+        with pytest.raises(InputError, match=f"token {wrong} cannot be decoded; ids from 0 to"):
+            tokenizer.decode([5, wrong])
 
 
 def test_letters_of_the_byte_alphabet_are_bytes():

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from reference import ReferenceGPTNeo
 
 from gptneo_onnx.models import DeviceError, InputError
-from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, PromptCache, Tokenizer
 
 VOCAB = 301
 
@@ -149,6 +149,35 @@ class TestLengths:
         assert result[0, 2:].tolist() == expected[: expected.index(expected[4]) + 1]
 
 
+def test_inputs_is_another_name_of_input_ids(model):
+    by_name = model.generate(inputs=[[1, 2]], max_new_tokens=3)
+    assert by_name.tolist() == model.generate([[1, 2]], max_new_tokens=3).tolist()
+    with pytest.raises(InputError, match="takes input_ids, or inputs"):
+        model.generate(max_new_tokens=3)
+
+
+def test_a_call_that_is_refused_leaves_the_running_one_alone(model):
+    """Its chunks of the prompt stay as long as they were."""
+    refusals, chunks = [], []
+
+    class Interrupting:
+        def put(self, ids):
+            if refusals:
+                return
+            decoder = model.decoder(1)
+            decoder.prefill_chunk = 3  # as the running call has it
+            with pytest.raises(InputError, match="at work in another call") as refusal:
+                model.generate([[1]], past_key_values=PromptCache(), max_new_tokens=1)
+            refusals.append(refusal)
+            chunks.append(decoder.prefill_chunk)
+
+        def end(self):
+            pass
+
+    model.generate([[1, 2]], streamer=Interrupting(), prefill_chunk_size=3, max_new_tokens=3)
+    assert chunks == [3]
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -164,6 +193,16 @@ class TestBadInput:
             ({"early_stopping": 1}, "early_stopping is 1; True, False or 'never'"),
             ({"stop_strings": ["."]}, "there is no tokenizer; pass tokenizer="),
             ({"stop_strings": [".", ""]}, "stop_strings holds ''; texts of at least one char"),
+            ({"stop_strings": 3}, "stop_strings holds 3; texts of at least one char"),
+            ({"generation_config": {"top_k": 3}}, "generation_config is of type dict; .*from_dict"),
+            ({"eos_token_id": 2**70}, "at least 0 and at most 9223372036854775807 is allowed"),
+            ({"pad_token_id": 2**63}, "pad_token_id is 9223372036854775808; a whole number of at"),
+            (
+                {"inputs": [[1]]},
+                "takes input_ids, or inputs, which is another name of it; pass one",
+            ),
+            ({"negative_prompt_attention_mask": [[1]]}, "masks nothing; pass negative_prompt_ids"),
+            ({"zzz": 1}, "no argument 'zzz'; it has those of GenerationConfig .docs/generation.md"),
             ({"tokenizer": 3}, "tokenizer is of type int; a gptneo_onnx.runtime.Tokenizer is"),
             ({"streamer": 3}, r"streamer is of type int; an object with put\(\) and end\(\)"),
             ({"token_healing": True}, "has no tokenizer; pass tokenizer="),
@@ -209,10 +248,10 @@ class TestBadInput:
             ([1, 2], None, r"shape \[2\]; \[batch, sequence\]"),
             ([[1, 2], [3]], None, "rows of different lengths; pad them on the left"),
             ([[1.5]], None, "of type float64; whole numbers"),
-            ([[301]], None, "token id 301 is out of range; 0 to 300"),
-            ([[-1]], None, "token id -1 is out of range"),
+            ([[301]], None, "token id 301 of input_ids is out of range; 0 to 300"),
+            ([[-1]], None, "token id -1 of input_ids is out of range"),
             ([[1] * 64], None, "prompt has 64 tokens and the model's context is 64"),
-            ([[1] * 65], None, "sequence 0 has 65 tokens, the model's context 64"),
+            ([[1] * 65], None, "sequence 0 of input_ids has 65 tokens, the model's context 64"),
             ([[1, 2, 3]], [[1, 0, 1]], "attention_mask of sequence 0 has holes"),
             ([[1, 2, 3]], [[0, 0, 0]], "leaves no token of sequence 0"),
             ([[1, 2, 3]], [[1, 1, 0]], "padded on the right; to generate, pad on the left"),

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from gptneo_onnx.models import InputError, ModelFileError
@@ -74,6 +75,30 @@ def test_a_config_over_the_models_own():
     model = GenerationConfig(eos_token_id=3, temperature=0.5)
     combined = GenerationConfig(max_new_tokens=9, temperature=0.7).over(model)
     assert combined == GenerationConfig(eos_token_id=3, temperature=0.7, max_new_tokens=9)
+
+
+def test_what_update_was_given_stays_even_if_it_is_a_default():
+    model = GenerationConfig(do_sample=True, max_length=50, top_k=4)
+    given = GenerationConfig().update(do_sample=False, max_length=None)
+    combined = given.over(model)
+    assert combined == GenerationConfig(top_k=4)
+    assert combined.over(model) == combined
+    assert GenerationConfig.from_dict({"do_sample": False}).over(model).do_sample is True
+
+
+def test_what_holds_numpys_values_is_saved_too(tmp_path):
+    config = GenerationConfig(
+        eos_token_id=np.array([3, 4]),
+        sequence_bias={(np.int64(1), 2): np.float32(-5.0)},
+        exponential_decay_length_penalty=np.array([3, 1.5]),
+        watermarking_config={"ngram_len": 5, "keys": np.array([1, 2, 3]).tolist()},
+        seed=np.int64(4),
+    )
+    config.save_pretrained(tmp_path)
+    read = GenerationConfig.from_pretrained(tmp_path)
+    assert read.eos_token_id == (3, 4)
+    assert read.sequence_bias == (((1, 2), -5.0),)
+    assert read.exponential_decay_length_penalty == (3.0, 1.5)
 
 
 def test_what_is_saved_is_read_again(tmp_path):

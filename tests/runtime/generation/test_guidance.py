@@ -229,9 +229,15 @@ class TestErrors:
     def test_another_number_of_negative_prompts(self, model):
         with refused(InputError, "negative_prompt_ids need a weight; pass guidance_scale too"):
             model.generate([[1, 2]], negative_prompt_ids=[[1]])
-        message = "negative_prompt_ids has 2 rows, input_ids 1; one for each prompt is expected"
+        message = "negative_prompt_ids has 2 rows, input_ids 1; one for each prompt is expected, or"
         with refused(InputError, message):
             model.generate([[1, 2]], guidance_scale=2.0, negative_prompt_ids=[[1], [2]])
+
+    def test_one_negative_prompt_serves_every_prompt(self, model, prompts):
+        arguments = {"guidance_scale": 2.0, "max_new_tokens": 5, "eos_token_id": None}
+        one = model.generate(*left_padded(prompts), negative_prompt_ids=[[4, 5]], **arguments)
+        each = model.generate(*left_padded(prompts), negative_prompt_ids=[[4, 5]] * 3, **arguments)
+        assert one.tolist() == each.tolist()
 
     def test_a_negative_prompt_that_leaves_no_room(self, model):
         """The context has 64 tokens; both streams must fit."""
@@ -245,7 +251,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("negative", "message"),
         [
-            ({"negative_prompt_ids": [[301]]}, "token id 301 is out of range"),
+            (
+                {"negative_prompt_ids": [[301]]},
+                "token id 301 of negative_prompt_ids is out of range",
+            ),
             ({"negative_prompt_ids": [[]]}, "at least one token"),
             (
                 {"negative_prompt_ids": [[1, 2]], "negative_prompt_attention_mask": [[1, 0]]},

@@ -38,6 +38,24 @@ class TestWhatIsReturned:
         output = model.generate([[1, 2]], max_new_tokens=3, **ALL)
         assert output["sequences"] is output.sequences
         assert output["scores"] is output.scores
+        assert [*output] == [*output.keys()] == ["sequences", "scores", "logits"]
+        assert "scores" in output
+        assert "past_key_values" not in output
+        with pytest.raises(KeyError):
+            output["past_key_values"]
+
+    def test_by_number_too(self, model):
+        output = model.generate([[1, 2]], max_new_tokens=3, **ALL)
+        assert output[0] is output.sequences
+        assert output[1] is output.scores
+        assert output[:2] == output.to_tuple()[:2]
+        assert len(output) == 3
+
+    def test_beams_have_no_caches_left(self, model):
+        output = model.generate(
+            [[1, 2]], num_beams=2, past_key_values=model.prefill([[1, 2]]), max_new_tokens=3, **ALL
+        )
+        assert output.past_key_values is None
 
     @pytest.mark.parametrize(
         ("arguments", "rows", "results"),

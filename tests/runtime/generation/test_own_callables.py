@@ -7,7 +7,10 @@ from refusals import refused
 
 from gptneo_onnx.models import InputError
 from gptneo_onnx.runtime.generation.logits_process import LogitsProcessorList
-from gptneo_onnx.runtime.generation.penalties import RepetitionPenaltyLogitsProcessor
+from gptneo_onnx.runtime.generation.penalties import (
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList
 from gptneo_onnx.runtime.generation.warpers import TopKLogitsWarper
 
@@ -343,6 +346,64 @@ class TestCriteria:
             )
             expected = model.generate(*left_padded(prompts), max_new_tokens=count, **arguments)
             assert stopped.tolist() == expected.tolist()
+
+
+GROUPS = {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 0.5, "max_new_tokens": 6}
+
+
+class TestWithGroups:
+    def test_processors_see_a_group_of_all_prompts_at_a_time(self, model, prompts):
+        processor = Seen(unchanged)
+        model.generate(
+            *left_padded(prompts), logits_processor=[processor], eos_token_id=None, **GROUPS
+        )
+        assert [ids.shape for ids in processor.ids] == [
+            (len(prompts) * 2, 11 + step) for step in range(6) for _ in range(2)
+        ]
+        for row, prompt in enumerate(prompts):
+            for ids in processor.ids:
+                assert (ids[2 * row : 2 * row + 2, 11 - len(prompt) : 11] == prompt).all()
+
+    def test_a_processor_decides_as_if_each_prompt_came_alone(self, model, prompts):
+        def often(ids, scores):
+            last = ids[:, -2:, None] == np.arange(VOCAB)  # [rows, 2, vocab]
+            return scores + 2 * last.any(axis=1)
+
+        arguments = {"logits_processor": [often], "eos_token_id": None, **GROUPS}
+        together = model.generate(*left_padded(prompts), **arguments)
+        for row, prompt in enumerate(prompts):
+            alone = model.generate([prompt], **arguments)
+            assert together[row, 11:].tolist() == alone[0, len(prompt) :].tolist()
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [RepetitionPenaltyLogitsProcessor(1.3), NoRepeatNGramLogitsProcessor(2)],
+    ids=["repetition", "n-grams"],
+)
+def test_rows_filled_with_what_is_no_token_of_the_models(model, prompts, processor):
+    def end_first_row(ids, scores):
+        return np.arange(len(ids)) == 0
+
+    result = model.generate(
+        *left_padded(prompts),
+        logits_processor=[processor],
+        stopping_criteria=[end_first_row],
+        pad_token_id=FILL + 1000,
+        max_new_tokens=5,
+        eos_token_id=None,
+    )
+    assert (result[0, 12:] == FILL + 1000).all()
+    alone = model.generate(
+        [prompts[1]], logits_processor=[processor], max_new_tokens=5, eos_token_id=None
+    )
+    assert result[1, -5:].tolist() == alone[0, -5:].tolist()
+
+
+def test_a_processor_that_returns_no_scores_is_named(model):
+    message = "logits_processor returned a str; scores \\[1, 301\\] of float32 went in"
+    with refused(InputError, message):
+        model.generate([[1]], logits_processor=[lambda ids, scores: "none"], max_new_tokens=1)
 
 
 class TestAssisted:

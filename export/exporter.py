@@ -18,7 +18,14 @@ from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.export.weights import graph_weights
 from gptneo_onnx.export.weights_file import weight_offsets, write_weights
 from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, InputError, ModelFileError
-from gptneo_onnx.models.graph import GraphContract, Precision, fused_contract
+from gptneo_onnx.models.graph import (
+    ACTIVATION_NAMES,
+    DataType,
+    GraphContract,
+    NumberFormat,
+    Precision,
+    fused_contract,
+)
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
@@ -41,6 +48,7 @@ def export_model(
     *,
     graph: str = "fused",
     precision: str | Precision = "fp32",
+    activations: str | None = None,
     exporter: str = "direct",
     verify: bool = False,
     revision: str | None = None,
@@ -53,7 +61,11 @@ def export_model(
         checkpoint: a directory in Hugging Face layout, or a hub id.
         out: the directory to make; an earlier export there is replaced once the new one is whole.
         graph: the graph to build, one of GRAPH_KINDS.
-        precision: fp32, fp16 or bf16: what weights, activations and cache are stored as.
+        precision: what weights are stored as: fp32, fp16 and bf16 (activations and cache too);
+            int8 and int4, in blocks with a scale each; w8a8, 8 bits multiplied by activations of 8
+            bits, for the CPU.
+        activations: fp32, fp16 or bf16, with int8 and int4; by default fp32, for the CPU. CUDA
+            takes the two others.
         exporter: "direct" builds the graph straight from the checkpoint.
         verify: compare the exported graph with transformers on random tokens longer than twice the
             window (needs the `optimum` extra), and raise if they differ.
@@ -70,24 +82,26 @@ def export_model(
         ExportError: the export cannot be written; nothing is left behind.
     """
     report = report or _say_nothing
-    precision = _checked_options(graph, precision, exporter)
+    _check_choice("graph", graph, GRAPH_KINDS)
+    _check_choice("exporter", exporter, EXPORTERS)
+    numbers = _number_format(precision, activations)
     out = Path(out)
     check_replaceable(out.absolute())
     if verify:
         from gptneo_onnx.export.verify import check_can_verify
 
-        check_can_verify(precision)
+        check_can_verify(numbers)
     source = open_checkpoint(local_checkpoint(checkpoint, revision))
     with whole_directory(out) as partial:
-        contract = fused_contract(source.config, precision)
-        model = _write_model(source, partial, contract, precision, progress)
+        contract = fused_contract(source.config, numbers)
+        model = _write_model(source, partial, contract, numbers, progress)
         _write_companions(source, partial, report)
-        _check(model, partial, contract, source, precision)
+        _check(model, partial, contract, source, numbers)
         if verify:
             from gptneo_onnx.export.verify import verify_graph
 
-            verify_graph(partial, contract, source, precision, report)
-        _write_manifest(partial, graph, precision)
+            verify_graph(partial, contract, source, numbers, report)
+        _write_manifest(partial, graph, numbers)
     return out
 
 
@@ -95,12 +109,19 @@ def _say_nothing(line: str) -> None:
     """For callers who want no reports."""
 
 
-def _checked_options(graph: str, precision: str | Precision, exporter: str) -> Precision:
-    _check_choice("graph", graph, GRAPH_KINDS)
-    _check_choice("exporter", exporter, EXPORTERS)
+def _number_format(precision: str | Precision, activations: str | None) -> NumberFormat:
     if not isinstance(precision, Precision):
         _check_choice("precision", precision, [p.value for p in Precision])
-    return Precision(precision)
+    precision = Precision(precision)
+    if activations is None:
+        return NumberFormat.of(precision)
+    allowed = {ACTIVATION_NAMES[each]: each for each in precision.activations}
+    if activations not in allowed:
+        raise InputError(
+            f"activations is {activations!r}; with precision {precision.value} "
+            f"{' or '.join(allowed)} is allowed"
+        )
+    return NumberFormat(precision, allowed[activations])
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
@@ -112,12 +133,12 @@ def _write_model(
     source: Checkpoint,
     partial: Path,
     contract: GraphContract,
-    precision: Precision,
+    numbers: NumberFormat,
     progress: bool,
 ) -> onnx.ModelProto:
-    weights = graph_weights(source, precision.data_type)
+    weights = graph_weights(source, numbers)
     offsets = weight_offsets(weights)
-    model = build_fused_graph(source.config, contract, weights, offsets)
+    model = build_fused_graph(source.config, contract, numbers, weights, offsets)
     (partial / GRAPH_FILE).write_bytes(model.SerializeToString())
     write_weights(partial / WEIGHTS_FILE, weights, offsets, progress)
     return model
@@ -149,14 +170,14 @@ def _check(
     partial: Path,
     contract: GraphContract,
     source: Checkpoint,
-    precision: Precision,
+    numbers: NumberFormat,
 ) -> None:
     """onnx's own checker, and one step through ONNX Runtime where its CPU has the kernels."""
     onnx.checker.check_model(str(partial / GRAPH_FILE))
-    if precision is Precision.BF16:
+    if numbers.activations is DataType.BFLOAT16:
         return  # ONNX Runtime's CPU provider has no bfloat16 kernels
     try:
-        logits = first_logits(model, partial, contract, precision.data_type)
+        logits = first_logits(model, partial, contract)
     except (GPTNeoOnnxError, MemoryError):
         raise
     except Exception as error:  # ONNX Runtime's errors have no base of their own
@@ -167,17 +188,17 @@ def _check(
     if not np.isfinite(logits).all():
         advice = (
             "export with --precision bf16 or fp32"
-            if precision is Precision.FP16
+            if numbers.activations is DataType.FLOAT16
             else "the weights are damaged: fetch the checkpoint again"
         )
         raise ModelFileError(
-            f"{source.directory}: its first logits in {precision.value} are not finite numbers; "
-            + advice
+            f"{source.directory}: its first logits in {numbers.precision.value} are not finite "
+            "numbers; " + advice
         )
 
 
-def _write_manifest(partial: Path, graph: str, precision: Precision) -> None:
+def _write_manifest(partial: Path, graph: str, numbers: NumberFormat) -> None:
     files = {
         path.name: FileRecord(path.stat().st_size, sha256_of(path)) for path in partial.iterdir()
     }
-    Manifest(graph, precision, OPSET, LEAST_ONNX_RUNTIME, files).write(partial)
+    Manifest(graph, numbers, OPSET, LEAST_ONNX_RUNTIME, files).write(partial)

@@ -14,27 +14,24 @@ from onnx import ModelProto, NodeProto, ValueInfoProto, helper
 
 from gptneo_onnx.export.onnx_runtime import import_onnx_runtime
 from gptneo_onnx.models import graph as names
-from gptneo_onnx.models.graph import DataType, GraphContract
+from gptneo_onnx.models.graph import GraphContract
 
 NODES_AT_ONCE = 8
 
 Tensors = dict[str, NDArray[Any]]
 
 
-def first_logits(
-    model: ModelProto, folder: Path, contract: GraphContract, data_type: DataType
-) -> NDArray[np.float32]:
+def first_logits(model: ModelProto, folder: Path, contract: GraphContract) -> NDArray[np.float32]:
     """Logits [1, vocab] behind token 0 as the first of a sequence.
 
     Args:
         model: the graph, its weights in `folder`.
-        contract: what its inputs are.
-        data_type: of the tensors between its nodes; one that ONNX Runtime's CPU has kernels for.
+        contract: what its inputs are, of types that ONNX Runtime's CPU has kernels for.
     """
     tensors = _first_inputs(contract)
     wanted_later = _last_uses(model)
     for index, nodes in enumerate(_pieces(model)):
-        piece = _sub_model(model, nodes, wanted_later, index, data_type)
+        piece = _sub_model(model, nodes, wanted_later, index, tensors)
         tensors |= _run(piece, folder, tensors)
     return tensors[names.LOGITS]
 
@@ -71,14 +68,14 @@ def _sub_model(
     nodes: list[NodeProto],
     last_uses: Mapping[str, int],
     index: int,
-    data_type: DataType,
+    tensors: Tensors,
 ) -> ModelProto:
     produced = {name for node in nodes for name in node.output if name}
     read = {name for node in nodes for name in node.input if name} - produced
     weights = [tensor for tensor in model.graph.initializer if tensor.name in read]
     declared = {value.name: value for value in model.graph.input}
     inputs = [
-        declared.get(name, helper.make_tensor_value_info(name, data_type.onnx, None))
+        declared.get(name) or _value_info(name, tensors[name])
         for name in sorted(read - {tensor.name for tensor in weights})
     ]
     outputs = [
@@ -87,6 +84,12 @@ def _sub_model(
     graph = helper.make_graph(nodes, f"piece {index}", inputs, outputs, weights)
     return helper.make_model(
         graph, ir_version=model.ir_version, opset_imports=list(model.opset_import)
+    )
+
+
+def _value_info(name: str, tensor: NDArray[Any]) -> ValueInfoProto:
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(tensor.dtype), tensor.shape
     )
 
 

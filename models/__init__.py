@@ -13,7 +13,14 @@ from gptneo_onnx.models.errors import (
     MissingDependencyError,
     ModelFileError,
 )
-from gptneo_onnx.models.graph import DataType, GraphContract, Precision, TensorSpec, fused_contract
+from gptneo_onnx.models.graph import (
+    DataType,
+    GraphContract,
+    NumberFormat,
+    Precision,
+    TensorSpec,
+    fused_contract,
+)
 from gptneo_onnx.models.manifest import FileRecord, Manifest
 
 __all__ = [
@@ -29,6 +36,7 @@ __all__ = [
     "Manifest",
     "MissingDependencyError",
     "ModelFileError",
+    "NumberFormat",
     "Precision",
     "TensorSpec",
     "fused_contract",

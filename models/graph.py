@@ -34,33 +34,87 @@ class DataType(Enum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"
+    UINT8 = "uint8"
+    INT8 = "int8"
     INT32 = "int32"
     INT64 = "int64"
 
     @property
     def onnx(self) -> int:
-        return {"float32": 1, "int32": 6, "int64": 7, "float16": 10, "bfloat16": 16}[self.value]
+        return _ONNX_TYPES[self.value]
 
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return {"float32": 4, "int32": 4, "int64": 8, "float16": 2, "bfloat16": 2}[self.value]
+        return _ITEM_SIZES[self.value]
+
+
+_ONNX_TYPES = {
+    "float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10, "bfloat16": 16,
+}  # fmt: skip
+_ITEM_SIZES = {
+    "float32": 4, "uint8": 1, "int8": 1, "int32": 4, "int64": 8, "float16": 2, "bfloat16": 2,
+}  # fmt: skip
+
+
+# What people call the types that activations may have.
+ACTIVATION_NAMES = {DataType.FLOAT32: "fp32", DataType.FLOAT16: "fp16", DataType.BFLOAT16: "bf16"}
 
 
 class Precision(Enum):
-    """What the weights and the cache are stored as."""
+    """What the weights of linear layers and the embedding are stored as.
+
+    - int8, int4: in blocks along the inputs, each with its scale
+    - w8a8: 8 bits with a scale for each output, multiplied by activations of 8 bits with a scale
+      for each row
+    """
 
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
+    INT8 = "int8"
+    W8A8 = "w8a8"
+    INT4 = "int4"
 
     @property
-    def data_type(self) -> DataType:
-        return {
-            "fp32": DataType.FLOAT32,
-            "fp16": DataType.FLOAT16,
-            "bf16": DataType.BFLOAT16,
-        }[self.value]
+    def activations(self) -> tuple[DataType, ...]:
+        """What activations, cache and all other weights may be with it, the default first."""
+        match self:
+            case Precision.FP16:
+                return (DataType.FLOAT16,)
+            case Precision.BF16:
+                return (DataType.BFLOAT16,)
+            case Precision.INT8 | Precision.INT4:
+                return (DataType.FLOAT32, DataType.FLOAT16, DataType.BFLOAT16)
+            case Precision.FP32 | Precision.W8A8:
+                return (DataType.FLOAT32,)
+
+    @property
+    def is_quantized(self) -> bool:
+        return self in (Precision.INT8, Precision.W8A8, Precision.INT4)
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """A graph's numbers: how its large weights are stored, and what everything else is.
+
+    Attributes:
+        precision: of the weights of linear layers and the embedding.
+        activations: type of activations, cache and all other weights.
+    """
+
+    precision: Precision
+    activations: DataType
+
+    @classmethod
+    def of(cls, precision: Precision, activations: DataType | None = None) -> "NumberFormat":
+        """With the precision's default activations unless others are named."""
+        return cls(precision, activations or precision.activations[0])
+
+    @property
+    def embedding(self) -> DataType:
+        """Type of the embedding's stored elements: 8 bits wherever weights are quantized."""
+        return DataType.UINT8 if self.precision.is_quantized else self.activations
 
 
 @dataclass(frozen=True)
@@ -119,7 +173,7 @@ class GraphContract:
         return self.step_outputs + tuple(spec for cache in self.caches for spec in cache.present)
 
 
-def fused_contract(config: GPTNeoConfig, precision: Precision) -> GraphContract:
+def fused_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContract:
     """The graph of ONNX Runtime's fused operators.
 
     A step takes the new tokens of each sequence and updates the caches in place:
@@ -140,16 +194,16 @@ def fused_contract(config: GPTNeoConfig, precision: Precision) -> GraphContract:
             TensorSpec(LOGITS_ROWS, DataType.INT64, (ROWS, 2)),
         ),
         caches=tuple(
-            _cache_spec(config, layer, precision.data_type) for layer in range(config.num_layers)
+            _cache_spec(config, layer, numbers.activations) for layer in range(config.num_layers)
         ),
         step_outputs=(
             TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, config.vocab_size)),
             TensorSpec(HIDDEN_STATES, DataType.FLOAT32, (BATCH, SEQUENCE, config.hidden_size)),
         ),
         tables=(
-            TensorSpec(EMBEDDING, precision.data_type, (config.vocab_size, config.hidden_size)),
+            TensorSpec(EMBEDDING, numbers.embedding, (config.vocab_size, config.hidden_size)),
             TensorSpec(
-                POSITIONS, precision.data_type, (config.max_position_embeddings, config.hidden_size)
+                POSITIONS, numbers.activations, (config.max_position_embeddings, config.hidden_size)
             ),
         ),
     )

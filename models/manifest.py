@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 from gptneo_onnx.models.json_file import read_json_object, shown
 
 MANIFEST_FILE = "gptneo_onnx.json"
@@ -45,14 +45,14 @@ class Manifest:
 
     Attributes:
         graph: the kind of model.onnx, one of GRAPH_KINDS.
-        precision: what weights and cache are stored as.
+        numbers: what weights, activations and cache are.
         opset: version of the standard operators.
         least_onnx_runtime: oldest ONNX Runtime that has every operator of the graph.
         files: every file of the directory but this one, by base name.
     """
 
     graph: str
-    precision: Precision
+    numbers: NumberFormat
     opset: int
     least_onnx_runtime: str
     files: Mapping[str, FileRecord]
@@ -61,7 +61,8 @@ class Manifest:
         values = {
             "format_version": FORMAT_VERSION,
             "graph": self.graph,
-            "precision": self.precision.value,
+            "precision": self.numbers.precision.value,
+            "activations": self.numbers.activations.value,
             "opset": self.opset,
             "least_onnx_runtime": self.least_onnx_runtime,
             "files": {name: asdict(record) for name, record in sorted(self.files.items())},
@@ -90,7 +91,7 @@ class Manifest:
             )
         return cls(
             graph=_one_of(path, values, "graph", GRAPH_KINDS),
-            precision=Precision(_one_of(path, values, "precision", [p.value for p in Precision])),
+            numbers=_numbers(path, values),
             opset=_integer(path, values, "opset"),
             least_onnx_runtime=_version(path, values, "least_onnx_runtime"),
             files=_read_files(path, values.get("files")),
@@ -115,6 +116,15 @@ def _one_of(
             f"{path}: {name} is {shown(value)}; one of {', '.join(allowed)} is allowed"
         )
     return str(value)
+
+
+def _numbers(path: Path, values: Mapping[str, Any]) -> NumberFormat:
+    """Exports of the first version name no activations: they have their precision's default."""
+    precision = Precision(_one_of(path, values, "precision", [p.value for p in Precision]))
+    if "activations" not in values:
+        return NumberFormat.of(precision)
+    allowed = [activations.value for activations in precision.activations]
+    return NumberFormat(precision, DataType(_one_of(path, values, "activations", allowed)))
 
 
 def _integer(path: Path, values: Mapping[str, Any], name: str) -> int:

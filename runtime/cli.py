@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError
-from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.graph import ACTIVATION_NAMES, Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
 from gptneo_onnx.runtime.generate_command import run_generate
 from gptneo_onnx.runtime.generate_options import add_generate
@@ -92,7 +92,12 @@ def _add_export(commands: Any) -> None:
         "--precision",
         default="fp32",
         choices=[p.value for p in Precision],
-        help="fp32 (the default) for CPUs, fp16 or bf16 for CUDA",
+        help="fp32 (the default), w8a8, int8 or int4 for CPUs; fp16 or bf16 for CUDA",
+    )
+    export.add_argument(
+        "--activations",
+        choices=[*ACTIVATION_NAMES.values()],
+        help="with int8 and int4: fp32 (the default) for CPUs, fp16 or bf16 for CUDA",
     )
     export.add_argument("--exporter", default="direct", choices=["direct"])
     export.add_argument("--revision", help="branch, tag or commit of a hub id")
@@ -110,6 +115,7 @@ def run_export(options: argparse.Namespace) -> None:
         options.out,
         graph=options.graph,
         precision=options.precision,
+        activations=options.activations,
         exporter=options.exporter,
         verify=options.verify,
         revision=options.revision,

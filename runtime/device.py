@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnxruntime
 
 from gptneo_onnx.models.errors import DeviceError, InputError, MissingDependencyError
-from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 from gptneo_onnx.models.json_file import shown
 
 logger = logging.getLogger("gptneo_onnx")
@@ -39,7 +39,7 @@ class Device:
 CPU = Device("cpu")
 
 
-def candidate_devices(requested: str, precision: Precision) -> list[Device]:
+def candidate_devices(requested: str, numbers: NumberFormat) -> list[Device]:
     """The devices to try, best first; more than one only for "auto".
 
     Raises:
@@ -47,20 +47,20 @@ def candidate_devices(requested: str, precision: Precision) -> list[Device]:
         DeviceError: that device was asked for and this ONNX Runtime or this precision rules it out.
     """
     if requested == "auto":
-        return _automatic(precision)
+        return _automatic(numbers)
     match = isinstance(requested, str) and re.fullmatch(r"cpu|(cuda)(?::([0-9]{1,3}))?", requested)
     if not match:
         raise InputError(f"device is {shown(requested)}; auto, cpu, cuda or cuda:N is allowed")
     device = Device(match[1] or "cpu", int(match[2] or 0))
-    reason = _ruled_out(device, precision)
+    reason = _ruled_out(device, numbers)
     if reason:
         raise DeviceError(f"device {device} cannot be used: {reason}")
     return [device]
 
 
-def _automatic(precision: Precision) -> list[Device]:
+def _automatic(numbers: NumberFormat) -> list[Device]:
     cuda = Device("cuda")
-    reasons = {device: _ruled_out(device, precision) for device in (cuda, CPU)}
+    reasons = {device: _ruled_out(device, numbers) for device in (cuda, CPU)}
     devices = [device for device, reason in reasons.items() if not reason]
     if not devices:
         raise DeviceError(f"no device can run this model: {reasons[CPU]}")
@@ -81,7 +81,7 @@ def _has_nvidia_driver() -> bool:
     return True
 
 
-def _ruled_out(device: Device, precision: Precision) -> str:
+def _ruled_out(device: Device, numbers: NumberFormat) -> str:
     """Why a device cannot run a model of this precision, or nothing."""
     if device.provider not in onnxruntime.get_available_providers():
         available = ", ".join(
@@ -91,12 +91,20 @@ def _ruled_out(device: Device, precision: Precision) -> str:
             f"the installed ONNX Runtime has no {device.provider} (it has: {available}); "
             "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'gptneo-onnx[gpu]'"
         )
-    if device.type == "cuda" and precision is Precision.FP32:
-        return "attention has no float32 kernel on CUDA; export with --precision fp16 or bf16"
-    if device.type == "cpu" and precision is Precision.BF16:
+    if device.type == "cuda" and numbers.precision is Precision.W8A8:
+        return (
+            "w8a8 has no CUDA kernels; export with --precision int8 --activations fp16, "
+            "or with --precision fp16"
+        )
+    is_float = not numbers.precision.is_quantized
+    if device.type == "cuda" and numbers.activations is DataType.FLOAT32:
+        advice = "--precision fp16 or bf16" if is_float else "--activations fp16 or bf16"
+        return f"attention has no float32 kernel on CUDA; export with {advice}"
+    if device.type == "cpu" and numbers.activations is DataType.BFLOAT16:
+        advice = "--precision fp32" if is_float else "--activations fp32"
         return (
             "ONNX Runtime's CPU provider has no bfloat16 kernels; "
-            "use a CUDA device, or export the model with --precision fp32"
+            f"use a CUDA device, or export the model with {advice}"
         )
     return ""
 

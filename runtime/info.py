@@ -4,7 +4,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.graph import BATCH, CAPACITY
+from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY
 from gptneo_onnx.runtime.model_directory import ModelDirectory, open_model_directory
 
 
@@ -19,7 +19,8 @@ def model_info(directory: str | Path) -> dict[str, Any]:
     config, manifest = model.config, model.manifest
     return {
         "graph": manifest.graph,
-        "precision": manifest.precision.value,
+        "precision": manifest.numbers.precision.value,
+        "activations": ACTIVATION_NAMES[manifest.numbers.activations],
         "layers": config.num_layers,
         "local_layers": config.layer_kinds.count("local"),
         "window": config.window_size,

@@ -63,7 +63,7 @@ def open_model_directory(directory: str | Path) -> ModelDirectory:
     _check_files(path, manifest)
     _verify_small_files(path, manifest)
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
-    contract = fused_contract(config, manifest.precision)
+    contract = fused_contract(config, manifest.numbers)
     check_graph(path / GRAPH_FILE, contract)
     weights = {name: manifest.files[name] for name in (WEIGHTS_FILE,)}
     return ModelDirectory(path, manifest, config, contract, FileVerification(path, weights))

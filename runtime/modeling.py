@@ -98,7 +98,7 @@ class GPTNeoForCausalLM:
         opened = open_model_directory(directory)
         try:
             session = create_session(
-                opened.graph, opened.manifest.precision, device, num_threads, provider_options
+                opened.graph, opened.manifest.numbers, device, num_threads, provider_options
             )
         finally:
             opened.verification.finish()

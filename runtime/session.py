@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 
 from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError
-from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.graph import NumberFormat
 from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.runtime.device import (
     CPU,
@@ -35,7 +35,7 @@ class Session:
 
 def create_session(
     graph: Path,
-    precision: Precision,
+    numbers: NumberFormat,
     device: str = "auto",
     num_threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
@@ -44,7 +44,7 @@ def create_session(
 
     Args:
         graph: the .onnx file.
-        precision: of the graph: not every device has kernels for each.
+        numbers: of the graph: not every device has kernels for each.
         device: auto, cpu, cuda or cuda:N.
         num_threads: threads of one operator; None takes one per physical core.
         provider_options: of ONNX Runtime's execution provider, over our defaults.
@@ -55,7 +55,7 @@ def create_session(
         ModelFileError: ONNX Runtime refuses the graph.
     """
     options = _session_options(num_threads)
-    candidates = candidate_devices(device, precision)
+    candidates = candidate_devices(device, numbers)
     for candidate in candidates:
         try:
             return _create(graph, options, candidate, dict(provider_options or {}))
@@ -107,10 +107,12 @@ def _create(
     providers: list[Any] = [(device.provider, user_options)]
     if device != CPU:
         providers.append(CPU.provider)  # for the shape arithmetic that has no GPU kernels
+    # Its kernel takes four times as long as the Add and LayerNormalization that it would replace.
+    optimizers = {"disabled_optimizers": ["SkipLayerNormFusion"]} if device == CPU else {}
     try:
         # Without the fallback, a provider that fails raises instead of quietly becoming another.
         inference = onnxruntime.InferenceSession(
-            graph, options, providers=providers, enable_fallback=0
+            graph, options, providers=providers, enable_fallback=0, **optimizers
         )
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
         reason = str(error).strip().partition("\n")[0]

@@ -61,8 +61,12 @@ ExportShape = Callable[..., Path]
 def export_shape(tmp_path: Path, random: np.random.Generator) -> ExportShape:
     """Draws a checkpoint into tmp_path/checkpoint and exports it to tmp_path/export."""
 
-    def export(shape: Shape | None = None, precision: str = "fp32") -> Path:
+    def export(
+        shape: Shape | None = None, precision: str = "fp32", activations: str | None = None
+    ) -> Path:
         checkpoint = write_checkpoint(tmp_path / "checkpoint", shape or Shape(), random)
-        return export_model(checkpoint, tmp_path / "export", precision=precision)
+        return export_model(
+            checkpoint, tmp_path / "export", precision=precision, activations=activations
+        )
 
     return export

@@ -73,12 +73,23 @@ def copies(graph: Path) -> int:
     return sum(node.op_type.startswith("Memcpy") for node in nodes)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize(
+    ("precision", "activations"),
+    [
+        ("fp16", None),
+        ("bf16", None),
+        ("int8", "fp16"),
+        ("int8", "bf16"),
+        ("int4", "fp16"),
+        ("int4", "bf16"),
+    ],
+)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_every_node_lands_on_cuda_and_nothing_is_copied(
-    export_shape, recorded_options, shape, precision
+    export_shape, recorded_options, shape, precision, activations
 ):
-    model = GPTNeoForCausalLM.from_pretrained(export_shape(shape, precision), device="cuda")
+    directory = export_shape(shape, precision, activations)
+    model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
     placed = placements(model._session.inference)
     assert {provider for provider, _ in placed} == {"CUDAExecutionProvider"}
     assert placed["CUDAExecutionProvider", "GroupQueryAttention"] == len(shape.layers)
@@ -108,6 +119,13 @@ def test_auto_takes_cuda_where_the_precision_has_kernels(export_shape, caplog, p
     assert model.device.type == expected
     said = "no float32 kernel on CUDA; export with --precision fp16" in caplog.text
     assert said == (precision == "fp32")
+
+
+def test_w8a8_has_no_cuda_kernels_and_is_refused_with_the_way_out(export_shape):
+    directory = export_shape(SHAPES["alternating"], "w8a8")
+    with pytest.raises(DeviceError, match="w8a8 has no CUDA kernels; export with --precision int8"):
+        GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
+    assert GPTNeoForCausalLM.from_pretrained(directory).device.type == "cpu"
 
 
 def test_a_gpu_that_is_not_there(export_shape):

@@ -12,7 +12,7 @@ from onnx import TensorProto, numpy_helper
 from reference import ReferenceGPTNeo
 
 from gptneo_onnx.export.graph_step import GraphStepper
-from gptneo_onnx.models import GPTNeoConfig, Precision, fused_contract
+from gptneo_onnx.models import GPTNeoConfig, NumberFormat, Precision, fused_contract
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_graph_widened_to_float32_gives_the_oracles_logits(exported, tmp_pat
         oracle.read[name] = rounded(oracle.weight(name))
     ids = random.integers(0, config.vocab_size, 40)
     stepper = GraphStepper.open(
-        tmp_path / "widened.onnx", fused_contract(config, Precision.FP32), config
+        tmp_path / "widened.onnx", fused_contract(config, NumberFormat.of(Precision.FP32)), config
     )
     logits = np.concatenate([stepper.step(ids[start : start + 9]) for start in range(0, 40, 9)])
     expected = oracle.logits(ids)

@@ -74,10 +74,20 @@ class TestWeights:
 
 class TestGraph:
     @pytest.mark.parametrize("layers", [1, 2, 5])
-    @pytest.mark.parametrize(("precision", "outside"), [("fp32", 7), ("fp16", 8), ("bf16", 8)])
-    def test_eight_nodes_a_layer_and_few_outside(self, export_shape, layers, precision, outside):
+    @pytest.mark.parametrize(
+        ("precision", "inside", "outside"),
+        [
+            ("fp16", 8, 8),
+            ("bf16", 8, 8),
+            ("fp32", 12, 7),  # SkipLayerNormalization is three nodes
+            ("int8", 12, 7),
+            ("int4", 12, 7),
+            ("w8a8", 12 + 2 + 6 * 4, 7 + 9),  # two shapes; rows are quantized before each product
+        ],
+    )
+    def test_nodes_of_a_layer_and_outside(self, export_shape, layers, precision, inside, outside):
         exported = export_shape(SMALL.but(layers=("global",) * layers), precision)
-        assert len(graph_of(exported).node) == 8 * layers + outside
+        assert len(graph_of(exported).node) == inside * layers + outside
 
     def test_its_operators_are_of_two_domains(self, export_shape):
         model = onnx.load(export_shape(SMALL) / "model.onnx", load_external_data=False)
@@ -111,7 +121,7 @@ class TestFiles:
         exported = export_shape(SMALL, precision)
         manifest = Manifest.read(exported)
         assert manifest.graph == "fused"
-        assert manifest.precision is Precision(precision)
+        assert manifest.numbers.precision is Precision(precision)
         names = {path.name for path in exported.iterdir()} - {MANIFEST_FILE}
         assert set(manifest.files) == names
         assert {"model.onnx", "model.onnx_data", "config.json", "generation_config.json"} <= names
@@ -163,7 +173,7 @@ class TestOptions:
     def test_a_precision_may_be_the_enums(self, tmp_path, random):
         checkpoint = write_checkpoint(tmp_path / "checkpoint", SMALL, random)
         exported = export_model(checkpoint, tmp_path / "out", precision=Precision.FP16)
-        assert Manifest.read(exported).precision is Precision.FP16
+        assert Manifest.read(exported).numbers.precision is Precision.FP16
 
     def test_the_directory_is_returned_as_it_was_given(self, tmp_path, random, monkeypatch):
         write_checkpoint(tmp_path / "checkpoint", SMALL, random)

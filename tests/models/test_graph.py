@@ -6,11 +6,19 @@ import pytest
 from checkpoints import Shape
 
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.graph import DataType, GraphContract, Precision, fused_contract
+from gptneo_onnx.models.graph import (
+    DataType,
+    GraphContract,
+    NumberFormat,
+    Precision,
+    fused_contract,
+)
 
 
 def contract(shape: Shape | None = None, precision: Precision = Precision.FP32) -> GraphContract:
-    return fused_contract(GPTNeoConfig.from_dict((shape or Shape()).config), precision)
+    return fused_contract(
+        GPTNeoConfig.from_dict((shape or Shape()).config), NumberFormat.of(precision)
+    )
 
 
 def signatures(specs: tuple) -> list[tuple]:
@@ -58,11 +66,25 @@ def test_a_window_wider_than_the_context_is_cut_to_the_context() -> None:
 
 
 @pytest.mark.parametrize("precision", Precision)
-def test_caches_are_of_the_precision_and_results_always_float32(precision: Precision) -> None:
-    made = contract(precision=precision)
-    caches = {spec.data_type for cache in made.caches for spec in cache.past + cache.present}
-    assert caches == {precision.data_type}
-    assert {spec.data_type for spec in made.step_outputs} == {DataType.FLOAT32}
+def test_caches_are_as_activations_and_results_always_float32(precision: Precision) -> None:
+    config = GPTNeoConfig.from_dict(Shape().config)
+    for activations in precision.activations:
+        made = fused_contract(config, NumberFormat(precision, activations))
+        caches = {spec.data_type for cache in made.caches for spec in cache.past + cache.present}
+        assert caches == {activations}
+        assert {spec.data_type for spec in made.step_outputs} == {DataType.FLOAT32}
+
+
+def test_activations_follow_the_precision_where_they_are_not_named() -> None:
+    found = {p.value: NumberFormat.of(p).activations.value for p in Precision}
+    assert found == {
+        "fp32": "float32",
+        "fp16": "float16",
+        "bf16": "bfloat16",
+        "int8": "float32",
+        "w8a8": "float32",
+        "int4": "float32",
+    }
 
 
 def test_inputs_and_outputs_are_in_the_graphs_order() -> None:

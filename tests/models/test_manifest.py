@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.graph import NumberFormat, Precision
 from gptneo_onnx.models.manifest import FORMAT_VERSION, FileRecord, Manifest, sha256_of
 
 DIGEST = "0123456789abcdef" * 4
-MANIFEST = Manifest("fused", Precision.FP16, 21, "1.30.0", {"model.onnx": FileRecord(5, DIGEST)})
+MANIFEST = Manifest(
+    "fused", NumberFormat.of(Precision.FP16), 21, "1.30.0", {"model.onnx": FileRecord(5, DIGEST)}
+)
 
 
 def values(**changes: Any) -> dict[str, Any]:
@@ -20,6 +22,7 @@ def values(**changes: Any) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "graph": "fused",
         "precision": "fp16",
+        "activations": "float16",
         "opset": 21,
         "least_onnx_runtime": "1.30.0",
         "files": {"model.onnx": {"size": 5, "sha256": DIGEST}},
@@ -43,6 +46,23 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     MANIFEST.write(tmp_path)
     assert Manifest.read(tmp_path) == MANIFEST
     assert json.loads((tmp_path / "gptneo_onnx.json").read_text()) == values()
+
+
+def test_without_activations_they_are_the_precisions_own(tmp_path: Path) -> None:
+    """As exports were before other ones could be chosen."""
+    older = values(precision="bf16")
+    del older["activations"]
+    (tmp_path / "gptneo_onnx.json").write_text(json.dumps(older))
+    assert Manifest.read(tmp_path).numbers == NumberFormat.of(Precision.BF16)
+
+
+@pytest.mark.parametrize(
+    ("precision", "activations"), [("fp16", "float32"), ("w8a8", "float16"), ("int8", "int8")]
+)
+def test_activations_that_the_precision_has_not_are_refused(
+    tmp_path: Path, precision: str, activations: str
+) -> None:
+    refused(tmp_path, "activations is .*; one of", precision=precision, activations=activations)
 
 
 def test_a_directory_without_one_is_no_exported_model(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from checkpoints import Shape
 
-from gptneo_onnx.models import GPTNeoConfig, Precision, fused_contract
+from gptneo_onnx.models import GPTNeoConfig, NumberFormat, Precision, fused_contract
 from gptneo_onnx.runtime import GPTNeoForCausalLM
 from gptneo_onnx.runtime.cache import SlotCache
 from gptneo_onnx.runtime.device import CPU
@@ -14,7 +14,7 @@ ROW_BYTES = 2 * 32 * 4  # key and value, hidden size, float32
 
 
 def test_local_layers_hold_the_window_and_no_more():
-    contract = fused_contract(GPTNeoConfig.from_dict(SHAPE.config), Precision.FP32)
+    contract = fused_contract(GPTNeoConfig.from_dict(SHAPE.config), NumberFormat.of(Precision.FP32))
     for context in (48, 480, 4800):
         cache = SlotCache(contract, slots=2, capacity=context, device=CPU)
         assert cache.nbytes == 2 * ROW_BYTES * (context + 5 + 5)

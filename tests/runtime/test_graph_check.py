@@ -19,7 +19,13 @@ from onnx import GraphProto, ModelProto, TensorProto, helper
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.graph import DataType, GraphContract, Precision, fused_contract
+from gptneo_onnx.models.graph import (
+    DataType,
+    GraphContract,
+    NumberFormat,
+    Precision,
+    fused_contract,
+)
 from gptneo_onnx.runtime.graph_check import MAX_GRAPH_BYTES, check_graph
 
 WEIGHTS = "model.onnx_data"
@@ -30,7 +36,7 @@ class Graph:
 
     def __init__(self, export: Path, folder: Path) -> None:
         config = GPTNeoConfig.from_file(export / "config.json")
-        self.contract = fused_contract(config, Precision.FP32)
+        self.contract = fused_contract(config, NumberFormat.of(Precision.FP32))
         self.content = (export / "model.onnx").read_bytes()
         self.folder = folder
         shutil.copyfile(export / WEIGHTS, folder / WEIGHTS)
@@ -136,14 +142,16 @@ def test_a_graph_that_we_wrote_is_accepted(graph: Graph) -> None:
     graph.check(graph.model)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("precision", [precision.value for precision in Precision])
 def test_graphs_of_every_precision_are_accepted(
     export_shape: Callable[..., Path], precision: str
 ) -> None:
     shape = Shape(layers=("local", "global", "local"), tie_word_embeddings=False)
     export = export_shape(shape, precision=precision)
     config = GPTNeoConfig.from_dict(shape.config)
-    check_graph(export / "model.onnx", fused_contract(config, Precision(precision)))
+    check_graph(
+        export / "model.onnx", fused_contract(config, NumberFormat.of(Precision(precision)))
+    )
 
 
 # The file as a whole.
@@ -398,7 +406,7 @@ def test_a_shape_that_no_weight_has_is_refused(graph: Graph, dims: list[int]) ->
     graph.refuses(model, "has a type or shape that no weight has")
 
 
-@pytest.mark.parametrize("data_type", [0, 2, 8, 9, 11, 23, 99, -1, 2**31 - 1])
+@pytest.mark.parametrize("data_type", [0, 4, 8, 9, 11, 23, 99, -1, 2**31 - 1])
 def test_an_element_type_that_we_do_not_write_is_refused(graph: Graph, data_type: int) -> None:
     model = graph.model
     model.graph.initializer[0].data_type = data_type
@@ -686,13 +694,13 @@ def test_a_value_without_a_type_is_refused(graph: Graph) -> None:
 def test_a_graph_of_another_config_is_refused(graph: Graph, change: dict[str, Any]) -> None:
     config = GPTNeoConfig.from_dict(Shape().but(**change).config)
     with pytest.raises(ModelFileError, match="config.json makes|unexpected"):
-        graph.check(graph.content, fused_contract(config, Precision.FP32))
+        graph.check(graph.content, fused_contract(config, NumberFormat.of(Precision.FP32)))
 
 
 def test_a_graph_of_another_precision_is_refused(graph: Graph) -> None:
     config = GPTNeoConfig.from_dict(Shape().config)
     with pytest.raises(ModelFileError, match="makes the weight wte.weight float16"):
-        graph.check(graph.content, fused_contract(config, Precision.FP16))
+        graph.check(graph.content, fused_contract(config, NumberFormat.of(Precision.FP16)))
 
 
 @pytest.mark.parametrize(
@@ -704,7 +712,7 @@ def test_a_config_that_promises_more_rows_than_a_table_has_is_refused(
 ) -> None:
     config = GPTNeoConfig.from_dict(Shape().but(**change).config)
     with pytest.raises(ModelFileError, match=f"config.json makes the weight {table} float32"):
-        graph.check(graph.content, fused_contract(config, Precision.FP32))
+        graph.check(graph.content, fused_contract(config, NumberFormat.of(Precision.FP32)))
 
 
 # Damage: refused, or harmless to a real parser as well.

@@ -10,13 +10,13 @@ import onnxruntime
 import pytest
 
 from gptneo_onnx.models.errors import DeviceError, GPTNeoOnnxError, InputError, ModelFileError
-from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.graph import NumberFormat, Precision
 from gptneo_onnx.runtime import GPTNeoForCausalLM
 from gptneo_onnx.runtime import session as session_module
 from gptneo_onnx.runtime.device import CPU, Device, candidate_devices, say_fallback
 from gptneo_onnx.runtime.session import create_session
 
-FP32, FP16, BF16 = Precision.FP32, Precision.FP16, Precision.BF16
+FP32, FP16, BF16 = map(NumberFormat.of, (Precision.FP32, Precision.FP16, Precision.BF16))
 GPU = Device("cuda")
 
 
@@ -67,9 +67,9 @@ def record(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> Recorder:
     return recorder
 
 
-def refused(kind: type[GPTNeoOnnxError], match: str, device: Any, precision: Precision) -> None:
+def refused(kind: type[GPTNeoOnnxError], match: str, device: Any, numbers: NumberFormat) -> None:
     with pytest.raises(kind, match=match) as caught:
-        candidate_devices(device, precision)
+        candidate_devices(device, numbers)
     assert "\n" not in str(caught.value)
 
 

@@ -1,0 +1,144 @@
+"""Quantized exports: they compute what their stored weights mean, in chunks and in batches."""
+
+import numpy as np
+import onnx
+import pytest
+from checkpoints import Shape
+from onnx import numpy_helper
+from plain_generation import left_padded
+from reference import ReferenceGPTNeo
+
+from gptneo_onnx.models import InputError
+from gptneo_onnx.runtime import GPTNeoForCausalLM
+
+QUANTIZED = ("int8", "w8a8", "int4")
+SHAPE = Shape(hidden_size=64, num_heads=2, layers=("global", "local", "local"))
+# What activations of 8 bits cost, in the logits' spread: peaked attention magnifies it.
+CLOSE = 0.04
+
+every_precision = pytest.mark.parametrize("precision", QUANTIZED)
+
+
+def stored_weights(exported):
+    """Every initializer's array by its name."""
+    graph = onnx.load(exported / "model.onnx").graph
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def meaning(name, stored):
+    """What a quantized weight stands for, [out, in]."""
+    codes = stored[name].astype(np.float64)
+    if f"{name}.blocks" in stored:
+        name = f"{name}.blocks"
+        codes = stored[name].astype(np.float64)
+    scales = stored[f"{name}.scales"].astype(np.float64)
+    if stored[name].dtype == np.int8:  # [in, out]
+        return codes.T * scales[:, None]
+    if f"{name}.zero_points" in stored:
+        packed = stored[name]
+        codes = np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:2], -1)
+        zeros = stored[f"{name}.zero_points"]
+        zeros = np.stack([zeros & 15, zeros >> 4], axis=-1).reshape(len(zeros), -1)
+        codes = codes - zeros[:, : scales.shape[1], None].astype(np.float64)
+    else:
+        codes = codes - 128
+    return (codes * scales[..., None]).reshape(len(codes), -1)
+
+
+def oracle_of(exported):
+    """The checkpoint's model in float64, with the weights that the export stores."""
+    oracle = ReferenceGPTNeo.open(exported.parent / "checkpoint")
+    stored = stored_weights(exported)
+    for name in [name.removesuffix(".scales") for name in stored if name.endswith(".scales")]:
+        name = name.removesuffix(".blocks")
+        if name.endswith("qkv_proj.weight"):
+            parts = np.split(meaning(name, stored), 3)
+            names = [name.replace("qkv_proj", f"{part}_proj") for part in "qkv"]
+            oracle.read.update(zip(names, parts, strict=True))
+        else:
+            oracle.read[name] = meaning(name, stored)
+    return oracle
+
+
+def difference(logits, expected):
+    return np.sqrt(np.square(logits - expected).mean()) / expected.std()
+
+
+@every_precision
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"tie_word_embeddings": False},
+        {"activation_function": "relu"},
+        {"activation_function": "gelu", "intermediate_size": 48},
+        {"activation_function": "silu"},
+        {"hidden_size": 48, "num_heads": 3},
+    ],
+    ids=str,
+)
+def test_logits_are_the_oracles_with_the_stored_weights(export_shape, random, precision, changes):
+    exported = export_shape(SHAPE.but(**changes), precision)
+    model, oracle = GPTNeoForCausalLM.from_pretrained(exported), oracle_of(exported)
+    ids = random.integers(0, 301, 60)
+    expected = oracle.logits(ids)
+    assert difference(model([ids]).logits[0], expected) < CLOSE
+    model.prefill_chunk = 7
+    assert difference(model([ids]).logits[0], expected) < CLOSE
+
+
+@every_precision
+def test_the_stored_weights_are_the_checkpoints_rounded(export_shape, precision):
+    exported = export_shape(SHAPE, precision)
+    oracle, original = oracle_of(exported), ReferenceGPTNeo.open(exported.parent / "checkpoint")
+    bound = 0.12 if precision == "int4" else 0.01
+    for name, weights in oracle.read.items():
+        exact = original.weight(name)
+        most = 0.01 if name == "wte.weight" else bound
+        assert np.sqrt(np.square(weights - exact).mean()) < most * exact.std()
+    assert len(oracle.read) == 1 + 3 * 6
+
+
+@every_precision
+def test_a_rows_result_does_not_depend_on_its_batch(export_shape, random, precision):
+    """ONNX Runtime's own dynamic quantization takes one scale for all rows.
+
+    MatMulNBits adds in another order for a single row: what rounds otherwise then, w8a8 does not.
+    """
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPE, precision), slots=4)
+    prompts = [random.integers(0, 301, length).tolist() for length in (40, 3, 21, 9)]
+
+    def decoded(rows):
+        decoder = model.decoder(len(rows))
+        for slot, prompt in enumerate(rows):
+            decoder.cache.clear(slot)
+            decoder.prefill(slot, np.array(prompt))
+        steps = [
+            decoder.decode(np.full(len(rows), token), np.ones(len(rows), bool)).copy()
+            for token in (5, 6, 7)
+        ]
+        return np.stack(steps, axis=1)  # [rows, steps, vocab]
+
+    together = decoded(prompts)
+    for row, prompt in enumerate(prompts):
+        alone = decoded([prompt])[0]
+        if precision == "w8a8":
+            assert np.abs(together[row] - alone).max() < 1e-6 * alone.std()
+        assert difference(together[row], alone) < CLOSE
+
+
+@every_precision
+def test_ragged_batches_generate_as_each_prompt_alone(export_shape, random, precision):
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPE, precision))
+    prompts = [random.integers(0, 301, length).tolist() for length in (20, 3, 11)]
+    arguments = {"max_new_tokens": 30, "eos_token_id": None}
+    together = model.generate(*left_padded(prompts), **arguments)
+    for row, prompt in enumerate(prompts):
+        alone = model.generate([prompt], **arguments)
+        assert together[row, 20:].tolist() == alone[0, len(prompt) :].tolist()
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_sizes_that_no_block_divides_are_refused(export_shape, precision):
+    with pytest.raises(InputError, match="a layer has 24 inputs, and blocks of 8 bits need a mul"):
+        export_shape(SHAPE.but(hidden_size=24, num_heads=3), precision)

@@ -8,7 +8,7 @@ BUILD := build
 OLDER := $(BUILD)/transformers-4.53
 SOURCES := pyproject.toml $(wildcard models/*.py export/*.py runtime/*.py runtime/*/*.py models/tiny/*)
 
-.PHONY: demo test check test-peers test-gpu golden clean
+.PHONY: demo test check test-peers test-gpu golden benchmark clean
 
 demo: .venv/.ready
 	.venv/bin/gptneo-onnx export models/tiny $(BUILD)/tiny
@@ -62,6 +62,19 @@ golden: .venv-peers/.ready
 # The last release line with group beam search in the package; newer ones fetch it from the hub.
 $(OLDER)/.ready: .venv-peers/.ready
 	.venv-peers/bin/python -m pip install --quiet --no-deps --target $(OLDER) transformers==4.53.3 tokenizers==0.21.4
+	touch $@
+
+# Every engine beside each other, in environments of their own.
+benchmark: .venv/.ready .venv-peers/.ready $(BUILD)/peer-openvino/.ready
+	.venv/bin/python -m pip install --quiet matplotlib
+	.venv/bin/python benchmarks/compare.py $(ARGS)
+
+# optimum-intel itself without what it names: its extra brings torchvision, and with it CUDA's torch.
+$(BUILD)/peer-openvino/.ready:
+	$(PYTHON) -m venv $(BUILD)/peer-openvino
+	$(BUILD)/peer-openvino/bin/python -m pip install --quiet "$(TORCH)"
+	$(BUILD)/peer-openvino/bin/python -m pip install --quiet "$(TORCH)" openvino==2026.4.1 nncf==3.4.0 transformers==4.57.6 optimum==2.3.0
+	$(BUILD)/peer-openvino/bin/python -m pip install --quiet --no-deps optimum-intel==2.2.0
 	touch $@
 
 # The wheel in a bare environment, used from outside the repository.

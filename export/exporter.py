@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def export_model(
     graph: str = "fused",
     precision: str | Precision = "fp32",
     activations: str | None = None,
+    reduce_range: bool = False,
     exporter: str = "direct",
     verify: bool = False,
     revision: str | None = None,
@@ -66,6 +68,8 @@ def export_model(
             bits, for the CPU.
         activations: fp32, fp16 or bf16, with int8 and int4; by default fp32, for the CPU. CUDA
             takes the two others.
+        reduce_range: with w8a8, store weights of 7 bits, for x86 processors without VNNI or AMX,
+            which cut off sums of full 8-bit products (as ONNX Runtime's quantizer calls it).
         exporter: "direct" builds the graph straight from the checkpoint.
         verify: compare the exported graph with transformers on random tokens longer than twice the
             window (needs the `optimum` extra), and raise if they differ.
@@ -84,7 +88,7 @@ def export_model(
     report = report or _say_nothing
     _check_choice("graph", graph, GRAPH_KINDS)
     _check_choice("exporter", exporter, EXPORTERS)
-    numbers = _number_format(precision, activations)
+    numbers = _number_format(precision, activations, reduce_range)
     out = Path(out)
     check_replaceable(out.absolute())
     if verify:
@@ -109,19 +113,25 @@ def _say_nothing(line: str) -> None:
     """For callers who want no reports."""
 
 
-def _number_format(precision: str | Precision, activations: str | None) -> NumberFormat:
+def _number_format(
+    precision: str | Precision, activations: str | None, reduce_range: bool
+) -> NumberFormat:
     if not isinstance(precision, Precision):
         _check_choice("precision", precision, [p.value for p in Precision])
     precision = Precision(precision)
+    if reduce_range and precision is not Precision.W8A8:
+        raise InputError(
+            f"reduce_range is for precision w8a8, and precision is {precision.value}; leave it out"
+        )
     if activations is None:
-        return NumberFormat.of(precision)
+        return replace(NumberFormat.of(precision), reduce_range=reduce_range)
     allowed = {ACTIVATION_NAMES[each]: each for each in precision.activations}
     if activations not in allowed:
         raise InputError(
             f"activations is {activations!r}; with precision {precision.value} "
             f"{' or '.join(allowed)} is allowed"
         )
-    return NumberFormat(precision, allowed[activations])
+    return NumberFormat(precision, allowed[activations], reduce_range)
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -92,7 +92,7 @@ def linear_format(numbers: NumberFormat) -> LinearFormat:
         case Precision.INT4:
             return BlockLinear(4, numbers.activations)
         case Precision.W8A8:
-            return RowLinear()
+            return RowLinear(bits=7 if numbers.reduce_range else 8)
         case _:
             return FloatLinear(numbers.activations)
 

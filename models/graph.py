@@ -101,10 +101,12 @@ class NumberFormat:
     Attributes:
         precision: of the weights of linear layers and the embedding.
         activations: type of activations, cache and all other weights.
+        reduce_range: with w8a8, whether weights have 7 bits: then no processor cuts off sums.
     """
 
     precision: Precision
     activations: DataType
+    reduce_range: bool = False
 
     @classmethod
     def of(cls, precision: Precision, activations: DataType | None = None) -> "NumberFormat":

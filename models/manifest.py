@@ -63,6 +63,7 @@ class Manifest:
             "graph": self.graph,
             "precision": self.numbers.precision.value,
             "activations": self.numbers.activations.value,
+            "reduce_range": self.numbers.reduce_range,
             "opset": self.opset,
             "least_onnx_runtime": self.least_onnx_runtime,
             "files": {name: asdict(record) for name, record in sorted(self.files.items())},
@@ -119,12 +120,18 @@ def _one_of(
 
 
 def _numbers(path: Path, values: Mapping[str, Any]) -> NumberFormat:
-    """Exports of the first version name no activations: they have their precision's default."""
+    """The first exports name only the precision: the rest is its default."""
     precision = Precision(_one_of(path, values, "precision", [p.value for p in Precision]))
     if "activations" not in values:
         return NumberFormat.of(precision)
     allowed = [activations.value for activations in precision.activations]
-    return NumberFormat(precision, DataType(_one_of(path, values, "activations", allowed)))
+    activations = DataType(_one_of(path, values, "activations", allowed))
+    reduce_range = values.get("reduce_range", False)
+    if type(reduce_range) is not bool:
+        raise ModelFileError(
+            f"{path}: reduce_range is {shown(reduce_range)}; true or false is allowed"
+        )
+    return NumberFormat(precision, activations, reduce_range)
 
 
 def _integer(path: Path, values: Mapping[str, Any], name: str) -> int:

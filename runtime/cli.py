@@ -99,6 +99,11 @@ def _add_export(commands: Any) -> None:
         choices=[*ACTIVATION_NAMES.values()],
         help="with int8 and int4: fp32 (the default) for CPUs, fp16 or bf16 for CUDA",
     )
+    export.add_argument(
+        "--reduce-range",
+        action="store_true",
+        help="with w8a8: 7-bit weights, for x86 processors without VNNI or AMX",
+    )
     export.add_argument("--exporter", default="direct", choices=["direct"])
     export.add_argument("--revision", help="branch, tag or commit of a hub id")
     export.add_argument(
@@ -116,6 +121,7 @@ def run_export(options: argparse.Namespace) -> None:
         graph=options.graph,
         precision=options.precision,
         activations=options.activations,
+        reduce_range=options.reduce_range,
         exporter=options.exporter,
         verify=options.verify,
         revision=options.revision,

@@ -118,6 +118,15 @@ def preload_cuda_libraries() -> None:
 
 
 @functools.cache
+def say_inexact_sums() -> None:
+    """Tell once that a model's 8-bit sums may be wrong on this processor."""
+    logger.warning(
+        "this processor has no VNNI or AMX instructions and cuts off some sums of 8-bit products: "
+        "export w8a8 with --reduce-range for it, or use --precision int8"
+    )
+
+
+@functools.cache
 def say_fallback(device: Device, reason: str) -> None:
     """Tell once that "auto" found a device that cannot be used."""
     logger.warning("device auto: %s: %s; running on the CPU", device, reason)

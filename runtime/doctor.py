@@ -19,6 +19,7 @@ from gptneo_onnx.runtime.device import (
     installed_packages,
     preload_cuda_libraries,
 )
+from gptneo_onnx.runtime.processor import product_instructions
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def examine() -> list[Finding]:
         Finding("tokenizers", tokenizers.__version__),
         _onnx_runtime(),
         _packages(),
+        _products(),
         _cuda(),
         _cache_folder(),
     ]
@@ -64,6 +66,17 @@ def _packages() -> Finding:
             "then install one of them"
         )
     return Finding("packages", state, advice)
+
+
+def _products() -> Finding:
+    instructions = product_instructions()
+    if instructions == "":
+        return Finding(
+            "8-bit products",
+            "no VNNI or AMX: some sums are cut off",
+            "export w8a8 with --reduce-range, or use --precision int8",
+        )
+    return Finding("8-bit products", instructions or "exact")
 
 
 def _cuda() -> Finding:

@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 
 from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError
-from gptneo_onnx.models.graph import NumberFormat
+from gptneo_onnx.models.graph import NumberFormat, Precision
 from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.runtime.device import (
     CPU,
@@ -16,7 +16,9 @@ from gptneo_onnx.runtime.device import (
     candidate_devices,
     preload_cuda_libraries,
     say_fallback,
+    say_inexact_sums,
 )
+from gptneo_onnx.runtime.processor import cuts_off_sums
 
 onnxruntime.disable_telemetry_events()
 
@@ -54,6 +56,8 @@ def create_session(
         DeviceError: the device was asked for by name and cannot be had.
         ModelFileError: ONNX Runtime refuses the graph.
     """
+    if numbers.precision is Precision.W8A8 and not numbers.reduce_range and cuts_off_sums():
+        say_inexact_sums()
     options = _session_options(num_threads)
     candidates = candidate_devices(device, numbers)
     for candidate in candidates:

@@ -4,6 +4,7 @@ import secrets
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,11 +63,18 @@ def export_shape(tmp_path: Path, random: np.random.Generator) -> ExportShape:
     """Draws a checkpoint into tmp_path/checkpoint and exports it to tmp_path/export."""
 
     def export(
-        shape: Shape | None = None, precision: str = "fp32", activations: str | None = None
+        shape: Shape | None = None,
+        precision: str = "fp32",
+        activations: str | None = None,
+        **options: Any,
     ) -> Path:
         checkpoint = write_checkpoint(tmp_path / "checkpoint", shape or Shape(), random)
         return export_model(
-            checkpoint, tmp_path / "export", precision=precision, activations=activations
+            checkpoint,
+            tmp_path / "export",
+            precision=precision,
+            activations=activations,
+            **options,
         )
 
     return export

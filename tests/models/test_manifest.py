@@ -23,6 +23,7 @@ def values(**changes: Any) -> dict[str, Any]:
         "graph": "fused",
         "precision": "fp16",
         "activations": "float16",
+        "reduce_range": False,
         "opset": 21,
         "least_onnx_runtime": "1.30.0",
         "files": {"model.onnx": {"size": 5, "sha256": DIGEST}},
@@ -63,6 +64,11 @@ def test_activations_that_the_precision_has_not_are_refused(
     tmp_path: Path, precision: str, activations: str
 ) -> None:
     refused(tmp_path, "activations is .*; one of", precision=precision, activations=activations)
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_reduce_range_is_true_or_false(tmp_path: Path, value: Any) -> None:
+    refused(tmp_path, "reduce_range is .*; true or false is allowed", reduce_range=value)
 
 
 def test_a_directory_without_one_is_no_exported_model(tmp_path: Path) -> None:

@@ -138,6 +138,32 @@ def test_ragged_batches_generate_as_each_prompt_alone(export_shape, random, prec
         assert together[row, 20:].tolist() == alone[0, len(prompt) :].tolist()
 
 
+def test_weights_of_7_bits_are_another_rounding_of_the_same(export_shape, random):
+    exported = export_shape(SHAPE, "w8a8", reduce_range=True)
+    codes = [array for array in stored_weights(exported).values() if array.dtype == np.int8]
+    assert {int(np.abs(array).max()) for array in codes if array.ndim == 2} == {63}
+    model, oracle = GPTNeoForCausalLM.from_pretrained(exported), oracle_of(exported)
+    ids = random.integers(0, 301, 40)
+    assert difference(model([ids]).logits[0], oracle.logits(ids)) < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "int8", "reduce_range": True}, "reduce_range is for precision w8a8, and"),
+        (
+            {"precision": "fp16", "activations": "fp32"},
+            "activations is 'fp32'; with precision fp16",
+        ),
+        ({"precision": "w8a8", "activations": "fp16"}, "with precision w8a8 fp32 is allowed"),
+        ({"precision": "int4", "activations": "int8"}, "fp32 or fp16 or bf16 is allowed"),
+    ],
+)
+def test_numbers_that_do_not_go_together_are_refused(export_shape, arguments, message):
+    with pytest.raises(InputError, match=message):
+        export_shape(SHAPE, **arguments)
+
+
 @pytest.mark.parametrize("precision", ["int8", "int4"])
 def test_sizes_that_no_block_divides_are_refused(export_shape, precision):
     with pytest.raises(InputError, match="a layer has 24 inputs, and blocks of 8 bits need a mul"):

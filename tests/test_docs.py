@@ -43,7 +43,9 @@ def test_the_readmes_blocks_run(embedded_export, tmp_path, monkeypatch, capsys):
     inspect.signature(export_model).bind(*call.args, **{k.arg: k.value for k in call.keywords})
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/generation.md", "docs/precision.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/generation.md", "docs/precision.md"]
+)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -1,0 +1,33 @@
+"""This project's runtime, below generate()."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+
+def export(checkpoint: str, out: str, precision: str) -> None:
+    """Straight from the checkpoint."""
+    from gptneo_onnx.export import export_model
+
+    export_model(checkpoint, out, precision=precision)
+
+
+class Engine:
+    def __init__(self, directory: str, threads: int, slots: int) -> None:
+        from gptneo_onnx.runtime import GPTNeoForCausalLM
+
+        self.model = GPTNeoForCausalLM.from_pretrained(
+            directory, device="cpu", slots=slots, num_threads=threads
+        )
+
+    def prefill(self, ids: Ids) -> None:
+        """Forget what was, and take prompts [batch, length]."""
+        decoder = self.model.decoder(len(ids))
+        for slot, prompt in enumerate(ids):
+            decoder.cache.clear(slot)
+            decoder.prefill(slot, prompt)
+
+    def decode(self, tokens: Ids) -> None:
+        """One more token [batch] of each sequence."""
+        self.model.decoder(len(tokens)).decode(tokens, np.ones(len(tokens), bool))

@@ -1,0 +1,100 @@
+"""Measures one engine in a process of its own, and prints what it found as a line of JSON.
+
+    python benchmarks/engines/measure.py ENGINE DIRECTORY [--export CHECKPOINT [FORMAT]]
+
+Run in the engine's own environment by benchmarks/compare.py: needs numpy alone besides the engine.
+"""
+
+import argparse
+import importlib
+import json
+import re
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+STARTED = time.perf_counter()
+
+import numpy as np  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+def seconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def peak_bytes() -> int:
+    """Most resident memory so far; getrusage's would begin with that of the process before exec."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def measured(
+    name: str, directory: str, threads: int, prompts: list[int], batches: list[int]
+) -> dict[str, float]:
+    """Every figure of one engine: seconds, tokens per second and bytes."""
+    module = importlib.import_module(f"{name}_engine")
+    vocabulary = json.loads((Path(directory) / "config.json").read_text())["vocab_size"]
+    random = np.random.default_rng(0)
+
+    def ids(batch: int, length: int) -> np.ndarray:
+        return random.integers(0, vocabulary, (batch, length))
+
+    # No more room than a single sequence takes: its peak memory is compared.
+    engine = module.Engine(directory, threads, slots=1)
+    engine.prefill(ids(1, 16))
+    engine.decode(ids(1, 1)[0])
+    figures = {"first_token_seconds": time.perf_counter() - STARTED}
+
+    def decoded(batch: int, length: int, steps: int) -> float:
+        engine.prefill(ids(batch, length))
+        engine.decode(ids(1, batch)[0])
+        each = [seconds(lambda: engine.decode(ids(1, batch)[0])) for _ in range(steps)]
+        return batch / statistics.median(each)
+
+    for length in prompts:
+        engine.prefill(ids(1, length))
+        each = [seconds(lambda n=length: engine.prefill(ids(1, n))) for _ in range(3)]
+        figures[f"prefill_{length}"] = length / statistics.median(each)
+        figures[f"decode_{length}"] = decoded(1, length, 12)
+    figures["peak_bytes"] = peak_bytes()
+    for batch in batches:
+        figures[f"decode_batch_{batch}"] = decoded(batch, prompts[0], 6)
+    return figures
+
+
+def exported(name: str, checkpoint: str, out: str, arguments: list[str]) -> dict[str, float]:
+    module = importlib.import_module(f"{name}_engine")
+    took = seconds(lambda: module.export(checkpoint, out, *arguments))
+    return {"export_seconds": took, "export_peak_bytes": peak_bytes()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("engine")
+    parser.add_argument("directory")
+    parser.add_argument("--export", nargs="+", metavar="CHECKPOINT")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--prompts", type=int, nargs="+", default=[128, 1024])
+    parser.add_argument("--batches", type=int, nargs="*", default=[4, 16])
+    options = parser.parse_args()
+    if options.export:
+        checkpoint, *arguments = options.export
+        figures = exported(options.engine, checkpoint, options.directory, arguments)
+    else:
+        figures = measured(
+            options.engine, options.directory, options.threads, options.prompts, options.batches
+        )
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What a machine can do at the most: reading memory, and multiplying matrices."""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
+
+BYTES = 2**30
+ROWS, INPUTS, OUTPUTS = 512, 2048, 8192
+
+
+def read_bandwidth(threads: int) -> float:
+    """Bytes per second that the threads read together, of arrays beyond any cache."""
+    arrays = [np.arange(BYTES // 8) for _ in range(threads)]
+
+    def read_all() -> None:
+        readers = [threading.Thread(target=array.sum) for array in arrays]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join()
+
+    return threads * BYTES / min(_seconds(read_all) for _ in range(5))
+
+
+def matrix_speed(threads: int, bits: int) -> float:
+    """Operations per second of ONNX Runtime's best product of 8 or of 32 bits."""
+    random = np.random.default_rng(0)
+    if bits == 8:
+        x = random.integers(0, 255, (ROWS, INPUTS)).astype(np.uint8)
+        weights = random.integers(-127, 127, (INPUTS, OUTPUTS)).astype(np.int8)
+        operator, result = "MatMulInteger", TensorProto.INT32
+    else:
+        x = random.standard_normal((ROWS, INPUTS), np.float32)
+        weights = random.standard_normal((INPUTS, OUTPUTS), np.float32)
+        operator, result = "MatMul", TensorProto.FLOAT
+    kind = helper.np_dtype_to_tensor_dtype(x.dtype)
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["x", "weights"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", kind, x.shape)],
+        [helper.make_tensor_value_info("y", result, [ROWS, OUTPUTS])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    session.run(None, {"x": x})
+    best = min(_seconds(lambda: session.run(None, {"x": x})) for _ in range(10))
+    return 2 * ROWS * INPUTS * OUTPUTS / best
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def limits(threads: int) -> dict[str, float]:
+    """All three, medians of three tries."""
+    tries = [
+        (read_bandwidth(threads), matrix_speed(threads, 32), matrix_speed(threads, 8))
+        for _ in range(3)
+    ]
+    names = ("read_bandwidth", "float32_speed", "int8_speed")
+    return {
+        name: statistics.median(column)
+        for name, column in zip(names, zip(*tries, strict=True), strict=True)
+    }

@@ -1,0 +1,105 @@
+"""The results of compare.py as Markdown."""
+
+import statistics
+from collections.abc import Iterator
+from typing import Any
+
+Results = dict[str, Any]
+
+SPEEDS = {
+    "prefill_128": "prefill 128",
+    "prefill_1024": "prefill 1024",
+    "decode_128": "decode after 128",
+    "decode_1024": "decode after 1024",
+    "decode_batch_4": "decode, batch 4",
+    "decode_batch_16": "decode, batch 16",
+}
+# What is claimed of each: (ours, peer, figure).
+CLAIMS = [
+    ("fp32", "optimum", "decode_128"),
+    ("fp32", "pytorch", "decode_128"),
+    ("w8a8", "openvino8", "decode_128"),
+    ("int8", "openvino8", "decode_128"),
+    ("int4", "int8", "decode_128"),
+    ("int4", "openvino4", "decode_128"),
+    ("w8a8", "openvino8", "prefill_1024"),
+    ("w8a8", "optimum", "prefill_1024"),
+    ("w8a8", "pytorch", "prefill_1024"),
+]
+
+
+def written(results: Results) -> str:
+    """All tables."""
+    parts = [_speeds(results), _ratios(results), _fractions(results), _costs(results)]
+    return "\n".join("\n".join(part) + "\n" for part in parts)
+
+
+def median(results: Results, name: str, figure: str) -> float:
+    return statistics.median(found[name][figure] for found in results["rounds"])
+
+
+def _speeds(results: Results) -> Iterator[str]:
+    yield f"| tokens per second, {results['shape']} shape | {' | '.join(SPEEDS.values())} |"
+    yield f"|---|{'---|' * len(SPEEDS)}"
+    for name, title in results["titles"].items():
+        cells = [f"{median(results, name, figure):.1f}" for figure in SPEEDS]
+        yield f"| {title} | {' | '.join(cells)} |"
+
+
+def _ratios(results: Results) -> Iterator[str]:
+    titles = results["titles"]
+    yield "| ratio of a round | median | from | to |"
+    yield "|---|---|---|---|"
+    for ours, peer, figure in CLAIMS:
+        if ours in titles and peer in titles:
+            ratios = [found[ours][figure] / found[peer][figure] for found in results["rounds"]]
+            cells = (statistics.median(ratios), min(ratios), max(ratios))
+            shown = " | ".join(f"{ratio:.2f}" for ratio in cells)
+            yield f"| {SPEEDS[figure]}: {titles[ours]} to {titles[peer]} | {shown} |"
+    for name in ("int8", "w8a8", "int4"):
+        if name in titles:
+            ratios = [
+                found[name]["decode_batch_16"] / found[name]["decode_128"]
+                for found in results["rounds"]
+            ]
+            cells = (statistics.median(ratios), min(ratios), max(ratios))
+            shown = " | ".join(f"{ratio:.2f}" for ratio in cells)
+            yield f"| {titles[name]}: batch 16 to a single sequence | {shown} |"
+
+
+def _fractions(results: Results) -> Iterator[str]:
+    bandwidth = median(results, "machine", "read_bandwidth")
+    speeds = [median(results, "machine", name) for name in ("float32_speed", "int8_speed")]
+    yield (
+        f"The machine reads {bandwidth / 1e9:.1f} GB/s, and multiplies {speeds[0] / 1e9:.0f} "
+        f"(float32) or {speeds[1] / 1e9:.0f} (8 bits) billion operations a second."
+    )
+    yield ""
+    yield "| | weights | decode after 128: share of the memory's speed |"
+    yield "|---|---|---|"
+    for name, title in results["titles"].items():
+        size = results["weight_bytes"][name]
+        shares = [
+            size * found[name]["decode_128"] / found["machine"]["read_bandwidth"]
+            for found in results["rounds"]
+        ]
+        yield f"| {title} | {size / 1e9:.2f} GB | {statistics.median(shares):.2f} |"
+
+
+def _costs(results: Results) -> Iterator[str]:
+    yield (
+        "| | export | its peak memory | import, load and first token | peak memory, one sequence "
+        "of 1024 tokens |"
+    )
+    yield "|---|---|---|---|---|"
+    for name, title in results["titles"].items():
+        export = results["exports"][name]
+        made = ("", "")
+        if export:
+            made = (
+                f"{export['export_seconds']:.0f} s",
+                f"{export['export_peak_bytes'] / 1e9:.1f} GB",
+            )
+        started = median(results, name, "first_token_seconds")
+        peak = median(results, name, "peak_bytes") / 1e9
+        yield f"| {title} | {made[0]} | {made[1]} | {started:.1f} s | {peak:.1f} GB |"

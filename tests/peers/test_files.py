@@ -194,19 +194,33 @@ def test_verify_reports_small_differences(checkpoint, tmp_path):
 
 
 def test_verify_fails_on_a_graph_that_differs(checkpoint, tmp_path, monkeypatch):
-    from gptneo_onnx.export import fused_graph
+    from gptneo_onnx.export.graph_builder import GraphBuilder
 
-    plain = fused_graph._FusedGraph.node
+    plain = GraphBuilder.add
 
     def scaled(graph, operator, inputs, outputs, domain="", **attributes):
         if operator == "GroupQueryAttention":
             attributes["scale"] = 0.9
         return plain(graph, operator, inputs, outputs, domain, **attributes)
 
-    monkeypatch.setattr(fused_graph._FusedGraph, "node", scaled)
+    monkeypatch.setattr(GraphBuilder, "add", scaled)
     with pytest.raises(ModelFileError, match="prefill differs from transformers by"):
         export_model(checkpoint, tmp_path / "out", verify=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("precision", ["int8", "w8a8", "int4"])
+def test_verify_of_quantized_weights_reports_what_they_cost(tmp_path, precision):
+    lines = []
+    export_model(
+        EMBEDDED_CHECKPOINT,
+        tmp_path / "out",
+        precision=precision,
+        verify=True,
+        report=lines.append,
+    )
+    assert [line.split()[1] for line in lines] == ["prefill", "chunked", "decode"]
+    assert (tmp_path / "out").exists()
 
 
 def test_weights_keep_their_values(checkpoint, tmp_path, transformers_model):

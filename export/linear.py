@@ -26,7 +26,7 @@ from gptneo_onnx.export.stored_tensor import StoredTensor
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 
-# Chosen by measurement: see benchmarks/kernels.py.
+# Chosen by measurement: see docs/precision.md.
 BLOCKS = {4: 128, 8: 128}
 LEAST_BLOCK = 16
 # Sums of 8-bit products instead of float ones: thirty times faster.

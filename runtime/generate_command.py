@@ -30,8 +30,7 @@ def run_generate(options: argparse.Namespace) -> None:
     if options.interactive:
         from gptneo_onnx.runtime.interactive import Conversation, converse
 
-        config = generator.config_for(**arguments)
-        others = {name: arguments[name] for name in arguments if not hasattr(config, name)}
+        config, others = generator.config_for(**arguments)
         others["assistant_model"] = generator.assistant_model
         converse(Conversation(generator.model, generator.tokenizer, config, **others))
     elif options.prompts is not None:
@@ -50,7 +49,7 @@ def _continue(
 ) -> None:
     from gptneo_onnx.runtime.generation.streamers import TextStreamer
 
-    config = generator.config_for(**arguments)
+    config, _ = generator.config_for(**arguments)
     is_single = config.num_return_sequences == config.num_beams == 1
     if options.stream and not is_single:
         raise InputError(

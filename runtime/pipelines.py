@@ -144,14 +144,18 @@ class TextGenerationPipeline:
 
     def config_for(
         self, generation_config: GenerationConfig | None = None, **kwargs: Any
-    ) -> GenerationConfig:
-        """What a call with these arguments goes by: max_length lifts the default max_new_tokens."""
+    ) -> tuple[GenerationConfig, dict[str, Any]]:
+        """What a call with these arguments goes by, and those that no config holds.
+
+        max_length lifts the default max_new_tokens.
+        """
         if kwargs.get("max_length") is not None:
             kwargs.setdefault("max_new_tokens", None)
         base = self.generation_config
         if generation_config is not None:
             base = GenerationConfig.given(generation_config).over(self.model.generation_config)
-        return base.update(**{name: kwargs[name] for name in kwargs if name in _FIELDS})
+        config = base.update(**{name: kwargs[name] for name in kwargs if name in _FIELDS})
+        return config, {name: value for name, value in kwargs.items() if name not in _FIELDS}
 
     def _continue_each(
         self,
@@ -164,10 +168,9 @@ class TextGenerationPipeline:
         if arguments.stop_sequence is not None:
             kwargs["eos_token_id"] = self.tokenizer.encode(arguments.stop_sequence)
         kwargs = with_prefix(kwargs, arguments, self.tokenizer)
-        config = self.config_for(generation_config, **kwargs)
+        config, others = self.config_for(generation_config, **kwargs)
         if self.assistant_model is not None:
-            kwargs.setdefault("assistant_model", self.assistant_model)
-        others = {name: value for name, value in kwargs.items() if name not in _FIELDS}
+            others.setdefault("assistant_model", self.assistant_model)
         is_default_length = generation_config is None and "max_new_tokens" not in config.explicit
         reader = PromptReader(self.model, self.tokenizer, arguments, config, is_default_length)
         waiting = iter(texts)

@@ -8,7 +8,9 @@ import pytest
 from checkpoints import Shape
 from onnx import TensorProto, helper, numpy_helper
 
-from gptneo_onnx.runtime import GPTNeoForCausalLM, device, processor
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT, Manifest
+from gptneo_onnx.runtime import GPTNeoForCausalLM, device, doctor, processor
+from gptneo_onnx.runtime.cli import main
 
 
 @pytest.fixture
@@ -44,6 +46,30 @@ def test_other_processors_and_systems_are_not_suspected(flags, monkeypatch, tmp_
     assert not processor.cuts_off_sums()
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert not processor.cuts_off_sums()
+
+
+def test_the_doctor_says_so(flags):
+    flags("avx2")
+    found = {finding.subject: finding for finding in doctor.examine()}["8-bit products"]
+    assert found.state == "no VNNI or AMX: some sums are cut off"
+    assert found.advice == "export w8a8 with --reduce-range, or use --precision int8"
+    flags("avx_vnni")
+    found = {finding.subject: finding for finding in doctor.examine()}["8-bit products"]
+    assert (found.state, found.advice) == ("avx_vnni", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--precision", "int8", "--activations", "fp16"], ("int8", "float16", False)),
+        (["--precision", "w8a8", "--reduce-range"], ("w8a8", "float32", True)),
+    ],
+)
+def test_the_commands_options_reach_the_manifest(tmp_path, options, expected):
+    out = tmp_path / "out"
+    assert main(["export", str(EMBEDDED_CHECKPOINT), str(out), *options]) == 0
+    numbers = Manifest.read(out).numbers
+    assert (numbers.precision.value, numbers.activations.value, numbers.reduce_range) == expected
 
 
 def test_loading_w8a8_there_warns_once_and_not_with_7_bits(flags, export_shape, caplog):

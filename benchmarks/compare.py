@@ -111,6 +111,7 @@ def main() -> None:
         "threads": options.threads,
         "titles": {name: each.title for name, each in chosen.items()},
         "weight_bytes": weights,
+        "prefill_operations": prefill_operations(checkpoint),
         "exports": exports,
         "rounds": rounds,
     }
@@ -120,6 +121,12 @@ def main() -> None:
     stem.with_suffix(stem.suffix + ".md").write_text(text)
     draw(results, stem.with_suffix(stem.suffix + ".png"))
     print(text)
+
+
+def prefill_operations(checkpoint: Path) -> int:
+    """Of a token of a prompt, in the blocks' linear layers; attention is not counted."""
+    config = json.loads((checkpoint / "config.json").read_text())
+    return 2 * 12 * int(config["hidden_size"]) ** 2 * int(config["num_layers"])
 
 
 def weight_bytes(directory: Path) -> int:

@@ -1,6 +1,6 @@
 """What each precision costs in quality: perplexity and divergence from float32 on a held-out novel.
 
-    python benchmarks/quality.py [--model models/tiny] [--text FILE] [--windows 200]
+    python benchmarks/quality.py [--model DIR] [--text FILE] [--calibrate FILE] [--windows 200]
 
 The text is cut into windows of the model's context, each read by itself. The table goes to standard
 output: perplexity, the mean Kullback-Leibler divergence of the next token's distribution from
@@ -19,7 +19,8 @@ from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 
-HELD_OUT = Path(__file__).parent.parent / "examples/train_tiny/corpus/persuasion.txt"
+CORPUS = Path(__file__).parent.parent / "examples/train_tiny/corpus"
+HELD_OUT, READ_BEFORE = CORPUS / "persuasion.txt", CORPUS / "emma.txt"
 EXPORTS = {
     "fp32": {},
     "fp16": {"precision": "fp16"},
@@ -30,6 +31,7 @@ EXPORTS = {
     "int8, float16 activations": {"precision": "int8", "activations": "fp16"},
     "int4, float16 activations": {"precision": "int4", "activations": "fp16"},
 }
+CALIBRATED = ("int8", "w8a8", "w8a8, 7-bit weights (`--reduce-range`)", "int4")
 
 
 def log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -55,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=EMBEDDED_CHECKPOINT)
     parser.add_argument("--text", type=Path, default=HELD_OUT)
+    parser.add_argument("--calibrate", type=Path, default=READ_BEFORE)
     parser.add_argument("--windows", type=int, default=200)
     options = parser.parse_args()
     tokenizer = Tokenizer.from_pretrained(options.model)
@@ -63,8 +66,12 @@ def main() -> None:
         "| precision | size | perplexity | | divergence | same first choice |",
         "|---|" + "---|" * 5,
     ]
+    exports = EXPORTS | {
+        f"{title}, calibrated": EXPORTS[title] | {"calibrate": options.calibrate}
+        for title in CALIBRATED
+    }
     with tempfile.TemporaryDirectory() as folder:
-        for index, (title, arguments) in enumerate(tqdm(EXPORTS.items())):
+        for index, (title, arguments) in enumerate(tqdm(exports.items())):
             directory = export_model(options.model, Path(folder) / str(index), **arguments)
             model = GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
             if index == 0:

@@ -75,15 +75,26 @@ def _fractions(results: Results) -> Iterator[str]:
         f"(float32) or {speeds[1] / 1e9:.0f} (8 bits) billion operations a second."
     )
     yield ""
-    yield "| | weights | decode after 128: share of the memory's speed |"
-    yield "|---|---|---|"
+    yield (
+        "| | weights | decode after 128: share of the memory's speed "
+        "| prefill 1024: share of the speed of products |"
+    )
+    yield "|---|---|---|---|"
     for name, title in results["titles"].items():
         size = results["weight_bytes"][name]
         shares = [
             size * found[name]["decode_128"] / found["machine"]["read_bandwidth"]
             for found in results["rounds"]
         ]
-        yield f"| {title} | {size / 1e9:.2f} GB | {statistics.median(shares):.2f} |"
+        speed, bits = ("float32_speed", "") if "fp32" in title else ("int8_speed", ", 8 bits")
+        products = statistics.median(
+            results["prefill_operations"] * found[name]["prefill_1024"] / found["machine"][speed]
+            for found in results["rounds"]
+        )
+        yield (
+            f"| {title} | {size / 1e9:.2f} GB | {statistics.median(shares):.2f} "
+            f"| {products:.2f}{bits} |"
+        )
 
 
 def _costs(results: Results) -> Iterator[str]:

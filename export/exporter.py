@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 import onnx
 
+from gptneo_onnx.export.calibration import Calibration
+from gptneo_onnx.export.calibration_text import calibration_windows
 from gptneo_onnx.export.checkpoint import Checkpoint, open_checkpoint
 from gptneo_onnx.export.first_step import first_logits
 from gptneo_onnx.export.fused_graph import OPSET, build_fused_graph
+from gptneo_onnx.export.graph_weight import GraphWeight
 from gptneo_onnx.export.hub import local_checkpoint
 from gptneo_onnx.export.output_directory import check_replaceable, whole_directory
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.export.weights import graph_weights
 from gptneo_onnx.export.weights_file import weight_offsets, write_weights
+from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, InputError, ModelFileError
 from gptneo_onnx.models.graph import (
     ACTIVATION_NAMES,
@@ -34,6 +38,7 @@ from gptneo_onnx.models.manifest import (
     GRAPH_FILE,
     GRAPH_KINDS,
     LEAST_ONNX_RUNTIME,
+    TOKENIZER_FILE,
     WEIGHTS_FILE,
     FileRecord,
     Manifest,
@@ -51,6 +56,7 @@ def export_model(
     precision: str | Precision = "fp32",
     activations: str | None = None,
     reduce_range: bool = False,
+    calibrate: str | Path | None = None,
     exporter: str = "direct",
     verify: bool = False,
     revision: str | None = None,
@@ -70,6 +76,9 @@ def export_model(
             takes the two others.
         reduce_range: with w8a8, store weights of 7 bits, for x86 processors without VNNI or AMX,
             which cut off sums of full 8-bit products (as ONNX Runtime's quantizer calls it).
+        calibrate: with int8, w8a8 and int4, a text (UTF-8, like what the model will read) that the
+            float model reads first, to round weights so that its results change least. Needs the
+            checkpoint's tokenizer.
         exporter: "direct" builds the graph straight from the checkpoint.
         verify: compare the exported graph with transformers on random tokens longer than twice the
             window (needs the `optimum` extra), and raise if they differ.
@@ -89,6 +98,7 @@ def export_model(
     _check_choice("graph", graph, GRAPH_KINDS)
     _check_choice("exporter", exporter, EXPORTERS)
     numbers = _number_format(precision, activations, reduce_range)
+    _check_calibrate(calibrate, numbers)
     out = Path(out)
     check_replaceable(out.absolute())
     if verify:
@@ -98,8 +108,9 @@ def export_model(
     source = open_checkpoint(local_checkpoint(checkpoint, revision))
     with whole_directory(out) as partial:
         contract = fused_contract(source.config, numbers)
-        model = _write_model(source, partial, contract, numbers, progress)
         _write_companions(source, partial, report)
+        weights = _weights(source, partial, numbers, calibrate)
+        model = _write_model(source.config, partial, contract, numbers, weights, progress)
         _check(model, partial, contract, source, numbers)
         if verify:
             from gptneo_onnx.export.verify import verify_graph
@@ -134,21 +145,46 @@ def _number_format(
     return NumberFormat(precision, allowed[activations], reduce_range)
 
 
+def _check_calibrate(calibrate: str | Path | None, numbers: NumberFormat) -> None:
+    if calibrate is not None and not numbers.precision.is_quantized:
+        quantized = [precision.value for precision in Precision if precision.is_quantized]
+        raise InputError(
+            f"calibrate is for precision {', '.join(quantized)}, and precision is "
+            f"{numbers.precision.value}; leave it out"
+        )
+
+
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise InputError(f"{name} is {value!r}; one of {', '.join(allowed)} is allowed")
 
 
+def _weights(
+    source: Checkpoint, partial: Path, numbers: NumberFormat, calibrate: str | Path | None
+) -> list[GraphWeight]:
+    if calibrate is None:
+        return graph_weights(source, numbers)
+    config = source.config
+    ids = calibration_windows(
+        Path(calibrate),
+        partial / TOKENIZER_FILE,
+        config.vocab_size,
+        config.max_position_embeddings,
+    )
+    calibration = Calibration(source, ids)
+    return graph_weights(calibration.checkpoint, numbers, calibration.moments)
+
+
 def _write_model(
-    source: Checkpoint,
+    config: GPTNeoConfig,
     partial: Path,
     contract: GraphContract,
     numbers: NumberFormat,
+    weights: Sequence[GraphWeight],
     progress: bool,
 ) -> onnx.ModelProto:
-    weights = graph_weights(source, numbers)
     offsets = weight_offsets(weights)
-    model = build_fused_graph(source.config, contract, numbers, weights, offsets)
+    model = build_fused_graph(config, contract, numbers, weights, offsets)
     (partial / GRAPH_FILE).write_bytes(model.SerializeToString())
     write_weights(partial / WEIGHTS_FILE, weights, offsets, progress)
     return model

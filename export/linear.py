@@ -40,10 +40,17 @@ _CACHE_LINE_BYTES = 64
 
 @dataclass(frozen=True)
 class Layer:
-    """A linear layer: its weight's name, the matrices [out, in] that it joins, and their sizes."""
+    """A linear layer.
+
+    Attributes:
+        name: its weight's.
+        matrices: what its weight joins, each [out, in].
+        moments: gives the second moments of its inputs, [in, in], or None if no text was read.
+    """
 
     name: str
     matrices: Sequence[StoredTensor]
+    moments: Callable[[], Floats | None]
 
     @property
     def inputs(self) -> int:
@@ -132,7 +139,7 @@ class BlockLinear:
     def weights(self, layer: Layer) -> list[GraphWeight]:
         block = block_size(layer.inputs, self.bits)
         rows, blocks, name = layer.outputs, layer.inputs // block, layer.name
-        parts = _Parts(lambda: self._quantized(layer.read(), block))
+        parts = _Parts(lambda: self._quantized(layer, block))
         codes, zeros = (rows, blocks, block * self.bits // 8), (rows, -(-blocks // 2))
         found = [
             GraphWeight(name, DataType.UINT8, codes, parts.reader(0)),
@@ -159,9 +166,9 @@ class BlockLinear:
             accuracy_level=_ACCURACY_LEVEL,
         )
 
-    def _quantized(self, weights: Floats, block: int) -> list[NDArray[Any]]:
+    def _quantized(self, layer: Layer, block: int) -> list[NDArray[Any]]:
         quantize = quantize_blocks_8bit if self.bits == 8 else quantize_blocks_4bit
-        quantized = quantize(weights, block)
+        quantized = quantize(layer.read(), block, layer.moments())
         scales = quantized.scales.astype(NUMPY_TYPES[self.data_type])
         zeros = [] if quantized.zero_points is None else [quantized.zero_points]
         return [quantized.codes, scales, *zeros]
@@ -179,7 +186,7 @@ class RowLinear:
     bits: int = 8
 
     def weights(self, layer: Layer) -> list[GraphWeight]:
-        parts = _Parts(lambda: self._quantized(layer.read()))
+        parts = _Parts(lambda: self._quantized(layer))
         shape = (layer.inputs, layer.outputs)
         return [
             GraphWeight(layer.name, DataType.INT8, shape, parts.reader(0)),
@@ -228,8 +235,8 @@ class RowLinear:
         codes = graph.add("QuantizeLinear", [x, scale, zeros], f"{output}.codes", axis=0)
         return codes, scale, zero_point
 
-    def _quantized(self, weights: Floats) -> list[NDArray[Any]]:
-        quantized = quantize_outputs(weights, self.bits)
+    def _quantized(self, layer: Layer) -> list[NDArray[Any]]:
+        quantized = quantize_outputs(layer.read(), self.bits, layer.moments())
         codes = np.empty(quantized.codes.shape[::-1], np.int8)
         transpose_into(codes, quantized.codes)
         return [codes, quantized.scales]

@@ -3,6 +3,9 @@
 Formats are those of ONNX Runtime's operators MatMulNBits, GatherBlockQuantized and
 MatMulIntegerToFloat:
 https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+
+Every function takes `moments` [inputs, inputs], the second moments of the layer's inputs: codes are
+then chosen so that they make up for each other's errors (gptq.py). Without, each is the nearest.
 """
 
 from dataclasses import dataclass
@@ -10,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gptneo_onnx.export.gptq import compensated_codes
 
 Floats = NDArray[np.float32]
 
@@ -33,28 +38,23 @@ class BlockQuantized:
     zero_points: NDArray[np.uint8] | None
 
 
-def quantize_blocks_8bit(weights: Floats, block: int) -> BlockQuantized:
+def quantize_blocks_8bit(
+    weights: Floats, block: int, moments: Floats | None = None
+) -> BlockQuantized:
     """Codes from 1 to 255 around 128; weights are [rows, inputs], inputs a multiple of `block`."""
-    blocks = weights.reshape(len(weights), -1, block)
-    scales = np.maximum(blocks.max(-1), -blocks.min(-1)) / np.float32(127)  # [rows, blocks]
-    codes = np.rint(blocks * _inverse(scales)[..., None])
-    codes += np.float32(128)
-    return BlockQuantized(codes.astype(np.uint8), scales, None)
+    scales = _symmetric_scales(weights.reshape(len(weights), -1, block), 127)
+    return BlockQuantized(_symmetric_codes(weights, scales, moments, 127), scales, None)
 
 
 def quantize_blocks_4bit(
-    weights: Floats, block: int, importance: Floats | None = None
+    weights: Floats, block: int, moments: Floats | None = None
 ) -> BlockQuantized:
     """Codes from 0 to 15 over each block's range, narrowed to where its squared error is least.
 
-    Args:
-        weights: [rows, inputs], inputs a multiple of `block`.
-        block: weights that share a scale and a zero point.
-        importance: [inputs], what an input's error counts; all alike by default.
+    Weights are [rows, inputs], inputs a multiple of `block`.
     """
     rows = len(weights)
     blocks = weights.reshape(rows, -1, block)
-    weighing = None if importance is None else importance.reshape(1, -1, block)
     low, high = np.minimum(blocks.min(-1), 0), np.maximum(blocks.max(-1), 0)
     best: tuple[Floats, Floats] | None = None
     best_error: Any = np.inf
@@ -62,7 +62,7 @@ def quantize_blocks_4bit(
         scales = (high - low) * np.float32(narrowed / 15)
         inverse = _inverse(scales)
         zeros = np.clip(np.rint(-low * np.float32(narrowed) * inverse), 0, 15)
-        error = _squared_error(blocks, scales, inverse, zeros, weighing)
+        error = _squared_error(blocks, scales, inverse, zeros)
         if best is None:
             best = scales, zeros
         else:
@@ -71,21 +71,20 @@ def quantize_blocks_4bit(
         best_error = np.minimum(error, best_error)
     assert best is not None
     scales, zeros = best
-    codes = _codes(blocks, _inverse(scales), zeros).astype(np.uint8)
+    if moments is None:
+        codes = _codes(blocks, _inverse(scales), zeros).astype(np.uint8)
+    else:
+        codes = compensated_codes(weights, scales, zeros, moments, 0, 15)
     return BlockQuantized(_packed(codes), scales, _packed(zeros.astype(np.uint8)))
 
 
-def _squared_error(
-    blocks: Floats, scales: Floats, inverse: Floats, zeros: Floats, weighing: Floats | None
-) -> Floats:
+def _squared_error(blocks: Floats, scales: Floats, inverse: Floats, zeros: Floats) -> Floats:
     """[rows, blocks]"""
     error = _codes(blocks, inverse, zeros)
     error -= zeros[..., None]
     error *= scales[..., None]
     error -= blocks
     np.square(error, out=error)
-    if weighing is not None:
-        error *= weighing
     return np.asarray(error.sum(-1))
 
 
@@ -121,9 +120,30 @@ class OutputQuantized:
     scales: Floats
 
 
-def quantize_outputs(weights: Floats, bits: int = 8) -> OutputQuantized:
+def quantize_outputs(
+    weights: Floats, bits: int = 8, moments: Floats | None = None
+) -> OutputQuantized:
     """Symmetric codes of 7 or 8 bits; weights are [outputs, inputs]."""
-    largest = np.float32(2 ** (bits - 1) - 1)
-    scales = np.maximum(weights.max(-1), -weights.min(-1)) / largest  # [outputs]
-    codes = np.rint(weights * _inverse(scales)[:, None])
-    return OutputQuantized(codes.astype(np.int8), scales)
+    largest = 2 ** (bits - 1) - 1
+    scales = _symmetric_scales(weights[:, None], largest)  # [outputs, 1]
+    codes = _symmetric_codes(weights, scales, moments, largest).reshape(weights.shape)
+    codes -= np.uint8(128)  # around 0 instead, by wrapping
+    return OutputQuantized(codes.view(np.int8), scales[:, 0])
+
+
+def _symmetric_scales(blocks: Floats, largest: int) -> Floats:
+    """[rows, blocks], by which no weight needs a code further than `largest` from the middle."""
+    return np.asarray(np.maximum(blocks.max(-1), -blocks.min(-1)) / np.float32(largest))
+
+
+def _symmetric_codes(
+    weights: Floats, scales: Floats, moments: Floats | None, largest: int
+) -> NDArray[np.uint8]:
+    """[rows, blocks, block], around 128."""
+    if moments is not None:
+        zeros = np.full_like(scales, 128)
+        return compensated_codes(weights, scales, zeros, moments, 128 - largest, 128 + largest)
+    codes = weights.reshape(*scales.shape, -1) * _inverse(scales)[..., None]
+    np.rint(codes, out=codes)
+    codes += np.float32(128)
+    return codes.astype(np.uint8)

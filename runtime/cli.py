@@ -104,6 +104,12 @@ def _add_export(commands: Any) -> None:
         action="store_true",
         help="with w8a8: 7-bit weights, for x86 processors without VNNI or AMX",
     )
+    export.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="TEXT",
+        help="with w8a8, int8 and int4: a text that the model reads first, for better rounding",
+    )
     export.add_argument("--exporter", default="direct", choices=["direct"])
     export.add_argument("--revision", help="branch, tag or commit of a hub id")
     export.add_argument(
@@ -122,6 +128,7 @@ def run_export(options: argparse.Namespace) -> None:
         precision=options.precision,
         activations=options.activations,
         reduce_range=options.reduce_range,
+        calibrate=options.calibrate,
         exporter=options.exporter,
         verify=options.verify,
         revision=options.revision,

@@ -56,6 +56,7 @@ def create_session(
         DeviceError: the device was asked for by name and cannot be had.
         ModelFileError: ONNX Runtime refuses the graph.
     """
+    _check_provider_options(provider_options or {})
     if numbers.precision is Precision.W8A8 and not numbers.reduce_range and cuts_off_sums():
         say_inexact_sums()
     options = _session_options(num_threads)
@@ -68,6 +69,15 @@ def create_session(
                 raise
             say_fallback(candidate, str(error).removeprefix(f"device {candidate} "))
     raise AssertionError("candidate_devices returns at least one device")
+
+
+def _check_provider_options(provider_options: Mapping[str, Any]) -> None:
+    if str(provider_options.get("enable_cuda_graph", "0")).lower() in ("1", "true"):
+        # ONNX Runtime would capture the first prefill and play that back for every step.
+        raise InputError(
+            "provider_options has enable_cuda_graph, which this runtime does not use; leave it out "
+            "(docs/precision.md, On CUDA, says how a loop of one's own can)"
+        )
 
 
 def create_session_of_bytes(graph: bytes, device: Device) -> Session:

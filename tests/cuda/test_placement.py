@@ -96,6 +96,24 @@ def test_every_node_lands_on_cuda_and_nothing_is_copied(
     assert copies(recorded_options) == 0
 
 
+def test_onnx_runtime_accepts_the_graph_for_cuda_graphs(export_shape, monkeypatch):
+    """It refuses every graph with a node that is not on CUDA, as float32's are."""
+    monkeypatch.setattr(session, "_check_provider_options", lambda options: None)
+    monkeypatch.setattr("gptneo_onnx.runtime.device._ruled_out", lambda device, precision: "")
+
+    def load(precision):
+        return GPTNeoForCausalLM.from_pretrained(
+            export_shape(SHAPES["alternating"], precision),
+            device="cuda",
+            provider_options={"enable_cuda_graph": "1"},
+        )
+
+    options = load("fp16")._session.inference.get_provider_options()["CUDAExecutionProvider"]
+    assert options["enable_cuda_graph"] == "1"
+    with pytest.raises(DeviceError, match="cannot be used"):
+        load("fp32")
+
+
 def test_a_float32_graph_would_fall_back_which_is_why_it_is_refused(
     export_shape, recorded_options, monkeypatch
 ):

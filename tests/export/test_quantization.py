@@ -76,15 +76,6 @@ def test_the_search_finds_no_worse_than_the_whole_range(weights):
     assert errors[0].sum() < errors[1].sum()
 
 
-def test_what_is_important_is_rounded_better(random):
-    weights = random.standard_normal((64, 128)).astype(np.float32)
-    importance = np.where(np.arange(128) < 16, 100, 1).astype(np.float32)
-    plain = values_of_4bit(quantize_blocks_4bit(weights, 128), weights.shape)
-    weighed = values_of_4bit(quantize_blocks_4bit(weights, 128, importance), weights.shape)
-    errors = [(np.square(each - weights) * importance).sum() for each in (weighed, plain)]
-    assert errors[0] < errors[1]
-
-
 @pytest.mark.parametrize(("bits", "largest"), [(8, 127), (7, 63)])
 def test_outputs_are_off_by_half_a_step_at_most(weights, bits, largest):
     quantized = quantize_outputs(weights, bits)

@@ -78,6 +78,29 @@ def test_float16_logits_are_close_to_the_oracles(export_shape, random, name):
     assert spread_difference(decoded(model, ids), expected) < FP16
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_decode_needs_no_more_than_a_bound_of_the_total_length(export_shape, random, precision):
+    """So that every input which is read on the host can stay: captured CUDA graphs ask for that."""
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPES["alternating"], precision))
+    decoder = model.decoder(slots=3)
+
+    def decode_ragged(total_length=None):
+        for slot, length in enumerate((1, 5, 30)):
+            decoder.cache.clear(slot)
+            decoder.prefill(slot, np.arange(length))
+        step = decoder._bound_decode_step(3)
+        write = type(step.total_sequence_length).write
+        if total_length is not None:
+            step.total_sequence_length.write = lambda _: write(
+                step.total_sequence_length, total_length
+            )
+        return [decoder.decode(tokens, np.ones(3, bool)).copy() for tokens in drawn]
+
+    drawn = random.integers(0, 301, (30, 3))
+    exact = decode_ragged()
+    assert (np.array(decode_ragged(decoder.cache.capacity)) == np.array(exact)).all()
+
+
 def test_padded_rows_give_the_logits_of_their_columns(export_shape, random):
     directory = export_shape()
     model = GPTNeoForCausalLM.from_pretrained(directory)

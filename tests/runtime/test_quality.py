@@ -9,7 +9,8 @@ from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 
-HELD_OUT = Path(__file__).parent.parent.parent / "examples/train_tiny/corpus/persuasion.txt"
+CORPUS = Path(__file__).parent.parent.parent / "examples/train_tiny/corpus"
+HELD_OUT = CORPUS / "persuasion.txt"
 CONTEXT, WINDOWS = 512, 24
 
 
@@ -56,6 +57,20 @@ def test_perplexity_and_divergence_stay_within_bounds(
     assert (np.exp(exact) * (exact - found)).sum(-1).mean() < divergence
     # No better than it can be either: this is another model than float32's.
     assert (found != exact).any()
+
+
+@pytest.mark.parametrize(("precision", "divergence"), [("w8a8", 0.0008), ("int4", 0.01)])
+def test_reading_a_text_first_costs_less(tmp_path, windows, exact, precision, divergence):
+    """Of another novel: a third of what int4 costs without."""
+    export = export_model(
+        EMBEDDED_CHECKPOINT,
+        tmp_path / "export",
+        precision=precision,
+        calibrate=CORPUS / "emma.txt",
+    )
+    found = log_probabilities(export, windows)
+    assert perplexity(found, windows) < perplexity(exact, windows) * 1.01
+    assert (np.exp(exact) * (exact - found)).sum(-1).mean() < divergence
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4"])

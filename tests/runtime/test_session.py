@@ -235,6 +235,13 @@ def test_provider_options_are_passed_on(with_cuda: None, monkeypatch: pytest.Mon
     assert plain[0] == ("CUDAExecutionProvider", strict | {"device_id": "2"})
 
 
+@pytest.mark.parametrize("value", ["1", 1, True, "True"])
+def test_cuda_graphs_are_refused(with_cuda: None, value: Any) -> None:
+    """ONNX Runtime would play one prefill back for every step."""
+    with pytest.raises(InputError, match="enable_cuda_graph, which this runtime does not use"):
+        create_session(Path("graph"), FP16, "cuda", provider_options={"enable_cuda_graph": value})
+
+
 def test_provider_options_reach_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = record(monkeypatch)
     create_session(Path("graph"), FP32, "cpu", provider_options={"a": "b"})

@@ -1,0 +1,62 @@
+"""The text of --calibrate, as windows of token ids."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from gptneo_onnx.models.errors import InputError
+
+WINDOWS = 32
+# Tokens of a window: twice the local layers' window, as published.
+LENGTH = 512
+
+
+def calibration_windows(
+    text: Path, tokenizer: Path, vocab_size: int, context: int
+) -> NDArray[np.int64]:
+    """Ids [windows, length], spread over the text.
+
+    Args:
+        text: UTF-8.
+        tokenizer: a tokenizer.json.
+        vocab_size: of the model.
+        context: its longest sequence.
+
+    Raises:
+        InputError: there is no tokenizer, it has other ids than the model, or the text cannot be
+            read or is too short.
+    """
+    if not tokenizer.is_file():
+        raise InputError(
+            "the checkpoint has no tokenizer, and calibrating reads a text; add its "
+            "tokenizer.json, or export without --calibrate"
+        )
+    encoded = Tokenizer.from_file(str(tokenizer)).encode(_read(text), add_special_tokens=False)
+    ids = np.array(encoded.ids, np.int64)
+    length = min(LENGTH, context)
+    if len(ids) < length:
+        raise InputError(
+            f"{text} has {len(ids)} tokens; calibrating needs at least {length}, and makes use of "
+            f"{WINDOWS * length}"
+        )
+    if ids.max() >= vocab_size:
+        raise InputError(
+            f"the tokenizer gives the id {ids.max()}, and the model has {vocab_size}; use the "
+            "tokenizer that was saved with the checkpoint"
+        )
+    starts = np.linspace(0, len(ids) - length, min(WINDOWS, len(ids) // length)).astype(np.int64)
+    windows: NDArray[np.int64] = ids[starts[:, None] + np.arange(length)]
+    return windows
+
+
+def _read(text: Path) -> str:
+    try:
+        return text.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{text} is not UTF-8 (byte {error.start}); calibrating reads plain text"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{text} cannot be read: {error.strerror}") from error

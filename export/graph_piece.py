@@ -81,6 +81,7 @@ def _value_info(name: str, tensor: NDArray[np.generic]) -> ValueInfoProto:
 def _open(piece: ModelProto, folder: Path | None) -> Any:
     onnxruntime = import_onnx_runtime()
     options = onnxruntime.SessionOptions()
+    options.enable_cpu_mem_arena = False  # it would grow to twice what a run needs
     # Packed weights are a second copy that pays off over many steps only.
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")

@@ -133,10 +133,12 @@ class _FloatModel:
         later = read_by(self.model.graph.node[self._end(nodes) :]) & produced
         outputs = sorted(later | (wanted & produced))
         for index, state in enumerate(self.states):
-            tensors = self._step_inputs(len(next(iter(state.values())))) | weights | state
+            batch = len(next(iter(state.values())))
+            tensors = self._step_inputs(batch, read_by(nodes)) | weights | state
             tensors |= GraphPiece(self.model, nodes, outputs, tensors).run(tensors)
             self.states[index] = {name: tensors[name] for name in later}
             yield tensors
+            del tensors  # before the next step makes its own
 
     def _end(self, nodes: list[NodeProto]) -> int:
         return 1 + [node.name for node in self.model.graph.node].index(nodes[-1].name)
@@ -148,13 +150,14 @@ class _FloatModel:
             if name in read_by(nodes)
         }
 
-    def _step_inputs(self, batch: int) -> Tensors:
-        """Whole sequences over empty caches."""
+    def _step_inputs(self, batch: int, read: set[str]) -> Tensors:
+        """Whole sequences over empty caches, as far as they are read."""
         sizes = {names.BATCH: batch, names.CAPACITY: self.length}
         inputs: Tensors = {
             spec.name: np.zeros(spec.shape(sizes), spec.data_type.value)
             for cache in self.contract.caches
             for spec in cache.past
+            if spec.name in read
         }
         inputs[names.POSITION_IDS] = np.tile(np.arange(self.length), (batch, 1))
         inputs[names.SEQLENS_K] = np.full(batch, self.length - 1, np.int32)

@@ -1,6 +1,8 @@
 """--calibrate: what is collected, that the float model stays the same, and what it is good for."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -189,6 +191,33 @@ def test_the_command_line_calibrates(tmp_path, with_tokenizer, capsys):
     weights = [(tmp_path / name / "model.onnx_data") for name in ("plain", "calibrated")]
     assert weights[0].stat().st_size == weights[1].stat().st_size
     assert weights[0].read_bytes() != weights[1].read_bytes()
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import numpy as np
+from gptneo_onnx.export.checkpoint import open_checkpoint
+from gptneo_onnx.export.layer_inputs import layer_inputs
+
+ids = np.arange(32 * 128).reshape(32, 128) % 301
+for block in layer_inputs(open_checkpoint(Path(sys.argv[1])), ids):
+    del block
+print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's measure of memory")
+def test_memory_does_not_grow_with_the_number_of_blocks(tmp_path, random):
+    peaks = []
+    for layers in (2, 16):
+        shape = Shape(hidden_size=512, num_heads=8, layers=("global",) * layers)
+        shape = shape.but(max_position_embeddings=128)
+        checkpoint = write_checkpoint(tmp_path / str(layers), shape, random)
+        command = [sys.executable, "-c", PEAK, str(checkpoint)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(float(done.stdout))
+    assert peaks[1] < peaks[0] + 40  # megabytes: fewer than one block's caches and weights
 
 
 class TestRefusals:

@@ -77,14 +77,14 @@ class BlockEmbedding:
         codes = GraphWeight(name, DataType.UINT8, table.shape, rows.codes)
         return [
             codes,
-            codes.alias(_blocks(name), (vocab, blocks, block)),
-            GraphWeight(scales_of(_blocks(name)), self.data_type, (vocab, blocks), rows.scales),
+            codes.alias(blocks_of(name), (vocab, blocks, block)),
+            GraphWeight(scales_of(blocks_of(name)), self.data_type, (vocab, blocks), rows.scales),
         ]
 
     def look_up(self, graph: GraphBuilder, name: str, ids: str, output: str) -> str:
         return graph.add(
             "GatherBlockQuantized",
-            [name, ids, scales_of(_blocks(name))],
+            [name, ids, scales_of(blocks_of(name))],
             output,
             MICROSOFT,
             bits=BITS,
@@ -94,7 +94,7 @@ class BlockEmbedding:
         )
 
     def multiply(self, graph: GraphBuilder, product: Product, output: str) -> str:
-        blocks = replace(product, weight=_blocks(product.weight))
+        blocks = replace(product, weight=blocks_of(product.weight))
         return BlockLinear(BITS, self.data_type).multiply(graph, blocks, output)
 
 
@@ -119,5 +119,6 @@ class _QuantizedRows:
         yield from self._scales
 
 
-def _blocks(name: str) -> str:
+def blocks_of(name: str) -> str:
+    """The name of a table's codes in blocks, whose scales are called after it."""
     return f"{name}.blocks"

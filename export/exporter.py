@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from gptneo_onnx.export.calibration import Calibration
 from gptneo_onnx.export.calibration_text import calibration_windows
 from gptneo_onnx.export.checkpoint import Checkpoint, open_checkpoint
 from gptneo_onnx.export.first_step import first_logits
-from gptneo_onnx.export.fused_graph import OPSET, build_fused_graph
+from gptneo_onnx.export.fused_graph import build_fused_graph
+from gptneo_onnx.export.graph_model import OPSET
 from gptneo_onnx.export.graph_weight import GraphWeight
 from gptneo_onnx.export.hub import local_checkpoint
 from gptneo_onnx.export.output_directory import check_replaceable, whole_directory
+from gptneo_onnx.export.portable_graph import build_portable_graph
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.export.weights import graph_weights
 from gptneo_onnx.export.weights_file import weight_offsets, write_weights
@@ -31,7 +33,7 @@ from gptneo_onnx.models.graph import (
     Precision,
     fused_contract,
 )
-from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.json_file import read_json_object, shown
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
     GENERATION_CONFIG_FILE,
@@ -44,15 +46,20 @@ from gptneo_onnx.models.manifest import (
     Manifest,
     sha256_of,
 )
+from gptneo_onnx.models.portable_graph import portable_contract
 
 EXPORTERS = ("direct",)
+_BUILDERS = {
+    "fused": (fused_contract, build_fused_graph),
+    "portable": (portable_contract, build_portable_graph),
+}
 
 
 def export_model(
     checkpoint: str | Path,
     out: str | Path,
     *,
-    graph: str = "fused",
+    graph: str | Sequence[str] = "fused",
     precision: str | Precision = "fp32",
     activations: str | None = None,
     reduce_range: bool = False,
@@ -68,7 +75,10 @@ def export_model(
     Args:
         checkpoint: a directory in Hugging Face layout, or a hub id.
         out: the directory to make; an earlier export there is replaced once the new one is whole.
-        graph: the graph to build, one of GRAPH_KINDS.
+        graph: one of GRAPH_KINDS or several: "fused" for this project's runtime and for whoever
+            drives ONNX Runtime, "portable" (standard operators, Optimum's names) for every other
+            stack. They share one weights file. The first is model.onnx, others are called after
+            themselves: portable.onnx.
         precision: what weights are stored as: fp32, fp16 and bf16 (activations and cache too);
             int8 and int4, in blocks with a scale each; w8a8, 8 bits multiplied by activations of 8
             bits, for the CPU.
@@ -95,7 +105,7 @@ def export_model(
         ExportError: the export cannot be written; nothing is left behind.
     """
     report = report or _say_nothing
-    _check_choice("graph", graph, GRAPH_KINDS)
+    kinds = _graph_kinds(graph)
     _check_choice("exporter", exporter, EXPORTERS)
     numbers = _number_format(precision, activations, reduce_range)
     _check_calibrate(calibrate, numbers)
@@ -107,21 +117,32 @@ def export_model(
         check_can_verify(numbers)
     source = open_checkpoint(local_checkpoint(checkpoint, revision))
     with whole_directory(out) as partial:
-        contract = fused_contract(source.config, numbers)
         _write_companions(source, partial, report)
         weights = _weights(source, partial, numbers, calibrate)
-        model = _write_model(source.config, partial, contract, numbers, weights, progress)
-        _check(model, partial, contract, source, numbers)
+        graphs = _write_graphs(source.config, partial, kinds, numbers, weights)
+        write_weights(partial / WEIGHTS_FILE, weights, weight_offsets(weights), progress)
+        for graph_file in graphs:
+            _check(graph_file, source, numbers)
         if verify:
             from gptneo_onnx.export.verify import verify_graph
 
-            verify_graph(partial, contract, source, numbers, report)
-        _write_manifest(partial, graph, numbers)
+            for graph_file in graphs:
+                verify_graph(graph_file.path, graph_file.contract, source, numbers, report)
+        _write_manifest(partial, kinds[0], numbers)
     return out
 
 
 def _say_nothing(line: str) -> None:
     """For callers who want no reports."""
+
+
+def _graph_kinds(graph: str | Sequence[str]) -> list[str]:
+    kinds: list[Any] = [*graph] if isinstance(graph, list | tuple) else [graph]
+    for kind in kinds or [""]:
+        _check_choice("graph", kind, GRAPH_KINDS)
+    if len(set(kinds)) < len(kinds):
+        raise InputError(f"graph names {shown(kinds)}; name each kind once")
+    return kinds
 
 
 def _number_format(
@@ -175,19 +196,31 @@ def _weights(
     return graph_weights(calibration.checkpoint, numbers, calibration.moments)
 
 
-def _write_model(
+@dataclass(frozen=True)
+class _GraphFile:
+    path: Path
+    model: onnx.ModelProto
+    contract: GraphContract
+
+
+def _write_graphs(
     config: GPTNeoConfig,
     partial: Path,
-    contract: GraphContract,
+    kinds: Sequence[str],
     numbers: NumberFormat,
     weights: Sequence[GraphWeight],
-    progress: bool,
-) -> onnx.ModelProto:
+) -> list[_GraphFile]:
+    """The first as model.onnx, others as KIND.onnx."""
     offsets = weight_offsets(weights)
-    model = build_fused_graph(config, contract, numbers, weights, offsets)
-    (partial / GRAPH_FILE).write_bytes(model.SerializeToString())
-    write_weights(partial / WEIGHTS_FILE, weights, offsets, progress)
-    return model
+    graphs = []
+    for index, kind in enumerate(kinds):
+        make_contract, build = _BUILDERS[kind]
+        contract = make_contract(config, numbers)
+        model = build(config, contract, numbers, weights, offsets)
+        path = partial / (f"{kind}.onnx" if index else GRAPH_FILE)
+        path.write_bytes(model.SerializeToString())
+        graphs.append(_GraphFile(path, model, contract))
+    return graphs
 
 
 def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str], object]) -> None:
@@ -211,19 +244,13 @@ def _generation_config(source: Checkpoint) -> dict[str, Any]:
     return {name: values[name] for name in ids if values.get(name) is not None}
 
 
-def _check(
-    model: onnx.ModelProto,
-    partial: Path,
-    contract: GraphContract,
-    source: Checkpoint,
-    numbers: NumberFormat,
-) -> None:
+def _check(graph: _GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:
     """onnx's own checker, and one step through ONNX Runtime where its CPU has the kernels."""
-    onnx.checker.check_model(str(partial / GRAPH_FILE))
+    onnx.checker.check_model(str(graph.path))
     if numbers.activations is DataType.BFLOAT16:
         return  # ONNX Runtime's CPU provider has no bfloat16 kernels
     try:
-        logits = first_logits(model, partial, contract)
+        logits = first_logits(graph.model, graph.path.parent, graph.contract)
     except (GPTNeoOnnxError, MemoryError):
         raise
     except Exception as error:  # ONNX Runtime's errors have no base of their own

@@ -4,7 +4,9 @@ Every node and every weight goes through ONNX Runtime, as in one session, but on
 weights are mapped at any time: an export stays within bounded memory, however large the model.
 """
 
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +15,13 @@ from onnx import ModelProto
 from gptneo_onnx.export.graph_piece import GraphPiece, Tensors, produced_by
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.graph import GraphContract
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK, PAST_LENGTH
 
 NODES_AT_ONCE = 8
 
 
-def first_logits(model: ModelProto, folder: Path, contract: GraphContract) -> NDArray[np.float32]:
-    """Logits [1, vocab] behind token 0 as the first of a sequence.
+def first_logits(model: ModelProto, folder: Path, contract: GraphContract) -> NDArray[Any]:
+    """Logits [..., vocab] behind token 0 as the first of a sequence.
 
     Args:
         model: the graph, its weights in `folder`.
@@ -37,11 +40,13 @@ def first_logits(model: ModelProto, folder: Path, contract: GraphContract) -> ND
 
 def _first_inputs(contract: GraphContract) -> Tensors:
     """One token, id 0 at position 0, over caches of the least size."""
-    sizes = {names.BATCH: 1, names.SEQUENCE: 1, names.ROWS: 1, names.CAPACITY: 1}
+    sizes = defaultdict(lambda: 1, {PAST_LENGTH: 0})
     inputs = {
         spec.name: np.zeros(spec.shape(sizes), spec.data_type.value) for spec in contract.inputs
     }
-    inputs[names.TOTAL_SEQUENCE_LENGTH] += 1
+    for name in (names.TOTAL_SEQUENCE_LENGTH, ATTENTION_MASK):
+        if name in inputs:
+            inputs[name] += 1
     return inputs
 
 

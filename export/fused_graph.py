@@ -17,10 +17,11 @@ Model: transformers.models.gpt_neo.modeling_gpt_neo
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto
 
 from gptneo_onnx.export.embedding import embedding_format
 from gptneo_onnx.export.graph_builder import MICROSOFT, GraphBuilder
+from gptneo_onnx.export.graph_model import graph_model
 from gptneo_onnx.export.graph_weight import GraphWeight
 from gptneo_onnx.export.linear import ROW_COUNT, Product, linear_format
 from gptneo_onnx.export.weights import FINAL_NORM, LM_HEAD
@@ -32,12 +33,8 @@ from gptneo_onnx.models.graph import (
     GraphContract,
     NumberFormat,
     Precision,
-    TensorSpec,
 )
-from gptneo_onnx.models.manifest import WEIGHTS_FILE
 
-OPSET = 21
-IR_VERSION = 10
 # The least value of an activation function, a little below it: what quantizes its results needs it.
 _LEAST = {"gelu_tanh": -0.171, "gelu": -0.171, "quick_gelu": -0.164, "silu": -0.279}
 
@@ -51,39 +48,8 @@ def build_fused_graph(
 ) -> ModelProto:
     """The graph, its weights left in WEIGHTS_FILE at the given byte offsets."""
     fused = _FusedGraph(config, contract, numbers)
-    nodes = fused.nodes()
-    graph = helper.make_graph(
-        nodes,
-        "gpt_neo",
-        [_value_info(spec) for spec in contract.inputs],
-        [_value_info(spec) for spec in contract.outputs],
-        [
-            *(_external_initializer(weight, offsets[weight.name]) for weight in weights),
-            *fused.graph.constants,
-        ],
-    )
-    return helper.make_model(
-        graph,
-        producer_name="gptneo-onnx",
-        ir_version=IR_VERSION,
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
-    )
-
-
-def _value_info(spec: TensorSpec) -> ValueInfoProto:
-    return helper.make_tensor_value_info(spec.name, spec.data_type.onnx, spec.axes)
-
-
-def _external_initializer(weight: GraphWeight, offset: int) -> TensorProto:
-    tensor = TensorProto(
-        name=weight.name,
-        data_type=weight.data_type.onnx,
-        dims=weight.shape,
-        data_location=TensorProto.EXTERNAL,
-    )
-    for key, value in (("location", WEIGHTS_FILE), ("offset", offset), ("length", weight.nbytes)):
-        tensor.external_data.add(key=key, value=str(value))
-    return tensor
+    fused.build()
+    return graph_model(contract, fused.graph, weights, offsets)
 
 
 class _FusedGraph:
@@ -101,7 +67,7 @@ class _FusedGraph:
         self.graph = GraphBuilder()
         self.node = self.graph.add
 
-    def nodes(self) -> list[NodeProto]:
+    def build(self) -> None:
         residual = self.embed()
         normed = self.layer_norm("h.0.ln_1", residual)
         for layer, cache in enumerate(self.contract.caches):
@@ -119,7 +85,6 @@ class _FusedGraph:
         normed = self.unflattened(normed, "normed", self.config.hidden_size)
         self.output_hidden_states(normed)
         self.output_logits(normed)
-        return self.graph.nodes
 
     def embed(self) -> str:
         ids, positions = (self.flattened(name) for name in (names.INPUT_IDS, names.POSITION_IDS))

@@ -1,4 +1,4 @@
-"""Running an exported graph by hand: the plainest way to drive it, for --verify.
+"""Running an exported graph of any kind by hand: the plainest way to drive it, for --verify.
 
 Caches go in and come out as arrays. The runtime binds them in place instead; that both give the
 same numbers is tested.
@@ -15,6 +15,7 @@ from gptneo_onnx.export.onnx_runtime import import_onnx_runtime
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import GraphContract
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK, BATCH_SIZE, PAST_LENGTH
 
 
 @dataclass
@@ -48,18 +49,21 @@ class GraphStepper:
             names.SEQLENS_K: np.array([self.length - 1], np.int32),
             names.TOTAL_SEQUENCE_LENGTH: np.array(self.length, np.int32),
             names.LOGITS_ROWS: rows,
+            ATTENTION_MASK: np.ones((1, self.length), np.int64),
         }
-        outputs = self.session.run(None, step_inputs | self.caches)
+        feeds = {spec.name: step_inputs[spec.name] for spec in self.contract.step_inputs}
+        outputs = self.session.run(None, feeds | self.caches)
         results: dict[str, NDArray[Any]] = {
             spec.name: output for spec, output in zip(self.contract.outputs, outputs, strict=True)
         }
         for cache in self.contract.caches:
             for past, present in zip(cache.past, cache.present, strict=True):
                 self.caches[past.name] = results[present.name]
-        return results[names.LOGITS]
+        return results[names.LOGITS].reshape(-1, self.config.vocab_size)
 
     def _empty_caches(self) -> dict[str, NDArray[Any]]:
-        sizes = {names.BATCH: 1, names.CAPACITY: self.config.max_position_embeddings}
+        capacity = self.config.max_position_embeddings
+        sizes = {names.BATCH: 1, names.CAPACITY: capacity, BATCH_SIZE: 1, PAST_LENGTH: 0}
         return {
             spec.name: np.zeros(spec.shape(sizes), spec.data_type.value)
             for cache in self.contract.caches

@@ -1,7 +1,7 @@
 """One weight of a graph: its name, type and shape, and how its bytes come from a checkpoint."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -45,11 +45,17 @@ class GraphWeight:
 
     @property
     def nbytes(self) -> int:
-        return prod(self.shape) * self.data_type.itemsize
+        return prod(self.shape) * self.data_type.bits // 8
 
     def alias(self, name: str, shape: tuple[int, ...]) -> "GraphWeight":
         """The same bytes under another name and shape."""
         return GraphWeight(name, self.data_type, shape, self.blocks, same_bytes_as=self.name)
+
+    def declared_as(self, data_type: DataType, shape: tuple[int, ...]) -> "GraphWeight":
+        """The same bytes as another type and shape, for a graph that reads them so."""
+        declared = replace(self, data_type=data_type, shape=shape)
+        assert declared.nbytes == self.nbytes
+        return declared
 
 
 def converted(values: NDArray[Any], source: StoredTensor, data_type: DataType) -> NDArray[Any]:

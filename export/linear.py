@@ -146,14 +146,14 @@ class BlockLinear:
             GraphWeight(scales_of(name), self.data_type, (rows, blocks), parts.reader(1)),
         ]
         if self.bits == 4:
-            found.append(GraphWeight(_zeros(name), DataType.UINT8, zeros, parts.reader(2)))
+            found.append(GraphWeight(zeros_of(name), DataType.UINT8, zeros, parts.reader(2)))
         return found
 
     def multiply(
         self, graph: GraphBuilder, product: Product, output: str, least: float | None = None
     ) -> str:
         weight = product.weight
-        zeros = [_zeros(weight)] if self.bits == 4 else []
+        zeros = [zeros_of(weight)] if self.bits == 4 else []
         return graph.add(
             "MatMulNBits",
             [product.x, weight, scales_of(weight), *zeros],
@@ -245,11 +245,13 @@ class RowLinear:
 def block_size(inputs: int, bits: int) -> int:
     """The chosen size, or the largest power of 2 below it that divides the inputs.
 
+    4-bit blocks are even in number where that can be: their zero points then fill whole bytes.
+
     Raises:
         InputError: no block of a size that the operators know does.
     """
-    block = BLOCKS[bits]
-    while inputs % block and block > LEAST_BLOCK:
+    block, together = BLOCKS[bits], 8 // bits
+    while inputs % (together * block) and block > LEAST_BLOCK:
         block //= 2
     if inputs % block:
         raise InputError(
@@ -271,7 +273,8 @@ def scales_of(weight: str) -> str:
     return f"{weight}.scales"
 
 
-def _zeros(weight: str) -> str:
+def zeros_of(weight: str) -> str:
+    """The name of a weight's zero points."""
     return f"{weight}.zero_points"
 
 

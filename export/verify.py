@@ -12,7 +12,6 @@ from gptneo_onnx.export.checkpoint import Checkpoint
 from gptneo_onnx.export.graph_step import GraphStepper
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
 from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, Precision
-from gptneo_onnx.models.manifest import GRAPH_FILE
 
 # Largest difference of a logit, in standard deviations of the logits.
 TOLERANCES = {Precision.FP32: 1e-4, Precision.FP16: 2e-2}
@@ -43,7 +42,7 @@ def check_can_verify(numbers: NumberFormat) -> None:
 
 
 def verify_graph(
-    directory: Path,
+    graph: Path,
     contract: GraphContract,
     source: Checkpoint,
     numbers: NumberFormat,
@@ -64,17 +63,17 @@ def verify_graph(
     expected = _transformers_logits(source.directory, ids)
     spread = float(expected.std())
     for name, chunk in (("prefill", length), ("chunked prefill", CHUNK), ("decode", 1)):
-        stepper = GraphStepper.open(directory / GRAPH_FILE, contract, config)
+        stepper = GraphStepper.open(graph, contract, config)
         chunks = [stepper.step(ids[start : start + chunk]) for start in range(0, length, chunk)]
         difference = float(np.abs(np.concatenate(chunks) - expected).max()) / spread
         report(
-            f"verify: {name} of {length} tokens differs from transformers by at most "
+            f"verify: {graph.name}: {name} of {length} tokens differs from transformers by at most "
             f"{difference:.1e} of the logits' spread"
         )
         if not difference <= tolerance:
             raise ModelFileError(
-                f"{name} differs from transformers by {difference:.1e} of the logits' spread; "
-                f"{tolerance:.0e} is allowed for {precision.value}"
+                f"{graph.name}: {name} differs from transformers by {difference:.1e} of the "
+                f"logits' spread; {tolerance:.0e} is allowed for {precision.value}"
             )
 
 

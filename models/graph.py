@@ -31,9 +31,11 @@ POSITIONS = "wpe.weight"
 class DataType(Enum):
     """Element types by their names; `onnx` is the number in onnx.TensorProto.DataType."""
 
+    BOOL = "bool"
     FLOAT32 = "float32"
     FLOAT16 = "float16"
     BFLOAT16 = "bfloat16"
+    UINT4 = "uint4"
     UINT8 = "uint8"
     INT8 = "int8"
     INT32 = "int32"
@@ -44,16 +46,24 @@ class DataType(Enum):
         return _ONNX_TYPES[self.value]
 
     @property
+    def bits(self) -> int:
+        """Of one element; two of 4 bits share a byte."""
+        return _BITS[self.value]
+
+    @property
     def itemsize(self) -> int:
-        """Bytes of one element."""
-        return _ITEM_SIZES[self.value]
+        """Bytes of one element of a type that has whole ones."""
+        assert self.bits >= 8
+        return self.bits // 8
 
 
 _ONNX_TYPES = {
-    "float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10, "bfloat16": 16,
+    "float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "bool": 9, "float16": 10,
+    "bfloat16": 16, "uint4": 21,
 }  # fmt: skip
-_ITEM_SIZES = {
-    "float32": 4, "uint8": 1, "int8": 1, "int32": 4, "int64": 8, "float16": 2, "bfloat16": 2,
+_BITS = {
+    "uint4": 4, "bool": 8, "uint8": 8, "int8": 8, "float16": 16, "bfloat16": 16, "float32": 32,
+    "int32": 32, "int64": 64,
 }  # fmt: skip
 
 

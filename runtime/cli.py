@@ -87,7 +87,14 @@ def _add_export(commands: Any) -> None:
     export = commands.add_parser("export", help="make an ONNX model of a checkpoint")
     export.add_argument("checkpoint", metavar="CHECKPOINT", help="a directory or a hub id")
     export.add_argument("out", type=Path, metavar="OUT", help="the directory to make")
-    export.add_argument("--graph", default="fused", choices=GRAPH_KINDS)
+    export.add_argument(
+        "--graph",
+        default=["fused"],
+        type=_graph_kinds,
+        metavar="KIND[,KIND]",
+        help=f"one of {', '.join(GRAPH_KINDS)}, or several: fused (the default) is for this "
+        "runtime, portable for other stacks",
+    )
     export.add_argument(
         "--precision",
         default="fp32",
@@ -118,6 +125,16 @@ def _add_export(commands: Any) -> None:
     export.set_defaults(run=run_export)
 
 
+def _graph_kinds(value: str) -> list[str]:
+    kinds = value.split(",")
+    for kind in kinds:
+        if kind not in GRAPH_KINDS:
+            raise argparse.ArgumentTypeError(
+                f"invalid choice: {kind!r} (choose from {', '.join(GRAPH_KINDS)})"
+            )
+    return kinds
+
+
 def run_export(options: argparse.Namespace) -> None:
     from gptneo_onnx.export import export_model
 
@@ -136,7 +153,7 @@ def run_export(options: argparse.Namespace) -> None:
         report=lambda line: print(line, file=sys.stderr),
     )
     size = sum(path.stat().st_size for path in out.iterdir())
-    print(f"{out}: {options.graph} graph, {options.precision}, {_size(size)}")
+    print(f"{out}: {' and '.join(options.graph)} graph, {options.precision}, {_size(size)}")
 
 
 def run_info(options: argparse.Namespace) -> None:

@@ -100,7 +100,9 @@ _DIMENSION = Schema(
 _INLINE, _EXTERNAL = 0, 1
 # "checksum" and "prepacked_..." are known to ONNX Runtime too.
 _EXTERNAL_KEYS = {"location", "offset", "length"}
-_ITEM_SIZES = {data_type.onnx: data_type.itemsize for data_type in DataType}
+# Portable graphs alone have the two others.
+_TYPES = set(DataType) - {DataType.BOOL, DataType.UINT4}
+_ITEM_SIZES = {data_type.onnx: data_type.itemsize for data_type in _TYPES}
 
 # Element type and axes.
 Signature = tuple[int, tuple[int | str, ...]]

@@ -59,6 +59,11 @@ def open_model_directory(directory: str | Path) -> ModelDirectory:
     _check_is_exported(path, directory)
     _check_place(path, MANIFEST_FILE)
     manifest = Manifest.read(path)
+    if manifest.graph != "fused":
+        raise ModelFileError(
+            f"{path}: its {GRAPH_FILE} is a {manifest.graph} graph, for other stacks; export with "
+            f"--graph fused,{manifest.graph} for this runtime and for them"
+        )
     check_onnx_runtime(manifest.least_onnx_runtime)
     _check_files(path, manifest)
     _verify_small_files(path, manifest)

@@ -751,7 +751,7 @@ def axes(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
 
 
 def assert_in_bounds(tensor: TensorProto, weights_size: int) -> None:
-    item_size = {kind.onnx: kind.itemsize for kind in DataType}[tensor.data_type]
+    item_size = {kind.onnx: kind.itemsize for kind in DataType if kind.bits >= 8}[tensor.data_type]
     length = math.prod(tensor.dims) * item_size
     if tensor.data_location == TensorProto.DEFAULT:
         assert len(tensor.raw_data) == length

@@ -27,10 +27,12 @@ def stored_weights(exported):
 
 def meaning(name, stored):
     """What a quantized weight stands for, [out, in]."""
+    if f"{name}.blocks.scales" in stored:  # of a table, looked up or multiplied by or both
+        scales = stored[f"{name}.blocks.scales"].astype(np.float64)
+        codes = stored[name if name in stored else f"{name}.blocks"].astype(np.float64)
+        blocks = codes.reshape(*scales.shape, -1) - 128
+        return (blocks * scales[..., None]).reshape(len(codes), -1)
     codes = stored[name].astype(np.float64)
-    if f"{name}.blocks" in stored:
-        name = f"{name}.blocks"
-        codes = stored[name].astype(np.float64)
     scales = stored[f"{name}.scales"].astype(np.float64)
     if stored[name].dtype == np.int8:  # [in, out]
         return codes.T * scales[:, None]

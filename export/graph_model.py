@@ -1,0 +1,55 @@
+"""A graph's file: nodes and contract, its weights by reference into WEIGHTS_FILE."""
+
+from collections.abc import Mapping, Sequence
+
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+
+from gptneo_onnx.export.graph_builder import MICROSOFT, GraphBuilder
+from gptneo_onnx.export.graph_weight import GraphWeight
+from gptneo_onnx.models.graph import GraphContract, TensorSpec
+from gptneo_onnx.models.manifest import WEIGHTS_FILE
+
+OPSET = 21
+IR_VERSION = 10
+
+
+def graph_model(
+    contract: GraphContract,
+    graph: GraphBuilder,
+    weights: Sequence[GraphWeight],
+    offsets: Mapping[str, int],
+) -> ModelProto:
+    """The model, with those of the weights that a node reads, at their byte offsets."""
+    read = {name for node in graph.nodes for name in node.input}
+    initializers = [
+        *(_external(weight, offsets[weight.name]) for weight in weights if weight.name in read),
+        *graph.constants,
+    ]
+    inputs, outputs = (
+        [_value_info(spec) for spec in specs] for specs in (contract.inputs, contract.outputs)
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    if any(node.domain == MICROSOFT for node in graph.nodes):
+        opsets.append(helper.make_opsetid(MICROSOFT, 1))
+    return helper.make_model(
+        helper.make_graph(graph.nodes, "gpt_neo", inputs, outputs, initializers),
+        producer_name="gptneo-onnx",
+        ir_version=IR_VERSION,
+        opset_imports=opsets,
+    )
+
+
+def _value_info(spec: TensorSpec) -> ValueInfoProto:
+    return helper.make_tensor_value_info(spec.name, spec.data_type.onnx, spec.axes)
+
+
+def _external(weight: GraphWeight, offset: int) -> TensorProto:
+    tensor = TensorProto(
+        name=weight.name,
+        data_type=weight.data_type.onnx,
+        dims=weight.shape,
+        data_location=TensorProto.EXTERNAL,
+    )
+    for key, value in (("location", WEIGHTS_FILE), ("offset", offset), ("length", weight.nbytes)):
+        tensor.external_data.add(key=key, value=str(value))
+    return tensor

@@ -1,0 +1,71 @@
+"""The portable graph's contract: that of Optimum's exports, which other stacks know.
+
+Names, types and axes are those of optimum.exporters.onnx.model_configs.GPTNeoOnnxConfig with task
+text-generation-with-past. Its axes:
+
+- batch_size: sequences, padded on the left to one length
+- sequence_length: the new tokens of each in this step
+- past_sequence_length: the positions that the cache holds, padding too
+- past_sequence_length + sequence_length: both
+"""
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.graph import (
+    EMBEDDING,
+    INPUT_IDS,
+    LOGITS,
+    POSITION_IDS,
+    POSITIONS,
+    CacheSpec,
+    DataType,
+    GraphContract,
+    NumberFormat,
+    TensorSpec,
+)
+
+BATCH_SIZE = "batch_size"
+SEQUENCE_LENGTH = "sequence_length"
+PAST_LENGTH = "past_sequence_length"
+TOTAL_LENGTH = f"{PAST_LENGTH} + {SEQUENCE_LENGTH}"
+
+ATTENTION_MASK = "attention_mask"
+
+
+def portable_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContract:
+    """The graph of standard operators.
+
+    - attention_mask: 1 for tokens and 0 for padding, those in the cache too
+    - logits: at every new position, of the activations' type
+    - present: past and the new keys or values, one behind the other, for local layers too
+    """
+    activations = numbers.activations
+    return GraphContract(
+        step_inputs=(
+            TensorSpec(INPUT_IDS, DataType.INT64, (BATCH_SIZE, SEQUENCE_LENGTH)),
+            TensorSpec(ATTENTION_MASK, DataType.INT64, (BATCH_SIZE, TOTAL_LENGTH)),
+            TensorSpec(POSITION_IDS, DataType.INT64, (BATCH_SIZE, SEQUENCE_LENGTH)),
+        ),
+        caches=tuple(_cache_spec(config, layer, activations) for layer in range(config.num_layers)),
+        step_outputs=(
+            TensorSpec(LOGITS, activations, (BATCH_SIZE, SEQUENCE_LENGTH, config.vocab_size)),
+        ),
+        tables=(
+            TensorSpec(EMBEDDING, numbers.embedding, (config.vocab_size, config.hidden_size)),
+            TensorSpec(
+                POSITIONS, activations, (config.max_position_embeddings, config.hidden_size)
+            ),
+        ),
+    )
+
+
+def _cache_spec(config: GPTNeoConfig, layer: int, data_type: DataType) -> CacheSpec:
+    past, present = (
+        (BATCH_SIZE, config.num_heads, length, config.head_dim)
+        for length in (PAST_LENGTH, TOTAL_LENGTH)
+    )
+    return CacheSpec(
+        past_key=TensorSpec(f"past_key_values.{layer}.key", data_type, past),
+        past_value=TensorSpec(f"past_key_values.{layer}.value", data_type, past),
+        present_key=TensorSpec(f"present.{layer}.key", data_type, present),
+        present_value=TensorSpec(f"present.{layer}.value", data_type, present),
+    )

@@ -6,6 +6,7 @@ TORCH ?= torch==2.13.0
 PROMPT ?= She was
 BUILD := build
 OLDER := $(BUILD)/transformers-4.53
+NODE := $(BUILD)/node
 SOURCES := pyproject.toml $(wildcard models/*.py export/*.py runtime/*.py runtime/*/*.py models/tiny/*)
 
 .PHONY: demo test check test-peers test-gpu golden benchmark clean
@@ -22,9 +23,9 @@ check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works
 	.venv/bin/ruff format --check .
 	.venv-typing/bin/mypy
 
-# The exported graphs against transformers itself.
-test-peers: .venv-peers/.ready $(OLDER)/.ready
-	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) .venv-peers/bin/python -m pytest tests/peers $(ARGS)
+# The exported graphs against transformers itself, and in the stacks that they are made for.
+test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(BUILD)/openvino/.ready
+	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
 
 # onnxruntime-gpu: the CPU provider runs, and with stand-ins for CUDA's libraries every node of the
 # float16 and bfloat16 graphs is placed on the GPU.
@@ -62,6 +63,19 @@ golden: .venv-peers/.ready
 # The last release line with group beam search in the package; newer ones fetch it from the hub.
 $(OLDER)/.ready: .venv-peers/.ready
 	.venv-peers/bin/python -m pip install --quiet --no-deps --target $(OLDER) transformers==4.53.3 tokenizers==0.21.4
+	touch $@
+
+# transformers.js: its own scripts would fetch CUDA libraries.
+$(NODE)/.ready: examples/node/package.json
+	mkdir -p $(NODE)
+	cp examples/node/package.json $(NODE)
+	npm install --prefix $(NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
+# OpenVINO's runtime alone: peer-openvino has torch too, to make models of its own.
+$(BUILD)/openvino/.ready:
+	$(PYTHON) -m venv $(BUILD)/openvino
+	$(BUILD)/openvino/bin/python -m pip install --quiet openvino==2026.4.1
 	touch $@
 
 # Every engine beside each other, in environments of their own.

@@ -14,7 +14,7 @@ Operators: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperat
 Model: transformers.models.gpt_neo.modeling_gpt_neo
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from onnx import ModelProto
@@ -25,6 +25,7 @@ from gptneo_onnx.export.graph_model import graph_model
 from gptneo_onnx.export.graph_weight import GraphWeight
 from gptneo_onnx.export.linear import ROW_COUNT, Product, linear_format
 from gptneo_onnx.export.weights import FINAL_NORM, LM_HEAD
+from gptneo_onnx.export.weights_file import StoredWeights
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
 from gptneo_onnx.models.graph import (
@@ -44,12 +45,12 @@ def build_fused_graph(
     contract: GraphContract,
     numbers: NumberFormat,
     weights: Sequence[GraphWeight],
-    offsets: Mapping[str, int],
+    stored: StoredWeights,
 ) -> ModelProto:
-    """The graph, its weights left in WEIGHTS_FILE at the given byte offsets."""
+    """The graph, its weights left where they are stored."""
     fused = _FusedGraph(config, contract, numbers)
     fused.build()
-    return graph_model(contract, fused.graph, weights, offsets)
+    return graph_model(contract, fused.graph, weights, stored)
 
 
 class _FusedGraph:

@@ -1,13 +1,13 @@
-"""A graph's file: nodes and contract, its weights by reference into WEIGHTS_FILE."""
+"""A graph's file: nodes and contract, its weights by reference into their file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from gptneo_onnx.export.graph_builder import MICROSOFT, GraphBuilder
 from gptneo_onnx.export.graph_weight import GraphWeight
+from gptneo_onnx.export.weights_file import StoredWeights
 from gptneo_onnx.models.graph import GraphContract, TensorSpec
-from gptneo_onnx.models.manifest import WEIGHTS_FILE
 
 OPSET = 21
 IR_VERSION = 10
@@ -17,12 +17,12 @@ def graph_model(
     contract: GraphContract,
     graph: GraphBuilder,
     weights: Sequence[GraphWeight],
-    offsets: Mapping[str, int],
+    stored: StoredWeights,
 ) -> ModelProto:
-    """The model, with those of the weights that a node reads, at their byte offsets."""
+    """The model, with those of the weights that a node reads, where they are stored."""
     read = {name for node in graph.nodes for name in node.input}
     initializers = [
-        *(_external(weight, offsets[weight.name]) for weight in weights if weight.name in read),
+        *(_external(weight, stored) for weight in weights if weight.name in read),
         *graph.constants,
     ]
     inputs, outputs = (
@@ -43,13 +43,18 @@ def _value_info(spec: TensorSpec) -> ValueInfoProto:
     return helper.make_tensor_value_info(spec.name, spec.data_type.onnx, spec.axes)
 
 
-def _external(weight: GraphWeight, offset: int) -> TensorProto:
+def _external(weight: GraphWeight, stored: StoredWeights) -> TensorProto:
     tensor = TensorProto(
         name=weight.name,
         data_type=weight.data_type.onnx,
         dims=weight.shape,
         data_location=TensorProto.EXTERNAL,
     )
-    for key, value in (("location", WEIGHTS_FILE), ("offset", offset), ("length", weight.nbytes)):
+    place = {
+        "location": stored.file,
+        "offset": stored.offsets[weight.name],
+        "length": weight.nbytes,
+    }
+    for key, value in place.items():
         tensor.external_data.add(key=key, value=str(value))
     return tensor

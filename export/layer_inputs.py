@@ -11,6 +11,7 @@ from gptneo_onnx.export.checkpoint import Checkpoint
 from gptneo_onnx.export.fused_graph import build_fused_graph
 from gptneo_onnx.export.graph_piece import GraphPiece, Tensors, produced_by, read_by
 from gptneo_onnx.export.weights import graph_weights
+from gptneo_onnx.export.weights_file import placed
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import NumberFormat, Precision, fused_contract
@@ -84,7 +85,7 @@ class _FloatModel:
         config = checkpoint.config
         self.directory = checkpoint.directory
         self.contract = fused_contract(config, numbers)
-        self.model = build_fused_graph(config, self.contract, numbers, [], {})
+        self.model = build_fused_graph(config, self.contract, numbers, [], placed("", []))
         self.weights = {weight.name: weight for weight in graph_weights(checkpoint, numbers)}
         starts = range(0, len(ids), WINDOWS_AT_ONCE)
         self.states: list[Tensors] = [

@@ -84,7 +84,7 @@ def _cannot_be_written(out: Path, error: OSError) -> ExportError:
 
 def _sync(directory: Path) -> None:
     """Have the files on the disk before the rename that makes them visible."""
-    for path in directory.iterdir():
+    for path in filter(Path.is_file, directory.rglob("*")):
         with path.open("rb") as file:
             os.fsync(file.fileno())
 

@@ -12,7 +12,7 @@ Operators: https://onnx.ai/onnx/operators/
 Model: transformers.models.gpt_neo.modeling_gpt_neo
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from onnx import ModelProto
@@ -26,6 +26,7 @@ from gptneo_onnx.export.portable_linear import (
     portable_format,
 )
 from gptneo_onnx.export.weights import FINAL_NORM, LM_HEAD
+from gptneo_onnx.export.weights_file import StoredWeights
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
 from gptneo_onnx.models.graph import CacheSpec, DataType, GraphContract, NumberFormat
@@ -40,13 +41,13 @@ def build_portable_graph(
     contract: GraphContract,
     numbers: NumberFormat,
     weights: Sequence[GraphWeight],
-    offsets: Mapping[str, int],
+    stored: StoredWeights,
 ) -> ModelProto:
-    """The graph, its weights left in WEIGHTS_FILE at the given byte offsets."""
+    """The graph, its weights left where they are stored."""
     portable = _PortableGraph(config, contract, numbers)
     portable.build()
     declared = [portable.linear.declared(weight) for weight in weights]
-    return graph_model(contract, portable.graph, declared, offsets)
+    return graph_model(contract, portable.graph, declared, stored)
 
 
 class _PortableGraph:

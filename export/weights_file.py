@@ -1,6 +1,7 @@
-"""Writing model.onnx_data: every weight once, on page boundaries, to be memory-mapped."""
+"""Writing a graph's weights file: every weight once, on page boundaries, to be memory-mapped."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,16 @@ from gptneo_onnx.export.graph_weight import GraphWeight
 PAGE_BYTES = 4096
 
 
-def weight_offsets(weights: Sequence[GraphWeight]) -> dict[str, int]:
-    """Where each weight begins in the file, in bytes."""
+@dataclass(frozen=True)
+class StoredWeights:
+    """Where weights lie: a file's name, and at which byte of it each begins."""
+
+    file: str
+    offsets: Mapping[str, int]
+
+
+def placed(file: str, weights: Sequence[GraphWeight]) -> StoredWeights:
+    """One behind the other in a file of that name, in their order."""
     offsets: dict[str, int] = {}
     end = 0
     for weight in weights:
@@ -22,15 +31,15 @@ def weight_offsets(weights: Sequence[GraphWeight]) -> dict[str, int]:
             continue
         offsets[weight.name] = -(-end // PAGE_BYTES) * PAGE_BYTES
         end = offsets[weight.name] + weight.nbytes
-    return offsets
+    return StoredWeights(file, offsets)
 
 
 def write_weights(
-    path: Path, weights: Sequence[GraphWeight], offsets: Mapping[str, int], progress: bool
+    path: Path, weights: Sequence[GraphWeight], stored: StoredWeights, progress: bool
 ) -> None:
     """Write every weight at its offset, one matrix in memory at a time."""
-    stored = [weight for weight in weights if not weight.same_bytes_as]
-    total = sum(weight.nbytes for weight in stored)
+    written = [weight for weight in weights if not weight.same_bytes_as]
+    total = sum(weight.nbytes for weight in written)
     with (
         path.open("wb", buffering=0) as file,
         tqdm(
@@ -41,8 +50,8 @@ def write_weights(
             disable=None if progress else True,  # None: drawn on a terminal only
         ) as bar,
     ):
-        for weight in stored:
-            file.seek(offsets[weight.name])
+        for weight in written:
+            file.seek(stored.offsets[weight.name])
             for block in weight.blocks():
                 content = block.reshape(-1).view(np.uint8).data
                 while content:

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -89,17 +89,18 @@ def _add_export(commands: Any) -> None:
     export.add_argument("out", type=Path, metavar="OUT", help="the directory to make")
     export.add_argument(
         "--graph",
-        default=["fused"],
-        type=_graph_kinds,
+        type=_several(GRAPH_KINDS),
         metavar="KIND[,KIND]",
         help=f"one of {', '.join(GRAPH_KINDS)}, or several: fused (the default) is for this "
         "runtime, portable for other stacks",
     )
     export.add_argument(
         "--precision",
-        default="fp32",
-        choices=[p.value for p in Precision],
-        help="fp32 (the default), w8a8, int8 or int4 for CPUs; fp16 or bf16 for CUDA",
+        default=["fp32"],
+        type=_several([p.value for p in Precision]),
+        metavar="NAME[,NAME]",
+        help="fp32 (the default), w8a8, int8 or int4 for CPUs; fp16 or bf16 for CUDA; several with "
+        "--layout transformers.js",
     )
     export.add_argument(
         "--activations",
@@ -117,6 +118,12 @@ def _add_export(commands: Any) -> None:
         metavar="TEXT",
         help="with w8a8, int8 and int4: a text that the model reads first, for better rounding",
     )
+    export.add_argument(
+        "--layout",
+        default="flat",
+        choices=["flat", "transformers.js"],
+        help="transformers.js: portable graphs in a folder onnx/, named as transformers.js asks",
+    )
     export.add_argument("--exporter", default="direct", choices=["direct"])
     export.add_argument("--revision", help="branch, tag or commit of a hub id")
     export.add_argument(
@@ -125,14 +132,18 @@ def _add_export(commands: Any) -> None:
     export.set_defaults(run=run_export)
 
 
-def _graph_kinds(value: str) -> list[str]:
-    kinds = value.split(",")
-    for kind in kinds:
-        if kind not in GRAPH_KINDS:
-            raise argparse.ArgumentTypeError(
-                f"invalid choice: {kind!r} (choose from {', '.join(GRAPH_KINDS)})"
-            )
-    return kinds
+def _several(allowed: Sequence[str]) -> Callable[[str], list[str]]:
+    """Reads choices with commas between them."""
+
+    def read(value: str) -> list[str]:
+        for choice in value.split(","):
+            if choice not in allowed:
+                raise argparse.ArgumentTypeError(
+                    f"invalid choice: {choice!r} (choose from {', '.join(allowed)})"
+                )
+        return value.split(",")
+
+    return read
 
 
 def run_export(options: argparse.Namespace) -> None:
@@ -146,14 +157,16 @@ def run_export(options: argparse.Namespace) -> None:
         activations=options.activations,
         reduce_range=options.reduce_range,
         calibrate=options.calibrate,
+        layout=options.layout,
         exporter=options.exporter,
         verify=options.verify,
         revision=options.revision,
         progress=True,
         report=lambda line: print(line, file=sys.stderr),
     )
-    size = sum(path.stat().st_size for path in out.iterdir())
-    print(f"{out}: {' and '.join(options.graph)} graph, {options.precision}, {_size(size)}")
+    size = sum(path.stat().st_size for path in out.rglob("*"))
+    graphs = ", ".join(str(path.relative_to(out)) for path in sorted(out.rglob("*.onnx")))
+    print(f"{out}: {graphs}, {', '.join(options.precision)}, {_size(size)}")
 
 
 def run_info(options: argparse.Namespace) -> None:

@@ -95,6 +95,8 @@ def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     # Unscaled scores make softmax emit denormal floats, on which x86 is several times slower.
     # ONNX Runtime sets this for the calling thread too, and leaves it set.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Threads spin within a run, not behind it: a draft's would take the other model's cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     # The format that was checked: never guessed from the file's name.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     if num_threads is not None:

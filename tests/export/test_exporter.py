@@ -163,7 +163,7 @@ class TestFiles:
 
 
 class TestOptions:
-    @pytest.mark.parametrize("value", ["portable-ish", "", "FUSED", None, 7])
+    @pytest.mark.parametrize("value", ["portable-ish", "", "FUSED", False, 7])
     @pytest.mark.parametrize("option", ["graph", "precision", "exporter"])
     def test_unknown_ones_are_refused_with_those_there_are(self, tmp_path, option, value):
         allowed = {"graph": "fused", "precision": "fp32, fp16, bf16", "exporter": "direct"}

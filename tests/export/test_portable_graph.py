@@ -1,5 +1,6 @@
 """The portable graph against the float64 oracle, driven as other stacks drive it."""
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -223,7 +224,7 @@ def test_the_command_line_takes_several(tmp_path, random, capsys):
     out = tmp_path / "out"
     assert main(["export", str(checkpoint), str(out), "--graph", "fused,portable"]) == 0
     assert (out / "portable.onnx").is_file()
-    assert "fused and portable graph" in capsys.readouterr().out
+    assert "model.onnx, portable.onnx, fp32" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main(["export", str(checkpoint), str(out), "--graph", "fused,tensorrt"])
     assert "invalid choice: 'tensorrt' (choose from fused, portable)" in capsys.readouterr().err
@@ -249,3 +250,66 @@ class TestRefusals:
     def test_a_portable_graph_alone_in_this_runtime(self, export_shape):
         with refused(ModelFileError, "is a portable graph, for other stacks; export with"):
             GPTNeoForCausalLM.from_pretrained(export_shape(graph="portable"))
+
+
+class TestTransformersJsLayout:
+    @pytest.fixture
+    def export(self, tmp_path, random):
+        checkpoint = write_checkpoint(tmp_path / "checkpoint", Shape(hidden_size=64), random)
+
+        def export(**options):
+            return export_model(checkpoint, tmp_path / "out", layout="transformers.js", **options)
+
+        return export
+
+    def test_a_file_for_each_dtype_and_its_weights_beside_it(self, export):
+        out = export(precision=["fp32", "fp16", "int8", "int4"])
+        names = ["model", "model_fp16", "model_quantized", "model_q4"]
+        files = {f"{name}.onnx{data}" for name in names for data in ("", "_data")}
+        assert {path.name for path in (out / "onnx").iterdir()} == files
+        declared = json.loads((out / "config.json").read_text())["transformers.js_config"]
+        assert declared == {"use_external_data_format": {f"{name}.onnx": 1 for name in names}}
+        for name in names:
+            model = onnx.load(out / f"onnx/{name}.onnx", load_external_data=False)
+            locations = {
+                entry.value
+                for tensor in model.graph.initializer
+                for entry in tensor.external_data
+                if entry.key == "location"
+            }
+            assert locations == {f"{name}.onnx_data"}
+
+    def test_only_the_batch_leads_a_caches_axes_by_name(self, export):
+        """transformers.js reads the others to make the first, empty caches."""
+        model = onnx.load(export() / "onnx/model.onnx", load_external_data=False)
+        for value in model.graph.input:
+            if value.name.startswith("past"):
+                axes = [a.dim_param or a.dim_value for a in value.type.tensor_type.shape.dim]
+                assert axes == ["batch_size", 4, "past_sequence_length", 16]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"graph": "fused"}, "transformers.js runs portable graphs only"),
+            ({"precision": "w8a8"}, "transformers.js has no name for precision w8a8"),
+            ({"precision": ["fp32", "bf16"]}, "has no name for precision bf16"),
+            ({"precision": ["fp32", "fp32"]}, "each once"),
+            ({"precision": []}, "at least one"),
+        ],
+    )
+    def test_what_it_does_not_know(self, export, tmp_path, options, message):
+        with refused(InputError, message):
+            export(**options)
+        assert not (tmp_path / "out").exists()
+
+    def test_several_precisions_elsewhere(self, tmp_path, random):
+        checkpoint = write_checkpoint(tmp_path / "checkpoint", Shape(), random)
+        with refused(InputError, "name one, or take layout transformers.js"):
+            export_model(checkpoint, tmp_path / "out", precision=["fp32", "fp16"])
+
+    def test_the_command_line(self, tmp_path, random, capsys):
+        checkpoint = write_checkpoint(tmp_path / "checkpoint", Shape(hidden_size=64), random)
+        out = tmp_path / "out"
+        layout = ["--layout", "transformers.js", "--precision", "fp32,int4"]
+        assert main(["export", str(checkpoint), str(out), *layout]) == 0
+        assert "onnx/model.onnx, onnx/model_q4.onnx, fp32, int4" in capsys.readouterr().out

@@ -218,7 +218,7 @@ def test_export_makes_a_model_that_generates(run: Run, checkpoint: Path, tmp_pat
     out = tmp_path / "out"
     status, output, _ = run("export", checkpoint, out)
     assert status == 0
-    assert output.startswith(f"{out}: fused graph, fp32, ")
+    assert output.startswith(f"{out}: model.onnx, fp32, ")
     assert (out / MANIFEST_FILE).is_file()
     assert run("generate", out, "It", "--max-new-tokens", 1)[0] == 0
 

@@ -205,6 +205,12 @@ def test_denormals_are_zero(graph: Path) -> None:
     assert options.get_session_config_entry("session.set_denormal_as_zero") == "1"
 
 
+def test_threads_stop_spinning_behind_a_run(graph: Path) -> None:
+    session = create_session(graph, FP32, "cpu")
+    options = session.inference.get_session_options()
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+
+
 def test_the_format_is_not_guessed_from_the_name(graph: Path) -> None:
     """The graph was checked as ONNX: a name that ends in .ort must not make it something else."""
     session = create_session(graph.rename(graph.with_suffix(".ort")), FP32)

@@ -1,0 +1,67 @@
+"""The arguments of export_model, checked before any work is done."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.graph import ACTIVATION_NAMES, NumberFormat, Precision
+from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.manifest import GRAPH_KINDS
+
+EXPORTERS = ("direct",)
+LAYOUTS = ("flat", "transformers.js")
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise InputError unless the value is one of those allowed."""
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}; one of {', '.join(allowed)} is allowed")
+
+
+def several(value: object) -> list[Any]:
+    """A list or tuple as it is, anything else as the only one."""
+    return [*value] if isinstance(value, list | tuple) else [value]
+
+
+def graph_kinds(graph: str | Sequence[str]) -> list[str]:
+    """One or several of GRAPH_KINDS; raises InputError for anything else."""
+    kinds = several(graph)
+    for kind in kinds or [""]:
+        check_choice("graph", kind, GRAPH_KINDS)
+    if len(set(kinds)) < len(kinds):
+        raise InputError(f"graph names {shown(kinds)}; name each kind once")
+    return kinds
+
+
+def number_format(
+    precision: str | Precision, activations: str | None, reduce_range: bool
+) -> NumberFormat:
+    """What the arguments stand for; raises InputError if they do not go together."""
+    if not isinstance(precision, Precision):
+        check_choice("precision", precision, [p.value for p in Precision])
+    precision = Precision(precision)
+    if reduce_range and precision is not Precision.W8A8:
+        raise InputError(
+            f"reduce_range is for precision w8a8, and precision is {precision.value}; leave it out"
+        )
+    if activations is None:
+        return replace(NumberFormat.of(precision), reduce_range=reduce_range)
+    allowed = {ACTIVATION_NAMES[each]: each for each in precision.activations}
+    if activations not in allowed:
+        raise InputError(
+            f"activations is {activations!r}; with precision {precision.value} "
+            f"{' or '.join(allowed)} is allowed"
+        )
+    return NumberFormat(precision, allowed[activations], reduce_range)
+
+
+def check_calibrate(calibrate: str | Path | None, numbers: NumberFormat) -> None:
+    """Raise InputError if there is a text to calibrate with, and nothing to round."""
+    if calibrate is not None and not numbers.precision.is_quantized:
+        quantized = [precision.value for precision in Precision if precision.is_quantized]
+        raise InputError(
+            f"calibrate is for precision {', '.join(quantized)}, and precision is "
+            f"{numbers.precision.value}; leave it out"
+        )

@@ -1,0 +1,104 @@
+"""Writing graphs with their weights file, and checking what was written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from gptneo_onnx.export.calibration import Calibration
+from gptneo_onnx.export.calibration_text import calibration_windows
+from gptneo_onnx.export.checkpoint import Checkpoint
+from gptneo_onnx.export.first_step import first_logits
+from gptneo_onnx.export.fused_graph import build_fused_graph
+from gptneo_onnx.export.graph_weight import GraphWeight
+from gptneo_onnx.export.portable_graph import build_portable_graph
+from gptneo_onnx.export.weights import graph_weights
+from gptneo_onnx.export.weights_file import placed, write_weights
+from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, ModelFileError
+from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, fused_contract
+from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
+from gptneo_onnx.models.portable_graph import portable_contract
+
+_BUILDERS = {
+    "fused": (fused_contract, build_fused_graph),
+    "portable": (portable_contract, build_portable_graph),
+}
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """A graph that was written, and what its inputs and outputs are."""
+
+    path: Path
+    model: onnx.ModelProto
+    contract: GraphContract
+
+
+def weights_of(
+    source: Checkpoint, numbers: NumberFormat, calibrate: Path | None, tokenizer: Path
+) -> list[GraphWeight]:
+    """The graphs' weights, by what a text shows about their inputs if there is one."""
+    if calibrate is None:
+        return graph_weights(source, numbers)
+    config = source.config
+    ids = calibration_windows(
+        calibrate, tokenizer, config.vocab_size, config.max_position_embeddings
+    )
+    calibration = Calibration(source, ids)
+    return graph_weights(calibration.checkpoint, numbers, calibration.moments)
+
+
+def write_graphs(
+    source: Checkpoint,
+    graphs: Sequence[tuple[str, Path]],
+    numbers: NumberFormat,
+    weights: Sequence[GraphWeight],
+    weights_file: Path,
+    progress: bool,
+) -> list[GraphFile]:
+    """Graphs as (kind, file) and, beside them, the weights that they all read.
+
+    Raises:
+        ModelFileError: the checkpoint's weights cannot be read, or give no finite logits.
+        ExportError: ONNX Runtime cannot run what was written.
+    """
+    stored = placed(weights_file.name, weights)
+    written = []
+    for kind, path in graphs:
+        make_contract, build = _BUILDERS[kind]
+        contract = make_contract(source.config, numbers)
+        model = build(source.config, contract, numbers, weights, stored)
+        path.write_bytes(model.SerializeToString())
+        written.append(GraphFile(path, model, contract))
+    write_weights(weights_file, weights, stored, progress)
+    for graph in written:
+        _check(graph, source, numbers)
+    return written
+
+
+def _check(graph: GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:
+    """onnx's own checker, and one step through ONNX Runtime where its CPU has the kernels."""
+    onnx.checker.check_model(str(graph.path))
+    if numbers.activations is DataType.BFLOAT16:
+        return  # ONNX Runtime's CPU provider has no bfloat16 kernels
+    try:
+        logits = first_logits(graph.model, graph.path.parent, graph.contract)
+    except (GPTNeoOnnxError, MemoryError):
+        raise
+    except Exception as error:  # ONNX Runtime's errors have no base of their own
+        raise ExportError(
+            f"ONNX Runtime cannot run the exported graph ({str(error)[:200]!r}); "
+            f"version {LEAST_ONNX_RUNTIME} or later is needed"
+        ) from error
+    if not np.isfinite(logits).all():
+        advice = (
+            "export with --precision bf16 or fp32"
+            if numbers.activations is DataType.FLOAT16
+            else "the weights are damaged: fetch the checkpoint again"
+        )
+        raise ModelFileError(
+            f"{source.directory}: its first logits in {numbers.precision.value} are not finite "
+            "numbers; " + advice
+        )

@@ -1,0 +1,44 @@
+"""The layout that transformers.js loads: a folder onnx/, a file for each of its dtypes.
+
+Names: https://github.com/huggingface/transformers.js/blob/main/packages/transformers/src/utils/dtypes.js
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
+from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.manifest import CONFIG_FILE
+
+FOLDER = "onnx"
+_FILES = {
+    (Precision.FP32, DataType.FLOAT32): "model.onnx",
+    (Precision.FP16, DataType.FLOAT16): "model_fp16.onnx",
+    (Precision.INT8, DataType.FLOAT32): "model_quantized.onnx",
+    (Precision.INT4, DataType.FLOAT32): "model_q4.onnx",
+    (Precision.INT4, DataType.FLOAT16): "model_q4f16.onnx",
+}
+
+
+def graph_file(numbers: NumberFormat) -> str:
+    """The name by which transformers.js asks for numbers of this kind.
+
+    Raises:
+        InputError: it has none.
+    """
+    name = _FILES.get((numbers.precision, numbers.activations))
+    if name is None:
+        raise InputError(
+            f"transformers.js has no name for precision {numbers.precision.value} with "
+            f"{numbers.activations.value} activations; fp32, fp16, int8 and int4 have one"
+        )
+    return name
+
+
+def declare_weights(directory: Path, graphs: Sequence[str]) -> None:
+    """Say in config.json that each graph's weights are in one file beside it."""
+    config = read_json_object(directory / CONFIG_FILE)
+    config["transformers.js_config"] = {"use_external_data_format": dict.fromkeys(graphs, 1)}
+    (directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")

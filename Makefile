@@ -24,8 +24,8 @@ check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works
 	.venv-typing/bin/mypy
 
 # The exported graphs against transformers itself, and in the stacks that they are made for.
-test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(BUILD)/openvino/.ready
-	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
+test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready
+	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python GPTNEO_ONNX_GENAI=$(BUILD)/genai/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
 
 # onnxruntime-gpu: the CPU provider runs, and with stand-ins for CUDA's libraries every node of the
 # float16 and bfloat16 graphs is placed on the GPU.
@@ -76,6 +76,11 @@ $(NODE)/.ready: examples/node/package.json
 $(BUILD)/openvino/.ready:
 	$(PYTHON) -m venv $(BUILD)/openvino
 	$(BUILD)/openvino/bin/python -m pip install --quiet openvino==2026.4.1
+	touch $@
+
+$(BUILD)/genai/.ready:
+	$(PYTHON) -m venv $(BUILD)/genai
+	$(BUILD)/genai/bin/python -m pip install --quiet onnxruntime-genai==0.18.0
 	touch $@
 
 # Every engine beside each other, in environments of their own.

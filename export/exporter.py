@@ -17,6 +17,7 @@ from gptneo_onnx.export.export_arguments import (
     number_format,
     several,
 )
+from gptneo_onnx.export.genai_graph import write_genai_config
 from gptneo_onnx.export.graph_files import GraphFile, weights_of, write_graphs
 from gptneo_onnx.export.graph_model import OPSET
 from gptneo_onnx.export.hub import local_checkpoint
@@ -60,9 +61,10 @@ def export_model(
         checkpoint: a directory in Hugging Face layout, or a hub id.
         out: the directory to make; an earlier export there is replaced once the new one is whole.
         graph: one of GRAPH_KINDS or several: "fused" for this project's runtime and for whoever
-            drives ONNX Runtime, "portable" (standard operators, Optimum's names) for every other
-            stack. They share one weights file. The first is model.onnx, others are called after
-            themselves: portable.onnx. By default fused, and portable with transformers.js.
+            drives ONNX Runtime, "genai" for onnxruntime-genai, "portable" (standard operators,
+            Optimum's names) for every other stack. They share one weights file. The first is
+            model.onnx, others are called after themselves: portable.onnx. By default fused, and
+            portable with transformers.js.
         precision: what weights are stored as: fp32, fp16 and bf16 (activations and cache too);
             int8 and int4, in blocks with a scale each; w8a8, 8 bits multiplied by activations of 8
             bits, for the CPU.
@@ -117,6 +119,10 @@ def export_model(
             graphs = write_graphs(source, places, numbers, weights, weights_file, progress)
             if verify:
                 _verify(graphs, source, numbers, report)
+            for kind, path in places:
+                if kind == "genai":
+                    generation = _generation_config(source)
+                    write_genai_config(partial, path.name, source.config, generation)
         if layout == "flat":
             _write_manifest(partial, kinds[0], formats[0])
         else:

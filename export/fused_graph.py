@@ -48,13 +48,16 @@ def build_fused_graph(
     stored: StoredWeights,
 ) -> ModelProto:
     """The graph, its weights left where they are stored."""
-    fused = _FusedGraph(config, contract, numbers)
+    fused = FusedGraph(config, contract, numbers)
     fused.build()
     return graph_model(contract, fused.graph, weights, stored)
 
 
-class _FusedGraph:
+class FusedGraph:
     """Appends one part after the other; every method returns the names of its results."""
+
+    logits = names.LOGITS
+    has_windowed_caches = True
 
     def __init__(
         self, config: GPTNeoConfig, contract: GraphContract, numbers: NumberFormat
@@ -149,7 +152,9 @@ class _FusedGraph:
         present = [spec.name for spec in cache.present]
         window: dict[str, int] = {}
         if self.config.layer_kinds[layer] == "local":
-            window = {"local_window_size": self.config.window_capacity, "sliding_window_cache": 1}
+            window = {"local_window_size": self.config.window_capacity}
+            if self.has_windowed_caches:
+                window["sliding_window_cache"] = 1
         attended = self.node(
             "GroupQueryAttention",
             [qkv, "", "", *past, names.SEQLENS_K, names.TOTAL_SEQUENCE_LENGTH],
@@ -207,10 +212,10 @@ class _FusedGraph:
         head = names.EMBEDDING if self.config.tie_word_embeddings else LM_HEAD
         product = Product(rows, head, self.config.hidden_size, self.config.vocab_size)
         if self.is_float32:
-            self.embedding.multiply(self.graph, product, names.LOGITS)
+            self.embedding.multiply(self.graph, product, self.logits)
         else:
             logits = self.embedding.multiply(self.graph, product, "lm_head")
-            self.to_float32(logits, names.LOGITS)
+            self.to_float32(logits, self.logits)
 
     def to_float32(self, x: str, output: str) -> None:
         if self.is_float32:

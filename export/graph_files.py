@@ -12,11 +12,13 @@ from gptneo_onnx.export.calibration_text import calibration_windows
 from gptneo_onnx.export.checkpoint import Checkpoint
 from gptneo_onnx.export.first_step import first_logits
 from gptneo_onnx.export.fused_graph import build_fused_graph
+from gptneo_onnx.export.genai_graph import build_genai_graph
 from gptneo_onnx.export.graph_weight import GraphWeight
 from gptneo_onnx.export.portable_graph import build_portable_graph
 from gptneo_onnx.export.weights import graph_weights
 from gptneo_onnx.export.weights_file import placed, write_weights
 from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, ModelFileError
+from gptneo_onnx.models.genai_graph import genai_contract
 from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, fused_contract
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
 from gptneo_onnx.models.portable_graph import portable_contract
@@ -24,6 +26,7 @@ from gptneo_onnx.models.portable_graph import portable_contract
 _BUILDERS = {
     "fused": (fused_contract, build_fused_graph),
     "portable": (portable_contract, build_portable_graph),
+    "genai": (genai_contract, build_genai_graph),
 }
 
 

@@ -37,7 +37,7 @@ class GraphStepper:
         return cls(session, contract, config)
 
     def step(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits [tokens, vocab] of the next tokens [tokens] of the sequence."""
+        """Logits [rows, vocab] behind the next tokens of the sequence, or behind the last."""
         if not self.caches:
             self.caches = self._empty_caches()
         positions = np.arange(self.length, self.length + len(ids))

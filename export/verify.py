@@ -64,8 +64,12 @@ def verify_graph(
     spread = float(expected.std())
     for name, chunk in (("prefill", length), ("chunked prefill", CHUNK), ("decode", 1)):
         stepper = GraphStepper.open(graph, contract, config)
-        chunks = [stepper.step(ids[start : start + chunk]) for start in range(0, length, chunk)]
-        difference = float(np.abs(np.concatenate(chunks) - expected).max()) / spread
+        difference = 0.0
+        for start in range(0, length, chunk):
+            logits = stepper.step(ids[start : start + chunk])
+            end = min(start + chunk, length)  # of some graphs the logits are the last row alone
+            wanted = expected[end - len(logits) : end]
+            difference = max(difference, float(np.abs(logits - wanted).max()) / spread)
         report(
             f"verify: {graph.name}: {name} of {length} tokens differs from transformers by at most "
             f"{difference:.1e} of the logits' spread"

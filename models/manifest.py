@@ -21,7 +21,7 @@ TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 
 FORMAT_VERSION = 1
-GRAPH_KINDS = ("fused", "portable")
+GRAPH_KINDS = ("fused", "portable", "genai")
 # sliding_window_cache of GroupQueryAttention came with this release.
 LEAST_ONNX_RUNTIME = "1.30.0"
 

@@ -92,7 +92,7 @@ def _add_export(commands: Any) -> None:
         type=_several(GRAPH_KINDS),
         metavar="KIND[,KIND]",
         help=f"one of {', '.join(GRAPH_KINDS)}, or several: fused (the default) is for this "
-        "runtime, portable for other stacks",
+        "runtime, genai for onnxruntime-genai, portable for other stacks",
     )
     export.add_argument(
         "--precision",

@@ -1,4 +1,4 @@
-"""Portable graphs in other stacks: Optimum, transformers.js and OpenVINO, token for token.
+"""Graphs for other stacks in them: Optimum, transformers.js, OpenVINO and onnxruntime-genai.
 
 Each continues prompts far past the embedded model's window of 64, greedily, and has to give what
 this project's runtime gives.
@@ -196,3 +196,49 @@ def test_openvino_generates_the_same(export, expected):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == expected.tolist()
+
+
+GENAI = """
+import json, sys
+import numpy as np
+import onnxruntime_genai
+
+directory, prompts, new_tokens = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+model = onnxruntime_genai.Model(directory)
+
+def generate(rows):
+    length = max(map(len, rows))
+    ids = np.array([row + [0] * (length - len(row)) for row in rows], np.int32)
+    parameters = onnxruntime_genai.GeneratorParams(model)
+    parameters.set_search_options(max_length=length + new_tokens, batch_size=len(rows))
+    generator = onnxruntime_genai.Generator(model, parameters)
+    generator.append_tokens(ids)
+    while not generator.is_done():
+        generator.generate_next_token()
+    found = [generator.get_sequence(row).tolist() for row in range(len(rows))]
+    return [sequence[length:] for sequence in found]
+
+print(json.dumps([generate(prompts), [generate([prompt])[0] for prompt in prompts]]))
+"""
+
+
+def test_onnxruntime_genai_generates_the_same(tmp_path, export, expected):
+    """In a batch, padded on the right, and alone."""
+    python = os.environ.get("GPTNEO_ONNX_GENAI")
+    if python is None:
+        pytest.skip("needs onnxruntime-genai: make test-peers installs it")
+    directory = export_model(EMBEDDED_CHECKPOINT, tmp_path / "genai", graph="genai")
+    encoded = [Tokenizer.from_pretrained(export).encode(prompt) for prompt in PROMPTS]
+    done = subprocess.run(
+        [python, "-c", GENAI, directory, json.dumps(encoded), str(NEW_TOKENS)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    together, alone = json.loads(done.stdout)
+    wanted = expected[:, -NEW_TOKENS:].tolist()
+    for found in (together, alone):
+        for row, ids in zip(found, wanted, strict=True):
+            assert len(row) >= 100
+            assert row == ids[: len(row)]

@@ -1,0 +1,60 @@
+"""The contract of a graph that onnxruntime-genai's generation loop drives.
+
+https://github.com/microsoft/onnxruntime-genai: a model of type "decoder" whose caches are shared
+between past and present. Batches are padded on the right.
+"""
+
+from dataclasses import replace
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.graph import (
+    BATCH,
+    CAPACITY,
+    INPUT_IDS,
+    LOGITS,
+    POSITION_IDS,
+    SEQUENCE,
+    CacheSpec,
+    DataType,
+    GraphContract,
+    NumberFormat,
+    TensorSpec,
+    fused_contract,
+)
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK
+
+TOTAL = "total_sequence"
+
+GENAI_CONFIG_FILE = "genai_config.json"
+
+
+def genai_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContract:
+    """The fused graph's operators, and lengths that the graph reads from a mask.
+
+    - attention_mask: 1 for tokens and 0 for the padding behind them, those in the cache too; as
+      long as the longest sequence after this step
+    - logits: behind each sequence's last new token
+
+    Local layers' caches are as long as the others': windowed ones take no prompts of different
+    lengths in one step, which is how onnxruntime-genai reads a batch.
+    """
+    fused = fused_contract(config, numbers)
+    return replace(
+        fused,
+        caches=tuple(map(_whole, fused.caches)),
+        step_inputs=(
+            TensorSpec(INPUT_IDS, DataType.INT64, (BATCH, SEQUENCE)),
+            TensorSpec(ATTENTION_MASK, DataType.INT64, (BATCH, TOTAL)),
+            TensorSpec(POSITION_IDS, DataType.INT64, (BATCH, SEQUENCE)),
+        ),
+        step_outputs=(TensorSpec(LOGITS, DataType.FLOAT32, (BATCH, 1, config.vocab_size)),),
+    )
+
+
+def _whole(cache: CacheSpec) -> CacheSpec:
+    """Of the whole length."""
+    specs = (
+        replace(spec, axes=(*spec.axes[:2], CAPACITY, spec.axes[3]))
+        for spec in (*cache.past, *cache.present)
+    )
+    return CacheSpec(*specs)

@@ -84,7 +84,7 @@ $(BUILD)/genai/.ready:
 	touch $@
 
 # Every engine beside each other, in environments of their own.
-benchmark: .venv/.ready .venv-peers/.ready $(BUILD)/peer-openvino/.ready
+benchmark: .venv/.ready .venv-peers/.ready $(BUILD)/peer-openvino/.ready $(BUILD)/peer-genai/.ready
 	.venv/bin/python -m pip install --quiet matplotlib
 	.venv/bin/python benchmarks/compare.py $(ARGS)
 
@@ -94,6 +94,11 @@ $(BUILD)/peer-openvino/.ready:
 	$(BUILD)/peer-openvino/bin/python -m pip install --quiet "$(TORCH)"
 	$(BUILD)/peer-openvino/bin/python -m pip install --quiet "$(TORCH)" openvino==2026.4.1 nncf==3.4.0 transformers==4.57.6 optimum==2.3.0
 	$(BUILD)/peer-openvino/bin/python -m pip install --quiet --no-deps optimum-intel==2.2.0
+	touch $@
+
+$(BUILD)/peer-genai/.ready: pyproject.toml
+	$(PYTHON) -m venv $(BUILD)/peer-genai
+	$(BUILD)/peer-genai/bin/python -m pip install --quiet -e ".[cpu,export]" onnxruntime-genai==0.18.0
 	touch $@
 
 # The wheel in a bare environment, used from outside the repository.

@@ -1,4 +1,4 @@
-"""This project beside PyTorch, Optimum + ONNX Runtime and OpenVINO, on one machine in one run.
+"""This project beside its peers, PyTorch to OpenVINO, on one machine in one run.
 
     make benchmark                          # the environments, then this with its defaults
     python benchmarks/compare.py [--shape 1.3B] [--rounds 3] [--engines NAME ...]
@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 MEASURE = Path(__file__).parent / "engines/measure.py"
 PEERS = ".venv-peers/bin/python"
+GENAI = "build/peer-genai/bin/python"
 OPENVINO = "build/peer-openvino/bin/python"
 
 
@@ -50,6 +51,9 @@ CONTESTANTS = {
     "int4": Contestant("ours int4", "gptneo_onnx", "int4", sys.executable),
     "pytorch": Contestant("PyTorch fp32", "pytorch", None, PEERS),
     "optimum": Contestant("Optimum + ONNX Runtime fp32", "optimum", "", PEERS),
+    "genai": Contestant("onnxruntime-genai fp32", "genai", "fp32", GENAI),
+    "genai8": Contestant("onnxruntime-genai int8", "genai", "int8", GENAI),
+    "genai4": Contestant("onnxruntime-genai int4", "genai", "int4", GENAI),
     "openvino8": Contestant("OpenVINO int8", "openvino", "8", OPENVINO),
     "openvino4": Contestant("OpenVINO int4", "openvino", "4", OPENVINO),
 }

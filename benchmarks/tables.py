@@ -22,6 +22,8 @@ CLAIMS = [
     ("int8", "openvino8", "decode_128"),
     ("int4", "int8", "decode_128"),
     ("int4", "openvino4", "decode_128"),
+    ("int8", "genai8", "decode_128"),
+    ("int4", "genai4", "decode_128"),
     ("w8a8", "openvino8", "prefill_1024"),
     ("w8a8", "optimum", "prefill_1024"),
     ("w8a8", "pytorch", "prefill_1024"),

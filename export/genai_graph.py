@@ -94,7 +94,12 @@ def write_genai_config(
 ) -> None:
     """genai_config.json, for the graph file of that name."""
     decoder: dict[str, Any] = {
-        "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+        "session_options": {
+            "log_id": "onnxruntime-genai",
+            "provider_options": [],
+            # Unscaled scores make softmax emit denormal floats, on which x86 is slow.
+            "session.set_denormal_as_zero": "1",
+        },
         "filename": graph,
         "head_size": config.head_dim,
         "hidden_size": config.hidden_size,

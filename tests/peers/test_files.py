@@ -193,6 +193,16 @@ def test_verify_reports_small_differences(checkpoint, tmp_path):
     assert all(float(line.split("at most ")[1].split()[0]) < 1e-4 for line in lines[-3:])
 
 
+def test_verify_holds_every_graph_of_an_export(checkpoint, tmp_path):
+    lines: list[str] = []
+    kinds = ("fused", "portable", "genai")
+    export_model(checkpoint, tmp_path / "out", graph=kinds, verify=True, report=lines.append)
+    for file in ("model.onnx", "portable.onnx", "genai.onnx"):
+        found = [line for line in lines if line.endswith(f"({file})")]
+        assert len(found) == 3
+        assert all(float(line.split("at most ")[1].split()[0]) < 1e-4 for line in found)
+
+
 def test_verify_fails_on_a_graph_that_differs(checkpoint, tmp_path, monkeypatch):
     from gptneo_onnx.export.graph_builder import GraphBuilder
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 MEASURE = Path(__file__).parent / "engines/measure.py"
 PEERS = ".venv-peers/bin/python"
-GENAI = "build/peer-genai/bin/python"
+GENAI = "build/genai/bin/python"
 OPENVINO = "build/peer-openvino/bin/python"
 
 

@@ -14,18 +14,13 @@ Operators: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperat
 Model: transformers.models.gpt_neo.modeling_gpt_neo
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-from onnx import ModelProto
 
+from gptneo_onnx.export.decoder_graph import DecoderGraph
 from gptneo_onnx.export.embedding import embedding_format
-from gptneo_onnx.export.graph_builder import MICROSOFT, GraphBuilder
-from gptneo_onnx.export.graph_model import graph_model
-from gptneo_onnx.export.graph_weight import GraphWeight
+from gptneo_onnx.export.graph_builder import MICROSOFT
 from gptneo_onnx.export.linear import ROW_COUNT, Product, linear_format
-from gptneo_onnx.export.weights import FINAL_NORM, LM_HEAD
-from gptneo_onnx.export.weights_file import StoredWeights
+from gptneo_onnx.export.weights import FINAL_NORM
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
 from gptneo_onnx.models.graph import (
@@ -40,21 +35,8 @@ from gptneo_onnx.models.graph import (
 _LEAST = {"gelu_tanh": -0.171, "gelu": -0.171, "quick_gelu": -0.164, "silu": -0.279}
 
 
-def build_fused_graph(
-    config: GPTNeoConfig,
-    contract: GraphContract,
-    numbers: NumberFormat,
-    weights: Sequence[GraphWeight],
-    stored: StoredWeights,
-) -> ModelProto:
-    """The graph, its weights left where they are stored."""
-    fused = FusedGraph(config, contract, numbers)
-    fused.build()
-    return graph_model(contract, fused.graph, weights, stored)
-
-
-class FusedGraph:
-    """Appends one part after the other; every method returns the names of its results."""
+class FusedGraph(DecoderGraph):
+    """For ONNX Runtime, which this project's runtime and others drive."""
 
     logits = names.LOGITS
     has_windowed_caches = True
@@ -62,14 +44,11 @@ class FusedGraph:
     def __init__(
         self, config: GPTNeoConfig, contract: GraphContract, numbers: NumberFormat
     ) -> None:
-        self.config = config
-        self.contract = contract
+        super().__init__(config, contract, numbers)
         self.is_float32 = numbers.activations is DataType.FLOAT32
         self.is_flat = numbers.precision is Precision.W8A8
         self.linear = linear_format(numbers)
         self.embedding = embedding_format(numbers, config.hidden_size)
-        self.graph = GraphBuilder()
-        self.node = self.graph.add
 
     def build(self) -> None:
         residual = self.embed()
@@ -117,14 +96,6 @@ class FusedGraph:
             last = self.graph.constant(f"width.{width}", np.array([width]))
             self.node("Concat", ["batch_and_sequence", last], shape, axis=0)
         return self.node("Reshape", [x, shape], output)
-
-    def layer_norm(self, norm: str, x: str) -> str:
-        return self.node(
-            "LayerNormalization",
-            [x, f"{norm}.weight", f"{norm}.bias"],
-            norm,
-            epsilon=self.config.layer_norm_epsilon,
-        )
 
     def skip_layer_norm(self, norm: str, x: str, skip: str, bias: str) -> tuple[str, str]:
         """(normed, residual): residual = x + bias + skip, and its layer normalization."""
@@ -200,17 +171,14 @@ class FusedGraph:
         if function in ("silu", "quick_gelu"):
             alpha = 1.0 if function == "silu" else 1.702
             return self.node("QuickGelu", [biased], output, MICROSOFT, alpha=alpha)
-        return self.node(
-            {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[function], [biased], output
-        )
+        return self.plain_activation(function, biased, output)
 
     def output_hidden_states(self, normed: str) -> None:
         self.to_float32(normed, names.HIDDEN_STATES)
 
     def output_logits(self, normed: str) -> None:
         rows = self.node("GatherND", [normed, names.LOGITS_ROWS], "rows")  # [rows, hidden]
-        head = names.EMBEDDING if self.config.tie_word_embeddings else LM_HEAD
-        product = Product(rows, head, self.config.hidden_size, self.config.vocab_size)
+        product = self.vocabulary_product(rows)
         if self.is_float32:
             self.embedding.multiply(self.graph, product, self.logits)
         else:

@@ -8,38 +8,23 @@ Lengths come from the attention mask, in the graph:
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
 
 from gptneo_onnx.export.fused_graph import FusedGraph
-from gptneo_onnx.export.graph_model import graph_model
-from gptneo_onnx.export.graph_weight import GraphWeight
-from gptneo_onnx.export.weights_file import StoredWeights
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.genai_graph import GENAI_CONFIG_FILE
-from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat
+from gptneo_onnx.models.graph import DataType
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK
 
 
-def build_genai_graph(
-    config: GPTNeoConfig,
-    contract: GraphContract,
-    numbers: NumberFormat,
-    weights: Sequence[GraphWeight],
-    stored: StoredWeights,
-) -> ModelProto:
-    """The graph, its weights left where they are stored."""
-    genai = _GenaiGraph(config, contract, numbers)
-    genai.build()
-    return graph_model(contract, genai.graph, weights, stored)
+class GenaiGraph(FusedGraph):
+    """For onnxruntime-genai."""
 
-
-class _GenaiGraph(FusedGraph):
     logits = "last_logits"
     has_windowed_caches = False
 

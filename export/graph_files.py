@@ -1,6 +1,6 @@
 """Writing graphs with their weights file, and checking what was written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,23 +10,27 @@ import onnx
 from gptneo_onnx.export.calibration import Calibration
 from gptneo_onnx.export.calibration_text import calibration_windows
 from gptneo_onnx.export.checkpoint import Checkpoint
+from gptneo_onnx.export.decoder_graph import DecoderGraph, build_graph
 from gptneo_onnx.export.first_step import first_logits
-from gptneo_onnx.export.fused_graph import build_fused_graph
-from gptneo_onnx.export.genai_graph import build_genai_graph
+from gptneo_onnx.export.fused_graph import FusedGraph
+from gptneo_onnx.export.genai_graph import GenaiGraph
 from gptneo_onnx.export.graph_weight import GraphWeight
-from gptneo_onnx.export.portable_graph import build_portable_graph
+from gptneo_onnx.export.portable_graph import PortableGraph
 from gptneo_onnx.export.weights import graph_weights
 from gptneo_onnx.export.weights_file import placed, write_weights
+from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, ModelFileError
 from gptneo_onnx.models.genai_graph import genai_contract
 from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, fused_contract
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
 from gptneo_onnx.models.portable_graph import portable_contract
 
-_BUILDERS = {
-    "fused": (fused_contract, build_fused_graph),
-    "portable": (portable_contract, build_portable_graph),
-    "genai": (genai_contract, build_genai_graph),
+_KINDS: dict[
+    str, tuple[Callable[[GPTNeoConfig, NumberFormat], GraphContract], type[DecoderGraph]]
+] = {
+    "fused": (fused_contract, FusedGraph),
+    "portable": (portable_contract, PortableGraph),
+    "genai": (genai_contract, GenaiGraph),
 }
 
 
@@ -70,9 +74,9 @@ def write_graphs(
     stored = placed(weights_file.name, weights)
     written = []
     for kind, path in graphs:
-        make_contract, build = _BUILDERS[kind]
+        make_contract, decoder = _KINDS[kind]
         contract = make_contract(source.config, numbers)
-        model = build(source.config, contract, numbers, weights, stored)
+        model = build_graph(decoder, source.config, contract, numbers, weights, stored)
         path.write_bytes(model.SerializeToString())
         written.append(GraphFile(path, model, contract))
     write_weights(weights_file, weights, stored, progress)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from gptneo_onnx.export.checkpoint import Checkpoint
-from gptneo_onnx.export.fused_graph import build_fused_graph
+from gptneo_onnx.export.decoder_graph import build_graph
+from gptneo_onnx.export.fused_graph import FusedGraph
 from gptneo_onnx.export.graph_piece import GraphPiece, Tensors, produced_by, read_by
 from gptneo_onnx.export.weights import graph_weights
 from gptneo_onnx.export.weights_file import placed
@@ -85,7 +86,7 @@ class _FloatModel:
         config = checkpoint.config
         self.directory = checkpoint.directory
         self.contract = fused_contract(config, numbers)
-        self.model = build_fused_graph(config, self.contract, numbers, [], placed("", []))
+        self.model = build_graph(FusedGraph, config, self.contract, numbers, [], placed("", []))
         self.weights = {weight.name: weight for weight in graph_weights(checkpoint, numbers)}
         starts = range(0, len(ids), WINDOWS_AT_ONCE)
         self.states: list[Tensors] = [
@@ -103,7 +104,7 @@ class _FloatModel:
         products = [node.name for node in nodes if node.op_type == "MatMul"]
         index = {node.name: position for position, node in enumerate(nodes)}
         starts = [index[name] for name in products if name.endswith(".qkv")]
-        self.advance(nodes[: starts[0]], {})
+        self.advance(nodes[: starts[0]])
         for start, end in zip(starts, [*starts[1:], index[products[-1]] + 1], strict=True):
             yield nodes[start:end]
 
@@ -122,7 +123,7 @@ class _FloatModel:
             )
         return found
 
-    def advance(self, nodes: list[NodeProto], weights: Tensors) -> None:
+    def advance(self, nodes: list[NodeProto]) -> None:
         for _ in self.steps(nodes, self.read_weights(nodes), set()):
             pass
 

@@ -12,21 +12,13 @@ Operators: https://onnx.ai/onnx/operators/
 Model: transformers.models.gpt_neo.modeling_gpt_neo
 """
 
-from collections.abc import Sequence
-
 import numpy as np
-from onnx import ModelProto
 
-from gptneo_onnx.export.graph_builder import GraphBuilder
-from gptneo_onnx.export.graph_model import graph_model
+from gptneo_onnx.export.decoder_graph import DecoderGraph
 from gptneo_onnx.export.graph_weight import NUMPY_TYPES, GraphWeight
 from gptneo_onnx.export.linear import Product
-from gptneo_onnx.export.portable_linear import (
-    portable_embedding,
-    portable_format,
-)
-from gptneo_onnx.export.weights import FINAL_NORM, LM_HEAD
-from gptneo_onnx.export.weights_file import StoredWeights
+from gptneo_onnx.export.portable_linear import portable_embedding, portable_format
+from gptneo_onnx.export.weights import FINAL_NORM
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
 from gptneo_onnx.models.graph import CacheSpec, DataType, GraphContract, NumberFormat
@@ -36,33 +28,19 @@ from gptneo_onnx.models.portable_graph import ATTENTION_MASK
 _HIDDEN = np.finfo(np.float32).min
 
 
-def build_portable_graph(
-    config: GPTNeoConfig,
-    contract: GraphContract,
-    numbers: NumberFormat,
-    weights: Sequence[GraphWeight],
-    stored: StoredWeights,
-) -> ModelProto:
-    """The graph, its weights left where they are stored."""
-    portable = _PortableGraph(config, contract, numbers)
-    portable.build()
-    declared = [portable.linear.declared(weight) for weight in weights]
-    return graph_model(contract, portable.graph, declared, stored)
-
-
-class _PortableGraph:
-    """Appends one part after the other; every method returns the names of its results."""
+class PortableGraph(DecoderGraph):
+    """For every other stack."""
 
     def __init__(
         self, config: GPTNeoConfig, contract: GraphContract, numbers: NumberFormat
     ) -> None:
-        self.config = config
-        self.contract = contract
+        super().__init__(config, contract, numbers)
         self.data_type = numbers.activations
         self.linear = portable_format(numbers)
         self.embedding = portable_embedding(numbers, config.hidden_size)
-        self.graph = GraphBuilder()
-        self.node = self.graph.add
+
+    def declared(self, weight: GraphWeight) -> GraphWeight:
+        return self.linear.declared(weight)
 
     def build(self) -> None:
         self.shapes()
@@ -132,14 +110,6 @@ class _PortableGraph:
         positions = self.node("Gather", [names.POSITIONS, positions], "position_embeddings")
         return self.node("Add", [tokens, positions], "embeddings")
 
-    def layer_norm(self, norm: str, x: str) -> str:
-        return self.node(
-            "LayerNormalization",
-            [x, f"{norm}.weight", f"{norm}.bias"],
-            norm,
-            epsilon=self.config.layer_norm_epsilon,
-        )
-
     def attention(self, layer: int, cache: CacheSpec, x: str) -> str:
         name = f"h.{layer}.attn.attention"
         query, key, value = self.heads(name, x)
@@ -200,12 +170,9 @@ class _PortableGraph:
             slope = self.graph.constant("slope", np.array(1.702, NUMPY_TYPES[self.data_type]))
             steep = self.node("Mul", [x, slope], f"{mlp}.steep")
             return self.node("Mul", [x, self.node("Sigmoid", [steep], f"{mlp}.gate")], output)
-        return self.node(
-            {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[function], [x], output
-        )
+        return self.plain_activation(function, x, output)
 
     def output_logits(self, normed: str) -> None:
-        head = names.EMBEDDING if self.config.tie_word_embeddings else LM_HEAD
-        product = Product(normed, head, self.config.hidden_size, self.config.vocab_size)
+        product = self.vocabulary_product(normed)
         flat = self.embedding.multiply(self.graph, product, "lm_head")
         self.node("Reshape", [flat, "shape.logits"], names.LOGITS)

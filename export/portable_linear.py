@@ -12,7 +12,7 @@ from typing import Protocol
 
 from onnx import helper
 
-from gptneo_onnx.export.embedding import BITS, blocks_of
+from gptneo_onnx.export.embedding import BITS, FloatEmbedding, blocks_of
 from gptneo_onnx.export.graph_builder import GraphBuilder
 from gptneo_onnx.export.graph_weight import GraphWeight
 from gptneo_onnx.export.linear import LEAST_BLOCK, Product, block_size, scales_of, zeros_of
@@ -92,7 +92,7 @@ class _Blocks:
                 f"a layer has {product.inputs} inputs, and a portable graph of 4 bits needs a "
                 f"multiple of {2 * LEAST_BLOCK}; export with --graph fused or --precision int8"
             )
-        zeros = zeros_of(weight) if self.bits == 4 else middle_codes(graph, scales_of(weight))
+        zeros = zeros_of(weight) if self.bits == 4 else _middle_codes(graph, scales_of(weight))
         widened = graph.add(
             "DequantizeLinear",
             [weight, scales_of(weight), zeros],
@@ -120,15 +120,7 @@ def portable_embedding(numbers: NumberFormat, hidden_size: int) -> PortableEmbed
     """8 bits wherever weights are quantized, as embedding.py stores it."""
     if numbers.precision.is_quantized:
         return _BlockTable(numbers.activations, hidden_size)
-    return _FloatTable()
-
-
-class _FloatTable:
-    def look_up(self, graph: GraphBuilder, name: str, ids: str, output: str) -> str:
-        return graph.add("Gather", [name, ids], output)
-
-    def multiply(self, graph: GraphBuilder, product: Product, output: str) -> str:
-        return graph.add("Gemm", [product.x, product.weight], output, transB=1)
+    return FloatEmbedding(numbers.activations)
 
 
 @dataclass(frozen=True)
@@ -151,14 +143,14 @@ class _BlockTable:
     def _widened(self, graph: GraphBuilder, codes: str, scales: str, output: str) -> str:
         return graph.add(
             "DequantizeLinear",
-            [codes, scales, middle_codes(graph, scales)],
+            [codes, scales, _middle_codes(graph, scales)],
             output,
             axis=1,
             block_size=block_size(self.hidden_size, BITS),
         )
 
 
-def middle_codes(graph: GraphBuilder, scales: str) -> str:
+def _middle_codes(graph: GraphBuilder, scales: str) -> str:
     """Zero points of 128 in the scales' shape; returns their name."""
     zeros = f"{scales}.zeros"
     if not graph.has(zeros):

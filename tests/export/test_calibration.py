@@ -17,7 +17,7 @@ from gptneo_onnx.export.checkpoint import open_checkpoint
 from gptneo_onnx.export.layer_inputs import layer_inputs
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.runtime import GPTNeoForCausalLM
+from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli import main
 
 SHAPE = Shape(layers=("global", "local", "global"), window_size=5)
@@ -137,8 +137,6 @@ def change_tensors(directory, change):
 
 def logits_of(export, text):
     model = GPTNeoForCausalLM.from_pretrained(export, device="cpu")
-    from gptneo_onnx.runtime import Tokenizer
-
     ids = np.array(Tokenizer.from_pretrained(export).encode(text))
     return model(ids[None]).logits[0]
 

@@ -37,7 +37,7 @@ class GenaiGraph(FusedGraph):
     def lengths(self) -> None:
         one = self.graph.constant("one.int64", np.int64(1))
         tokens = self.node(
-            "ReduceSum", [ATTENTION_MASK, self.constant("columns", 1)], "tokens", keepdims=0
+            "ReduceSum", [ATTENTION_MASK, self.constant("mask_axis", 1)], "tokens", keepdims=0
         )
         last = self.node("Sub", [tokens, one], "last")  # [batch]
         self.node("Cast", [last], names.SEQLENS_K, to=DataType.INT32.onnx)
@@ -59,9 +59,9 @@ class GenaiGraph(FusedGraph):
         )
         past = self.node("Sub", [total, sequence], "past")
         end = self.node("Sub", [sequence, one], "end")
-        column = self.node("Sub", [last, past], "column.unbounded")
-        column = self.node("Clip", [column, zero, end], "column")
-        row = self.node("Range", [zero, batch, one], "row")
+        column = self.node("Sub", [last, past], "last_column.unbounded")
+        column = self.node("Clip", [column, zero, end], "last_column")
+        row = self.node("Range", [zero, batch, one], "last_row")
         axis = self.constant("second", 1)
         pairs = [self.node("Unsqueeze", [each, axis], f"{each}.wide") for each in (row, column)]
         self.node("Concat", pairs, names.LOGITS_ROWS, axis=1)

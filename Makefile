@@ -7,6 +7,7 @@ PROMPT ?= She was
 BUILD := build
 OLDER := $(BUILD)/transformers-4.53
 NODE := $(BUILD)/node
+CPP := $(BUILD)/cpp
 SOURCES := pyproject.toml $(wildcard models/*.py export/*.py runtime/*.py runtime/*/*.py models/tiny/*)
 
 .PHONY: demo test check test-peers test-gpu golden benchmark clean
@@ -24,8 +25,8 @@ check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works
 	.venv-typing/bin/mypy
 
 # The exported graphs against transformers itself, and in the stacks that they are made for.
-test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready
-	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python GPTNEO_ONNX_GENAI=$(BUILD)/genai/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
+test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready
+	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_CPP=$(CPP)/generate GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python GPTNEO_ONNX_GENAI=$(BUILD)/genai/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
 
 # onnxruntime-gpu: the CPU provider runs, and with stand-ins for CUDA's libraries every node of the
 # float16 and bfloat16 graphs is placed on the GPU.
@@ -57,7 +58,7 @@ golden: .venv-peers/.ready
 .venv-peers/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet "$(TORCH)"
-	.venv-peers/bin/python -m pip install --quiet -e ".[cpu,optimum,test]"
+	.venv-peers/bin/python -m pip install --quiet -e ".[cpu,optimum,test]" selenium==4.40.0
 	touch $@
 
 # The last release line with group beam search in the package; newer ones fetch it from the hub.
@@ -71,6 +72,15 @@ $(NODE)/.ready: examples/node/package.json
 	cp examples/node/package.json $(NODE)
 	npm install --prefix $(NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
+
+# ONNX Runtime's library is the Python package's; its headers are Debian's, of the release that has
+# them: apt reads lists of its own for that, and installs nothing.
+$(CPP)/generate: examples/cpp/generate.cpp .venv-peers/.ready
+	mkdir -p $(CPP)/lists/partial $(CPP)/archives/partial
+	sed 's/bookworm bookworm-updates/trixie/; /^$$/q' /etc/apt/sources.list.d/debian.sources > $(CPP)/debian.sources
+	cd $(CPP) && apt="apt-get -qq -o Dir::Etc::sourcelist=$$PWD/debian.sources -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$$PWD/lists -o Dir::Cache=$$PWD -o APT::Sandbox::User=root" && $$apt update && $$apt download libonnxruntime-dev && dpkg -x libonnxruntime-dev_*.deb .
+	ln -sf $$(.venv-peers/bin/python -c "import onnxruntime; print(onnxruntime.__path__[0])")/capi/libonnxruntime.so.1.* $(CPP)/libonnxruntime.so.1
+	g++ -std=c++17 -O2 -Wall -Werror $< -I $(CPP)/usr/include/onnxruntime $(CPP)/libonnxruntime.so.1 -Wl,-rpath,'$$ORIGIN' -o $@
 
 # OpenVINO's runtime alone: peer-openvino has torch too, to make models of its own.
 $(BUILD)/openvino/.ready:

@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, NumberFormat, Precision
 from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.models.manifest import GRAPH_KINDS
 
-EXPORTERS = ("direct",)
+EXPORTERS = ("direct", "optimum")
 LAYOUTS = ("flat", "transformers.js")
 
 
@@ -55,6 +56,31 @@ def number_format(
             f"{' or '.join(allowed)} is allowed"
         )
     return NumberFormat(precision, allowed[activations], reduce_range)
+
+
+def check_exporter(
+    exporter: str, kinds: list[str], formats: list[NumberFormat], layout: str
+) -> None:
+    """Raise unless the exporter can make what is asked for.
+
+    Raises:
+        InputError: Optimum traces one graph of one precision.
+        MissingDependencyError: it is not installed.
+    """
+    check_choice("exporter", exporter, EXPORTERS)
+    if exporter == "direct":
+        return
+    precisions = [numbers.precision.value for numbers in formats]
+    if kinds != ["portable"] or precisions != ["fp32"] or layout != "flat":
+        raise InputError(
+            f"exporter optimum traces graph portable in precision fp32 and layout flat; asked for "
+            f"are {', '.join(kinds)}, {', '.join(precisions)} and {layout}: take exporter direct"
+        )
+    for package in ("torch", "transformers", "optimum"):
+        if find_spec(package) is None:
+            raise MissingDependencyError(
+                f"exporter optimum needs {package}: pip install 'gptneo-onnx[optimum]'"
+            )
 
 
 def check_calibrate(calibrate: str | Path | None, numbers: NumberFormat) -> None:

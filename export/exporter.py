@@ -9,10 +9,10 @@ from typing import Any
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.checkpoint import Checkpoint, open_checkpoint
 from gptneo_onnx.export.export_arguments import (
-    EXPORTERS,
     LAYOUTS,
     check_calibrate,
     check_choice,
+    check_exporter,
     graph_kinds,
     number_format,
     several,
@@ -77,7 +77,9 @@ def export_model(
             checkpoint's tokenizer.
         layout: "flat", or "transformers.js": a folder onnx/ of portable graphs, one for each of
             several precisions (fp32, fp16, int8, int4), as transformers.js asks for them.
-        exporter: "direct" builds the graph straight from the checkpoint.
+        exporter: "direct" builds graphs straight from the checkpoint; "optimum" has
+            optimum.exporters.onnx trace the portable graph in fp32, and always compares it with
+            transformers over three windows (needs the `optimum` extra).
         verify: compare the exported graph with transformers on random tokens longer than twice the
             window (needs the `optimum` extra), and raise if they differ.
         revision: of a hub id, the branch, tag or commit to fetch.
@@ -89,17 +91,18 @@ def export_model(
 
     Raises:
         InputError: an argument that cannot be used.
+        MissingDependencyError: verify or exporter needs a package that is not installed.
         ModelFileError: the checkpoint is missing, damaged, or no GPT-Neo.
         ExportError: the export cannot be written; nothing is left behind.
     """
     report = report or _say_nothing
     check_choice("layout", layout, LAYOUTS)
-    check_choice("exporter", exporter, EXPORTERS)
     if graph is None:
-        graph = "fused" if layout == "flat" else "portable"
+        graph = "fused" if layout == "flat" and exporter != "optimum" else "portable"
     kinds = graph_kinds(graph)
     formats = [number_format(each, activations, reduce_range) for each in several(precision)]
     _check_layout(layout, kinds, formats)
+    check_exporter(exporter, kinds, formats, layout)
     for numbers in formats:
         check_calibrate(calibrate, numbers)
     out = Path(out)
@@ -112,6 +115,9 @@ def export_model(
     source = open_checkpoint(local_checkpoint(checkpoint, revision))
     with whole_directory(out) as partial:
         _write_companions(source, partial, report)
+        if exporter == "optimum":
+            _trace(source, partial, formats[0], report, progress)
+            return out
         for numbers in formats:
             text = None if calibrate is None else Path(calibrate)
             weights = weights_of(source, numbers, text, partial / TOKENIZER_FILE)
@@ -119,15 +125,10 @@ def export_model(
             graphs = write_graphs(source, places, numbers, weights, weights_file, progress)
             if verify:
                 _verify(graphs, source, numbers, report)
-            for kind, path in places:
-                if kind == "genai":
-                    generation = _generation_config(source)
-                    write_genai_config(partial, path.name, source.config, generation)
-        if layout == "flat":
-            _write_manifest(partial, kinds[0], formats[0])
-        else:
-            files = [transformers_js.graph_file(numbers) for numbers in formats]
-            transformers_js.declare_weights(partial, files)
+            if "genai" in kinds:
+                name = dict(places)["genai"].name
+                write_genai_config(partial, name, source.config, _generation_config(source))
+        _declare(partial, layout, kinds, formats)
     return out
 
 
@@ -199,8 +200,34 @@ def _generation_config(source: Checkpoint) -> dict[str, Any]:
     return {name: values[name] for name in ids if values.get(name) is not None}
 
 
-def _write_manifest(partial: Path, graph: str, numbers: NumberFormat) -> None:
+def _declare(partial: Path, layout: str, kinds: list[str], formats: list[NumberFormat]) -> None:
+    """Say what the directory holds, where those who load it look for that."""
+    if layout == "flat":
+        _write_manifest(partial, kinds[0], formats[0], OPSET)
+        return
+    files = [transformers_js.graph_file(numbers) for numbers in formats]
+    transformers_js.declare_weights(partial, files)
+
+
+def _trace(
+    source: Checkpoint,
+    partial: Path,
+    numbers: NumberFormat,
+    report: Callable[[str], object],
+    progress: bool,
+) -> None:
+    """The portable graph by Optimum: compared over three windows, where Optimum takes 16 tokens."""
+    from gptneo_onnx.export import optimum_graph, optimum_trace
+    from gptneo_onnx.export.verify import verify_graph
+
+    graph = partial / GRAPH_FILE
+    contract = optimum_graph.write_optimum_graph(source, graph, partial / WEIGHTS_FILE, progress)
+    verify_graph(graph, contract, source, numbers, report, windows=3)
+    _write_manifest(partial, "portable", numbers, optimum_trace.OPSET)
+
+
+def _write_manifest(partial: Path, graph: str, numbers: NumberFormat, opset: int) -> None:
     files = {
         path.name: FileRecord(path.stat().st_size, sha256_of(path)) for path in partial.iterdir()
     }
-    Manifest(graph, numbers, OPSET, LEAST_ONNX_RUNTIME, files).write(partial)
+    Manifest(graph, numbers, opset, LEAST_ONNX_RUNTIME, files).write(partial)

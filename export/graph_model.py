@@ -22,11 +22,11 @@ def graph_model(
     """The model, with those of the weights that a node reads, where they are stored."""
     read = {name for node in graph.nodes for name in node.input}
     initializers = [
-        *(_external(weight, stored) for weight in weights if weight.name in read),
+        *(external_initializer(weight, stored) for weight in weights if weight.name in read),
         *graph.constants,
     ]
     inputs, outputs = (
-        [_value_info(spec) for spec in specs] for specs in (contract.inputs, contract.outputs)
+        [value_info(spec) for spec in specs] for specs in (contract.inputs, contract.outputs)
     )
     opsets = [helper.make_opsetid("", OPSET)]
     if any(node.domain == MICROSOFT for node in graph.nodes):
@@ -39,11 +39,13 @@ def graph_model(
     )
 
 
-def _value_info(spec: TensorSpec) -> ValueInfoProto:
+def value_info(spec: TensorSpec) -> ValueInfoProto:
+    """An input or output as a contract declares it."""
     return helper.make_tensor_value_info(spec.name, spec.data_type.onnx, spec.axes)
 
 
-def _external(weight: GraphWeight, stored: StoredWeights) -> TensorProto:
+def external_initializer(weight: GraphWeight, stored: StoredWeights) -> TensorProto:
+    """A weight where it is stored."""
     tensor = TensorProto(
         name=weight.name,
         data_type=weight.data_type.onnx,

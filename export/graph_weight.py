@@ -19,6 +19,7 @@ NUMPY_TYPES: dict[DataType, np.dtype[Any]] = {
     DataType.BFLOAT16: np.dtype(ml_dtypes.bfloat16),
     DataType.UINT8: np.dtype(np.uint8),
     DataType.INT8: np.dtype(np.int8),
+    DataType.BOOL: np.dtype(np.bool_),
 }
 _LARGEST = {DataType.FLOAT32: 3.4e38, DataType.FLOAT16: 65504, DataType.BFLOAT16: 3.39e38}
 

@@ -47,10 +47,11 @@ def verify_graph(
     source: Checkpoint,
     numbers: NumberFormat,
     report: Callable[[str], object],
+    windows: int = 2,
 ) -> None:
     """Hold prefill, chunked prefill and decode against transformers in float32.
 
-    On random tokens, longer than twice the window where the context allows it. Reports the largest
+    On random tokens, longer than that many windows where the context allows it. Reports the largest
     difference of each.
 
     Raises:
@@ -58,7 +59,7 @@ def verify_graph(
     """
     config, precision = source.config, numbers.precision
     tolerance = TOLERANCES.get(precision, QUANTIZED_TOLERANCE)
-    length = min(2 * config.window_size + CHUNK + 1, config.max_position_embeddings)
+    length = min(windows * config.window_size + CHUNK + 1, config.max_position_embeddings)
     ids = np.random.default_rng(SEED).integers(0, config.vocab_size, length)
     expected = _transformers_logits(source.directory, ids)
     spread = float(expected.std())

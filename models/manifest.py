@@ -57,6 +57,13 @@ class Manifest:
     least_onnx_runtime: str
     files: Mapping[str, FileRecord]
 
+    @property
+    def graphs(self) -> dict[str, str]:
+        """The kind of each graph by its file's name: all but the first are called by their kind."""
+        others = {f"{kind}.onnx": kind for kind in GRAPH_KINDS}
+        kinds = {GRAPH_FILE: self.graph, **others}
+        return {name: kind for name, kind in kinds.items() if name in self.files}
+
     def write(self, directory: Path) -> None:
         values = {
             "format_version": FORMAT_VERSION,

@@ -29,6 +29,8 @@ PAST_LENGTH = "past_sequence_length"
 TOTAL_LENGTH = f"{PAST_LENGTH} + {SEQUENCE_LENGTH}"
 
 ATTENTION_MASK = "attention_mask"
+# Of decoder_model_merged.onnx, as Optimum wrote it before 2024: whether the past is to be used.
+USE_CACHE_BRANCH = "use_cache_branch"
 
 
 def portable_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContract:

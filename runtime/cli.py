@@ -76,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_generate(commands, run_generate)
     info = commands.add_parser("info", help="describe an exported model")
     info.add_argument("model", type=Path, metavar="MODEL")
+    info.add_argument("--file-name", metavar="FILE", help="of its graphs, if not model.onnx")
     info.add_argument("--json", action="store_true")
     info.set_defaults(run=run_info)
     doctor = commands.add_parser("doctor", help="check this machine: versions, devices, libraries")
@@ -124,7 +125,12 @@ def _add_export(commands: Any) -> None:
         choices=["flat", "transformers.js"],
         help="transformers.js: portable graphs in a folder onnx/, named as transformers.js asks",
     )
-    export.add_argument("--exporter", default="direct", choices=["direct"])
+    export.add_argument(
+        "--exporter",
+        default="direct",
+        choices=["direct", "optimum"],
+        help="optimum: has Optimum trace the portable graph (needs the optimum extra)",
+    )
     export.add_argument("--revision", help="branch, tag or commit of a hub id")
     export.add_argument(
         "--verify", action="store_true", help="compare with transformers (needs the optimum extra)"
@@ -172,7 +178,7 @@ def run_export(options: argparse.Namespace) -> None:
 def run_info(options: argparse.Namespace) -> None:
     from gptneo_onnx.runtime.info import model_info
 
-    info = model_info(options.model)
+    info = model_info(options.model, options.file_name)
     if options.json:
         print(json.dumps(info))
         return

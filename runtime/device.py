@@ -39,8 +39,12 @@ class Device:
 CPU = Device("cpu")
 
 
-def candidate_devices(requested: str, numbers: NumberFormat) -> list[Device]:
+def candidate_devices(requested: str, numbers: NumberFormat | None) -> list[Device]:
     """The devices to try, best first; more than one only for "auto".
+
+    Args:
+        requested: auto, cpu, cuda or cuda:N.
+        numbers: of a fused graph; None for operators that every device has.
 
     Raises:
         InputError: not a device's name.
@@ -58,7 +62,7 @@ def candidate_devices(requested: str, numbers: NumberFormat) -> list[Device]:
     return [device]
 
 
-def _automatic(numbers: NumberFormat) -> list[Device]:
+def _automatic(numbers: NumberFormat | None) -> list[Device]:
     cuda = Device("cuda")
     reasons = {device: _ruled_out(device, numbers) for device in (cuda, CPU)}
     devices = [device for device, reason in reasons.items() if not reason]
@@ -81,7 +85,7 @@ def _has_nvidia_driver() -> bool:
     return True
 
 
-def _ruled_out(device: Device, numbers: NumberFormat) -> str:
+def _ruled_out(device: Device, numbers: NumberFormat | None) -> str:
     """Why a device cannot run a model of this precision, or nothing."""
     if device.provider not in onnxruntime.get_available_providers():
         available = ", ".join(
@@ -91,6 +95,8 @@ def _ruled_out(device: Device, numbers: NumberFormat) -> str:
             f"the installed ONNX Runtime has no {device.provider} (it has: {available}); "
             "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'gptneo-onnx[gpu]'"
         )
+    if numbers is None:
+        return ""
     if device.type == "cuda" and numbers.precision is Precision.W8A8:
         return (
             "w8a8 has no CUDA kernels; export with --precision int8 --activations fp16, "

@@ -68,14 +68,14 @@ def _generator(options: argparse.Namespace, directory: Path) -> "TextGenerationP
     from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, task_specific_params
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-    def load(model: str | Path) -> GPTNeoForCausalLM:
+    def load(model: str | Path, file_name: str | None = None) -> GPTNeoForCausalLM:
         return GPTNeoForCausalLM.from_pretrained(
-            model, device=options.device, num_threads=options.threads
+            model, device=options.device, num_threads=options.threads, file_name=file_name
         )
 
     draft = None if options.draft is None else load(options.draft)
     return TextGenerationPipeline(
-        load(directory),
+        load(directory, options.file_name),
         Tokenizer.from_pretrained(directory),
         task_specific_params(directory),
         draft,
@@ -138,7 +138,7 @@ def _each(
 
 def _model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
     """The model's directory, and the prompt unless prompts come otherwise."""
-    from gptneo_onnx.runtime.model_directory import is_directory
+    from gptneo_onnx.runtime.file_place import is_directory
 
     words = options.words
     takes_prompt = options.prompts is None and not options.interactive

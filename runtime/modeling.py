@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.graph import GraphContract
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
-from gptneo_onnx.runtime.cache import SlotCache
 from gptneo_onnx.runtime.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.device import Device
 from gptneo_onnx.runtime.generation.arguments import Arguments, check_streamer, checked_call, one_of
@@ -27,9 +24,9 @@ from gptneo_onnx.runtime.generation.slot_batch import SlotBatch
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.inputs import PaddedInputs
-from gptneo_onnx.runtime.model_directory import open_model_directory
+from gptneo_onnx.runtime.loading import DecoderFactory, load_decoders
+from gptneo_onnx.runtime.model_directory import ModelDirectory, open_model_directory
 from gptneo_onnx.runtime.prompt_cache import PromptCache, SavedSequence
-from gptneo_onnx.runtime.session import Session, create_session
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
@@ -47,29 +44,25 @@ class GPTNeoForCausalLM:
         config: what the model is.
         generation_config: the model's own defaults for generate().
         prefill_chunk: tokens of a prompt that one step takes.
-        fingerprint: tells this export from others.
         device: where it runs.
     """
 
     def __init__(
         self,
-        session: Session,
-        contract: GraphContract,
-        config: GPTNeoConfig,
+        model: ModelDirectory,
+        decoders: DecoderFactory,
         generation_config: GenerationConfig | None = None,
         slots: int = 1,
         prefill_chunk: int = PREFILL_CHUNK,
-        fingerprint: str = "",
     ) -> None:
         if isinstance(slots, bool) or not isinstance(slots, int | np.integer) or slots < 1:
             raise InputError(f"slots is {slots!r}; a whole number of at least 1 is allowed")
-        self.config = config
+        self.config = model.config
         self.generation_config = generation_config or GenerationConfig()
         self.prefill_chunk = prefill_chunk
-        self.fingerprint = fingerprint
-        self._session = session
-        self._contract = contract
-        self._decoder = self._make_decoder(int(slots))
+        self._model = model
+        self._decoders = decoders
+        self._decoder = decoders(int(slots))
         self._busy = threading.Lock()
 
     @classmethod
@@ -80,45 +73,43 @@ class GPTNeoForCausalLM:
         slots: int = 1,
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
+        file_name: str | None = None,
     ) -> "GPTNeoForCausalLM":
         """Load an exported directory.
 
         Args:
-            directory: made by `gptneo-onnx export`.
+            directory: made by `gptneo-onnx export`, by `optimum-cli export onnx`, or for
+                transformers.js.
             device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
             num_threads: of one operator; None takes one per physical core.
             provider_options: for ONNX Runtime's execution provider.
+            file_name: which of a directory's graphs to run, if not its model.onnx, as in
+                optimum.onnxruntime.
 
         Raises:
             InputError: an argument out of range, or a directory that was not exported.
-            ModelFileError: the model is damaged or was changed since its export.
+            ModelFileError: the model is damaged, was changed since its export, or is of a kind that
+                cannot be run.
             DeviceError: the device was asked for by name and cannot be had.
         """
-        opened = open_model_directory(directory)
-        try:
-            session = create_session(
-                opened.graph, opened.manifest.numbers, device, num_threads, provider_options
-            )
-        finally:
-            opened.verification.finish()
+        opened = open_model_directory(directory, file_name)
+        decoders = load_decoders(opened, device, num_threads, provider_options)
         generation_config = (
             GenerationConfig.from_pretrained(opened.path)
             if (opened.path / GENERATION_CONFIG_FILE).is_file()
             else None
         )
-        return cls(
-            session,
-            opened.contract,
-            opened.config,
-            generation_config,
-            slots,
-            fingerprint=opened.fingerprint,
-        )
+        return cls(opened, decoders, generation_config, slots)
 
     @property
     def device(self) -> Device:
-        return self._session.device
+        return self._decoder.device
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this export from others."""
+        return self._model.fingerprint
 
     @property
     def cache_bytes(self) -> int:
@@ -294,12 +285,6 @@ class GPTNeoForCausalLM:
     def decoder(self, slots: int) -> Decoder:
         """The steps below generate(), with room for that many sequences; shared with it."""
         if slots > self._decoder.cache.slots:
-            self._decoder = self._make_decoder(slots)
+            self._decoder = self._decoders(slots)
         self._decoder.prefill_chunk = self.prefill_chunk
         return self._decoder
-
-    def _make_decoder(self, slots: int) -> Decoder:
-        cache = SlotCache(
-            self._contract, slots, self.config.max_position_embeddings, self._session.device
-        )
-        return Decoder(self._session, self._contract, cache, self.prefill_chunk)

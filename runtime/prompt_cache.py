@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.cache import SlotCache
+from gptneo_onnx.runtime.cache import Cache
 from gptneo_onnx.runtime.decoder import Decoder
 from gptneo_onnx.runtime.prompt_cache_file import read_arrays, write_arrays
 
@@ -40,7 +40,7 @@ class SavedSequence:
 
     @classmethod
     def of_slot(
-        cls, cache: SlotCache, slot: int, ids: NDArray[np.int64], logits: NDArray[np.float32]
+        cls, cache: Cache, slot: int, ids: NDArray[np.int64], logits: NDArray[np.float32]
     ) -> "SavedSequence":
         """What a slot holds; `ids` may go on behind it."""
         held = ids[: int(cache.lengths[slot])]
@@ -114,7 +114,7 @@ class PromptCache:
         cache.write(slot, layers, length)
         return best.logits if length == len(best.ids) == len(ids) else None
 
-    def check(self, model: str, cache: SlotCache, vocab_size: int) -> None:
+    def check(self, model: str, cache: Cache, vocab_size: int) -> None:
         """Raise InputError unless the sequences fit into that model's cache."""
         if self.sequences and self.model != model:
             raise InputError(

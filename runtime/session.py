@@ -37,7 +37,7 @@ class Session:
 
 def create_session(
     graph: Path,
-    numbers: NumberFormat,
+    numbers: NumberFormat | None,
     device: str = "auto",
     num_threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
@@ -46,7 +46,7 @@ def create_session(
 
     Args:
         graph: the .onnx file.
-        numbers: of the graph: not every device has kernels for each.
+        numbers: of a fused graph: not every device has kernels for each.
         device: auto, cpu, cuda or cuda:N.
         num_threads: threads of one operator; None takes one per physical core.
         provider_options: of ONNX Runtime's execution provider, over our defaults.
@@ -57,7 +57,7 @@ def create_session(
         ModelFileError: ONNX Runtime refuses the graph.
     """
     _check_provider_options(provider_options or {})
-    if numbers.precision is Precision.W8A8 and not numbers.reduce_range and cuts_off_sums():
+    if _has_full_8_bit_sums(numbers) and cuts_off_sums():
         say_inexact_sums()
     options = _session_options(num_threads)
     candidates = candidate_devices(device, numbers)
@@ -69,6 +69,12 @@ def create_session(
                 raise
             say_fallback(candidate, str(error).removeprefix(f"device {candidate} "))
     raise AssertionError("candidate_devices returns at least one device")
+
+
+def _has_full_8_bit_sums(numbers: NumberFormat | None) -> bool:
+    if numbers is None or numbers.precision is not Precision.W8A8:
+        return False
+    return not numbers.reduce_range
 
 
 def _check_provider_options(provider_options: Mapping[str, Any]) -> None:

@@ -83,7 +83,8 @@ def checked_call(
         arguments.tokenizer,
         _guidance(config, arguments, prompts, new_tokens, model.config),
         arguments.past_key_values,
-        model.fingerprint,
+        # Of another exporter's model it takes a while, so only whoever keeps prompts asks.
+        "" if arguments.past_key_values is None else model.fingerprint,
     )
     _check_combinations(call, arguments, model)
     return call

@@ -117,11 +117,11 @@ def transformers_js_export(tmp_path_factory):
     return export_model(EMBEDDED_CHECKPOINT, out, layout="transformers.js", precision=precisions)
 
 
-def generated_by_node(node_modules, directory, prompt, dtype):
-    for name in ("generate.mjs", "package.json"):
+def generated_by_node(node_modules, program, directory, prompt, *dtype):
+    for name in (program, "package.json"):
         shutil.copyfile(NODE_EXAMPLE / name, node_modules / name)
     done = subprocess.run(
-        ["node", "generate.mjs", directory, prompt, str(NEW_TOKENS), dtype],
+        ["node", program, directory, prompt, str(NEW_TOKENS), *dtype],
         cwd=node_modules,
         capture_output=True,
         text=True,
@@ -135,10 +135,41 @@ def generated_by_node(node_modules, directory, prompt, dtype):
 def test_transformers_js_in_node_generates_the_same(
     node_modules, transformers_js_export, export, expected, prompt
 ):
-    row = expected[PROMPTS.index(prompt)]
-    length = len(Tokenizer.from_pretrained(export).encode(prompt))
-    text = Tokenizer.from_pretrained(export).decode(row[-NEW_TOKENS - length :].tolist())
-    assert generated_by_node(node_modules, transformers_js_export, prompt, "fp32") == text
+    text = text_of(export, expected, prompt)
+    found = generated_by_node(node_modules, "generate.mjs", transformers_js_export, prompt, "fp32")
+    assert found == text
+
+
+def text_of(export, expected, prompt):
+    """The text that our runtime makes of a prompt."""
+    tokenizer = Tokenizer.from_pretrained(export)
+    length = len(tokenizer.encode(prompt))
+    return tokenizer.decode(expected[PROMPTS.index(prompt), -NEW_TOKENS - length :].tolist())
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_onnxruntime_in_node_drives_the_fused_graph(node_modules, export, expected, prompt):
+    """Its caches bound in place, from JavaScript."""
+    found = generated_by_node(node_modules, "fused.mjs", export, prompt)
+    assert found == text_of(export, expected, prompt)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_program_in_cpp_drives_the_fused_graph(export, expected, prompt):
+    program = os.environ.get("GPTNEO_ONNX_CPP")
+    if program is None:
+        pytest.skip("needs examples/cpp: make test-peers builds it where there are headers")
+    ids = Tokenizer.from_pretrained(export).encode(prompt)
+    done = subprocess.run(
+        [program, export, str(NEW_TOKENS)],
+        input=" ".join(map(str, ids)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [int(word) for word in done.stdout.split()]
+    assert found == expected[PROMPTS.index(prompt), -NEW_TOKENS:].tolist()
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "q8", "q4"])
@@ -146,7 +177,9 @@ def test_transformers_js_runs_every_dtype(
     node_modules, transformers_js_export, export, expected, dtype
 ):
     """Rounded weights give other texts in the end; they begin alike."""
-    text = generated_by_node(node_modules, transformers_js_export, PROMPTS[0], dtype)
+    text = generated_by_node(
+        node_modules, "generate.mjs", transformers_js_export, PROMPTS[0], dtype
+    )
     assert text.startswith(PROMPTS[0])
     tokenizer = Tokenizer.from_pretrained(export)
     exact = tokenizer.decode(expected[0].tolist())

@@ -19,7 +19,8 @@ from gptneo_onnx.models.errors import (
 )
 from gptneo_onnx.models.manifest import MANIFEST_FILE, sha256_of
 from gptneo_onnx.runtime import GPTNeoForCausalLM, pipeline
-from gptneo_onnx.runtime.model_directory import is_directory, open_model_directory
+from gptneo_onnx.runtime.file_place import is_directory
+from gptneo_onnx.runtime.model_directory import open_model_directory
 
 FILES = ("model.onnx", "model.onnx_data", "config.json", "generation_config.json")
 

@@ -1,0 +1,181 @@
+"""Steps through a portable graph: Optimum's inputs, and keys and values that are returned anew."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.errors import DeviceError, InputError
+from gptneo_onnx.models.graph import INPUT_IDS, LOGITS, POSITION_IDS
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK, USE_CACHE_BRANCH
+from gptneo_onnx.runtime.concatenated_cache import ConcatenatedCache, Rows
+from gptneo_onnx.runtime.decoder import Decoder, Ids, Logits
+from gptneo_onnx.runtime.device import Device
+from gptneo_onnx.runtime.portable_interface import PortableInterface
+from gptneo_onnx.runtime.session import Session
+
+
+class PortableGraph:
+    """One session, or one that begins sequences and one that goes on, as a single function.
+
+    A graph without past computes everything anew in each step. Its "cache" is then what it needs
+    for that: ids and positions, int64 [batch, 1, columns, 1] each.
+    """
+
+    def __init__(
+        self, sessions: Sequence[Session], interfaces: Sequence[PortableInterface]
+    ) -> None:
+        self.device: Device = sessions[0].device
+        self._sessions = sessions
+        self._interfaces = interfaces
+
+    @property
+    def takes_past(self) -> bool:
+        return bool(self._interfaces[-1].past)
+
+    @property
+    def takes_positions(self) -> bool:
+        """Without, positions are columns: sequences of different lengths make no batch."""
+        return all(interface.has_positions for interface in self._interfaces)
+
+    @property
+    def goes_on_by_single_tokens(self) -> bool:
+        """Such exports were traced with one new token over a past, and promise no more."""
+        return len(self._sessions) > 1 or self._interfaces[0].has_cache_branch
+
+    def step(
+        self, ids: Ids, positions: Ids, mask: NDArray[np.bool_], past: Rows
+    ) -> tuple[NDArray[np.floating], Rows]:
+        """One step.
+
+        Args:
+            ids, positions: [batch, sequence].
+            mask: bool [batch, past + sequence], false for padding.
+            past: of each layer, [batch, heads, past, head_dim].
+
+        Returns:
+            (logits [batch, sequence, vocab], present as past)
+        """
+        if self.takes_past:
+            return self._run(ids, positions, mask, past)
+        new = [ids[:, None, :, None], positions[:, None, :, None]]
+        joined = [
+            np.concatenate([old.numpy(), own], axis=2) for old, own in zip(past, new, strict=True)
+        ]
+        logits, _ = self._run(joined[0][:, 0, :, 0], joined[1][:, 0, :, 0], mask, ())
+        present = [onnxruntime.OrtValue.ortvalue_from_numpy(each) for each in joined]
+        return logits[:, -ids.shape[1] :], present
+
+    def _run(
+        self, ids: Ids, positions: Ids, mask: NDArray[np.bool_], past: Rows
+    ) -> tuple[NDArray[np.floating], Rows]:
+        has_past = bool(past) and past[0].shape()[2] > 0
+        index = len(self._sessions) - 1 if has_past else 0
+        session, interface = self._sessions[index], self._interfaces[index]
+        binding = session.inference.io_binding()
+        feeds = {INPUT_IDS: ids, ATTENTION_MASK: mask.astype(np.int64)}
+        if interface.has_positions:
+            feeds[POSITION_IDS] = positions
+        if interface.has_cache_branch:
+            feeds[USE_CACHE_BRANCH] = np.array([has_past])
+        for name, array in feeds.items():
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(
+                np.ascontiguousarray(array), self.device.type, self.device.index
+            )
+            binding.bind_ortvalue_input(name, value)
+        for name, value in zip(interface.past, past if interface.past else (), strict=True):
+            binding.bind_ortvalue_input(name, value)
+        binding.bind_output(LOGITS)  # on the host
+        for name in interface.present:
+            binding.bind_output(name, self.device.type, self.device.index)
+        try:
+            session.inference.run_with_iobinding(binding)
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this
+            reason = str(error).strip().partition("\n")[0]
+            raise DeviceError(
+                f"a step of {ids.shape[0]} sequences failed on {self.device}: {reason}; "
+                "try fewer at once, or another device"
+            ) from error
+        logits, *present = binding.get_outputs()
+        return logits.numpy(), present
+
+
+class PortableDecoder(Decoder):
+    """A portable graph with the cache of its sequences."""
+
+    cache: ConcatenatedCache
+
+    def __init__(self, graph: PortableGraph, cache: ConcatenatedCache) -> None:
+        self.graph = graph
+        self.device = graph.device
+        self.cache = cache
+
+    def verify(self, slot: int, ids: Ids) -> Logits:
+        parts = self._chunks(slot, ids, None)
+        return np.concatenate([self._append(slot, *part, logits_from=0) for part in parts])
+
+    def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
+        """All slots in one step where their lengths allow it, else each by itself."""
+        lengths = self.cache.lengths[: len(tokens)]
+        held = np.where(active, lengths, 0)
+        if active.any():
+            self.cache.check_room(int(held.argmax()), 1)
+        is_ragged = len(set(held[active].tolist())) > 1
+        if len(tokens) == 1 or (is_ragged and not self.graph.takes_positions):
+            return self._decode_apart(tokens, held, active)
+        past = self.cache.batch(held)
+        columns = int(held.max())
+        mask = np.arange(columns + 1) >= columns - held[:, None]
+        logits, present = self.graph.step(tokens[:, None], held[:, None], mask, past)
+        self.cache.put_batch(present, len(tokens))
+        lengths += active
+        return _float32(logits[:, 0])
+
+    def _decode_apart(self, tokens: Ids, held: Ids, active: NDArray[np.bool_]) -> Logits:
+        rows = [
+            self._append(slot, tokens[[slot]], held[[slot]], logits_from=0)[0]
+            if active[slot]
+            else None
+            for slot in range(len(tokens))
+        ]
+        vocab = next(row.shape for row in rows if row is not None)
+        return np.stack([np.zeros(vocab, np.float32) if row is None else row for row in rows])
+
+    def _append(self, slot: int, ids: Ids, positions: Ids, logits_from: int) -> Logits:
+        held = int(self.cache.lengths[slot])
+        if not self.graph.takes_positions:
+            _check_columns(positions, held)
+        mask = np.ones((1, held + len(ids)), np.bool_)
+        past = self.cache.rows(slot)
+        logits, present = self.graph.step(ids[None], positions[None], mask, past)
+        self.cache.put(slot, present, held + len(ids))
+        return _float32(logits[0, logits_from:])
+
+    def _cuts(self, held: int, count: int) -> Iterator[slice]:
+        if not self.graph.takes_past:
+            yield slice(0, count)
+            return
+        if not self.graph.goes_on_by_single_tokens:
+            yield from super()._cuts(held, count)
+            return
+        start = 0 if held else count
+        if start:
+            yield slice(0, count)
+        for index in range(start, count):
+            yield slice(index, index + 1)
+
+
+def _check_columns(positions: Ids, held: int) -> None:
+    columns = np.arange(held, held + len(positions))
+    differing = np.flatnonzero(positions != columns)
+    if len(differing):
+        first = differing[0]
+        raise InputError(
+            f"position_ids has {positions[first]} in column {columns[first]}, and this graph "
+            "counts columns: pad on the right, or export the model again (Optimum 2, gptneo-onnx)"
+        )
+
+
+def _float32(logits: NDArray[np.floating]) -> Logits:
+    return logits.astype(np.float32, copy=False)

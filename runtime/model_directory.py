@@ -122,6 +122,7 @@ def open_model_directory(directory: str | Path, file_name: str | None = None) ->
 def _open_ours(path: Path, file_name: str) -> ModelDirectory:
     check_place(path, MANIFEST_FILE)
     manifest = Manifest.read(path)
+    _check_listed(path, manifest)
     kinds = manifest.graphs
     if file_name not in kinds:
         raise InputError(
@@ -181,12 +182,15 @@ def _not_exported(path: Path, given: str | Path) -> InputError:
     )
 
 
-def _check_files(path: Path, manifest: Manifest) -> None:
+def _check_listed(path: Path, manifest: Manifest) -> None:
     for name in (GRAPH_FILE, WEIGHTS_FILE, CONFIG_FILE):
         if name not in manifest.files:
             raise ModelFileError(
                 f"{path / MANIFEST_FILE} does not list {name}; export the checkpoint again"
             )
+
+
+def _check_files(path: Path, manifest: Manifest) -> None:
     for name, record in manifest.files.items():
         _check_size(path / name, check_place(path, name), record)
     for found in path.iterdir():

@@ -14,12 +14,14 @@ from gptneo_onnx.models.graph import (
     INPUT_IDS,
     LOGITS,
     POSITION_IDS,
+    SEQLENS_K,
     DataType,
     NumberFormat,
     Precision,
     TensorSpec,
 )
 from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.manifest import MANIFEST_FILE
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK, USE_CACHE_BRANCH, portable_contract
 from gptneo_onnx.runtime.portable_check import GraphSignature, Signature
 
@@ -55,6 +57,11 @@ class PortableInterface:
         Raises:
             ModelFileError: they are not those of a GPT-Neo as config.json describes it.
         """
+        if SEQLENS_K in signature.inputs:
+            raise ModelFileError(
+                f"{path} is a fused graph, whose {MANIFEST_FILE} is missing; fetch that as well, "
+                "or export the checkpoint again"
+            )
         try:
             return _recognised(signature, config)
         except ModelFileError as error:

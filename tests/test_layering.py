@@ -22,7 +22,7 @@ ALLOWED = {
 # Heavy or optional packages, and the one door between the folders: inside functions only.
 ALLOWED_INSIDE = {
     "models": set(),
-    "export": {"onnxruntime", "huggingface_hub", "torch", "transformers"},
+    "export": {"onnxruntime", "huggingface_hub", "optimum", "torch", "transformers"},
     "runtime": {"gptneo_onnx.export", "llguidance"},
 }
 DOORS = {"cli.py", "embedded.py", "grammar.py"}

@@ -90,7 +90,7 @@ def test_every_node_lands_on_cuda_and_nothing_is_copied(
 ):
     directory = export_shape(shape, precision, activations)
     model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
-    placed = placements(model._session.inference)
+    placed = placements(model._decoder.session.inference)
     assert {provider for provider, _ in placed} == {"CUDAExecutionProvider"}
     assert placed["CUDAExecutionProvider", "GroupQueryAttention"] == len(shape.layers)
     assert copies(recorded_options) == 0
@@ -108,7 +108,7 @@ def test_onnx_runtime_accepts_the_graph_for_cuda_graphs(export_shape, monkeypatc
             provider_options={"enable_cuda_graph": "1"},
         )
 
-    options = load("fp16")._session.inference.get_provider_options()["CUDAExecutionProvider"]
+    options = load("fp16")._decoder.session.inference.get_provider_options()["CUDAExecutionProvider"]
     assert options["enable_cuda_graph"] == "1"
     with pytest.raises(DeviceError, match="cannot be used"):
         load("fp32")
@@ -122,7 +122,7 @@ def test_a_float32_graph_would_fall_back_which_is_why_it_is_refused(
         GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
     monkeypatch.setattr("gptneo_onnx.runtime.device._ruled_out", lambda device, precision: "")
     model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
-    placed = placements(model._session.inference)
+    placed = placements(model._decoder.session.inference)
     assert placed["CPUExecutionProvider", "GroupQueryAttention"] == 2
     assert copies(recorded_options) > 0
 
@@ -274,3 +274,22 @@ def test_every_strategy_runs_to_its_end(export_shape, arguments):
     assert results.shape[1] == 25
     cache = model.prefill([[3, 4, 5]])
     assert model.generate([[3, 4, 5, 6]], past_key_values=cache, max_new_tokens=3).shape[0] == 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_portable_graph_keeps_its_caches_on_the_device(export_shape, random, precision):
+    """Shapes are computed on the host, all else on CUDA; float32 has kernels for it there."""
+    directory = export_shape(SHAPES["alternating"], precision, graph="portable")
+    model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda", slots=2)
+    decoder = model.decoder(slots=2)
+    for slot, length in enumerate((3, 5)):
+        decoder.prefill(slot, random.integers(0, 301, length))
+    for tokens in ([1, 2], [3, 4]):
+        logits = decoder.decode(np.array(tokens), np.ones(2, bool))
+    assert logits.shape == (2, SHAPES["alternating"].vocab_size)
+    decoder.cache.reorder(np.array([1, 0]))
+    assert decoder.cache.lengths.tolist() == [7, 5]
+    for slot in (0, 1):
+        rows = decoder.cache.rows(slot)
+        assert {value.device_name() for value in rows} == {"cuda"}
+        assert rows[0].shape()[2] == decoder.cache.lengths[slot]

@@ -83,5 +83,7 @@ def test_the_configuration_names_the_graph_and_its_sizes(export_shape):
 
 
 def test_alone_it_is_none_of_this_runtimes(export_shape):
-    with refused(ModelFileError, "is a genai graph, for other stacks; export with --graph fused,g"):
+    with refused(
+        ModelFileError, "is a genai graph, for onnxruntime-genai; export with --graph fused,g"
+    ):
         GPTNeoForCausalLM.from_pretrained(export_shape(SHAPE, graph="genai"))

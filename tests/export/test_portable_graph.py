@@ -13,7 +13,7 @@ from refusals import refused
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.graph import NumberFormat, Precision
 from gptneo_onnx.models.portable_graph import portable_contract
 from gptneo_onnx.runtime import GPTNeoForCausalLM
@@ -246,10 +246,6 @@ class TestRefusals:
         with refused(InputError, "has 48 inputs, and a portable graph of 4 bits .* multiple of 32"):
             export_shape(shape, "int4", graph="portable")
         export_shape(shape, "int4")
-
-    def test_a_portable_graph_alone_in_this_runtime(self, export_shape):
-        with refused(ModelFileError, "is a portable graph, for other stacks; export with"):
-            GPTNeoForCausalLM.from_pretrained(export_shape(graph="portable"))
 
 
 class TestTransformersJsLayout:

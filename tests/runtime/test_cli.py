@@ -430,7 +430,7 @@ def name_a_path(copy: Path) -> None:
         (link_hard, "model.onnx_data has another hard link elsewhere"),
         (put_a_pipe, "model.onnx is not a regular file"),
         (put_a_folder, "model.onnx is not a regular file"),
-        (remove_manifest, "is a checkpoint; export it first: gptneo-onnx export"),
+        (remove_manifest, "is a fused graph, whose gptneo_onnx.json is missing"),
         (damage_manifest, "gptneo_onnx.json is not valid JSON"),
         (raise_format, "format_version is 2; this version reads 1"),
         (raise_runtime, "needs ONNX Runtime 99.0.0 or later"),
@@ -586,7 +586,7 @@ def test_an_interrupt_is_told_in_one_line(
 def test_what_the_machine_refuses_is_told_in_one_line(
     run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: str
 ) -> None:
-    def refuse(directory: Path) -> None:
+    def refuse(directory: Path, file_name: str | None) -> None:
         raise error
 
     monkeypatch.setattr("gptneo_onnx.runtime.info.open_model_directory", refuse)

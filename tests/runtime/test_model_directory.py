@@ -274,7 +274,7 @@ def test_a_pipe_is_refused_without_waiting_for_a_writer(export: Path, name: str)
 def test_a_directory_without_a_manifest_is_refused(export: Path, tmp_path: Path) -> None:
     refused(
         tmp_path,
-        f"is not an exported model: it has no {MANIFEST_FILE}; make one with: gptneo-onnx export",
+        f"is not an exported model: it has neither {MANIFEST_FILE} nor a graph; make one with",
         InputError,
     )
 

@@ -18,6 +18,7 @@ from gptneo_onnx.export import export_model
 from gptneo_onnx.models import InputError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, PromptCache
 from gptneo_onnx.runtime.decoder import Decoder
+from gptneo_onnx.runtime.fused_decoder import FusedDecoder
 from gptneo_onnx.runtime.prompt_cache import SavedSequence
 
 VOCAB, WINDOW = 301, 5
@@ -72,13 +73,13 @@ class TestAPromptThatWasSaved:
     def test_prefilled_in_chunks(self, model, random, monkeypatch, chunk, is_argument):
         """The rest begins where a chunk ends, so that every step is the same."""
         steps_of = []
-        original = Decoder._append
+        original = FusedDecoder._append
 
         def append(self, slot, ids, positions, logits_from):
             steps_of.append(len(ids))
             return original(self, slot, ids, positions, logits_from)
 
-        monkeypatch.setattr(Decoder, "_append", append)
+        monkeypatch.setattr(FusedDecoder, "_append", append)
         if not is_argument:
             model.prefill_chunk = chunk
         prompt = random.integers(0, VOCAB, (1, 30))

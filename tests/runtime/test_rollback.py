@@ -17,7 +17,8 @@ def model(request, export_shape, monkeypatch):
     """On this machine's CPU, with either way of moving rows."""
     if request.param == "graph":
         monkeypatch.setattr(
-            "gptneo_onnx.runtime.cache.cache_moves", lambda device, kind: DeviceMoves(CPU, kind)
+            "gptneo_onnx.runtime.slot_cache.cache_moves",
+            lambda device, kind: DeviceMoves(CPU, kind),
         )
     shape = Shape(
         layers=("local", "global", "local"), window_size=WINDOW, max_position_embeddings=CONTEXT

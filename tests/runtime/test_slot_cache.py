@@ -6,8 +6,8 @@ from checkpoints import Shape
 
 from gptneo_onnx.models import GPTNeoConfig, NumberFormat, Precision, fused_contract
 from gptneo_onnx.runtime import GPTNeoForCausalLM
-from gptneo_onnx.runtime.slot_cache import SlotCache
 from gptneo_onnx.runtime.device import CPU
+from gptneo_onnx.runtime.slot_cache import SlotCache
 
 SHAPE = Shape(layers=("global", "local", "local"), window_size=5, max_position_embeddings=48)
 ROW_BYTES = 2 * 32 * 4  # key and value, hidden size, float32

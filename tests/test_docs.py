@@ -44,7 +44,16 @@ def test_the_readmes_blocks_run(embedded_export, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/generation.md", "docs/precision.md"]
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/generation.md",
+        "docs/graphs.md",
+        "docs/precision.md",
+        "examples/browser/README.md",
+        "examples/cpp/README.md",
+    ],
 )
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text()

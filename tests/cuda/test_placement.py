@@ -108,8 +108,8 @@ def test_onnx_runtime_accepts_the_graph_for_cuda_graphs(export_shape, monkeypatc
             provider_options={"enable_cuda_graph": "1"},
         )
 
-    options = load("fp16")._decoder.session.inference.get_provider_options()["CUDAExecutionProvider"]
-    assert options["enable_cuda_graph"] == "1"
+    options = load("fp16")._decoder.session.inference.get_provider_options()
+    assert options["CUDAExecutionProvider"]["enable_cuda_graph"] == "1"
     with pytest.raises(DeviceError, match="cannot be used"):
         load("fp32")
 

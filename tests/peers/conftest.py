@@ -5,6 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from embedded_texts import NEW_TOKENS, PROMPTS, left_padded
+
+from gptneo_onnx.export import export_model
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.runtime import GPTNeoForCausalLM
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,3 +33,18 @@ def transformers_model() -> Callable[[Path], Any]:
         ).eval()
 
     return load
+
+
+@pytest.fixture(scope="session")
+def two_graphs(tmp_path_factory):
+    """Both graphs of the embedded model, on one weights file."""
+    out = tmp_path_factory.mktemp("portable") / "export"
+    return export_model(EMBEDDED_CHECKPOINT, out, graph=("fused", "portable"))
+
+
+@pytest.fixture(scope="session")
+def expected(two_graphs):
+    """Our runtime's greedy ids [prompts, length], padded on the left."""
+    model = GPTNeoForCausalLM.from_pretrained(two_graphs, device="cpu", slots=len(PROMPTS))
+    ids, mask = left_padded(two_graphs)
+    return model.generate(ids, mask, max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=None)

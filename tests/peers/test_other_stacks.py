@@ -1,13 +1,11 @@
-"""Graphs for other stacks in them: Optimum, transformers.js, OpenVINO and onnxruntime-genai.
+"""Graphs for other stacks in them: Optimum, OpenVINO and onnxruntime-genai.
 
 Each continues prompts far past the embedded model's window of 64, greedily, and has to give what
 this project's runtime gives.
 """
 
-import itertools
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,41 +13,13 @@ import numpy as np
 import onnx
 import pytest
 from checkpoints import Shape
+from embedded_texts import NEW_TOKENS, PROMPTS, left_padded
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 
-PROMPTS = [
-    "It is a truth universally acknowledged, that a single man in possession of a good fortune",
-    "She was",
-    "Emma",
-]
-NEW_TOKENS = 150
-NODE_EXAMPLE = Path(__file__).parents[2] / "examples/node"
-
-
-@pytest.fixture(scope="module")
-def export(tmp_path_factory):
-    """Both graphs of the embedded model, on one weights file."""
-    out = tmp_path_factory.mktemp("portable") / "export"
-    return export_model(EMBEDDED_CHECKPOINT, out, graph=("fused", "portable"))
-
-
-@pytest.fixture(scope="module")
-def expected(export):
-    """Our runtime's greedy ids [prompts, length], padded on the left."""
-    model = GPTNeoForCausalLM.from_pretrained(export, device="cpu", slots=len(PROMPTS))
-    ids, mask = left_padded(export)
-    return model.generate(ids, mask, max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=None)
-
-
-def left_padded(export):
-    encoded = [Tokenizer.from_pretrained(export).encode(prompt) for prompt in PROMPTS]
-    length = max(map(len, encoded))
-    ids = np.array([[0] * (length - len(each)) + each for each in encoded])
-    mask = np.array([[0] * (length - len(each)) + [1] * len(each) for each in encoded])
-    return ids, mask
+LONG_TEXT = (Path(__file__).parents[2] / "examples/train_tiny/corpus/persuasion.txt").read_text()
 
 
 @pytest.mark.parametrize("shape", [Shape(), Shape(layers=("local",) * 3, num_heads=2)])
@@ -78,19 +48,19 @@ def test_names_types_and_axes_are_optimums(export_shape, shape):
 
 
 @pytest.fixture(params=["alone", "beside the fused graph"])
-def optimum_model(request, export, tmp_path):
+def optimum_model(request, two_graphs, tmp_path):
     from optimum.onnxruntime import ORTModelForCausalLM
 
     if request.param == "alone":
         directory = export_model(EMBEDDED_CHECKPOINT, tmp_path / "alone", graph="portable")
         return ORTModelForCausalLM.from_pretrained(directory)
-    return ORTModelForCausalLM.from_pretrained(export, file_name="portable.onnx")
+    return ORTModelForCausalLM.from_pretrained(two_graphs, file_name="portable.onnx")
 
 
-def test_optimum_generates_the_same(optimum_model, export, expected):
+def test_optimum_generates_the_same(optimum_model, two_graphs, expected):
     import torch
 
-    ids, mask = (torch.from_numpy(each) for each in left_padded(export))
+    ids, mask = (torch.from_numpy(each) for each in left_padded(two_graphs))
     found = optimum_model.generate(
         input_ids=ids,
         attention_mask=mask,
@@ -103,89 +73,40 @@ def test_optimum_generates_the_same(optimum_model, export, expected):
 
 
 @pytest.fixture(scope="module")
-def node_modules():
-    folder = Path(os.environ.get("GPTNEO_ONNX_NODE", "nowhere")).absolute()
-    if not folder.is_dir():
-        pytest.skip("needs transformers.js: make test-peers installs it where there is npm")
-    return folder
+def text():
+    """Ids [300] of a text, nearly five windows, and transformers' logits [300, vocab] for it."""
+    import torch
+    from transformers import GPTNeoForCausalLM as Original
+
+    ids = np.array(Tokenizer.from_pretrained(EMBEDDED_CHECKPOINT).encode(LONG_TEXT))[:300]
+    assert len(ids) == 300
+    with torch.no_grad():
+        original = Original.from_pretrained(EMBEDDED_CHECKPOINT, dtype=torch.float32).eval()
+        return ids, original(torch.from_numpy(ids)[None]).logits[0].numpy()
 
 
-@pytest.fixture(scope="module")
-def transformers_js_export(tmp_path_factory):
-    out = tmp_path_factory.mktemp("transformers-js") / "model"
-    precisions = ["fp32", "fp16", "int8", "int4"]
-    return export_model(EMBEDDED_CHECKPOINT, out, layout="transformers.js", precision=precisions)
+def difference(stack, logits, expected):
+    """Of the logits' spread; said as well, for the README (pytest -s)."""
+    largest = float(np.abs(logits - expected).max() / expected.std())
+    print(f"\nlogits of {stack} differ by at most {largest:.1e} of their spread")
+    return largest
 
 
-def generated_by_node(node_modules, program, directory, prompt, *dtype):
-    for name in (program, "package.json"):
-        shutil.copyfile(NODE_EXAMPLE / name, node_modules / name)
-    done = subprocess.run(
-        ["node", program, directory, prompt, str(NEW_TOKENS), *dtype],
-        cwd=node_modules,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.removesuffix("\n")
+def test_logits_of_our_runtime(two_graphs, text):
+    ids, expected = text
+    for name in ("model.onnx", "portable.onnx"):
+        model = GPTNeoForCausalLM.from_pretrained(two_graphs, device="cpu", file_name=name)
+        assert difference(f"our runtime, {name}", model(ids[None]).logits[0], expected) < 1e-4
 
 
-@pytest.mark.parametrize("prompt", PROMPTS[:2])
-def test_transformers_js_in_node_generates_the_same(
-    node_modules, transformers_js_export, export, expected, prompt
-):
-    text = text_of(export, expected, prompt)
-    found = generated_by_node(node_modules, "generate.mjs", transformers_js_export, prompt, "fp32")
-    assert found == text
+def test_logits_of_optimum(optimum_model, text):
+    import torch
 
-
-def text_of(export, expected, prompt):
-    """The text that our runtime makes of a prompt."""
-    tokenizer = Tokenizer.from_pretrained(export)
-    length = len(tokenizer.encode(prompt))
-    return tokenizer.decode(expected[PROMPTS.index(prompt), -NEW_TOKENS - length :].tolist())
-
-
-@pytest.mark.parametrize("prompt", PROMPTS)
-def test_onnxruntime_in_node_drives_the_fused_graph(node_modules, export, expected, prompt):
-    """Its caches bound in place, from JavaScript."""
-    found = generated_by_node(node_modules, "fused.mjs", export, prompt)
-    assert found == text_of(export, expected, prompt)
-
-
-@pytest.mark.parametrize("prompt", PROMPTS)
-def test_a_program_in_cpp_drives_the_fused_graph(export, expected, prompt):
-    program = os.environ.get("GPTNEO_ONNX_CPP")
-    if program is None:
-        pytest.skip("needs examples/cpp: make test-peers builds it where there are headers")
-    ids = Tokenizer.from_pretrained(export).encode(prompt)
-    done = subprocess.run(
-        [program, export, str(NEW_TOKENS)],
-        input=" ".join(map(str, ids)),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    found = [int(word) for word in done.stdout.split()]
-    assert found == expected[PROMPTS.index(prompt), -NEW_TOKENS:].tolist()
-
-
-@pytest.mark.parametrize("dtype", ["fp16", "q8", "q4"])
-def test_transformers_js_runs_every_dtype(
-    node_modules, transformers_js_export, export, expected, dtype
-):
-    """Rounded weights give other texts in the end; they begin alike."""
-    text = generated_by_node(
-        node_modules, "generate.mjs", transformers_js_export, PROMPTS[0], dtype
-    )
-    assert text.startswith(PROMPTS[0])
-    tokenizer = Tokenizer.from_pretrained(export)
-    exact = tokenizer.decode(expected[0].tolist())
-    pairs = zip(text, exact, strict=False)
-    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
-    assert shared - len(PROMPTS[0]) > {"fp16": 100, "q8": 20, "q4": 2}[dtype]
+    ids, expected = text
+    logits = optimum_model(
+        input_ids=torch.from_numpy(ids)[None], attention_mask=torch.ones((1, 300), dtype=int)
+    ).logits[0]
+    assert difference("Optimum", logits.numpy(), expected) < 1e-4
 
 
 OPENVINO = """
@@ -203,10 +124,12 @@ for value in model.inputs:
         heads, size = shape[1].get_length(), shape[3].get_length()
         past[value.any_name] = np.zeros((len(ids), heads, 0, size), np.float32)
 step, texts = ids, ids
-for _ in range(new_tokens):
+for number in range(new_tokens):
     positions = np.maximum(mask.cumsum(1) - 1, 0)[:, -step.shape[1] :]
     feeds = {"input_ids": step, "attention_mask": mask, "position_ids": positions, **past}
     found = {value.any_name: array for value, array in model(feeds).items()}
+    if number == 0:
+        np.save("logits.npy", found["logits"])
     past = {name: found["present" + name[15:]] for name in past}
     step = found["logits"][:, -1].argmax(-1)[:, None]
     texts = np.concatenate([texts, step], axis=1)
@@ -215,20 +138,40 @@ print(json.dumps(texts.tolist()))
 """
 
 
-def test_openvino_generates_the_same(export, expected):
+def run_in_openvino(two_graphs, folder, ids, mask, new_tokens):
+    """The ids that it generates, and the prompts' logits."""
     python = os.environ.get("GPTNEO_ONNX_OPENVINO")
     if python is None:
         pytest.skip("needs OpenVINO: make test-peers installs it")
-    ids, mask = left_padded(export)
     prompts = json.dumps({"ids": ids.tolist(), "mask": mask.tolist()})
     done = subprocess.run(
-        [python, "-c", OPENVINO, export / "portable.onnx", prompts, str(NEW_TOKENS)],
+        [
+            Path(python).absolute(),
+            "-c",
+            OPENVINO,
+            two_graphs / "portable.onnx",
+            prompts,
+            str(new_tokens),
+        ],
         capture_output=True,
         text=True,
         timeout=300,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == expected.tolist()
+    return json.loads(done.stdout), np.load(folder / "logits.npy")
+
+
+def test_openvino_generates_the_same(two_graphs, expected, tmp_path):
+    found, _ = run_in_openvino(two_graphs, tmp_path, *left_padded(two_graphs), NEW_TOKENS)
+    assert found == expected.tolist()
+
+
+def test_logits_of_openvino(two_graphs, text, tmp_path):
+    ids, expected = text
+    mask = np.ones((1, 300), np.int64)
+    _, logits = run_in_openvino(two_graphs, tmp_path, ids[None], mask, 1)
+    assert difference("OpenVINO", logits[0], expected) < 1e-4
 
 
 GENAI = """
@@ -251,25 +194,51 @@ def generate(rows):
     found = [generator.get_sequence(row).tolist() for row in range(len(rows))]
     return [sequence[length:] for sequence in found]
 
-print(json.dumps([generate(prompts), [generate([prompt])[0] for prompt in prompts]]))
+def logits(prompt):
+    # Behind every token from the 200th on.
+    parameters = onnxruntime_genai.GeneratorParams(model)
+    parameters.set_search_options(max_length=len(prompt) + 1, batch_size=1)
+    generator = onnxruntime_genai.Generator(model, parameters)
+    rows = []
+    for part in (prompt[:200], *([token] for token in prompt[200:])):
+        generator.append_tokens(np.array([part], np.int32))
+        rows.append(np.array(generator.get_output("logits")).reshape(-1))
+    np.save("logits.npy", np.stack(rows))
+
+if new_tokens:
+    print(json.dumps([generate(prompts), [generate([prompt])[0] for prompt in prompts]]))
+else:
+    logits(prompts[0])
 """
 
 
-def test_onnxruntime_genai_generates_the_same(tmp_path, export, expected):
-    """In a batch, padded on the right, and alone."""
+def run_in_genai(folder, prompts, new_tokens):
     python = os.environ.get("GPTNEO_ONNX_GENAI")
     if python is None:
         pytest.skip("needs onnxruntime-genai: make test-peers installs it")
-    directory = export_model(EMBEDDED_CHECKPOINT, tmp_path / "genai", graph="genai")
-    encoded = [Tokenizer.from_pretrained(export).encode(prompt) for prompt in PROMPTS]
+    directory = export_model(EMBEDDED_CHECKPOINT, folder / "genai", graph="genai")
     done = subprocess.run(
-        [python, "-c", GENAI, directory, json.dumps(encoded), str(NEW_TOKENS)],
+        [Path(python).absolute(), "-c", GENAI, directory, json.dumps(prompts), str(new_tokens)],
         capture_output=True,
         text=True,
         timeout=300,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr
-    together, alone = json.loads(done.stdout)
+    return done.stdout
+
+
+def test_logits_of_onnxruntime_genai(tmp_path, text):
+    ids, expected = text
+    run_in_genai(tmp_path, [ids.tolist()], 0)
+    logits = np.load(tmp_path / "logits.npy")
+    assert difference("onnxruntime-genai", logits, expected[199:]) < 1e-4
+
+
+def test_onnxruntime_genai_generates_the_same(tmp_path, two_graphs, expected):
+    """In a batch, padded on the right, and alone."""
+    encoded = [Tokenizer.from_pretrained(two_graphs).encode(prompt) for prompt in PROMPTS]
+    together, alone = json.loads(run_in_genai(tmp_path, encoded, NEW_TOKENS))
     wanted = expected[:, -NEW_TOKENS:].tolist()
     for found in (together, alone):
         for row, ids in zip(found, wanted, strict=True):

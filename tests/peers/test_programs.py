@@ -1,0 +1,106 @@
+"""The examples' programs: transformers.js and onnxruntime in Node, ONNX Runtime in C++.
+
+Each continues prompts far past the embedded model's window of 64, greedily, and has to give what
+this project's runtime gives.
+"""
+
+import itertools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from embedded_texts import NEW_TOKENS, PROMPTS
+
+from gptneo_onnx.export import export_model
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.runtime import Tokenizer
+
+NODE_EXAMPLE = Path(__file__).parents[2] / "examples/node"
+
+
+@pytest.fixture(scope="module")
+def node_modules():
+    folder = Path(os.environ.get("GPTNEO_ONNX_NODE", "nowhere")).absolute()
+    if not folder.is_dir():
+        pytest.skip("needs transformers.js: make test-peers installs it where there is npm")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def transformers_js_export(tmp_path_factory):
+    out = tmp_path_factory.mktemp("transformers-js") / "model"
+    precisions = ["fp32", "fp16", "int8", "int4"]
+    return export_model(EMBEDDED_CHECKPOINT, out, layout="transformers.js", precision=precisions)
+
+
+def generated_by_node(node_modules, program, directory, prompt, *dtype):
+    for name in (program, "package.json"):
+        shutil.copyfile(NODE_EXAMPLE / name, node_modules / name)
+    done = subprocess.run(
+        ["node", program, directory, prompt, str(NEW_TOKENS), *dtype],
+        cwd=node_modules,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.removesuffix("\n")
+
+
+@pytest.mark.parametrize("prompt", PROMPTS[:2])
+def test_transformers_js_in_node_generates_the_same(
+    node_modules, transformers_js_export, two_graphs, expected, prompt
+):
+    text = text_of(two_graphs, expected, prompt)
+    found = generated_by_node(node_modules, "generate.mjs", transformers_js_export, prompt, "fp32")
+    assert found == text
+
+
+def text_of(two_graphs, expected, prompt):
+    """The text that our runtime makes of a prompt."""
+    tokenizer = Tokenizer.from_pretrained(two_graphs)
+    length = len(tokenizer.encode(prompt))
+    return tokenizer.decode(expected[PROMPTS.index(prompt), -NEW_TOKENS - length :].tolist())
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_onnxruntime_in_node_drives_the_fused_graph(node_modules, two_graphs, expected, prompt):
+    """Its caches bound in place, from JavaScript."""
+    found = generated_by_node(node_modules, "fused.mjs", two_graphs, prompt)
+    assert found == text_of(two_graphs, expected, prompt)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_program_in_cpp_drives_the_fused_graph(two_graphs, expected, prompt):
+    program = os.environ.get("GPTNEO_ONNX_CPP")
+    if program is None:
+        pytest.skip("needs examples/cpp: make test-peers builds it where there are headers")
+    ids = Tokenizer.from_pretrained(two_graphs).encode(prompt)
+    done = subprocess.run(
+        [program, two_graphs, str(NEW_TOKENS)],
+        input=" ".join(map(str, ids)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [int(word) for word in done.stdout.split()]
+    assert found == expected[PROMPTS.index(prompt), -NEW_TOKENS:].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "q8", "q4"])
+def test_transformers_js_runs_every_dtype(
+    node_modules, transformers_js_export, two_graphs, expected, dtype
+):
+    """Rounded weights give other texts in the end; they begin alike."""
+    text = generated_by_node(
+        node_modules, "generate.mjs", transformers_js_export, PROMPTS[0], dtype
+    )
+    assert text.startswith(PROMPTS[0])
+    tokenizer = Tokenizer.from_pretrained(two_graphs)
+    exact = tokenizer.decode(expected[0].tolist())
+    pairs = zip(text, exact, strict=False)
+    shared = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    assert shared - len(PROMPTS[0]) > {"fp16": 100, "q8": 20, "q4": 2}[dtype]

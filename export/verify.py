@@ -63,8 +63,10 @@ def verify_graph(
     ids = np.random.default_rng(SEED).integers(0, config.vocab_size, length)
     expected = _transformers_logits(source.directory, ids)
     spread = float(expected.std())
+    # One session for all: two of a large model would not fit into memory beside each other.
+    session = GraphStepper.open(graph, contract, config).session
     for name, chunk in (("prefill", length), ("chunked prefill", CHUNK), ("decode", 1)):
-        stepper = GraphStepper.open(graph, contract, config)
+        stepper = GraphStepper(session, contract, config)
         differences = []
         for start in range(0, length, chunk):
             logits = stepper.step(ids[start : start + chunk])

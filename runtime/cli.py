@@ -1,4 +1,4 @@
-"""The command line: gptneo-onnx export | generate | info | doctor."""
+"""The command line: gptneo-onnx export | generate | perplexity | info | doctor."""
 
 import argparse
 import contextlib
@@ -17,6 +17,7 @@ from gptneo_onnx.models.graph import ACTIVATION_NAMES, Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
 from gptneo_onnx.runtime.generate_command import run_generate
 from gptneo_onnx.runtime.generate_options import add_generate
+from gptneo_onnx.runtime.perplexity_command import add_perplexity
 
 PROGRAM = "gptneo-onnx"
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
@@ -74,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_export(commands)
     add_generate(commands, run_generate)
+    add_perplexity(commands)
     info = commands.add_parser("info", help="describe an exported model")
     info.add_argument("model", type=Path, metavar="MODEL")
     info.add_argument("--file-name", metavar="FILE", help="of its graphs, if not model.onnx")

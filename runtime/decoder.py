@@ -45,14 +45,35 @@ class Decoder(ABC):
         logits: Logits = self._append(slot, ids, positions, logits_from=len(ids) - 1)[0]
         return logits
 
-    def prefill_all_logits(self, slot: int, ids: Ids, positions: Ids | None, out: Logits) -> None:
-        """Append ids [length] to a slot; logits behind each of them into out [length, vocab]."""
+    def prefill_logits(
+        self, slot: int, ids: Ids, positions: Ids | None = None, first: int = 0
+    ) -> Iterator[Logits]:
+        """Append ids [length] to a slot; logits behind each of them from index `first` on.
+
+        They come a chunk at a time, [rows, vocab], each valid until the next.
+        """
         done = 0
         for chunk_ids, chunk_positions in self._chunks(slot, ids, positions):
-            out[done : done + len(chunk_ids)] = self._append(
-                slot, chunk_ids, chunk_positions, logits_from=0
-            )
+            logits_from = min(max(first - done, 0), len(chunk_ids))
+            logits = self._append(slot, chunk_ids, chunk_positions, logits_from)
             done += len(chunk_ids)
+            if len(logits):
+                yield logits
+
+    @abstractmethod
+    def prefill_together(self, ids: Ids, rows: Ids) -> Logits:
+        """Read ids [batch, length] into the first slots, in one step; logits of some rows.
+
+        Shorter sequences are padded on the right, where nothing before sees it. The slots are
+        spoiled: `clear` them before their next use.
+
+        Args:
+            ids: of at most prefill_chunk tokens each.
+            rows: [rows, 2], (index into batch, index into length) where logits are wanted.
+
+        Returns:
+            [rows, vocab], valid until the next step.
+        """
 
     @abstractmethod
     def verify(self, slot: int, ids: Ids) -> Logits:

@@ -48,6 +48,12 @@ class FusedDecoder(Decoder):
         lengths += active
         return logits
 
+    def prefill_together(self, ids: Ids, rows: Ids) -> Logits:
+        batch, length = ids.shape
+        step = _BoundStep(self, first=0, batch=batch, length=length, logits_rows=rows)
+        positions = np.broadcast_to(np.arange(length), ids.shape)
+        return step.run(ids, positions, np.full(batch, length))
+
     def _bound_decode_step(self, count: int) -> "_BoundStep":
         """Kept from step to step: the number of slots falls now and then, mostly it is the same."""
         if self._decode_step is None or self._decode_step.batch != count:

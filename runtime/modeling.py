@@ -140,9 +140,13 @@ class GPTNeoForCausalLM:
             decoder = self.decoder(slots=1)
             for row, columns in enumerate(inputs.columns):
                 decoder.cache.clear(0)
-                decoder.prefill_all_logits(
-                    0, inputs.input_ids[row, columns], positions[row, columns], logits[row, columns]
+                done = columns.start
+                parts = decoder.prefill_logits(
+                    0, inputs.input_ids[row, columns], positions[row, columns]
                 )
+                for part in parts:
+                    logits[row, done : done + len(part)] = part
+                    done += len(part)
         return CausalLMOutput(logits)
 
     def generate(

@@ -132,6 +132,15 @@ class PortableDecoder(Decoder):
         lengths += active
         return _float32(logits[:, 0])
 
+    def prefill_together(self, ids: Ids, rows: Ids) -> Logits:
+        batch, length = ids.shape
+        positions = np.broadcast_to(np.arange(length), ids.shape)
+        past = self.cache.batch(np.zeros(batch, np.int64))
+        mask = np.ones(ids.shape, np.bool_)
+        logits, present = self.graph.step(ids, positions, mask, past)
+        self.cache.put_batch(present, batch)
+        return _float32(logits[rows[:, 0], rows[:, 1]])
+
     def _decode_apart(self, tokens: Ids, held: Ids, active: NDArray[np.bool_]) -> Logits:
         rows = [
             self._append(slot, tokens[[slot]], held[[slot]], logits_from=0)[0]

@@ -1,0 +1,118 @@
+"""Documents to evaluate on: texts, JSON lines, Parquet files and datasets that were saved."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptneo_onnx.models.errors import InputError, MissingDependencyError
+from gptneo_onnx.models.json_file import shown
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text, and where it is from."""
+
+    text: str
+    source: str
+
+
+def read_documents(paths: Sequence[str | Path], field: str = "text") -> Iterator[Document]:
+    """The documents of files, in their order.
+
+    A text file is one document. A .jsonl file has one in each line, a .parquet file and a directory
+    that datasets.Dataset.save_to_disk wrote (extra `datasets`) one in each row; `field` says where.
+
+    Raises:
+        InputError: a file that cannot be read, is empty, or has no such field.
+        MissingDependencyError: a Parquet file or a dataset, without the extra.
+    """
+    for path in map(Path, paths):
+        count = 0
+        for document in _documents_of(path, field):
+            count += 1
+            yield document
+        if not count:
+            raise InputError(f"{path} is empty; a text is expected")
+
+
+def _documents_of(path: Path, field: str) -> Iterator[Document]:
+    if path.is_dir():
+        yield from _of_dataset(path, field)
+    elif path.suffix == ".jsonl":
+        yield from _of_lines(path, field)
+    elif path.suffix == ".parquet":
+        yield from _of_parquet(path, field)
+    elif text := read_text(path):
+        yield Document(text, str(path))
+
+
+def read_text(path: Path) -> str:
+    """A file's whole text; raises InputError if it is not there, or not UTF-8."""
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}; "
+            "convert it first"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; name another file") from error
+
+
+def _of_lines(path: Path, field: str) -> Iterator[Document]:
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}, line {number} is not JSON: {error}") from error
+        yield Document(_text_of(row, field, f"{path}, line {number}"), f"{path}:{number}")
+
+
+def _of_parquet(path: Path, field: str) -> Iterator[Document]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise _needs_datasets(path) from error
+    try:
+        batches = parquet.ParquetFile(path).iter_batches(batch_size=64)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        for number, row in enumerate(rows):
+            yield Document(_text_of(row, field, f"{path}, row {number}"), f"{path}:{number}")
+    except (OSError, pyarrow.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path} is no Parquet file that can be read: {reason}") from error
+
+
+def _of_dataset(path: Path, field: str) -> Iterator[Document]:
+    try:
+        import datasets
+    except ImportError as error:
+        raise _needs_datasets(path) from error
+    try:
+        rows = datasets.load_from_disk(str(path))
+    except Exception as error:  # datasets raises what it likes
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path} is no dataset that was saved to disk: {reason}") from error
+    if isinstance(rows, dict):
+        raise InputError(f"{path} has the splits {', '.join(rows)}; name the folder of one")
+    for number, row in enumerate(rows):
+        yield Document(_text_of(row, field, f"{path}, row {number}"), f"{path}:{number}")
+
+
+def _text_of(row: Any, field: str, where: str) -> str:
+    text = row.get(field) if isinstance(row, dict) else None
+    if not isinstance(text, str):
+        there = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+        raise InputError(f"{where} has no text {field!r} (it has {shown(there)}); pass --field")
+    return text
+
+
+def _needs_datasets(path: Path) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"{path} needs Hugging Face's datasets: pip install 'gptneo-onnx[datasets]'"
+    )

@@ -1,0 +1,88 @@
+"""What was scored so far: a file that an interrupted measurement goes on from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.evaluation.scoring import Scored
+
+
+@dataclass(frozen=True)
+class WindowScore:
+    """Sums over a window: log likelihood, tokens, and how many were the likeliest."""
+
+    log_likelihood: float
+    tokens: int
+    greedy: int
+
+    @classmethod
+    def of(cls, scored: Scored) -> "WindowScore":
+        return cls(
+            float(scored.log_likelihoods.sum()),
+            len(scored.log_likelihoods),
+            int(scored.is_greedy.sum()),
+        )
+
+
+@dataclass
+class Journal:
+    """Scores by the window's number; with a file, each is written as it comes."""
+
+    scores: dict[int, WindowScore] = field(default_factory=dict)
+    path: Path | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, measurement: Mapping[str, Any]) -> "Journal":
+        """Go on with a file, or begin one.
+
+        Args:
+            path: JSON lines: first the measurement, then a window each.
+            measurement: what is measured; a file of another one is refused.
+
+        Raises:
+            InputError: it cannot be written, or is of another measurement.
+        """
+        path = Path(path)
+        try:
+            lines = path.read_text().splitlines() if path.exists() else []
+            scores = _scores(lines, dict(measurement), path)
+            # Written anew: the last line of one that was interrupted may be half.
+            kept = [dict(measurement), *(_line(*each) for each in scores.items())]
+            path.write_text("".join(json.dumps(each) + "\n" for each in kept))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be used to resume: {error}; name another") from error
+        return cls(scores, path)
+
+    def add(self, number: int, score: WindowScore) -> None:
+        self.scores[number] = score
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(_line(number, score)) + "\n")
+
+
+def _line(number: int, score: WindowScore) -> dict[str, Any]:
+    return {"window": number, **asdict(score)}
+
+
+def _scores(lines: list[str], measurement: dict[str, Any], path: Path) -> dict[int, WindowScore]:
+    if not lines:
+        return {}
+    try:
+        if json.loads(lines[0]) != measurement:
+            raise ValueError
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} is of another measurement (another model, text or option); name another file"
+        ) from error
+    scores = {}
+    for line in lines[1:]:
+        try:
+            values = json.loads(line)
+            number = int(values.pop("window"))
+            scores[number] = WindowScore(**values)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            break  # where it was interrupted
+    return scores

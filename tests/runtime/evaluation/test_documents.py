@@ -1,0 +1,95 @@
+"""Documents from texts, JSON lines and tables; Wikitext's pages as the harness reads them."""
+
+import json
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from gptneo_onnx.models.errors import InputError, MissingDependencyError
+from gptneo_onnx.runtime.evaluation.documents import Document, read_documents
+from gptneo_onnx.runtime.evaluation.wikitext import detokenized, pages, with_pages
+
+PAGES = [
+    " = Robert Boulter = \n \n Robert Boulter is an actor . He had a role \n",
+    " = Du Fu = \n \n = = Life = = \n \n Du Fu ( Chinese : x ) was a @-@ poet . \n",
+]
+
+
+def texts(*paths, field="text"):
+    return [document.text for document in read_documents(paths, field)]
+
+
+def test_a_text_file_is_one_document(tmp_path):
+    for name, text in (("a.txt", "one\r\ntwo"), ("b", "caf\u00e9")):
+        (tmp_path / name).write_bytes(text.encode())
+    assert texts(tmp_path / "a.txt", tmp_path / "b") == ["one\r\ntwo", "caf\u00e9"]
+
+
+def test_json_lines_have_one_each(tmp_path):
+    path = tmp_path / "all.jsonl"
+    path.write_text('{"text": "one", "page": "eins"}\n\n{"text": "", "page": "z\\u00ebro"}\n')
+    assert texts(path) == ["one", ""]
+    assert texts(path, field="page") == ["eins", "z\u00ebro"]
+    assert [document.source for document in read_documents([path])] == [f"{path}:1", f"{path}:3"]
+
+
+def test_parquet_has_one_in_each_row(tmp_path):
+    path = tmp_path / "all.parquet"
+    parquet.write_table(pyarrow.table({"text": ["one", "two"] * 100}), path)
+    assert texts(path) == ["one", "two"] * 100
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("a.txt", b"", "a.txt is empty; a text is expected"),
+        ("a.jsonl", b"\n\n", "a.jsonl is empty"),
+        ("a.txt", b"ab\xff", "a.txt is not UTF-8: byte 2 is 0xff; convert it first"),
+        ("a.jsonl", b'{"text": "x"}\n{', "a.jsonl, line 2 is not JSON"),
+        ("a.jsonl", b"[1]", "a.jsonl, line 1 has no text 'text' .*pass --field"),
+        ("a.jsonl", b'{"page": "x"}', "line 1 has no text 'text' .*page.*pass --field"),
+        ("a.jsonl", b'{"text": 3}', "line 1 has no text 'text'"),
+        ("a.parquet", b"PAR1", "a.parquet is no Parquet file that can be read"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_its_place(tmp_path, name, content, match):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=match) as caught:
+        texts(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_a_missing_package(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
+        texts(tmp_path / "nowhere.txt")
+    for module in ("pyarrow", "datasets"):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+    for path in (tmp_path / "a.parquet", tmp_path):
+        with pytest.raises(MissingDependencyError, match=r"gptneo-onnx\[datasets\]"):
+            texts(path)
+
+
+def test_wikitext_is_cut_into_its_pages():
+    assert pages("".join(PAGES)) == PAGES
+    assert pages("no title") == ["no title"]
+    found = [*with_pages([Document("".join(PAGES), "wiki")])]
+    assert [document.text for document in found] == PAGES
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        (PAGES[1], " = Du Fu =\n\n== Life ==\n\nDu Fu (Chinese: x) was a-poet.\n"),
+        ('" a quote " , and [ one ]', '"a quote", and [one]'),
+        ("1 @,@ 000 @.@ 5 ; it 's ( N ) times N x", "1,000.5; it's (N) times 1 x"),
+    ],
+)
+def test_wikitexts_tokens_are_joined(page, text):
+    assert detokenized(page) == text
+
+
+def test_a_page_keeps_its_own_words(tmp_path):
+    path = tmp_path / "pages.jsonl"
+    path.write_text("".join(json.dumps({"page": page}) + "\n" for page in PAGES))
+    assert texts(path, field="page") == PAGES

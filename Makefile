@@ -25,7 +25,8 @@ check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works
 	.venv-typing/bin/mypy
 
 # The exported graphs against transformers itself, and in the stacks that they are made for.
-test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready
+test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready $(BUILD)/lm-eval/.ready
+	$(BUILD)/lm-eval/bin/python -m pytest tests/peers/test_lm_eval.py
 	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_CPP=$(CPP)/generate GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python GPTNEO_ONNX_GENAI=$(BUILD)/genai/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
 
 # onnxruntime-gpu: the CPU provider runs, and with stand-ins for CUDA's libraries every node of the
@@ -86,6 +87,13 @@ $(CPP)/generate: examples/cpp/generate.cpp .venv-peers/.ready
 $(BUILD)/openvino/.ready:
 	$(PYTHON) -m venv $(BUILD)/openvino
 	$(BUILD)/openvino/bin/python -m pip install --quiet openvino==2026.4.1
+	touch $@
+
+# In an environment of its own: the packages that it brings are too new for optimum-onnx.
+$(BUILD)/lm-eval/.ready: pyproject.toml
+	$(PYTHON) -m venv $(BUILD)/lm-eval
+	$(BUILD)/lm-eval/bin/python -m pip install --quiet "$(TORCH)"
+	$(BUILD)/lm-eval/bin/python -m pip install --quiet -e ".[cpu,eval,test]" "transformers>=4.57,<4.58" accelerate
 	touch $@
 
 # With this project: benchmarks/engines/genai_engine.py exports for it.

@@ -1,4 +1,4 @@
-"""The command line: gptneo-onnx export | generate | perplexity | info | doctor."""
+"""The command line: gptneo-onnx export | generate | perplexity | lm-eval | info | doctor."""
 
 import argparse
 import contextlib
@@ -17,6 +17,7 @@ from gptneo_onnx.models.graph import ACTIVATION_NAMES, Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
 from gptneo_onnx.runtime.generate_command import run_generate
 from gptneo_onnx.runtime.generate_options import add_generate
+from gptneo_onnx.runtime.lm_eval_command import COMMAND, run_lm_eval
 from gptneo_onnx.runtime.perplexity_command import add_perplexity
 
 PROGRAM = "gptneo-onnx"
@@ -28,9 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character shows its code
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    # The harness reads its own command line.
+    evaluates = given[:1] == [COMMAND]
+    options = None if evaluates else build_parser().parse_args(given)
     try:
-        options.run(options)
+        if options is None:
+            run_lm_eval(given[1:])
+        else:
+            options.run(options)
         if sys.stdout is not None:  # it may have been closed
             sys.stdout.flush()
     except GPTNeoOnnxError as error:
@@ -76,6 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     add_generate(commands, run_generate)
     add_perplexity(commands)
+    commands.add_parser(
+        COMMAND, add_help=False, help="lm-evaluation-harness on a model: [MODEL] and its arguments"
+    )
     info = commands.add_parser("info", help="describe an exported model")
     info.add_argument("model", type=Path, metavar="MODEL")
     info.add_argument("--file-name", metavar="FILE", help="of its graphs, if not model.onnx")

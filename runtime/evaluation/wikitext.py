@@ -4,6 +4,7 @@ lm_eval/tasks/wikitext/preprocess_wikitext.py: the model reads what `detokenized
 and bytes are counted in the page as it was.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 
@@ -53,7 +54,7 @@ def pages(text: str) -> list[str]:
     """The pages of a whole wiki.test.raw, and what stands before the first title, if anything."""
     starts = [match.start() for match in _TITLE.finditer(text)]
     cuts = [0, *starts, len(text)]
-    parts = [text[start:end] for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
+    parts = [text[start:end] for start, end in itertools.pairwise(cuts)]
     return [part for number, part in enumerate(parts) if number or part.strip()]
 
 

@@ -1,0 +1,164 @@
+"""An exported model in lm-evaluation-harness (EleutherAI, lm-eval 0.4.13) as `gptneo-onnx`.
+
+Importing this registers it: the harness has no entry points for models of others.
+`gptneo-onnx lm-eval` does that, and hands its command line to the harness's own.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lm_eval.models  # noqa: F401  # the harness's own, which it registers only while there are none
+import numpy as np
+from lm_eval.api.model import TemplateLM
+from lm_eval.api.registry import register_model
+from tqdm import tqdm
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer
+from gptneo_onnx.runtime.evaluation.scoring import score
+from gptneo_onnx.runtime.evaluation.windows import Window, rolling_windows
+from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+NAME = "gptneo-onnx"
+# lm_eval.models.huggingface.HFLM's, where a task does not say.
+MAX_GEN_TOKS = 256
+# What the harness passes on to generate(), by transformers' names.
+_GENERATION = (
+    "do_sample", "temperature", "top_k", "top_p", "num_beams", "repetition_penalty", "seed",
+)  # fmt: skip
+
+
+@register_model(NAME)
+class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no types
+    """lm_eval.models.huggingface.HFLM on an exported directory.
+
+    Args (`--model_args NAME=VALUE,...`):
+        pretrained: the directory.
+        device: auto, cpu, cuda or cuda:N.
+        batch_size: short texts scored, and texts generated, together.
+        file_name: which of the directory's graphs, if not model.onnx.
+        num_threads: of one operator.
+        max_length: tokens that the model reads at once; its context by default.
+    """
+
+    def __init__(
+        self,
+        pretrained: str,
+        device: str | None = None,
+        batch_size: int | str | None = None,
+        file_name: str | None = None,
+        num_threads: int | None = None,
+        max_length: int | None = None,
+        max_batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = GPTNeoForCausalLM.from_pretrained(
+            pretrained, device=device or "auto", num_threads=num_threads, file_name=file_name
+        )
+        self.tokenizer = Tokenizer.from_pretrained(pretrained)
+        check_tokenizer(self.model, self.tokenizer)
+        self.batch_size = _batch_size(batch_size)
+        context = self.model.config.max_position_embeddings
+        if max_length is not None and not 2 <= max_length <= context:
+            raise InputError(f"max_length is {max_length}; 2 to {context}, the context, is allowed")
+        self.max_length = max_length or context
+
+    @property
+    def eot_token_id(self) -> int:
+        end = self.tokenizer.eos_token_id
+        assert end is not None  # check_tokenizer
+        return end
+
+    @property
+    def tokenizer_name(self) -> str:
+        return f"{NAME}-{self.model.fingerprint}"
+
+    def tok_encode(self, string: str, **kwargs: Any) -> list[int]:
+        return self.tokenizer.encode(string)
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """Of whole documents, in rolling windows; nothing of an empty one."""
+        documents = [
+            rolling_windows(
+                np.array(self.tok_encode(text), np.int64), self.eot_token_id, self.max_length
+            )
+            for (text,) in (request.args for request in requests)
+        ]
+        scores = iter(
+            self._scores([each for windows in documents for each in windows], disable_tqdm)
+        )
+        likelihoods = [sum(next(scores)[0] for _ in windows) for windows in documents]
+        for request, likelihood in zip(requests, likelihoods, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, likelihood)
+        return likelihoods
+
+    def _loglikelihood_tokens(
+        self, requests: list[Any], disable_tqdm: bool = False, **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        """Of ((context, continuation), context ids, continuation ids); cut on the left if long."""
+        windows = []
+        for _, context, continuation in requests:
+            if not 1 <= len(continuation) <= self.max_length:
+                raise InputError(
+                    f"a continuation has {len(continuation)} tokens; 1 to {self.max_length}, the "
+                    "context, can be scored"
+                )
+            whole = np.array([*context, *continuation], np.int64)[-(self.max_length + 1) :]
+            cut = len(whole) - len(continuation)
+            windows.append(Window(whole[:cut], whole[cut:]))
+        scores = self._scores(windows, disable_tqdm)
+        for (pair, _, _), found in zip(requests, scores, strict=True):
+            if pair is not None:
+                self.cache_hook.add_partial("loglikelihood", pair, found)
+        return scores
+
+    def _scores(self, windows: Sequence[Window], quiet: bool) -> list[tuple[float, bool]]:
+        """(log likelihood, whether all are the likeliest) of each."""
+        found = [(0.0, False)] * len(windows)
+        with self.model.alone(), tqdm(total=len(windows), disable=quiet) as bar:
+            decoder = self.model.decoder(self.batch_size)
+            for index, scored in score(decoder, windows):
+                found[index] = (float(scored.log_likelihoods.sum()), bool(scored.is_greedy.all()))
+                bar.update()
+        return found
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Continuations up to any of `until`, which is left out."""
+        texts = []
+        for request in tqdm(requests, disable=disable_tqdm):
+            context, options = request.args
+            text = self._continued(context, dict(options))
+            self.cache_hook.add_partial("generate_until", (context, options), text)
+            texts.append(text)
+        return texts
+
+    def _continued(self, context: str, options: dict[str, Any]) -> str:
+        until = options.get("until") or []
+        until = [until] if isinstance(until, str) else [stop for stop in until if stop]
+        count = min(int(options.get("max_gen_toks", MAX_GEN_TOKS)), self.max_length - 1)
+        ids = self.tok_encode(context)[-(self.max_length - count) :] or [self.eot_token_id]
+        arguments = {name: options[name] for name in _GENERATION if name in options}
+        if not arguments.get("temperature"):  # greedy, as temperature 0 says in the harness
+            arguments = {**arguments, "do_sample": False, "temperature": None}
+        output = self.model.generate(
+            [ids],
+            max_new_tokens=count,
+            eos_token_id=self.eot_token_id,
+            stop_strings=until or None,
+            tokenizer=self.tokenizer,
+            **{name: value for name, value in arguments.items() if value is not None},
+        )
+        text = self.tokenizer.decode(output[0, len(ids) :].tolist(), skip_special_tokens=True)
+        for stop in until:
+            text = text.split(stop)[0]
+        return text
+
+
+def _batch_size(value: int | str | None) -> int:
+    """The harness's "auto" finds out what fits into a GPU: here 16 do."""
+    if value is None or str(value).startswith("auto"):
+        return 16
+    if not str(value).isdigit() or int(value) < 1:
+        raise InputError(f"batch_size is {value!r}; a whole number of at least 1 is allowed")
+    return int(value)

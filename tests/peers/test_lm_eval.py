@@ -1,0 +1,182 @@
+"""lm-evaluation-harness on our model and on its own Hugging Face backend: the same numbers.
+
+Tasks are this file's own, of every kind that the card's are (perplexity of documents, of last
+words, choices, generation), over local data: no hub is needed.
+"""
+
+import json
+import math
+
+import pytest
+from checkpoints import Shape, write_checkpoint
+
+from gptneo_onnx.export import export_model
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.models.errors import MissingDependencyError
+from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime.cli import main
+from gptneo_onnx.runtime.evaluation.documents import Document
+from gptneo_onnx.runtime.evaluation.perplexity import perplexity
+
+lm_eval = pytest.importorskip("lm_eval", reason="needs lm-eval: make test-peers has it")
+
+# Past a window of 7, longer and shorter than a context of 48, empty, and not ASCII.
+PAGES = [
+    " = Bath = \n \n She had been a beauty @,@ once ; and ( it was said ) he 's her cousin . " * 6,
+    "She was",
+    "",
+    "caf\u00e9 na\u00efve \U0001f600 \u4f60\u597d",
+    "Anne Elliot had nothing to say . " * 12,
+]
+SENTENCES = ["She had been in Bath for a month", "He was a man of sense", "It is a truth"]
+CHOICES = [
+    {"query": "It is a truth universally", "choices": ["acknowledged", "told by all", "known"]},
+    {"query": "She had a good", "choices": ["deal to say", "fortune", "\u00e9tude"]},
+]
+COMMON = """
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {file}
+test_split: test
+num_fewshot: 0
+"""
+TASKS = {
+    "pages": """
+output_type: loglikelihood_rolling
+doc_to_text: ""
+doc_to_target: "{{page}}"
+metric_list: [{metric: word_perplexity}, {metric: byte_perplexity}, {metric: bits_per_byte}]
+""",
+    "last_words": """
+output_type: loglikelihood
+doc_to_text: "{{text.split(' ')[:-1]|join(' ')}}"
+doc_to_target: "{{' '+text.split(' ')[-1]}}"
+metric_list: [{metric: perplexity}, {metric: acc}]
+""",
+    "choices": """
+output_type: multiple_choice
+doc_to_text: "{{query}}"
+doc_to_choice: "{{choices}}"
+doc_to_target: 0
+metric_list: [{metric: acc}, {metric: acc_norm}]
+""",
+    "continued": """
+output_type: generate_until
+doc_to_text: "{{text}}"
+doc_to_target: "."
+generation_kwargs: {until: [".", "\\n"], max_gen_toks: 20, do_sample: false}
+metric_list: [{metric: exact_match}]
+""",
+}
+ROWS = {
+    "pages": [{"page": page} for page in PAGES],
+    "last_words": [{"text": text} for text in SENTENCES],
+    "choices": CHOICES,
+    "continued": [{"text": text} for text in SENTENCES],
+}
+
+
+@pytest.fixture(params=["embedded", "random"])
+def checkpoint(request, tmp_path, random):
+    if request.param == "embedded":
+        return EMBEDDED_CHECKPOINT
+    shape = Shape(vocab_size=4096, window_size=7, max_position_embeddings=48)
+    directory = write_checkpoint(tmp_path / "checkpoint", shape, random)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (directory / name).write_bytes((EMBEDDED_CHECKPOINT / name).read_bytes())
+    return directory
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    for name, text in TASKS.items():
+        rows = folder / f"{name}.jsonl"
+        rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS[name]))
+        definition = f"task: {name}\n" + COMMON.replace("{file}", str(rows)) + text
+        (folder / f"{name}.yaml").write_text(definition)
+    return folder
+
+
+def evaluated(model, arguments, tasks):
+    from lm_eval.tasks import TaskManager
+
+    return lm_eval.simple_evaluate(
+        model=model,
+        model_args=arguments,
+        tasks=[*TASKS],
+        task_manager=TaskManager(include_path=str(tasks), include_defaults=False),
+        batch_size=2,
+        device="cpu",
+        log_samples=True,
+        bootstrap_iters=0,
+    )
+
+
+def test_the_numbers_are_the_hugging_face_backends(checkpoint, tasks, tmp_path, monkeypatch):
+    from gptneo_onnx.runtime.evaluation import harness
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    out = export_model(checkpoint, tmp_path / "export")
+    theirs = evaluated("hf", f"pretrained={checkpoint},dtype=float32", tasks)
+    ours = evaluated(harness.NAME, f"pretrained={out}", tasks)
+    for task, metrics in theirs["results"].items():
+        for name, value in metrics.items():
+            found = ours["results"][task][name]
+            if isinstance(value, float) and not math.isnan(value):
+                assert found == pytest.approx(value, rel=1e-4), (task, name)
+    for task in TASKS:
+        for expected, found in zip(theirs["samples"][task], ours["samples"][task], strict=True):
+            assert found["arguments"] == expected["arguments"]
+            assert same(found["filtered_resps"], expected["filtered_resps"]), task
+
+
+def same(found, expected):
+    """Texts and whether choices are greedy exactly, likelihoods to 1e-4."""
+    if isinstance(expected, list | tuple):
+        return len(found) == len(expected) and all(map(same, found, expected))
+    if isinstance(expected, float):
+        return found == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    return found == expected
+
+
+def test_our_own_perplexity_is_the_harnesss(checkpoint, tasks, tmp_path, monkeypatch):
+    """Wikitext's detokenizer too, where its tokens are in the text."""
+    from lm_eval.tasks.wikitext.preprocess_wikitext import wikitext_detokenizer
+
+    from gptneo_onnx.runtime.evaluation.wikitext import detokenized
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    theirs = evaluated("hf", f"pretrained={checkpoint},dtype=float32", tasks)["results"]["pages"]
+    out = export_model(checkpoint, tmp_path / "export")
+    found = perplexity(
+        GPTNeoForCausalLM.from_pretrained(out),
+        Tokenizer.from_pretrained(out),
+        [Document(page, "") for page in PAGES],
+    )
+    for name in ("word_perplexity", "byte_perplexity", "bits_per_byte"):
+        assert getattr(found, name) == pytest.approx(theirs[f"{name},none"], rel=1e-4)
+    for page in PAGES:
+        assert detokenized(page) == wikitext_detokenizer({"page": page})
+
+
+def test_the_command_hands_over_to_the_harness(tasks, tmp_path, monkeypatch, embedded_export):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    out = tmp_path / "results"
+    status = main(
+        ["lm-eval", str(embedded_export), "--tasks", "pages,last_words", "--include_path",
+         str(tasks), "--output_path", str(out)]
+    )  # fmt: skip
+    assert status == 0
+    [results] = out.rglob("*.json")
+    assert json.loads(results.read_text())["results"]["pages"]["word_perplexity,none"] > 1
+
+
+def test_without_the_harness_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "lm_eval.__main__", None)
+    from gptneo_onnx.runtime.lm_eval_command import run_lm_eval
+
+    with pytest.raises(MissingDependencyError, match=r"gptneo-onnx\[eval\]"):
+        run_lm_eval(["--tasks", "x"])

@@ -48,6 +48,7 @@ def test_the_readmes_blocks_run(embedded_export, tmp_path, monkeypatch, capsys):
     [
         "README.md",
         "CONTRIBUTING.md",
+        "docs/evaluation.md",
         "docs/generation.md",
         "docs/graphs.md",
         "docs/precision.md",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from gptneo_onnx.models.errors import DeviceError
 from gptneo_onnx.runtime.cache import Cache
 from gptneo_onnx.runtime.device import Device
 
@@ -103,3 +104,12 @@ class Decoder(ABC):
         """How to cut `count` tokens into steps, behind the `held` of the slot."""
         for start in range(0, count, self.prefill_chunk):
             yield slice(start, start + self.prefill_chunk)
+
+
+def failed_step(error: Exception, sequences: int, device: Device) -> DeviceError:
+    """What ONNX Runtime says of a step, in one line."""
+    reason = str(error).strip().partition("\n")[0]
+    return DeviceError(
+        f"a step of {sequences} sequences failed on {device}: {reason}; "
+        "try fewer at once, or another device"
+    )

@@ -10,10 +10,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from gptneo_onnx.models import graph as names
-from gptneo_onnx.models.errors import DeviceError
 from gptneo_onnx.models.graph import GraphContract
 from gptneo_onnx.runtime.buffers import StepInput
-from gptneo_onnx.runtime.decoder import Decoder, Ids, Logits
+from gptneo_onnx.runtime.decoder import Decoder, Ids, Logits, failed_step
 from gptneo_onnx.runtime.device import CPU
 from gptneo_onnx.runtime.session import Session
 from gptneo_onnx.runtime.slot_cache import SlotCache
@@ -114,9 +113,5 @@ class _BoundStep:
             if self.device != CPU:
                 self.binding.synchronize_outputs()
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
-            reason = str(error).strip().partition("\n")[0]
-            raise DeviceError(
-                f"a step of {ids.shape[0]} sequences failed on {self.device}: {reason}; "
-                "try fewer at once, or another device"
-            ) from error
+            raise failed_step(error, len(ids), self.device) from error
         return self.logits

@@ -12,90 +12,14 @@ from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import DataType, GraphContract, TensorSpec
 from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.models.manifest import WEIGHTS_FILE
-from gptneo_onnx.runtime.protobuf import Kind, Message, Schema
+from gptneo_onnx.runtime import onnx_messages as messages
+from gptneo_onnx.runtime.protobuf import Message
 
 # A graph of 1024 layers has 4 MB.
 MAX_GRAPH_BYTES = 16 * 1024 * 1024
 MAX_DIMENSIONS = 8
 # Operator domains and their versions, oldest and newest, that we write.
 DOMAINS = {"": (18, 21), "com.microsoft": (1, 1)}
-
-# Left out, and so refused: training_info, functions, metadata_props (ONNX Runtime can be told to
-# take session options from there).
-_MODEL = Schema(
-    "the model",
-    {
-        1: ("ir_version", Kind.INTEGER),
-        2: ("producer_name", Kind.BYTES),
-        3: ("producer_version", Kind.BYTES),
-        4: ("domain", Kind.BYTES),
-        5: ("model_version", Kind.INTEGER),
-        6: ("doc_string", Kind.BYTES),
-        7: ("graph", Kind.BYTES),
-        8: ("opset_import", Kind.SEVERAL_BYTES),
-    },
-)
-_OPSET = Schema("an opset", {1: ("domain", Kind.BYTES), 2: ("version", Kind.INTEGER)})
-# Left out: sparse_initializer, value_info.
-_GRAPH = Schema(
-    "the graph",
-    {
-        1: ("node", Kind.SEVERAL_BYTES),
-        2: ("name", Kind.BYTES),
-        5: ("initializer", Kind.SEVERAL_BYTES),
-        10: ("doc_string", Kind.BYTES),
-        11: ("input", Kind.SEVERAL_BYTES),
-        12: ("output", Kind.SEVERAL_BYTES),
-    },
-)
-# Left out: overload (of a function).
-_NODE = Schema(
-    "an operator",
-    {
-        1: ("input", Kind.SEVERAL_BYTES),
-        2: ("output", Kind.SEVERAL_BYTES),
-        3: ("name", Kind.BYTES),
-        4: ("op_type", Kind.BYTES),
-        5: ("attribute", Kind.SEVERAL_BYTES),
-        6: ("doc_string", Kind.BYTES),
-        7: ("domain", Kind.BYTES),
-    },
-)
-# Left out: tensors (they may be external too), graphs, and references to a function's attributes.
-_ATTRIBUTE = Schema(
-    "an operator's attribute",
-    {
-        1: ("name", Kind.BYTES),
-        2: ("f", Kind.FLOAT),
-        3: ("i", Kind.INTEGER),
-        4: ("s", Kind.BYTES),
-        8: ("ints", Kind.INTEGERS),
-        20: ("type", Kind.INTEGER),
-    },
-)
-# Left out: segment, and every other way than raw_data of holding numbers.
-_TENSOR = Schema(
-    "a weight",
-    {
-        1: ("dims", Kind.INTEGERS),
-        2: ("data_type", Kind.INTEGER),
-        8: ("name", Kind.BYTES),
-        9: ("raw_data", Kind.BYTES),
-        13: ("external_data", Kind.SEVERAL_BYTES),
-        14: ("data_location", Kind.INTEGER),
-    },
-)
-_EXTERNAL_ENTRY = Schema("a weight's place", {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES)})
-_VALUE = Schema("an input or output", {1: ("name", Kind.BYTES), 2: ("type", Kind.BYTES)})
-_TYPE = Schema("an input's or output's type", {1: ("tensor_type", Kind.BYTES)})
-_TENSOR_TYPE = Schema(
-    "an input's or output's type", {1: ("elem_type", Kind.INTEGER), 2: ("shape", Kind.BYTES)}
-)
-_SHAPE = Schema("an input's or output's shape", {1: ("dim", Kind.SEVERAL_BYTES)})
-_DIMENSION = Schema(
-    "an input's or output's axis",
-    {1: ("dim_value", Kind.INTEGER), 2: ("dim_param", Kind.BYTES)},
-)
 
 _INLINE, _EXTERNAL = 0, 1
 # "checksum" and "prepacked_..." are known to ONNX Runtime too.
@@ -125,18 +49,18 @@ def _check(path: Path, contract: GraphContract) -> None:
     size = path.stat().st_size
     if size > MAX_GRAPH_BYTES:
         raise ModelFileError(f"the graph has {size} bytes, at most {MAX_GRAPH_BYTES} are read")
-    model = Message(_MODEL, memoryview(path.read_bytes()))
-    domains = _read_domains(Message(_OPSET, opset) for opset in model.views("opset_import"))
+    model = Message(messages.MODEL, memoryview(path.read_bytes()))
+    domains = _read_domains(Message(messages.OPSET, opset) for opset in model.views("opset_import"))
     if "graph" not in model:
         raise ModelFileError("the model has no graph")
-    graph = Message(_GRAPH, model.view("graph"))
+    graph = Message(messages.GRAPH, model.view("graph"))
     weights = path.parent / WEIGHTS_FILE
     found = _check_initializers(
         graph.views("initializer"), weights.stat().st_size if weights.is_file() else 0
     )
     _check_signatures("weight", found, contract.tables)
     for node in graph.views("node"):
-        _check_node(Message(_NODE, node), domains)
+        _check_node(Message(messages.NODE, node), domains)
     _check_values("input", graph.views("input"), contract.inputs)
     _check_values("output", graph.views("output"), contract.outputs)
 
@@ -163,7 +87,7 @@ def _check_initializers(
     """The element type and shape of each by name."""
     found: dict[str, Signature] = {}
     for initializer in initializers:
-        tensor = Message(_TENSOR, initializer)
+        tensor = Message(messages.TENSOR, initializer)
         name = tensor.text("name")
         if name in found:
             raise ModelFileError(f"there are two weights {shown(name)}")
@@ -192,7 +116,7 @@ def _check_initializer(tensor: Message, name: str, weights_size: int) -> None:
 
 def _external_length(tensor: Message, name: str, weights_size: int) -> int:
     """How many bytes of WEIGHTS_FILE it takes, all of which are there."""
-    entries = [Message(_EXTERNAL_ENTRY, entry) for entry in tensor.views("external_data")]
+    entries = [Message(messages.PLACE, entry) for entry in tensor.views("external_data")]
     place = {entry.text("key"): entry.text("value") for entry in entries}
     if len(place) < len(entries) or place.keys() != _EXTERNAL_KEYS:
         keys = [entry.text("key") for entry in entries]
@@ -224,7 +148,7 @@ def _check_node(node: Message, domains: set[str]) -> None:
     if domain not in domains:
         raise ModelFileError(f"an operator of the domain {shown(domain)} is not ours")
     for attribute in node.views("attribute"):
-        Message(_ATTRIBUTE, attribute)  # refuses tensors and subgraphs
+        Message(messages.ATTRIBUTE, attribute)  # refuses tensors and subgraphs
 
 
 def _check_values(
@@ -255,12 +179,14 @@ def _check_signatures(
 
 def _read_value(content: memoryview) -> tuple[str, Signature]:
     """(name, (element type, axes)) of a ValueInfoProto."""
-    value = Message(_VALUE, content)
-    tensor_type = Message(_TENSOR_TYPE, Message(_TYPE, value.view("type")).view("tensor_type"))
+    value = Message(messages.VALUE, content)
+    tensor_type = Message(
+        messages.TENSOR_TYPE, Message(messages.TYPE, value.view("type")).view("tensor_type")
+    )
     if "shape" not in tensor_type:  # of unknown rank, which is not a scalar
         raise ModelFileError(f"{shown(value.text('name'))} has no shape")
-    shape = Message(_SHAPE, tensor_type.view("shape"))
-    axes = tuple(_read_axis(Message(_DIMENSION, axis)) for axis in shape.views("dim"))
+    shape = Message(messages.SHAPE, tensor_type.view("shape"))
+    axes = tuple(_read_axis(Message(messages.DIMENSION, axis)) for axis in shape.views("dim"))
     return value.text("name"), (tensor_type.integer("elem_type"), axes)
 
 

@@ -9,12 +9,13 @@ ONNX's nor ONNX Runtime's, options for the session. Fields are those of onnx.pro
 import mmap
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.runtime import onnx_messages as messages
 from gptneo_onnx.runtime.file_place import check_place
 from gptneo_onnx.runtime.protobuf import Kind, Message, Schema
 
@@ -22,110 +23,42 @@ from gptneo_onnx.runtime.protobuf import Kind, Message, Schema
 MAX_GRAPH_BYTES = 2**31 - 1
 _MAX_DEPTH = 8
 
-# Left out, and so refused: training_info, functions, configuration.
-_MODEL = Schema(
-    "the model",
+# Still left out, and so refused: training_info, functions, sparse_initializer, lists of tensors and
+# of graphs, segment, string_data. Lists of numbers are packed, and not looked into.
+_MODEL = messages.MODEL.and_also({14: ("metadata_props", Kind.SEVERAL_BYTES)})
+_GRAPH = messages.GRAPH.and_also(
     {
-        1: ("ir_version", Kind.INTEGER),
-        2: ("producer_name", Kind.BYTES),
-        3: ("producer_version", Kind.BYTES),
-        4: ("domain", Kind.BYTES),
-        5: ("model_version", Kind.INTEGER),
-        6: ("doc_string", Kind.BYTES),
-        7: ("graph", Kind.BYTES),
-        8: ("opset_import", Kind.SEVERAL_BYTES),
-        14: ("metadata_props", Kind.SEVERAL_BYTES),
-    },
-)
-# Left out: sparse_initializer.
-_GRAPH = Schema(
-    "the graph",
-    {
-        1: ("node", Kind.SEVERAL_BYTES),
-        2: ("name", Kind.BYTES),
-        5: ("initializer", Kind.SEVERAL_BYTES),
-        10: ("doc_string", Kind.BYTES),
-        11: ("input", Kind.SEVERAL_BYTES),
-        12: ("output", Kind.SEVERAL_BYTES),
         13: ("value_info", Kind.SEVERAL_BYTES),
         14: ("quantization_annotation", Kind.SEVERAL_BYTES),
         16: ("metadata_props", Kind.SEVERAL_BYTES),
-    },
+    }
 )
-_NODE = Schema(
-    "an operator",
+_NODE = messages.NODE.and_also({9: ("metadata_props", Kind.SEVERAL_BYTES)})
+_ATTRIBUTE = messages.ATTRIBUTE.and_also(
     {
-        1: ("input", Kind.SEVERAL_BYTES),
-        2: ("output", Kind.SEVERAL_BYTES),
-        3: ("name", Kind.BYTES),
-        4: ("op_type", Kind.BYTES),
-        5: ("attribute", Kind.SEVERAL_BYTES),
-        6: ("doc_string", Kind.BYTES),
-        7: ("domain", Kind.BYTES),
-        9: ("metadata_props", Kind.SEVERAL_BYTES),
-    },
-)
-# Left out: lists of tensors and of graphs, sparse tensors, references to a function's attributes.
-_ATTRIBUTE = Schema(
-    "an operator's attribute",
-    {
-        1: ("name", Kind.BYTES),
-        2: ("f", Kind.FLOAT),
-        3: ("i", Kind.INTEGER),
-        4: ("s", Kind.BYTES),
         5: ("t", Kind.BYTES),
         6: ("g", Kind.BYTES),
         7: ("floats", Kind.SEVERAL_BYTES),
-        8: ("ints", Kind.INTEGERS),
         9: ("strings", Kind.SEVERAL_BYTES),
         13: ("doc_string", Kind.BYTES),
-        20: ("type", Kind.INTEGER),
-    },
+    }
 )
-# Left out: segment, string_data. Lists of numbers are packed, and not looked into.
-_TENSOR = Schema(
-    "a weight",
+_TENSOR = messages.TENSOR.and_also(
     {
-        1: ("dims", Kind.INTEGERS),
-        2: ("data_type", Kind.INTEGER),
         4: ("float_data", Kind.BYTES),
         5: ("int32_data", Kind.BYTES),
         7: ("int64_data", Kind.BYTES),
-        8: ("name", Kind.BYTES),
-        9: ("raw_data", Kind.BYTES),
         10: ("double_data", Kind.BYTES),
         11: ("uint64_data", Kind.BYTES),
         12: ("doc_string", Kind.BYTES),
-        13: ("external_data", Kind.SEVERAL_BYTES),
-        14: ("data_location", Kind.INTEGER),
-    },
+    }
 )
-_ENTRY = Schema("an entry", {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES)})
-_OPSET = Schema("an opset", {1: ("domain", Kind.BYTES), 2: ("version", Kind.INTEGER)})
-_VALUE = Schema(
-    "an input or output",
-    {
-        1: ("name", Kind.BYTES),
-        2: ("type", Kind.BYTES),
-        3: ("doc_string", Kind.BYTES),
-        4: ("metadata_props", Kind.SEVERAL_BYTES),
-    },
+_VALUE = messages.VALUE.and_also(
+    {3: ("doc_string", Kind.BYTES), 4: ("metadata_props", Kind.SEVERAL_BYTES)}
 )
-_TYPE = Schema(
-    "an input's or output's type", {1: ("tensor_type", Kind.BYTES), 6: ("denotation", Kind.BYTES)}
-)
-_TENSOR_TYPE = Schema(
-    "an input's or output's type", {1: ("elem_type", Kind.INTEGER), 2: ("shape", Kind.BYTES)}
-)
-_SHAPE = Schema("an input's or output's shape", {1: ("dim", Kind.SEVERAL_BYTES)})
-_DIMENSION = Schema(
-    "an input's or output's axis",
-    {
-        1: ("dim_value", Kind.INTEGER),
-        2: ("dim_param", Kind.BYTES),
-        3: ("denotation", Kind.BYTES),
-    },
-)
+_TYPE = messages.TYPE.and_also({6: ("denotation", Kind.BYTES)})
+_PROPERTY = Schema("a property", {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES)})
+_DIMENSION = messages.DIMENSION.and_also({3: ("denotation", Kind.BYTES)})
 
 # What tools import without using it comes from ONNX Runtime's own list of domains.
 _OPERATOR_DOMAINS = ("", "ai.onnx", "com.microsoft")
@@ -169,29 +102,30 @@ def check_portable_graph(path: Path) -> GraphSignature:
         with path.open("rb") as file:
             # Closed with the last view of it: weights in the graph's file are never copied.
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _check_model(memoryview(content), path.parent)
+        signature, weights = _check_model(memoryview(content))
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}; fetch or export the model again") from error
+    files = weights.check_files(path.parent)
+    return replace(signature, data_files=files)
 
 
-def _check_model(content: memoryview, folder: Path) -> GraphSignature:
+def _check_model(content: memoryview) -> tuple[GraphSignature, "_Weights"]:
     model = Message(_MODEL, content)
     if "graph" not in model:
         raise ModelFileError("the model has no graph")
     for opset in model.views("opset_import"):
-        Message(_OPSET, opset)
+        Message(messages.OPSET, opset)
     for prop in model.views("metadata_props"):
-        if Message(_ENTRY, prop).text("key") == _SESSION_OPTIONS:
+        if Message(_PROPERTY, prop).text("key") == _SESSION_OPTIONS:
             raise ModelFileError("the model brings options for the session")
     graph = Message(_GRAPH, model.view("graph"))
-    weights = _Weights(folder)
+    weights = _Weights()
     names = {weights.check(Message(_TENSOR, each)) for each in graph.views("initializer")}
     _check_nodes(graph, depth=1)
     inputs = _read_values(graph.views("input"))
     # Old exporters list every weight among the inputs, too.
     inputs = {name: signature for name, signature in inputs.items() if name not in names}
-    files = tuple(folder / name for name in weights.sizes)
-    return GraphSignature(inputs, _read_values(graph.views("output")), files)
+    return GraphSignature(inputs, _read_values(graph.views("output"))), weights
 
 
 def _check_nodes(graph: Message, depth: int) -> None:
@@ -241,19 +175,22 @@ def _size(tensor: Message, name: str) -> int:
 
 
 class _Weights:
-    """The initializers of a graph, and the files that they may lie in: those in its folder."""
+    """The initializers of a graph, and the files that they lie in: beside it.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.sizes: dict[str, int] = {}
+    Attributes:
+        ends: of each file the last initializer's name, and the byte behind it.
+    """
+
+    def __init__(self) -> None:
+        self.ends: dict[str, tuple[int, str]] = {}
 
     def check(self, tensor: Message) -> str:
-        """The name of an initializer whose bytes are all there."""
+        """The name of an initializer; where it ends is noted."""
         name = tensor.text("name")
         if "external_data" not in tensor:
             _check_inline(tensor)
             return name
-        entries = [Message(_ENTRY, entry) for entry in tensor.views("external_data")]
+        entries = [Message(messages.PLACE, entry) for entry in tensor.views("external_data")]
         place = {entry.text("key"): entry.text("value") for entry in entries}
         known = {"location", "offset", "length", "checksum"}
         if len(place) < len(entries) or "location" not in place or place.keys() - known:
@@ -268,22 +205,24 @@ class _Weights:
             raise ModelFileError(
                 f"{shown(name)} has shape {tensor.integers('dims')}, but {length} bytes"
             )
-        found = self._file_size(name, place["location"])
-        if offset + length > found:
-            raise ModelFileError(
-                f"{shown(name)} ends at byte {offset + length} of {place['location']}, which has "
-                f"only {found}: it is not all there"
-            )
-        return name
-
-    def _file_size(self, name: str, location: str) -> int:
+        location = place["location"]
         if not _DATA_FILE.fullmatch(location):
             raise ModelFileError(
                 f"{shown(name)} lies in {shown(location)}; only files beside the graph are read"
             )
-        if location not in self.sizes:
-            self.sizes[location] = check_place(self.folder, location).st_size
-        return self.sizes[location]
+        self.ends[location] = max(self.ends.get(location, (0, "")), (offset + length, name))
+        return name
+
+    def check_files(self, folder: Path) -> tuple[Path, ...]:
+        """The files, each of them as long as it has to be."""
+        for location, (end, name) in self.ends.items():
+            size = check_place(folder, location).st_size
+            if end > size:
+                raise ModelFileError(
+                    f"{folder / location} has {size} bytes, and {shown(name)} ends at {end}: it is "
+                    "not all there; fetch it again"
+                )
+        return tuple(folder / location for location in sorted(self.ends))
 
 
 def _number(name: str, key: str, value: str) -> int:
@@ -299,8 +238,10 @@ def _read_values(views: Sequence[memoryview]) -> dict[str, Signature]:
         name = value.text("name")
         if name in found:
             raise ModelFileError(f"the graph has an input or output {shown(name)} twice")
-        tensor_type = Message(_TENSOR_TYPE, Message(_TYPE, value.view("type")).view("tensor_type"))
-        shape = Message(_SHAPE, tensor_type.view("shape"))
+        tensor_type = Message(
+            messages.TENSOR_TYPE, Message(_TYPE, value.view("type")).view("tensor_type")
+        )
+        shape = Message(messages.SHAPE, tensor_type.view("shape"))
         axes = (_read_axis(Message(_DIMENSION, axis)) for axis in shape.views("dim"))
         found[name] = (tensor_type.integer("elem_type"), tuple(axes))
     return found

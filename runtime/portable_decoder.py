@@ -6,11 +6,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from gptneo_onnx.models.errors import DeviceError, InputError
+from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.graph import INPUT_IDS, LOGITS, POSITION_IDS
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK, USE_CACHE_BRANCH
 from gptneo_onnx.runtime.concatenated_cache import ConcatenatedCache, Rows
-from gptneo_onnx.runtime.decoder import Decoder, Ids, Logits
+from gptneo_onnx.runtime.decoder import Decoder, Ids, Logits, failed_step
 from gptneo_onnx.runtime.device import Device
 from gptneo_onnx.runtime.portable_interface import PortableInterface
 from gptneo_onnx.runtime.session import Session
@@ -92,11 +92,7 @@ class PortableGraph:
         try:
             session.inference.run_with_iobinding(binding)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
-            reason = str(error).strip().partition("\n")[0]
-            raise DeviceError(
-                f"a step of {ids.shape[0]} sequences failed on {self.device}: {reason}; "
-                "try fewer at once, or another device"
-            ) from error
+            raise failed_step(error, len(ids), self.device) from error
         logits, *present = binding.get_outputs()
         return logits.numpy(), present
 

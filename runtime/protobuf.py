@@ -48,6 +48,10 @@ class Schema:
     name: str
     fields: Mapping[int, tuple[str, Kind]]
 
+    def and_also(self, fields: Mapping[int, tuple[str, Kind]]) -> "Schema":
+        """The same message with more fields allowed."""
+        return Schema(self.name, {**self.fields, **fields})
+
 
 class Message:
     """The fields of a message by name.

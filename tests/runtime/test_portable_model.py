@@ -1,5 +1,8 @@
 """The portable graph in our own runtime: everything that the fused graph does, and the same."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 from checkpoints import Shape
@@ -177,3 +180,22 @@ def test_a_transformers_js_directory_runs(tmp_path, export_shape, random):
     assert sorted(model_info(out)["files"]) == [
         "config.json", "onnx/model.onnx", "onnx/model.onnx_data",
     ]  # fmt: skip
+
+
+def test_a_transformers_js_snapshot_in_the_hubs_cache_runs(tmp_path, export_shape, random):
+    """Its files link to blobs two folders up; those of onnx/ three."""
+    export_shape(SHAPE)
+    out = export_model(tmp_path / "checkpoint", tmp_path / "js", layout="transformers.js")
+    repository = tmp_path / "models--a--b"
+    (repository / "blobs").mkdir(parents=True)
+    snapshot = repository / "snapshots/0123abcd"
+    for number, path in enumerate(sorted(path for path in out.rglob("*") if path.is_file())):
+        shutil.copyfile(path, repository / "blobs" / str(number))
+        link = snapshot / path.relative_to(out)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        blob = repository / "blobs" / str(number)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    ids = random.integers(1, SHAPE.vocab_size, (1, 5))
+    expected = GPTNeoForCausalLM.from_pretrained(out).generate(ids, max_new_tokens=20)
+    found = GPTNeoForCausalLM.from_pretrained(snapshot).generate(ids, max_new_tokens=20)
+    assert found.tolist() == expected.tolist()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gptneo_onnx.export import transformers_js
 from gptneo_onnx.models.errors import ExportError, InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object, shown
 from gptneo_onnx.models.manifest import MANIFEST_FILE
@@ -54,6 +55,8 @@ def check_replaceable(out: Path) -> None:
         held = {path.name for path in out.iterdir()}
     except OSError as error:
         raise _cannot_be_written(out, error) from error
+    if transformers_js.is_export(out):
+        return
     if held and MANIFEST_FILE not in held:
         raise InputError(f"{out} is not empty and not an exported model; name another directory")
     if strangers := held - _files_of_export(out):

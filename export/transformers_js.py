@@ -7,12 +7,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 from gptneo_onnx.models.json_file import read_json_object
-from gptneo_onnx.models.manifest import CONFIG_FILE
+from gptneo_onnx.models.manifest import (
+    CONFIG_FILE,
+    GENERATION_CONFIG_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+)
 
 FOLDER = "onnx"
+_DECLARATION = "transformers.js_config"
 _FILES = {
     (Precision.FP32, DataType.FLOAT32): "model.onnx",
     (Precision.FP16, DataType.FLOAT16): "model_fp16.onnx",
@@ -40,5 +46,20 @@ def graph_file(numbers: NumberFormat) -> str:
 def declare_weights(directory: Path, graphs: Sequence[str]) -> None:
     """Say in config.json that each graph's weights are in one file beside it."""
     config = read_json_object(directory / CONFIG_FILE)
-    config["transformers.js_config"] = {"use_external_data_format": dict.fromkeys(graphs, 1)}
+    config[_DECLARATION] = {"use_external_data_format": dict.fromkeys(graphs, 1)}
     (directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
+
+
+def is_export(directory: Path) -> bool:
+    """Whether all that a directory holds is what an export in this layout wrote."""
+    try:
+        declared = read_json_object(directory / CONFIG_FILE)[_DECLARATION]
+        graphs = set(declared["use_external_data_format"])
+    except (ModelFileError, KeyError, TypeError):
+        return False
+    companions = {CONFIG_FILE, GENERATION_CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE}
+    files = companions | {
+        f"{FOLDER}/{name}" for graph in graphs for name in (graph, f"{graph}_data")
+    }
+    held = (path for path in directory.rglob("*") if path.name != FOLDER or not path.is_dir())
+    return all(path.relative_to(directory).as_posix() in companions | places for path in held)

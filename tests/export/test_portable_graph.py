@@ -258,6 +258,22 @@ class TestTransformersJsLayout:
 
         return export
 
+    def test_it_may_be_exported_over(self, export):
+        export(precision=["fp32", "int8"])
+        out = export(precision="fp16")
+        assert sorted(path.name for path in (out / "onnx").iterdir()) == [
+            "model_fp16.onnx", "model_fp16.onnx_data",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("name", ["notes.txt", "onnx/model_mine.onnx", "onnx/onnx/model.onnx"])
+    def test_not_if_something_else_is_there(self, export, name):
+        out = export()
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("mine")
+        with refused(InputError, "is not empty and not an exported model; name another"):
+            export()
+        assert (out / name).read_text() == "mine"
+
     def test_a_file_for_each_dtype_and_its_weights_beside_it(self, export):
         out = export(precision=["fp32", "fp16", "int8", "int4"])
         names = ["model", "model_fp16", "model_quantized", "model_q4"]

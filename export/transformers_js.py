@@ -58,8 +58,6 @@ def is_export(directory: Path) -> bool:
     except (ModelFileError, KeyError, TypeError):
         return False
     companions = {CONFIG_FILE, GENERATION_CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE}
-    files = companions | {
-        f"{FOLDER}/{name}" for graph in graphs for name in (graph, f"{graph}_data")
-    }
+    graph_files = {f"{FOLDER}/{name}" for graph in graphs for name in (graph, f"{graph}_data")}
     held = (path for path in directory.rglob("*") if path.name != FOLDER or not path.is_dir())
-    return all(path.relative_to(directory).as_posix() in companions | places for path in held)
+    return all(path.relative_to(directory).as_posix() in companions | graph_files for path in held)

@@ -1,5 +1,6 @@
 """The command `gptneo-onnx lm-eval`: lm-evaluation-harness's own, with our model as one more."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,5 +34,7 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
     for option, value in (("--model", NAME), ("--device", "auto")):
         if is_evaluation and option not in given:
             given = [*given, option, value]
+    # The harness ends its worker processes by this signal, which must not raise there.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv = [COMMAND, *given]
     cli_evaluate()

@@ -60,14 +60,12 @@ class FusedModel(ModelDirectory):
 
     manifest: Manifest
     contract: GraphContract
-
-    @property
-    def graph(self) -> Path:
-        return self.path / GRAPH_FILE
+    graph: Path
 
     @property
     def fingerprint(self) -> str:
-        return "-".join(self.manifest.files[name].sha256 for name in (GRAPH_FILE, WEIGHTS_FILE))
+        files = self.manifest.files
+        return "-".join(files[name].sha256 for name in (self.graph.name, WEIGHTS_FILE))
 
 
 @dataclass(frozen=True)
@@ -141,8 +139,10 @@ def _open_ours(path: Path, file_name: str) -> ModelDirectory:
         return _portable(path, [file_name], manifest)
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
     contract = fused_contract(config, manifest.numbers)
-    check_graph(path / file_name, contract)
-    return FusedModel(path, config, manifest, _weights_verification(path, manifest), contract)
+    graph = path / file_name
+    check_graph(graph, contract)
+    verification = _weights_verification(path, manifest)
+    return FusedModel(path, config, manifest, verification, contract, graph)
 
 
 def _portable(path: Path, names: Sequence[str], manifest: Manifest | None) -> PortableModel:

@@ -155,6 +155,26 @@ def test_a_genai_graph_is_for_another_stack(export_shape):
     assert GPTNeoForCausalLM.from_pretrained(directory, file_name="portable.onnx")
 
 
+def test_either_graph_may_be_the_first(export_shape, prompts):
+    directory = export_shape(SHAPE, graph=("portable", "fused"))
+    assert model_info(directory)["graph"] == "portable"
+    assert model_info(directory, "fused.onnx")["graph"] == "fused"
+    texts = []
+    for name in (None, "fused.onnx"):
+        model = GPTNeoForCausalLM.from_pretrained(directory, device="cpu", file_name=name)
+        ids = model.generate(prompts[0][None], max_new_tokens=40, eos_token_id=None)
+        texts.append(ids.tolist())
+        inputs = {value.name for value in session_of(model).get_inputs()}
+        assert ("seqlens_k" in inputs) == (name == "fused.onnx")
+    assert texts[0] == texts[1]
+
+
+def session_of(model):
+    decoder = model.decoder(1)
+    sessions = [decoder.session] if hasattr(decoder, "session") else decoder.graph._sessions
+    return sessions[0].inference
+
+
 def test_info_tells_which_graph_it_is(directory):
     assert model_info(directory)["graph"] == "fused"
     info = model_info(directory, "portable.onnx")

@@ -3,7 +3,7 @@
 Optimum traces a loaded model and writes its weights with the graph, which takes three times the
 model's size in memory and ends at protobuf's 2 GB. Here a model of untouched memory is traced, and
 its parameters become inputs of the graph, by their names in a state dict: what they are is put in
-by optimum_repairs.py.
+by optimum_graph.py.
 """
 
 import logging

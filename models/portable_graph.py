@@ -29,7 +29,7 @@ PAST_LENGTH = "past_sequence_length"
 TOTAL_LENGTH = f"{PAST_LENGTH} + {SEQUENCE_LENGTH}"
 
 ATTENTION_MASK = "attention_mask"
-# Of decoder_model_merged.onnx, as Optimum wrote it before 2024: whether the past is to be used.
+# Of decoder_model_merged.onnx, as older versions of Optimum wrote it: whether to use the past.
 USE_CACHE_BRANCH = "use_cache_branch"
 
 

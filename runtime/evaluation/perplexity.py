@@ -69,9 +69,13 @@ class Perplexity:
         return -self.log_likelihood / self.bytes / math.log(2)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it by name, for JSON."""
+        """All of it by name, for JSON: None stands for what is no finite number."""
         derived = ("word_perplexity", "byte_perplexity", "bits_per_byte")
-        return {**vars(self), **{name: getattr(self, name) for name in derived}}
+        values = {**vars(self), **{name: getattr(self, name) for name in derived}}
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
 
 
 def perplexity(
@@ -153,13 +157,10 @@ def _check(
     detokenize: str | None,
     batch_size: int,
 ) -> None:
-    context = model.config.max_position_embeddings
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol is {protocol!r}; {' or '.join(PROTOCOLS)} is allowed")
     if detokenize not in (None, *DETOKENIZERS):
         raise InputError(f"detokenize is {detokenize!r}; {', '.join(DETOKENIZERS)} is allowed")
-    if stride is not None and not 1 <= stride <= context:
-        raise InputError(f"stride is {stride}; 1 to {context}, the model's context, is allowed")
     if protocol == "card" and (stride is not None or detokenize is not None):
         raise InputError("protocol card takes texts as they are, in chunks: leave out the others")
     if batch_size < 1 or (batch_size > 1 and protocol != "card"):

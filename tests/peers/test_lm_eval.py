@@ -12,10 +12,10 @@ from checkpoints import Shape, write_checkpoint
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
-from gptneo_onnx.models.errors import MissingDependencyError
+from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli import main
-from gptneo_onnx.runtime.evaluation.documents import Document
+from gptneo_onnx.runtime.evaluation.documents import Document, read_documents
 from gptneo_onnx.runtime.evaluation.perplexity import perplexity
 
 lm_eval = pytest.importorskip("lm_eval", reason="needs lm-eval: make test-peers has it")
@@ -180,3 +180,48 @@ def test_without_the_harness_the_extra_is_named(monkeypatch):
 
     with pytest.raises(MissingDependencyError, match=r"gptneo-onnx\[eval\]"):
         run_lm_eval(["--tasks", "x"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"batch_size": "many"}, "batch_size is 'many'; a whole number of at least 1"),
+        ({"batch_size": 0}, "batch_size is 0; a whole number"),
+        ({"max_length": 1}, "max_length is 1; 2 to 512, the context"),
+        ({"max_length": 513}, "max_length is 513; 2 to 512"),
+        ({"file_name": "portable.onnx"}, "file_name is 'portable.onnx'"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(embedded_export, arguments, match):
+    from gptneo_onnx.runtime.evaluation.harness import GPTNeoOnnxLM
+
+    with pytest.raises(InputError, match=match):
+        GPTNeoOnnxLM(str(embedded_export), **arguments)
+
+
+def test_a_continuation_longer_than_the_context_is_refused(embedded_export):
+    from gptneo_onnx.runtime.evaluation.harness import GPTNeoOnnxLM
+
+    model = GPTNeoOnnxLM(str(embedded_export), max_length=4)
+    with pytest.raises(InputError, match="a continuation has 5 tokens; 1 to 4"):
+        model._loglikelihood_tokens([(("", ""), [1], [2, 3, 4, 5, 6])], disable_tqdm=True)
+    [(shorter, _)] = model._loglikelihood_tokens([(None, [1], [2, 3, 4, 5])], disable_tqdm=True)
+    [(cut, _)] = model._loglikelihood_tokens([(None, [9, 1], [2, 3, 4, 5])], disable_tqdm=True)
+    assert shorter == cut
+
+
+def test_datasets_saved_to_disk_are_read(tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    rows = Dataset.from_dict({"page": PAGES})
+    rows.save_to_disk(tmp_path / "rows")
+    DatasetDict({"test": rows}).save_to_disk(tmp_path / "splits")
+    (tmp_path / "nothing").mkdir()
+    found = [document.text for document in read_documents([tmp_path / "rows"], "page")]
+    assert found == PAGES
+    for name, match in (
+        ("splits", "splits has the splits test; name the folder of one"),
+        ("nothing", "nothing is no dataset that was saved to disk"),
+    ):
+        with pytest.raises(InputError, match=match):
+            list(read_documents([tmp_path / name], "page"))

@@ -206,6 +206,15 @@ class TestCommand:
         status, out, _ = run("--json")
         assert f"{json.loads(out)['word_perplexity']:.4f}" in table
 
+    def test_a_single_window_has_no_error_in_valid_json(self, run):
+        def refuse(constant):
+            raise AssertionError(f"{constant} is no JSON")
+
+        _, out, _ = run("--json", text="Emma")
+        found = json.loads(out, parse_constant=refuse)
+        assert found["standard_error"] is None
+        assert found["token_perplexity"] > 1
+
     def test_it_resumes(self, run, tmp_path):
         first = run("--json", "--resume", tmp_path / "journal")
         assert run("--json", "--resume", tmp_path / "journal") == first

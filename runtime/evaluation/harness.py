@@ -36,7 +36,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
     Args (`--model_args NAME=VALUE,...`):
         pretrained: the directory.
         device: auto, cpu, cuda or cuda:N.
-        batch_size: short texts scored, and texts generated, together.
+        batch_size: short texts that are scored together; texts are generated one by one.
         file_name: which of the directory's graphs, if not model.onnx.
         num_threads: of one operator.
         max_length: tokens that the model reads at once; its context by default.

@@ -32,6 +32,15 @@ class DecoderGraph(ABC):
     def build(self) -> None:
         """Add every node."""
 
+    @abstractmethod
+    def as_output(self, x: str, output: str) -> None:
+        """Hand on hidden states in an output's shape and type."""
+
+    def output_hidden_states(self, layer: int, x: str) -> None:
+        """What block `layer` reads, or what is behind the last of all, if the contract has it."""
+        if layer in self.contract.hidden_states:
+            self.as_output(x, self.contract.hidden_states[layer].name)
+
     def declared(self, weight: GraphWeight) -> GraphWeight:
         """The weight with the type and shape that this graph declares for its bytes."""
         return weight

@@ -83,6 +83,35 @@ def check_exporter(
             )
 
 
+def hidden_layers(
+    hidden_states: str | Sequence[int] | None, num_layers: int, kinds: list[str], exporter: str
+) -> tuple[int, ...]:
+    """The layers whose hidden states are asked for, from 0 to num_layers, in order.
+
+    Raises:
+        InputError: a layer that there is not, or graphs that give none.
+    """
+    if hidden_states is None:
+        return ()
+    if exporter == "optimum" or kinds == ["genai"]:
+        raise InputError(
+            "hidden_states is for graphs fused and portable by exporter direct, and asked for are "
+            f"{', '.join(kinds)} by {exporter}; leave it out"
+        )
+    if isinstance(hidden_states, str):
+        check_choice("hidden_states", hidden_states, ("all",))
+        return tuple(range(num_layers + 1))
+    layers = set()
+    for layer in several(hidden_states):
+        if type(layer) is not int or not -num_layers - 1 <= layer <= num_layers:
+            raise InputError(
+                f"hidden_states names layer {shown(layer)}; 0 (the embeddings) to {num_layers} "
+                "(behind the last layer) is allowed, or negative numbers from the end, or 'all'"
+            )
+        layers.add(layer % (num_layers + 1))
+    return tuple(sorted(layers))
+
+
 def check_calibrate(calibrate: str | Path | None, numbers: NumberFormat) -> None:
     """Raise InputError if there is a text to calibrate with, and nothing to round."""
     if calibrate is not None and not numbers.precision.is_quantized:

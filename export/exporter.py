@@ -14,6 +14,7 @@ from gptneo_onnx.export.export_arguments import (
     check_choice,
     check_exporter,
     graph_kinds,
+    hidden_layers,
     number_format,
     several,
 )
@@ -48,6 +49,7 @@ def export_model(
     activations: str | None = None,
     reduce_range: bool = False,
     calibrate: str | Path | None = None,
+    hidden_states: str | Sequence[int] | None = None,
     layout: str = "flat",
     exporter: str = "direct",
     verify: bool = False,
@@ -75,6 +77,9 @@ def export_model(
         calibrate: with int8, w8a8 and int4, a text (UTF-8, like what the model will read) that the
             float model reads first, to round weights so that its results change least. Needs the
             checkpoint's tokenizer.
+        hidden_states: layers whose hidden states graphs are to give, for feature extraction: their
+            numbers as in transformers (0 is the embeddings, k is behind block k, the last behind
+            the final layer normalization too), or "all". Fused graphs always give the last.
         layout: "flat", or "transformers.js": a folder onnx/ of portable graphs, one for each of
             several precisions (fp32, fp16, int8, int4), as transformers.js asks for them.
         exporter: "direct" builds graphs straight from the checkpoint; "optimum" has
@@ -113,6 +118,7 @@ def export_model(
         for numbers in formats:
             check_can_verify(numbers)
     source = open_checkpoint(local_checkpoint(checkpoint, revision))
+    layers = hidden_layers(hidden_states, source.config.num_layers, kinds, exporter)
     with whole_directory(out) as partial:
         _write_companions(source, partial, report)
         if exporter == "optimum":
@@ -122,13 +128,13 @@ def export_model(
             text = None if calibrate is None else Path(calibrate)
             weights = weights_of(source, numbers, text, partial / TOKENIZER_FILE)
             places, weights_file = _places(partial, layout, kinds, numbers)
-            graphs = write_graphs(source, places, numbers, weights, weights_file, progress)
+            graphs = write_graphs(source, places, numbers, weights, weights_file, layers, progress)
             if verify:
                 _verify(graphs, source, numbers, report)
             if "genai" in kinds:
                 name = dict(places)["genai"].name
                 write_genai_config(partial, name, source.config, _generation_config(source))
-        _declare(partial, layout, kinds, formats)
+        _declare(partial, layout, kinds, formats, layers)
     return out
 
 
@@ -200,10 +206,16 @@ def _generation_config(source: Checkpoint) -> dict[str, Any]:
     return {name: values[name] for name in ids if values.get(name) is not None}
 
 
-def _declare(partial: Path, layout: str, kinds: list[str], formats: list[NumberFormat]) -> None:
+def _declare(
+    partial: Path,
+    layout: str,
+    kinds: list[str],
+    formats: list[NumberFormat],
+    hidden_states: tuple[int, ...],
+) -> None:
     """Say what the directory holds, where those who load it look for that."""
     if layout == "flat":
-        _write_manifest(partial, kinds[0], formats[0], OPSET)
+        _write_manifest(partial, kinds[0], formats[0], OPSET, hidden_states)
         return
     files = [transformers_js.graph_file(numbers) for numbers in formats]
     transformers_js.declare_weights(partial, files)
@@ -226,8 +238,15 @@ def _trace(
     _write_manifest(partial, "portable", numbers, optimum_trace.OPSET)
 
 
-def _write_manifest(partial: Path, graph: str, numbers: NumberFormat, opset: int) -> None:
+def _write_manifest(
+    partial: Path,
+    graph: str,
+    numbers: NumberFormat,
+    opset: int,
+    hidden_states: tuple[int, ...] = (),
+) -> None:
     files = {
         path.name: FileRecord(path.stat().st_size, sha256_of(path)) for path in partial.iterdir()
     }
-    Manifest(graph, numbers, opset, LEAST_ONNX_RUNTIME, files).write(partial)
+    manifest = Manifest(graph, numbers, opset, LEAST_ONNX_RUNTIME, files, hidden_states)
+    manifest.write(partial)

@@ -54,6 +54,7 @@ class FusedGraph(DecoderGraph):
         residual = self.embed()
         normed = self.layer_norm("h.0.ln_1", residual)
         for layer, cache in enumerate(self.contract.caches):
+            self.output_hidden_states(layer, residual)
             block = f"h.{layer}"
             attended = self.attention(layer, cache, normed)
             normed, residual = self.skip_layer_norm(
@@ -65,9 +66,8 @@ class FusedGraph(DecoderGraph):
             normed, residual = self.skip_layer_norm(
                 next_norm, projected, residual, f"{block}.mlp.c_proj.bias"
             )
-        normed = self.unflattened(normed, "normed", self.config.hidden_size)
-        self.output_hidden_states(normed)
-        self.output_logits(normed)
+        self.output_hidden_states(self.config.num_layers, normed)
+        self.output_logits(self.unflattened(normed, self.config.hidden_size))
 
     def embed(self) -> str:
         ids, positions = (self.flattened(name) for name in (names.INPUT_IDS, names.POSITION_IDS))
@@ -85,10 +85,13 @@ class FusedGraph(DecoderGraph):
         shape = self.graph.constant(f"flat.{len(last)}", np.array([-1, *last]))
         return self.node("Reshape", [x, shape], f"{x}.flat")
 
-    def unflattened(self, x: str, output: str, width: int) -> str:
+    def unflattened(self, x: str, width: int) -> str:
         """[batch * sequence, width] as [batch, sequence, width], if this graph is flat."""
         if not self.is_flat:
             return x
+        output = f"{x}.unflat"
+        if self.graph.has(output):
+            return output
         shape = f"unflat.{width}"
         if not self.graph.has(shape):
             if not self.graph.has("batch_and_sequence"):
@@ -118,7 +121,7 @@ class FusedGraph(DecoderGraph):
         attention = f"h.{layer}.attn.attention"
         hidden = self.config.hidden_size
         qkv = self.multiplied(x, f"{attention}.qkv_proj", f"{attention}.qkv", hidden, 3 * hidden)
-        qkv = self.unflattened(qkv, f"{qkv}.unflat", 3 * hidden)
+        qkv = self.unflattened(qkv, 3 * hidden)
         past = [spec.name for spec in cache.past]
         present = [spec.name for spec in cache.present]
         window: dict[str, int] = {}
@@ -173,8 +176,8 @@ class FusedGraph(DecoderGraph):
             return self.node("QuickGelu", [biased], output, MICROSOFT, alpha=alpha)
         return self.plain_activation(function, biased, output)
 
-    def output_hidden_states(self, normed: str) -> None:
-        self.to_float32(normed, names.HIDDEN_STATES)
+    def as_output(self, x: str, output: str) -> None:
+        self.to_float32(self.unflattened(x, self.config.hidden_size), output)
 
     def output_logits(self, normed: str) -> None:
         rows = self.node("GatherND", [normed, names.LOGITS_ROWS], "rows")  # [rows, hidden]

@@ -70,9 +70,6 @@ class GenaiGraph(FusedGraph):
         """int64 [1]"""
         return self.graph.constant(name, np.array([value], np.int64))
 
-    def output_hidden_states(self, normed: str) -> None:
-        """Not asked for."""
-
 
 def write_genai_config(
     directory: Path, graph: str, config: GPTNeoConfig, generation: Mapping[str, Any]

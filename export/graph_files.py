@@ -25,12 +25,12 @@ from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, fuse
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
 from gptneo_onnx.models.portable_graph import portable_contract
 
-_KINDS: dict[
-    str, tuple[Callable[[GPTNeoConfig, NumberFormat], GraphContract], type[DecoderGraph]]
-] = {
+_Contract = Callable[[GPTNeoConfig, NumberFormat, Sequence[int]], GraphContract]
+_KINDS: dict[str, tuple[_Contract, type[DecoderGraph]]] = {
     "fused": (fused_contract, FusedGraph),
     "portable": (portable_contract, PortableGraph),
-    "genai": (genai_contract, GenaiGraph),
+    # onnxruntime-genai asks for logits alone.
+    "genai": (lambda config, numbers, _: genai_contract(config, numbers), GenaiGraph),
 }
 
 
@@ -63,9 +63,12 @@ def write_graphs(
     numbers: NumberFormat,
     weights: Sequence[GraphWeight],
     weights_file: Path,
+    hidden_states: Sequence[int],
     progress: bool,
 ) -> list[GraphFile]:
     """Graphs as (kind, file) and, beside them, the weights that they all read.
+
+    `hidden_states` are the layers whose hidden states are outputs too.
 
     Raises:
         ModelFileError: the checkpoint's weights cannot be read, or give no finite logits.
@@ -75,7 +78,7 @@ def write_graphs(
     written = []
     for kind, path in graphs:
         make_contract, decoder = _KINDS[kind]
-        contract = make_contract(source.config, numbers)
+        contract = make_contract(source.config, numbers, hidden_states)
         model = build_graph(decoder, source.config, contract, numbers, weights, stored)
         path.write_bytes(model.SerializeToString())
         written.append(GraphFile(path, model, contract))

@@ -47,25 +47,31 @@ class PortableGraph(DecoderGraph):
         self.biases()
         residual = self.embed()
         for layer, cache in enumerate(self.contract.caches):
+            self.output_hidden_states(layer, residual)
             block = f"h.{layer}"
             normed = self.layer_norm(f"{block}.ln_1", residual)
             attended = self.attention(layer, cache, normed)
             residual = self.node("Add", [residual, attended], f"{block}.attended")
             normed = self.layer_norm(f"{block}.ln_2", residual)
             residual = self.node("Add", [residual, self.mlp(f"{block}.mlp", normed)], block)
-        self.output_logits(self.layer_norm(FINAL_NORM, residual))
+        normed = self.layer_norm(FINAL_NORM, residual)
+        self.output_hidden_states(self.config.num_layers, normed)
+        self.output_logits(normed)
 
     def constant(self, name: str, *values: int) -> str:
         """int64 [values]"""
         return self.graph.constant(name, np.array(values, np.int64))
 
     def shapes(self) -> None:
-        """Of hidden states flat, in heads, and as logits."""
+        """Of hidden states flat, in heads, as outputs, and of logits."""
         sizes = self.node("Shape", [names.INPUT_IDS], "batch_and_sequence")
         heads = self.constant("heads", self.config.num_heads, self.config.head_dim)
         self.node("Concat", [sizes, heads], "shape.heads", axis=0)
         vocab = self.constant("vocab", self.config.vocab_size)
         self.node("Concat", [sizes, vocab], "shape.logits", axis=0)
+        if self.contract.hidden_states:
+            hidden = self.constant("hidden", self.config.hidden_size)
+            self.node("Concat", [sizes, hidden], "shape.hidden", axis=0)
         self.constant("shape.ids", -1)
         self.constant("shape.flat", -1, self.config.hidden_size)
 
@@ -171,6 +177,9 @@ class PortableGraph(DecoderGraph):
             steep = self.node("Mul", [x, slope], f"{mlp}.steep")
             return self.node("Mul", [x, self.node("Sigmoid", [steep], f"{mlp}.gate")], output)
         return self.plain_activation(function, x, output)
+
+    def as_output(self, x: str, output: str) -> None:
+        self.node("Reshape", [x, "shape.hidden"], output)
 
     def output_logits(self, normed: str) -> None:
         product = self.vocabulary_product(normed)

@@ -8,8 +8,8 @@ An axis is a number or one of the symbolic names below:
 - capacity: the rows of a global layer's cache, at least the longest sequence
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 from gptneo_onnx.models.config import GPTNeoConfig
@@ -167,14 +167,19 @@ class CacheSpec:
 class GraphContract:
     """All inputs and outputs of a graph, in the graph's order.
 
-    `tables` are the weights that ids and positions look up: their rows bound what a step may ask
-    for.
+    Attributes:
+        logits: the one output that every graph has.
+        hidden_states: those that it gives, by layer: layer i is what block i reads, and the number
+            of layers stands for what is behind the final layer normalization, as in transformers.
+        tables: the weights that ids and positions look up; their rows bound what a step may ask
+            for.
     """
 
     step_inputs: tuple[TensorSpec, ...]
     caches: tuple[CacheSpec, ...]
-    step_outputs: tuple[TensorSpec, ...]
+    logits: TensorSpec
     tables: tuple[TensorSpec, ...]
+    hidden_states: Mapping[int, TensorSpec] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -182,10 +187,18 @@ class GraphContract:
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
-        return self.step_outputs + tuple(spec for cache in self.caches for spec in cache.present)
+        presents = (spec for cache in self.caches for spec in cache.present)
+        return (self.logits, *self.hidden_states.values(), *presents)
 
 
-def fused_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContract:
+def layer_states(layer: int) -> str:
+    """The output that holds what a block reads."""
+    return f"{HIDDEN_STATES}.{layer}"
+
+
+def fused_contract(
+    config: GPTNeoConfig, numbers: NumberFormat, layers: Sequence[int] = ()
+) -> GraphContract:
     """The graph of ONNX Runtime's fused operators.
 
     A step takes the new tokens of each sequence and updates the caches in place:
@@ -194,9 +207,11 @@ def fused_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContract
     - total_sequence_length: the greatest length after this step
     - logits_rows: (index into batch, index into sequence) of each row of logits wanted
     - hidden_states: behind the final layer normalization, at every new position
+    - hidden_states.N: what block N reads, for each N of `layers`
 
     More than one new token over a cache that already holds some needs batch 1.
     """
+    last, hidden = config.num_layers, (BATCH, SEQUENCE, config.hidden_size)
     return GraphContract(
         step_inputs=(
             TensorSpec(INPUT_IDS, DataType.INT64, (BATCH, SEQUENCE)),
@@ -208,10 +223,13 @@ def fused_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContract
         caches=tuple(
             _cache_spec(config, layer, numbers.activations) for layer in range(config.num_layers)
         ),
-        step_outputs=(
-            TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, config.vocab_size)),
-            TensorSpec(HIDDEN_STATES, DataType.FLOAT32, (BATCH, SEQUENCE, config.hidden_size)),
-        ),
+        logits=TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, config.vocab_size)),
+        hidden_states={
+            layer: TensorSpec(
+                HIDDEN_STATES if layer == last else layer_states(layer), DataType.FLOAT32, hidden
+            )
+            for layer in sorted({*layers, last})
+        },
         tables=(
             TensorSpec(EMBEDDING, numbers.embedding, (config.vocab_size, config.hidden_size)),
             TensorSpec(

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gptneo_onnx.models.config import MAX_LAYERS
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 from gptneo_onnx.models.json_file import read_json_object, shown
@@ -49,6 +50,7 @@ class Manifest:
         opset: version of the standard operators.
         least_onnx_runtime: oldest ONNX Runtime that has every operator of the graph.
         files: every file of the directory but this one, by base name.
+        hidden_states: layers whose hidden states were asked for, from 0 to the number of layers.
     """
 
     graph: str
@@ -56,6 +58,7 @@ class Manifest:
     opset: int
     least_onnx_runtime: str
     files: Mapping[str, FileRecord]
+    hidden_states: tuple[int, ...] = ()
 
     @property
     def graphs(self) -> dict[str, str]:
@@ -72,6 +75,7 @@ class Manifest:
             "activations": self.numbers.activations.value,
             "reduce_range": self.numbers.reduce_range,
             "opset": self.opset,
+            "hidden_states": list(self.hidden_states),
             "least_onnx_runtime": self.least_onnx_runtime,
             "files": {name: asdict(record) for name, record in sorted(self.files.items())},
         }
@@ -103,6 +107,7 @@ class Manifest:
             opset=_integer(path, values, "opset"),
             least_onnx_runtime=_version(path, values, "least_onnx_runtime"),
             files=_read_files(path, values.get("files")),
+            hidden_states=_layers(path, values),
         )
 
 
@@ -139,6 +144,19 @@ def _numbers(path: Path, values: Mapping[str, Any]) -> NumberFormat:
             f"{path}: reduce_range is {shown(reduce_range)}; true or false is allowed"
         )
     return NumberFormat(precision, activations, reduce_range)
+
+
+def _layers(path: Path, values: Mapping[str, Any]) -> tuple[int, ...]:
+    """The first exports do not say: they have the last alone."""
+    layers = values.get("hidden_states", [])
+    valid = isinstance(layers, list) and all(
+        type(layer) is int and 0 <= layer <= MAX_LAYERS for layer in layers
+    )
+    if not valid or len(set(layers)) < len(layers):
+        raise ModelFileError(
+            f"{path}: hidden_states is {shown(layers)}; a list of layers, each once, is allowed"
+        )
+    return tuple(layers)
 
 
 def _integer(path: Path, values: Mapping[str, Any], name: str) -> int:

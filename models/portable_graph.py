@@ -9,6 +9,8 @@ text-generation-with-past. Its axes:
 - past_sequence_length + sequence_length: both
 """
 
+from collections.abc import Sequence
+
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import (
     EMBEDDING,
@@ -21,6 +23,7 @@ from gptneo_onnx.models.graph import (
     GraphContract,
     NumberFormat,
     TensorSpec,
+    layer_states,
 )
 
 BATCH_SIZE = "batch_size"
@@ -29,18 +32,25 @@ PAST_LENGTH = "past_sequence_length"
 TOTAL_LENGTH = f"{PAST_LENGTH} + {SEQUENCE_LENGTH}"
 
 ATTENTION_MASK = "attention_mask"
+# As transformers.js' feature-extraction pipeline asks for it.
+LAST_HIDDEN_STATE = "last_hidden_state"
 # Of decoder_model_merged.onnx, as older versions of Optimum wrote it: whether to use the past.
 USE_CACHE_BRANCH = "use_cache_branch"
 
 
-def portable_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContract:
+def portable_contract(
+    config: GPTNeoConfig, numbers: NumberFormat, layers: Sequence[int] = ()
+) -> GraphContract:
     """The graph of standard operators.
 
     - attention_mask: 1 for tokens and 0 for padding, those in the cache too
     - logits: at every new position, of the activations' type
+    - last_hidden_state, hidden_states.N: at every new position, behind the final layer
+      normalization and before block N, where `layers` names them
     - present: past and the new keys or values, one behind the other, for local layers too
     """
     activations = numbers.activations
+    hidden = (BATCH_SIZE, SEQUENCE_LENGTH, config.hidden_size)
     return GraphContract(
         step_inputs=(
             TensorSpec(INPUT_IDS, DataType.INT64, (BATCH_SIZE, SEQUENCE_LENGTH)),
@@ -48,9 +58,15 @@ def portable_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContr
             TensorSpec(POSITION_IDS, DataType.INT64, (BATCH_SIZE, SEQUENCE_LENGTH)),
         ),
         caches=tuple(_cache_spec(config, layer, activations) for layer in range(config.num_layers)),
-        step_outputs=(
-            TensorSpec(LOGITS, activations, (BATCH_SIZE, SEQUENCE_LENGTH, config.vocab_size)),
-        ),
+        logits=TensorSpec(LOGITS, activations, (BATCH_SIZE, SEQUENCE_LENGTH, config.vocab_size)),
+        hidden_states={
+            layer: TensorSpec(
+                LAST_HIDDEN_STATE if layer == config.num_layers else layer_states(layer),
+                activations,
+                hidden,
+            )
+            for layer in sorted(layers)
+        },
         tables=(
             TensorSpec(EMBEDDING, numbers.embedding, (config.vocab_size, config.hidden_size)),
             TensorSpec(

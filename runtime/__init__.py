@@ -24,6 +24,8 @@ except ImportError as error:
         raise SystemExit(2) from error
     raise MissingDependencyError(_message) from error
 
+from gptneo_onnx.runtime.base_model import BaseModelOutput, GPTNeoModel
+from gptneo_onnx.runtime.feature_extraction import FeatureExtractionPipeline
 from gptneo_onnx.runtime.generation import (
     AsyncTextIteratorStreamer,
     GenerateBeamDecoderOnlyOutput,
@@ -40,15 +42,19 @@ from gptneo_onnx.runtime.generation import (
 )
 from gptneo_onnx.runtime.generation.sampling import set_seed
 from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
-from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, pipeline
+from gptneo_onnx.runtime.pipelines import pipeline
 from gptneo_onnx.runtime.prompt_cache import PromptCache
+from gptneo_onnx.runtime.text_generation import TextGenerationPipeline
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 __all__ = [
     "AsyncTextIteratorStreamer",
+    "BaseModelOutput",
     "CausalLMOutput",
     "DeviceError",
+    "FeatureExtractionPipeline",
     "GPTNeoForCausalLM",
+    "GPTNeoModel",
     "GPTNeoOnnxError",
     "GenerateBeamDecoderOnlyOutput",
     "GenerateDecoderOnlyOutput",

@@ -4,7 +4,8 @@ Each verb leaves the slots' caches one step further.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +21,32 @@ Ids = NDArray[np.int64]
 PREFILL_CHUNK = 256
 
 
+@dataclass(frozen=True)
+class StepOutputs:
+    """What a step gave; valid until the next.
+
+    Attributes:
+        logits: float32 [rows, vocab], where they were wanted.
+        hidden_states: of each layer that was asked for, float32 [batch, sequence, hidden].
+    """
+
+    logits: Logits
+    hidden_states: tuple[NDArray[np.float32], ...] = ()
+
+
 class Decoder(ABC):
     """The steps of one graph, with the cache of the sequences that it steps.
 
     Attributes:
         cache: of the sequences, each in a slot.
         device: where the steps run.
+        hidden_layers: the layers whose hidden states the graph gives; see GraphContract.
         prefill_chunk: tokens of a prompt that one step takes at the most.
     """
 
     cache: Cache
     device: Device
+    hidden_layers: tuple[int, ...]
     prefill_chunk: int = PREFILL_CHUNK
 
     def prefill(self, slot: int, ids: Ids, positions: Ids | None = None) -> Logits:
@@ -43,26 +59,32 @@ class Decoder(ABC):
         for chunk_ids, chunk_positions in head:
             self._append(slot, chunk_ids, chunk_positions, logits_from=len(chunk_ids))
         ids, positions = tail
-        logits: Logits = self._append(slot, ids, positions, logits_from=len(ids) - 1)[0]
+        logits: Logits = self._append(slot, ids, positions, logits_from=len(ids) - 1).logits[0]
         return logits
 
-    def prefill_logits(
-        self, slot: int, ids: Ids, positions: Ids | None = None, first: int = 0
-    ) -> Iterator[Logits]:
-        """Append ids [length] to a slot; logits behind each of them from index `first` on.
+    def prefill_chunks(
+        self,
+        slot: int,
+        ids: Ids,
+        positions: Ids | None = None,
+        first: int = 0,
+        layers: Sequence[int] = (),
+    ) -> Iterator[StepOutputs]:
+        """Append ids [length] to a slot; all that comes of it, a chunk at a time.
 
-        They come a chunk at a time, [rows, vocab], each valid until the next.
+        Args:
+            slot, ids, positions: as prefill() takes them.
+            first: logits are wanted behind the token of that index, and all later ones.
+            layers: whose hidden states are wanted, of hidden_layers.
         """
         done = 0
         for chunk_ids, chunk_positions in self._chunks(slot, ids, positions):
             logits_from = min(max(first - done, 0), len(chunk_ids))
-            logits = self._append(slot, chunk_ids, chunk_positions, logits_from)
             done += len(chunk_ids)
-            if len(logits):
-                yield logits
+            yield self._append(slot, chunk_ids, chunk_positions, logits_from, layers)
 
     @abstractmethod
-    def prefill_together(self, ids: Ids, rows: Ids) -> Logits:
+    def prefill_together(self, ids: Ids, rows: Ids, layers: Sequence[int] = ()) -> StepOutputs:
         """Read ids [batch, length] into the first slots, in one step; logits of some rows.
 
         Shorter sequences are padded on the right, where nothing before sees it. The slots are
@@ -71,9 +93,7 @@ class Decoder(ABC):
         Args:
             ids: of at most prefill_chunk tokens each.
             rows: [rows, 2], (index into batch, index into length) where logits are wanted.
-
-        Returns:
-            [rows, vocab], valid until the next step.
+            layers: whose hidden states are wanted, of hidden_layers.
         """
 
     @abstractmethod
@@ -89,8 +109,10 @@ class Decoder(ABC):
         """
 
     @abstractmethod
-    def _append(self, slot: int, ids: Ids, positions: Ids, logits_from: int) -> Logits:
-        """One chunk; logits [rows, vocab] from that index of the chunk to its end."""
+    def _append(
+        self, slot: int, ids: Ids, positions: Ids, logits_from: int, layers: Sequence[int] = ()
+    ) -> StepOutputs:
+        """One chunk; logits from that index of the chunk to its end."""
 
     def _chunks(self, slot: int, ids: Ids, positions: Ids | None) -> list[tuple[Ids, Ids]]:
         self.cache.check_room(slot, len(ids))

@@ -11,7 +11,7 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.generate_options import NUMBERS, WHOLE_NUMBERS, check_options
 
 if TYPE_CHECKING:
-    from gptneo_onnx.runtime.pipelines import TextGenerationPipeline
+    from gptneo_onnx.runtime.text_generation import TextGenerationPipeline
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 _MAX_GRAMMAR_BYTES = 1024 * 1024
@@ -65,7 +65,8 @@ def _continue(
 
 def _generator(options: argparse.Namespace, directory: Path) -> "TextGenerationPipeline":
     from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-    from gptneo_onnx.runtime.pipelines import TextGenerationPipeline, task_specific_params
+    from gptneo_onnx.runtime.pipelines import task_specific_params
+    from gptneo_onnx.runtime.text_generation import TextGenerationPipeline
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
     def load(model: str | Path, file_name: str | None = None) -> GPTNeoForCausalLM:

@@ -138,7 +138,7 @@ def _open_ours(path: Path, file_name: str) -> ModelDirectory:
     if kinds[file_name] == "portable":
         return _portable(path, [file_name], manifest)
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
-    contract = fused_contract(config, manifest.numbers)
+    contract = fused_contract(config, manifest.numbers, manifest.hidden_states)
     graph = path / file_name
     check_graph(graph, contract)
     verification = _weights_verification(path, manifest)

@@ -14,6 +14,7 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.device import Device
+from gptneo_onnx.runtime.forward import checked_layers, forward_logits
 from gptneo_onnx.runtime.generation.arguments import Arguments, check_streamer, checked_call, one_of
 from gptneo_onnx.runtime.generation.generate import run_call
 from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
@@ -32,9 +33,15 @@ from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class CausalLMOutput:
-    """logits: float32 [batch, sequence, vocab]; zeros at padded positions."""
+    """What a call gives; zeros at padded positions.
+
+    Attributes:
+        logits: float32 [batch, sequence, vocab].
+        hidden_states: of each layer that was asked for, float32 [batch, sequence, hidden].
+    """
 
     logits: NDArray[np.float32]
+    hidden_states: tuple[NDArray[np.float32], ...] | None = None
 
 
 class GPTNeoForCausalLM:
@@ -107,6 +114,11 @@ class GPTNeoForCausalLM:
         return self._decoder.device
 
     @property
+    def hidden_layers(self) -> tuple[int, ...]:
+        """The layers whose hidden states the graph gives; see output_hidden_states."""
+        return self._decoder.hidden_layers
+
+    @property
     def fingerprint(self) -> str:
         """Tells this export from others."""
         return self._model.fingerprint
@@ -121,33 +133,31 @@ class GPTNeoForCausalLM:
         input_ids: ArrayLike,
         attention_mask: ArrayLike | None = None,
         position_ids: ArrayLike | None = None,
+        output_hidden_states: bool | Sequence[int] = False,
     ) -> CausalLMOutput:
-        """Logits behind every token.
+        """Logits behind every token, and hidden states if they are asked for.
 
         Args:
             input_ids: int [batch, sequence].
             attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on either side.
             position_ids: int [batch, sequence]; by default the columns' numbers, padding included,
                 as in transformers. generate() counts from each sequence's first token instead.
+            output_hidden_states: True for those of all layers, as transformers numbers them: the
+                embeddings, then behind each block, the last behind the final normalization too. Or
+                the numbers of some, negative ones from the end. Exports give what --hidden-states
+                asked for.
 
         Raises:
-            InputError: ids out of range, a mask with holes, a sequence longer than the context.
+            InputError: ids out of range, a mask with holes, a sequence longer than the context, a
+                layer that the graph does not give.
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
         positions = inputs.positions(position_ids, self.config)
-        logits = np.zeros((*inputs.input_ids.shape, self.config.vocab_size), np.float32)
+        layers = checked_layers(output_hidden_states, self.hidden_layers, self.config.num_layers)
         with self.alone():
             decoder = self.decoder(slots=1)
-            for row, columns in enumerate(inputs.columns):
-                decoder.cache.clear(0)
-                done = columns.start
-                parts = decoder.prefill_logits(
-                    0, inputs.input_ids[row, columns], positions[row, columns]
-                )
-                for part in parts:
-                    logits[row, done : done + len(part)] = part
-                    done += len(part)
-        return CausalLMOutput(logits)
+            logits, states = forward_logits(decoder, inputs, positions, self.config, layers)
+        return CausalLMOutput(logits, states if layers else None)
 
     def generate(
         self,

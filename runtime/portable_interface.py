@@ -40,6 +40,7 @@ class PortableInterface:
         past: the caches' inputs, layer by layer; empty where every step computes all anew.
         present: their outputs; there may be some without past, for a second graph to begin with.
         cache_type: elements of the caches.
+        hidden_states: the outputs that hold them, by layer; see GraphContract.
     """
 
     has_positions: bool
@@ -47,6 +48,7 @@ class PortableInterface:
     past: tuple[str, ...]
     present: tuple[str, ...]
     cache_type: DataType
+    hidden_states: Mapping[int, str]
 
     @classmethod
     def recognise(
@@ -84,20 +86,25 @@ def check_pair(
 
 
 def _recognised(signature: GraphSignature, config: GPTNeoConfig) -> PortableInterface:
-    caches = portable_contract(config, NumberFormat.of(Precision.FP32)).caches
+    every_layer = range(config.num_layers + 1)
+    contract = portable_contract(config, NumberFormat.of(Precision.FP32), every_layer)
+    caches, states = contract.caches, [spec.name for spec in contract.hidden_states.values()]
     inputs, outputs = signature.inputs, signature.outputs
     pasts = [name for name in inputs if name not in _STEP_INPUTS]
     past = _cache_tensors("input", inputs, [each.past for each in caches], bool(pasts))
-    presents = bool(pasts) or any(name != LOGITS for name in outputs)
+    presents = bool(pasts) or any(name not in (LOGITS, *states) for name in outputs)
     present = _cache_tensors("output", outputs, [each.present for each in caches], presents)
     _check_names("input", inputs, [*_STEP_INPUTS, *past], _OPTIONAL)
-    _check_names("output", outputs, [LOGITS, *present], set())
+    _check_names("output", outputs, [LOGITS, *states, *present], set(states))
     if USE_CACHE_BRANCH in inputs and not past:
         raise ModelFileError(f"the graph has {USE_CACHE_BRANCH}, but no past_key_values")
     for name in _STEP_INPUTS:
         if name in inputs:
             _check_step_input(name, inputs[name])
     _check_floats(LOGITS, outputs[LOGITS], (None, None, config.vocab_size))
+    for name in states:
+        if name in outputs:
+            _check_floats(name, outputs[name], (None, None, config.hidden_size))
     types = {inputs[name][0] for name in past} | {outputs[name][0] for name in present}
     if len(types) > 1:
         raise ModelFileError("the graph's caches are of different types")
@@ -107,6 +114,7 @@ def _recognised(signature: GraphSignature, config: GPTNeoConfig) -> PortableInte
         past,
         present,
         _FLOATS[types.pop()] if types else DataType.FLOAT32,
+        {layer: name for layer, name in enumerate(states) if name in outputs},
     )
 
 

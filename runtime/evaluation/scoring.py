@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.runtime.decoder import Decoder, Logits
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window
+from gptneo_onnx.runtime.ragged_steps import ragged_steps
 
-# Tokens that windows are read together with at the most, padding included: a step's worth.
-TOGETHER = 256
 # Rows of logits that stay in a processor's cache from one pass to the next.
 _ROWS_AT_ONCE = 8
 
@@ -35,12 +34,7 @@ class Scored:
 def score(decoder: Decoder, windows: Sequence[Window]) -> Iterator[tuple[int, Scored]]:
     """Score windows: (index, result) of each, the longest first."""
     lengths = [len(window.inputs) for window in windows]
-    order = sorted(range(len(windows)), key=lambda index: -lengths[index])
-    done = 0
-    while done < len(order):
-        together = max(1, min(decoder.cache.slots, TOGETHER // lengths[order[done]]))
-        group = order[done : done + together]
-        done += len(group)
+    for group in ragged_steps(lengths, decoder.cache.slots):
         if len(group) == 1:
             yield group[0], _score_alone(decoder, windows[group[0]])
         else:
@@ -56,12 +50,18 @@ def of_targets(logits: Logits, targets: Ids) -> Scored:
     for start in range(0, len(targets), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         block, wanted = logits[rows], targets[rows]
-        chosen = block[np.arange(len(wanted)), wanted].astype(np.float64)
-        greatest = block.max(axis=1)
-        is_greedy[rows] = block.argmax(axis=1) == wanted
+        chosen, greatest = block[np.arange(len(wanted)), wanted], block.max(axis=1)
+        # Of several greatest the first counts, as for torch's argmax: hardly ever there are two.
+        is_greedy[rows] = [
+            is_greatest and logits_of_row.argmax() == target
+            for is_greatest, logits_of_row, target in zip(
+                chosen == greatest, block, wanted, strict=True
+            )
+        ]
         np.subtract(block, greatest[:, None], out=block)
         np.exp(block, out=block)
-        likelihoods[rows] = chosen - greatest - np.log(block.sum(axis=1, dtype=np.float64))
+        sums = block.sum(axis=1)  # pairwise: as exact as float32 is
+        likelihoods[rows] = chosen.astype(np.float64) - greatest - np.log(sums, dtype=np.float64)
     return Scored(likelihoods, is_greedy)
 
 
@@ -69,9 +69,10 @@ def _score_alone(decoder: Decoder, window: Window) -> Scored:
     decoder.cache.clear(0)
     parts, done = [], 0
     first = len(window.context) - 1  # whose logits tell of the first target
-    for logits in decoder.prefill_logits(0, window.inputs, first=first):
-        parts.append(of_targets(logits, window.targets[done : done + len(logits)]))
-        done += len(logits)
+    for chunk in decoder.prefill_chunks(0, window.inputs, first=first):
+        scored = len(chunk.logits)
+        parts.append(of_targets(chunk.logits, window.targets[done : done + scored]))
+        done += scored
     return Scored(
         np.concatenate([part.log_likelihoods for part in parts]),
         np.concatenate([part.is_greedy for part in parts]),
@@ -87,7 +88,7 @@ def _score_together(decoder: Decoder, windows: Sequence[Window]) -> Iterator[Sco
         ids[index, : len(window.inputs)] = window.inputs
         scored = np.arange(len(window.context) - 1, len(window.inputs))
         rows.append(np.stack([np.full_like(scored, index), scored], axis=1))
-    logits = decoder.prefill_together(ids, np.concatenate(rows))
+    logits = decoder.prefill_together(ids, np.concatenate(rows)).logits
     done = 0
     for window in windows:
         count = len(window.targets)

@@ -17,7 +17,7 @@ SCHEDULES = ("constant", "heuristic", "heuristic_transient")
 # transformers' arguments that this runtime has no use for, with the values that ask for nothing:
 # config files and habit pass them so. Any other value is an error that names the argument.
 INAPPLICABLE: Mapping[str, tuple[Any, ...]] = {
-    # The graph hands out neither, and its cache is always used.
+    # generate() returns neither (a call of the model has hidden states); its cache is always used.
     "output_attentions": (False, None),
     "output_hidden_states": (False, None),
     "use_cache": (True, None),

@@ -6,6 +6,7 @@ import pytest
 from checkpoints import Shape
 
 from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.genai_graph import genai_contract
 from gptneo_onnx.models.graph import (
     DataType,
     GraphContract,
@@ -13,6 +14,7 @@ from gptneo_onnx.models.graph import (
     Precision,
     fused_contract,
 )
+from gptneo_onnx.models.portable_graph import portable_contract
 
 
 def contract(shape: Shape | None = None, precision: Precision = Precision.FP32) -> GraphContract:
@@ -35,11 +37,29 @@ def test_the_fused_graph_takes_a_step_of_new_tokens() -> None:
     ]
 
 
-def test_the_fused_graph_makes_logits_where_asked_and_all_hidden_states() -> None:
-    assert signatures(contract().step_outputs) == [
+def test_the_fused_graph_makes_logits_where_asked_and_the_last_hidden_states() -> None:
+    assert signatures(contract().outputs)[:2] == [
         ("logits", "float32", ("rows", 301)),
         ("hidden_states", "float32", ("batch", "sequence", 32)),
     ]
+
+
+def test_hidden_states_of_other_layers_are_outputs_where_asked() -> None:
+    config = GPTNeoConfig.from_dict(Shape(layers=("global",) * 4).config)
+    fused = fused_contract(config, NumberFormat.of(Precision.FP16), (3, 0))
+    portable = portable_contract(config, NumberFormat.of(Precision.FP16), (0, 4))
+    assert signatures(tuple(fused.hidden_states.values())) == [
+        ("hidden_states.0", "float32", ("batch", "sequence", 32)),
+        ("hidden_states.3", "float32", ("batch", "sequence", 32)),
+        ("hidden_states", "float32", ("batch", "sequence", 32)),
+    ]
+    assert signatures(tuple(portable.hidden_states.values())) == [
+        ("hidden_states.0", "float16", ("batch_size", "sequence_length", 32)),
+        ("last_hidden_state", "float16", ("batch_size", "sequence_length", 32)),
+    ]
+    assert list(fused.hidden_states) == [0, 3, 4]
+    assert not portable_contract(config, NumberFormat.of(Precision.FP16)).hidden_states
+    assert not genai_contract(config, NumberFormat.of(Precision.FP16)).hidden_states
 
 
 def test_each_layer_has_its_own_cache_the_local_ones_as_long_as_the_window() -> None:
@@ -72,7 +92,8 @@ def test_caches_are_as_activations_and_results_always_float32(precision: Precisi
         made = fused_contract(config, NumberFormat(precision, activations))
         caches = {spec.data_type for cache in made.caches for spec in cache.past + cache.present}
         assert caches == {activations}
-        assert {spec.data_type for spec in made.step_outputs} == {DataType.FLOAT32}
+        results = (made.logits, *made.hidden_states.values())
+        assert {spec.data_type for spec in results} == {DataType.FLOAT32}
 
 
 def test_activations_follow_the_precision_where_they_are_not_named() -> None:

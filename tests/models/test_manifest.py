@@ -13,7 +13,12 @@ from gptneo_onnx.models.manifest import FORMAT_VERSION, FileRecord, Manifest, sh
 
 DIGEST = "0123456789abcdef" * 4
 MANIFEST = Manifest(
-    "fused", NumberFormat.of(Precision.FP16), 21, "1.30.0", {"model.onnx": FileRecord(5, DIGEST)}
+    "fused",
+    NumberFormat.of(Precision.FP16),
+    21,
+    "1.30.0",
+    {"model.onnx": FileRecord(5, DIGEST)},
+    (0, 12),
 )
 
 
@@ -25,6 +30,7 @@ def values(**changes: Any) -> dict[str, Any]:
         "activations": "float16",
         "reduce_range": False,
         "opset": 21,
+        "hidden_states": [0, 12],
         "least_onnx_runtime": "1.30.0",
         "files": {"model.onnx": {"size": 5, "sha256": DIGEST}},
     } | changes
@@ -55,6 +61,18 @@ def test_without_activations_they_are_the_precisions_own(tmp_path: Path) -> None
     del older["activations"]
     (tmp_path / "gptneo_onnx.json").write_text(json.dumps(older))
     assert Manifest.read(tmp_path).numbers == NumberFormat.of(Precision.BF16)
+
+
+def test_without_hidden_states_none_were_asked_for(tmp_path: Path) -> None:
+    older = values()
+    del older["hidden_states"]
+    (tmp_path / "gptneo_onnx.json").write_text(json.dumps(older))
+    assert Manifest.read(tmp_path).hidden_states == ()
+
+
+@pytest.mark.parametrize("value", [None, 1, "all", [-1], [True], ["0"], [1.0], [1025], [2, 2]])
+def test_hidden_states_are_layers_each_once(tmp_path: Path, value: Any) -> None:
+    refused(tmp_path, "hidden_states is .*; a list of layers, each once", hidden_states=value)
 
 
 @pytest.mark.parametrize(

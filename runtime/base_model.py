@@ -1,0 +1,138 @@
+"""GPTNeoModel: hidden states of an exported model, without its head."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.runtime.decoder import Decoder
+from gptneo_onnx.runtime.device import Device
+from gptneo_onnx.runtime.forward import HiddenStates, checked_layers, forward
+from gptneo_onnx.runtime.inputs import Ids, PaddedInputs
+from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.ragged_steps import ragged_steps
+
+# Where logits are wanted: nowhere.
+_NO_ROWS = np.zeros((0, 2), np.int64)
+
+
+@dataclass(frozen=True)
+class BaseModelOutput:
+    """What a call gives; zeros at padded positions.
+
+    Attributes:
+        last_hidden_state: behind the final normalization, float32 [batch, sequence, hidden].
+        hidden_states: of each layer that was asked for, of the same shape.
+    """
+
+    last_hidden_state: HiddenStates
+    hidden_states: tuple[HiddenStates, ...] | None = None
+
+
+class GPTNeoModel:
+    """transformers.GPTNeoModel (what AutoModel loads) on ONNX Runtime.
+
+    Shares everything with the GPTNeoForCausalLM that it is made of, and is refused while that is at
+    work.
+    """
+
+    def __init__(self, causal_lm: GPTNeoForCausalLM) -> None:
+        self.causal_lm = causal_lm
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: str | Path,
+        device: str = "auto",
+        slots: int = 1,
+        num_threads: int | None = None,
+        provider_options: Mapping[str, Any] | None = None,
+        file_name: str | None = None,
+    ) -> "GPTNeoModel":
+        """Load an exported directory; arguments and errors are GPTNeoForCausalLM's."""
+        return cls(
+            GPTNeoForCausalLM.from_pretrained(
+                directory, device, slots, num_threads, provider_options, file_name
+            )
+        )
+
+    @property
+    def config(self) -> GPTNeoConfig:
+        return self.causal_lm.config
+
+    @property
+    def device(self) -> Device:
+        return self.causal_lm.device
+
+    @property
+    def hidden_layers(self) -> tuple[int, ...]:
+        """The layers whose hidden states the graph gives; see output_hidden_states."""
+        return self.causal_lm.hidden_layers
+
+    def __call__(
+        self,
+        input_ids: ArrayLike,
+        attention_mask: ArrayLike | None = None,
+        position_ids: ArrayLike | None = None,
+        output_hidden_states: bool | Sequence[int] = False,
+    ) -> BaseModelOutput:
+        """Hidden states of every token; arguments and errors are GPTNeoForCausalLM.__call__'s."""
+        inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
+        positions = inputs.positions(position_ids, self.config)
+        wanted, (last,) = self.layers(output_hidden_states), self.layers([-1])
+        layers = sorted({*wanted, last})
+        with self.causal_lm.alone():
+            decoder = self.causal_lm.decoder(slots=1)
+            states = forward(decoder, inputs, positions, self.config, layers)
+        found = dict(zip(layers, states, strict=True))
+        return BaseModelOutput(found[last], tuple(found[layer] for layer in wanted) or None)
+
+    def layers(self, wanted: bool | Sequence[int]) -> tuple[int, ...]:
+        """Numbers of layers from 0; raises InputError if the graph does not give one of them."""
+        return checked_layers(wanted, self.hidden_layers, self.config.num_layers)
+
+    def of_sequences(
+        self, sequences: Sequence[Ids], layer: int = -1, batch_size: int = 1
+    ) -> Iterator[tuple[int, HiddenStates]]:
+        """(index, hidden states [length, hidden]) of sequences, each as if it were alone.
+
+        Args:
+            sequences: ids, int [length] each, of at least one token; the longest are read first.
+            layer: whose hidden states.
+            batch_size: short sequences that one step reads together, at the most.
+
+        Raises:
+            InputError: a sequence that cannot be read, or a layer that the graph does not give.
+        """
+        checked = [PaddedInputs.check([ids], None, self.config).input_ids[0] for ids in sequences]
+        layers = self.layers([layer])
+        with self.causal_lm.alone():
+            decoder = self.causal_lm.decoder(batch_size)
+            for group in ragged_steps([len(ids) for ids in checked], batch_size):
+                own = [checked[index] for index in group]
+                if len(group) == 1:
+                    yield group[0], _read_alone(decoder, own[0], layers)
+                else:
+                    yield from zip(group, _read_together(decoder, own, layers), strict=True)
+
+
+def _read_alone(decoder: Decoder, ids: Ids, layers: Sequence[int]) -> HiddenStates:
+    """Of a sequence of any length, in chunks."""
+    decoder.cache.clear(0)
+    chunks = decoder.prefill_chunks(0, ids, first=len(ids), layers=layers)
+    return np.concatenate([chunk.hidden_states[0][0] for chunk in chunks])
+
+
+def _read_together(
+    decoder: Decoder, sequences: Sequence[Ids], layers: Sequence[int]
+) -> list[HiddenStates]:
+    """Of sequences of a step's length or less, in one step."""
+    padded = np.zeros((len(sequences), max(map(len, sequences))), np.int64)
+    for row, ids in enumerate(sequences):
+        padded[row, : len(ids)] = ids
+    [states] = decoder.prefill_together(padded, _NO_ROWS, layers).hidden_states
+    return [states[row, : len(ids)] for row, ids in enumerate(sequences)]

@@ -1,0 +1,98 @@
+"""One pass over a padded batch: what a call of a model returns."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.runtime.decoder import Decoder
+from gptneo_onnx.runtime.inputs import Ids, PaddedInputs
+
+HiddenStates = NDArray[np.float32]
+
+
+def forward_logits(
+    decoder: Decoder,
+    inputs: PaddedInputs,
+    positions: Ids,
+    config: GPTNeoConfig,
+    layers: Sequence[int] = (),
+) -> tuple[NDArray[np.float32], tuple[HiddenStates, ...]]:
+    """Logits [batch, sequence, vocab] and hidden states; zeros at padded positions.
+
+    Args:
+        decoder: whose first slot is used.
+        inputs, positions: the batch; positions [batch, sequence].
+        config: of the model.
+        layers: whose hidden states are wanted, of the decoder's.
+    """
+    logits = np.zeros((*inputs.input_ids.shape, config.vocab_size), np.float32)
+    states = forward(decoder, inputs, positions, config, layers, logits)
+    return logits, states
+
+
+def forward(
+    decoder: Decoder,
+    inputs: PaddedInputs,
+    positions: Ids,
+    config: GPTNeoConfig,
+    layers: Sequence[int],
+    logits: NDArray[np.float32] | None = None,
+) -> tuple[HiddenStates, ...]:
+    """Hidden states [batch, sequence, hidden] of each layer; `logits` are filled if given."""
+    shape = inputs.input_ids.shape
+    states = tuple(np.zeros((*shape, config.hidden_size), np.float32) for _ in layers)
+    for row, columns in enumerate(inputs.columns):
+        decoder.cache.clear(0)
+        ids = inputs.input_ids[row, columns]
+        first = len(ids) if logits is None else 0
+        done = columns.start
+        for chunk in decoder.prefill_chunks(0, ids, positions[row, columns], first, layers):
+            if logits is not None:
+                logits[row, done : done + len(chunk.logits)] = chunk.logits
+            for layer, part in zip(states, chunk.hidden_states, strict=True):
+                layer[row, done : done + part.shape[1]] = part[0]
+            done += len(chunk.logits) if logits is not None else chunk.hidden_states[0].shape[1]
+    return states
+
+
+def checked_layers(
+    wanted: bool | Sequence[int], given: Iterable[int], num_layers: int
+) -> tuple[int, ...]:
+    """The layers that output_hidden_states asks for, numbered from 0 to num_layers.
+
+    Args:
+        wanted: True for all, or numbers of layers, negative ones from the end.
+        given: those whose hidden states the graph gives.
+        num_layers: of the model.
+
+    Raises:
+        InputError: a layer that there is not, or that was not asked for at export.
+    """
+    if isinstance(wanted, bool):
+        wanted = range(num_layers + 1) if wanted else ()
+    layers = tuple(_layer(each, num_layers) for each in wanted)
+    if len(set(layers)) < len(layers):
+        raise InputError(f"output_hidden_states names {shown([*wanted])}; name each layer once")
+    given = sorted(given)
+    missing = [layer for layer in layers if layer not in given]
+    if missing:
+        raise InputError(
+            f"the graph does not give hidden states of layer {', '.join(map(str, missing))} "
+            f"(it gives {', '.join(map(str, given)) or 'none'}); export the checkpoint with "
+            "--hidden-states all, or with the numbers of layers"
+        )
+    return layers
+
+
+def _layer(layer: int, num_layers: int) -> int:
+    is_whole = isinstance(layer, int | np.integer) and not isinstance(layer, bool)
+    if not is_whole or not -num_layers - 1 <= layer <= num_layers:
+        raise InputError(
+            f"layer is {shown(layer)}; 0 (the embeddings) to {num_layers} (behind the last layer) "
+            "is allowed, or a negative number from the end"
+        )
+    return int(layer) % (num_layers + 1)

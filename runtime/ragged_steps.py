@@ -1,0 +1,23 @@
+"""Sequences of different lengths: which of them one step reads together."""
+
+from collections.abc import Iterator, Sequence
+
+# Tokens that sequences are read together with at the most, padding included: a step's worth.
+TOGETHER = 256
+
+
+def ragged_steps(lengths: Sequence[int], slots: int) -> Iterator[list[int]]:
+    """Indices of sequences, those of one step at a time, the longest first.
+
+    A group of one may be of any length; several fit into one step when padded to the longest.
+
+    Args:
+        lengths: in tokens, at least 1 each.
+        slots: sequences of a step at the most.
+    """
+    order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+    done = 0
+    while done < len(order):
+        together = max(1, min(slots, TOGETHER // lengths[order[done]]))
+        yield order[done : done + together]
+        done += together

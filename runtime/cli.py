@@ -1,4 +1,4 @@
-"""The command line: gptneo-onnx export | generate | perplexity | lm-eval | info | doctor."""
+"""The command line: gptneo-onnx and its commands."""
 
 import argparse
 import contextlib
@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from gptneo_onnx.models.errors import GPTNeoOnnxError
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
+from gptneo_onnx.runtime.embed_command import add_embed
 from gptneo_onnx.runtime.generate_command import run_generate
 from gptneo_onnx.runtime.generate_options import add_generate
 from gptneo_onnx.runtime.lm_eval_command import COMMAND, run_lm_eval
@@ -82,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_export(commands)
     add_generate(commands, run_generate)
+    add_embed(commands)
     add_perplexity(commands)
     commands.add_parser(
         COMMAND, add_help=False, help="lm-evaluation-harness on a model: [MODEL] and its arguments"
@@ -132,6 +134,13 @@ def _add_export(commands: Any) -> None:
         help="with w8a8, int8 and int4: a text that the model reads first, for better rounding",
     )
     export.add_argument(
+        "--hidden-states",
+        type=_layers,
+        metavar="N[,N]",
+        help="all, or layers whose hidden states graphs give, for `embed --layer`: 0 is the "
+        "embeddings, -1 behind the last layer, which fused graphs always give",
+    )
+    export.add_argument(
         "--layout",
         default="flat",
         choices=["flat", "transformers.js"],
@@ -164,6 +173,16 @@ def _several(allowed: Sequence[str]) -> Callable[[str], list[str]]:
     return read
 
 
+def _layers(value: str) -> str | list[int]:
+    """Reads all, or numbers with commas between them."""
+    try:
+        return value if value == "all" else [int(number) for number in value.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"invalid value: {value!r} (all, or numbers of layers with commas between them)"
+        ) from error
+
+
 def run_export(options: argparse.Namespace) -> None:
     from gptneo_onnx.export import export_model
 
@@ -175,6 +194,7 @@ def run_export(options: argparse.Namespace) -> None:
         activations=options.activations,
         reduce_range=options.reduce_range,
         calibrate=options.calibrate,
+        hidden_states=options.hidden_states,
         layout=options.layout,
         exporter=options.exporter,
         verify=options.verify,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.device_options import load_model
 from gptneo_onnx.runtime.generate_options import NUMBERS, WHOLE_NUMBERS, check_options
 
 if TYPE_CHECKING:
@@ -64,19 +65,13 @@ def _continue(
 
 
 def _generator(options: argparse.Namespace, directory: Path) -> "TextGenerationPipeline":
-    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
     from gptneo_onnx.runtime.pipelines import task_specific_params
     from gptneo_onnx.runtime.text_generation import TextGenerationPipeline
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-    def load(model: str | Path, file_name: str | None = None) -> GPTNeoForCausalLM:
-        return GPTNeoForCausalLM.from_pretrained(
-            model, device=options.device, num_threads=options.threads, file_name=file_name
-        )
-
-    draft = None if options.draft is None else load(options.draft)
+    draft = None if options.draft is None else load_model(options.draft, options)
     return TextGenerationPipeline(
-        load(directory, options.file_name),
+        load_model(directory, options, options.file_name),
         Tokenizer.from_pretrained(directory),
         task_specific_params(directory),
         draft,

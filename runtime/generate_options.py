@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.device_options import add_device, add_file_name
 
 # generate()'s arguments that are numbers, with what --help says of them.
 WHOLE_NUMBERS = {
@@ -44,11 +45,8 @@ def add_generate(commands: Any, run: Callable[[argparse.Namespace], None]) -> No
     _add_prompts(generate.add_argument_group("prompts and results"))
     _add_arguments(generate.add_argument_group("generation"))
     _add_forms(generate.add_argument_group("form of the text (needs the structured extra)"))
-    generate.add_argument(
-        "--file-name", metavar="FILE", help="of MODEL's graphs, if not model.onnx"
-    )
-    generate.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    generate.add_argument("--threads", type=int, metavar="N", help="default: one per physical core")
+    add_file_name(generate)
+    add_device(generate)
     generate.set_defaults(run=run)
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.device_options import add_device, add_file_name, load_model
+from gptneo_onnx.runtime.document_options import add_documents, documents_of
+from gptneo_onnx.runtime.evaluation.documents import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.evaluation.perplexity import Perplexity
@@ -19,7 +22,7 @@ def add_perplexity(commands: Any) -> None:
         "perplexity", help="how well a model predicts texts, by either of two definitions"
     )
     command.add_argument("model", type=Path, metavar="MODEL")
-    command.add_argument("files", type=Path, nargs="+", metavar="FILE", help=_FILES)
+    add_documents(command)
     command.add_argument(
         "--protocol",
         default="rolling",
@@ -40,18 +43,13 @@ def add_perplexity(commands: Any) -> None:
     command.add_argument(
         "--batch-size", type=int, default=1, help="chunks of a batch, for card (1)"
     )
-    command.add_argument("--field", default="text", help="of JSON lines and tables (text)")
     command.add_argument(
         "--resume", type=Path, metavar="FILE", help="keeps what was scored, and goes on from it"
     )
-    command.add_argument("--file-name", metavar="FILE", help="of MODEL's graphs, if not model.onnx")
-    command.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    command.add_argument("--threads", type=int, metavar="N", help="default: one per physical core")
+    add_file_name(command)
+    add_device(command)
     command.add_argument("--json", action="store_true")
     command.set_defaults(run=run_perplexity)
-
-
-_FILES = "a text, .jsonl, .parquet, or the folder of a saved dataset"
 
 
 def run_perplexity(options: argparse.Namespace) -> None:
@@ -60,21 +58,14 @@ def run_perplexity(options: argparse.Namespace) -> None:
     Raises:
         InputError, ModelFileError, MissingDependencyError: as perplexity() and read_documents().
     """
-    from gptneo_onnx.runtime.evaluation.documents import read_documents
     from gptneo_onnx.runtime.evaluation.perplexity import perplexity
     from gptneo_onnx.runtime.evaluation.wikitext import with_pages
-    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-    documents = read_documents(options.files, options.field)
+    documents = documents_of(options)
     if options.detokenize:
         documents = with_pages(documents)
-    model = GPTNeoForCausalLM.from_pretrained(
-        options.model,
-        device=options.device,
-        num_threads=options.threads,
-        file_name=options.file_name,
-    )
+    model = load_model(options.model, options, options.file_name)
     found = perplexity(
         model,
         Tokenizer.from_pretrained(options.model),
@@ -94,9 +85,11 @@ def _journal(options: argparse.Namespace, fingerprint: str) -> Any:
 
     if options.resume is None:
         return Journal()
+    if STANDARD_INPUT in options.files:
+        raise InputError("--resume needs texts that can be read again, and - is standard input")
     if options.resume in options.files:
         raise InputError(f"--resume {options.resume} is one of the texts; name another file")
-    names = ("protocol", "stride", "detokenize", "field")
+    names = ("protocol", "stride", "detokenize", "field", "lines")
     files = hashlib.sha256()
     for path in options.files:
         for part in sorted(path.rglob("*")) if path.is_dir() else [path]:

@@ -52,13 +52,21 @@ class ReferenceGPTNeo:
         self, ids: NDArray[np.int64], positions: NDArray[np.int64] | None = None
     ) -> Array:
         """Hidden states [length, hidden] behind the final layer normalization."""
+        return self.all_hidden_states(ids, positions)[-1]
+
+    def all_hidden_states(
+        self, ids: NDArray[np.int64], positions: NDArray[np.int64] | None = None
+    ) -> list[Array]:
+        """What each block reads, and what is behind the final layer normalization."""
         if positions is None:
             positions = np.arange(len(ids))
         x = self.weight("wte.weight")[ids] + self.weight("wpe.weight")[positions]
+        read = []
         for layer in range(self.config.num_layers):
+            read.append(x)
             x = x + self.attention(layer, self.layer_norm(f"h.{layer}.ln_1", x))
             x = x + self.mlp(f"h.{layer}.mlp", self.layer_norm(f"h.{layer}.ln_2", x))
-        return self.layer_norm("ln_f", x)
+        return [*read, self.layer_norm("ln_f", x)]
 
     def layer_norm(self, name: str, x: Array) -> Array:
         centred = x - x.mean(-1, keepdims=True)

@@ -1,6 +1,7 @@
-"""Documents to evaluate on: texts, JSON lines, Parquet files and datasets that were saved."""
+"""Documents to read: texts, JSON lines, Parquet files and datasets that were saved."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,18 @@ class Document:
     source: str
 
 
-def read_documents(paths: Sequence[str | Path], field: str = "text") -> Iterator[Document]:
+# A path that stands for standard input.
+STANDARD_INPUT = Path("-")
+
+
+def read_documents(
+    paths: Sequence[str | Path], field: str = "text", lines: bool = False
+) -> Iterator[Document]:
     """The documents of files, in their order.
 
-    A text file is one document. A .jsonl file has one in each line, a .parquet file and a directory
-    that datasets.Dataset.save_to_disk wrote (extra `datasets`) one in each row; `field` says where.
+    A text file is one document, or with `lines` has one in each line; STANDARD_INPUT is such a file
+    too. A .jsonl file has one in each line, a .parquet file and a directory that
+    datasets.Dataset.save_to_disk wrote (extra `datasets`) one in each row; `field` says where.
 
     Raises:
         InputError: a file that cannot be read, is empty, or has no such field.
@@ -30,14 +38,14 @@ def read_documents(paths: Sequence[str | Path], field: str = "text") -> Iterator
     """
     for path in map(Path, paths):
         count = 0
-        for document in _documents_of(path, field):
+        for document in _documents_of(path, field, lines):
             count += 1
             yield document
         if not count:
             raise InputError(f"{path} is empty; a text is expected")
 
 
-def _documents_of(path: Path, field: str) -> Iterator[Document]:
+def _documents_of(path: Path, field: str, lines: bool) -> Iterator[Document]:
     if path.is_dir():
         yield from _of_dataset(path, field)
     elif path.suffix == ".jsonl":
@@ -45,13 +53,14 @@ def _documents_of(path: Path, field: str) -> Iterator[Document]:
     elif path.suffix == ".parquet":
         yield from _of_parquet(path, field)
     elif text := read_text(path):
-        yield Document(text, str(path))
+        yield from _of_text_lines(text, path) if lines else [Document(text, str(path))]
 
 
 def read_text(path: Path) -> str:
     """A file's whole text; raises InputError if it is not there, or not UTF-8."""
     try:
-        return path.read_bytes().decode("utf-8")
+        content = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}; "
@@ -59,6 +68,11 @@ def read_text(path: Path) -> str:
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; name another file") from error
+
+
+def _of_text_lines(text: str, path: Path) -> Iterator[Document]:
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+        yield Document(line.removesuffix("\r"), f"{path}:{number}")
 
 
 def _of_lines(path: Path, field: str) -> Iterator[Document]:

@@ -340,7 +340,7 @@ class TestBadInput:
             generator("\ud800")
 
     def test_another_task(self, embedded_export):
-        with pytest.raises(InputError, match="task is 'translation'; text-generation is allowed"):
+        with pytest.raises(InputError, match="task is 'translation'; text-generation or feat"):
             pipeline("translation", model=embedded_export)
 
     @pytest.mark.parametrize("model", [EMBEDDED_CHECKPOINT, "EleutherAI/gpt-neo-1.3B"])

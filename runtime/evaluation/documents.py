@@ -42,7 +42,7 @@ def read_documents(
             count += 1
             yield document
         if not count:
-            raise InputError(f"{path} is empty; a text is expected")
+            raise InputError(f"{_shown(path)} is empty; a text is expected")
 
 
 def _documents_of(path: Path, field: str, lines: bool) -> Iterator[Document]:
@@ -53,26 +53,36 @@ def _documents_of(path: Path, field: str, lines: bool) -> Iterator[Document]:
     elif path.suffix == ".parquet":
         yield from _of_parquet(path, field)
     elif text := read_text(path):
-        yield from _of_text_lines(text, path) if lines else [Document(text, str(path))]
+        yield from _of_text_lines(text, path) if lines else [Document(text, _shown(path))]
 
 
 def read_text(path: Path) -> str:
     """A file's whole text; raises InputError if it is not there, or not UTF-8."""
     try:
-        content = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+        content = _standard_input() if path == STANDARD_INPUT else path.read_bytes()
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}; "
+            f"{_shown(path)} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}; "
             "convert it first"
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; name another file") from error
 
 
+def _standard_input() -> bytes:
+    if sys.stdin is None:
+        raise InputError("standard input is closed; name a file")
+    return sys.stdin.buffer.read()
+
+
+def _shown(path: Path) -> str:
+    return "standard input" if path == STANDARD_INPUT else str(path)
+
+
 def _of_text_lines(text: str, path: Path) -> Iterator[Document]:
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
-        yield Document(line.removesuffix("\r"), f"{path}:{number}")
+        yield Document(line.removesuffix("\r"), f"{_shown(path)}:{number}")
 
 
 def _of_lines(path: Path, field: str) -> Iterator[Document]:

@@ -5,17 +5,19 @@ this project's runtime gives.
 """
 
 import itertools
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from embedded_texts import NEW_TOKENS, PROMPTS
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
-from gptneo_onnx.runtime import Tokenizer
+from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer, pipeline
 
 NODE_EXAMPLE = Path(__file__).parents[2] / "examples/node"
 
@@ -36,10 +38,14 @@ def transformers_js_export(tmp_path_factory):
 
 
 def generated_by_node(node_modules, program, directory, prompt, *dtype):
+    return printed_by_node(node_modules, program, directory, prompt, str(NEW_TOKENS), *dtype)
+
+
+def printed_by_node(node_modules, program, *arguments):
     for name in (program, "package.json"):
         shutil.copyfile(NODE_EXAMPLE / name, node_modules / name)
     done = subprocess.run(
-        ["node", program, directory, prompt, str(NEW_TOKENS), *dtype],
+        ["node", program, *arguments],
         cwd=node_modules,
         capture_output=True,
         text=True,
@@ -56,6 +62,20 @@ def test_transformers_js_in_node_generates_the_same(
     text = text_of(two_graphs, expected, prompt)
     found = generated_by_node(node_modules, "generate.mjs", transformers_js_export, prompt, "fp32")
     assert found == text
+
+
+def test_transformers_js_in_node_extracts_the_same_features(node_modules, tmp_path):
+    out = tmp_path / "model"
+    export_model(EMBEDDED_CHECKPOINT, out, layout="transformers.js", hidden_states=[-1])
+    extractor = pipeline(
+        "feature-extraction",
+        GPTNeoForCausalLM.from_pretrained(out),
+        Tokenizer.from_pretrained(out),
+        pooling="mean",
+    )
+    printed = printed_by_node(node_modules, "embed.mjs", out, *PROMPTS)
+    found = np.array([json.loads(line) for line in printed.split("\n")])
+    np.testing.assert_allclose(found, extractor(PROMPTS), atol=1e-4)
 
 
 def text_of(two_graphs, expected, prompt):

@@ -1,6 +1,8 @@
 """Documents from texts, JSON lines and tables; Wikitext's pages as the harness reads them."""
 
+import io
 import json
+import sys
 
 import pyarrow
 import pytest
@@ -24,6 +26,29 @@ def test_a_text_file_is_one_document(tmp_path):
     for name, text in (("a.txt", "one\r\ntwo"), ("b", "caf\u00e9")):
         (tmp_path / name).write_bytes(text.encode())
     assert texts(tmp_path / "a.txt", tmp_path / "b") == ["one\r\ntwo", "caf\u00e9"]
+
+
+def test_each_line_of_a_text_is_one_where_that_is_asked_for(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("one\r\n\ncaf\u00e9\u2028still it\n".encode())
+    found = [*read_documents([path], lines=True)]
+    assert [document.text for document in found] == ["one", "", "caf\u00e9\u2028still it"]
+    assert [document.source for document in found] == [f"{path}:{i}" for i in (1, 2, 3)]
+
+
+def test_standard_input_is_a_text_too(monkeypatch):
+    def given(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        return [*read_documents(["-"])]
+
+    assert given("caf\u00e9\n".encode()) == [Document("caf\u00e9\n", "standard input")]
+    with pytest.raises(InputError, match="standard input is empty; a text is expected"):
+        given(b"")
+    with pytest.raises(InputError, match="standard input is not UTF-8: byte 1 is 0xff"):
+        given(b"a\xff")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="standard input is closed; name a file"):
+        list(read_documents(["-"]))
 
 
 def test_json_lines_have_one_each(tmp_path):

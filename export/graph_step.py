@@ -27,6 +27,7 @@ class GraphStepper:
     config: GPTNeoConfig
     length: int = 0
     caches: dict[str, NDArray[Any]] = field(default_factory=dict)
+    hidden_states: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, graph: Path, contract: GraphContract, config: GPTNeoConfig) -> "GraphStepper":
@@ -37,7 +38,10 @@ class GraphStepper:
         return cls(session, contract, config)
 
     def step(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits [rows, vocab] behind the next tokens of the sequence, or behind the last."""
+        """Logits [rows, vocab] behind the next tokens of the sequence, or behind the last.
+
+        `hidden_states` [tokens, hidden] of the layers that the graph gives are left behind.
+        """
         if not self.caches:
             self.caches = self._empty_caches()
         positions = np.arange(self.length, self.length + len(ids))
@@ -59,6 +63,8 @@ class GraphStepper:
         for cache in self.contract.caches:
             for past, present in zip(cache.past, cache.present, strict=True):
                 self.caches[past.name] = results[present.name]
+        states = self.contract.hidden_states.items()
+        self.hidden_states = {layer: results[spec.name][0] for layer, spec in states}
         return results[names.LOGITS].reshape(-1, self.config.vocab_size)
 
     def _empty_caches(self) -> dict[str, NDArray[Any]]:

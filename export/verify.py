@@ -19,6 +19,8 @@ TOLERANCES = {Precision.FP32: 1e-4, Precision.FP16: 2e-2}
 # another way would be far beyond this.
 QUANTIZED_TOLERANCE = 1.0
 CHUNK = 64
+
+Floats = NDArray[np.float32]
 SEED = 2021
 
 
@@ -61,8 +63,9 @@ def verify_graph(
     tolerance = TOLERANCES.get(precision, QUANTIZED_TOLERANCE)
     length = min(windows * config.window_size + CHUNK + 1, config.max_position_embeddings)
     ids = np.random.default_rng(SEED).integers(0, config.vocab_size, length)
-    expected = _transformers_logits(source.directory, ids)
+    expected, states = _transformers_outputs(source.directory, ids)
     spread = float(expected.std())
+    of_states = []
     # One session for all: two of a large model would not fit into memory beside each other.
     session = GraphStepper.open(graph, contract, config).session
     for name, chunk in (("prefill", length), ("chunked prefill", CHUNK), ("decode", 1)):
@@ -73,6 +76,10 @@ def verify_graph(
             end = min(start + chunk, length)  # of some graphs the logits are the last row alone
             wanted = expected[end - len(logits) : end]
             differences.append(np.abs(logits - wanted).max())
+            of_states += [
+                _states_difference(found, states[layer], start)
+                for layer, found in stepper.hidden_states.items()
+            ]
         difference = float(np.max(differences)) / spread  # not a number if one is not
         report(
             f"verify: {name} of {length} tokens differs from transformers by at most "
@@ -83,15 +90,44 @@ def verify_graph(
                 f"{name} differs from transformers by {difference:.1e} of the logits' spread; "
                 f"{tolerance:.0e} is allowed for {precision.value} ({graph.name})"
             )
+    # What rounded weights cost shows in the logits.
+    if of_states and not precision.is_quantized:
+        _report_states(float(np.max(of_states)), tolerance, graph, report)
 
 
-def _transformers_logits(checkpoint: Path, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Logits [length, vocab] of ids [length], by the model that the checkpoint was saved from."""
+def _states_difference(found: Floats, expected: Floats, start: int) -> float:
+    """The largest of found [tokens, hidden], in shares of the spread and of the numbers themselves.
+
+    A few dimensions of hidden states are far from all others, and rounded accordingly.
+    """
+    wanted = expected[start : start + len(found)]
+    return float((np.abs(found - wanted) / (expected.std() + np.abs(wanted))).max())
+
+
+def _report_states(
+    difference: float, tolerance: float, graph: Path, report: Callable[[str], object]
+) -> None:
+    report(
+        f"verify: hidden states differ from transformers by at most {difference:.1e} of their "
+        f"spread ({graph.name})"
+    )
+    if not difference <= tolerance:
+        raise ModelFileError(
+            f"hidden states differ from transformers by {difference:.1e} of their spread; "
+            f"{tolerance:.0e} is allowed ({graph.name})"
+        )
+
+
+def _transformers_outputs(checkpoint: Path, ids: NDArray[np.int64]) -> tuple[Floats, list[Floats]]:
+    """Of ids [length], by the model that the checkpoint was saved from.
+
+    Logits [length, vocab], and hidden states [length, hidden] of all layers.
+    """
     import torch
     from transformers import GPTNeoForCausalLM
 
     torch.set_flush_denormal(True)
     model: Any = GPTNeoForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     with torch.no_grad():
-        logits = model.eval()(torch.from_numpy(ids)[None]).logits[0]
-    return np.asarray(logits.numpy(), np.float32)
+        output = model.eval()(torch.from_numpy(ids)[None], output_hidden_states=True)
+    return output.logits[0].numpy(), [states[0].numpy() for states in output.hidden_states]

@@ -1,6 +1,7 @@
 """Files as PyTorch and transformers write them, and what our exporter makes of them."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -187,10 +188,10 @@ def test_pipelines_have_the_same_defaults(embedded_export, tmp_path):
 def test_verify_reports_small_differences(checkpoint, tmp_path):
     lines: list[str] = []
     export_model(checkpoint, tmp_path / "out", verify=True, report=lines.append)
-    assert [line.split(" of ")[0] for line in lines[-3:]] == [
-        "verify: prefill", "verify: chunked prefill", "verify: decode",
+    assert [re.split(" of | differ", line)[0] for line in lines[-4:]] == [
+        "verify: prefill", "verify: chunked prefill", "verify: decode", "verify: hidden states",
     ]  # fmt: skip
-    assert all(float(line.split("at most ")[1].split()[0]) < 1e-4 for line in lines[-3:])
+    assert all(float(line.split("at most ")[1].split()[0]) < 1e-4 for line in lines[-4:])
 
 
 def test_verify_holds_every_graph_of_an_export(checkpoint, tmp_path):
@@ -199,7 +200,7 @@ def test_verify_holds_every_graph_of_an_export(checkpoint, tmp_path):
     export_model(checkpoint, tmp_path / "out", graph=kinds, verify=True, report=lines.append)
     for file in ("model.onnx", "portable.onnx", "genai.onnx"):
         found = [line for line in lines if line.endswith(f"({file})")]
-        assert len(found) == 3
+        assert len(found) == (4 if file == "model.onnx" else 3)  # the others give logits alone
         assert all(float(line.split("at most ")[1].split()[0]) < 1e-4 for line in found)
 
 
@@ -217,6 +218,24 @@ def test_verify_fails_on_a_graph_that_differs(checkpoint, tmp_path, monkeypatch)
     with pytest.raises(ModelFileError, match="prefill differs from transformers by"):
         export_model(checkpoint, tmp_path / "out", verify=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["fused", "portable"])
+def test_verify_holds_hidden_states(checkpoint, tmp_path, monkeypatch, kind):
+    from gptneo_onnx.export.decoder_graph import DecoderGraph
+
+    lines = []
+    arguments = {"graph": kind, "hidden_states": "all", "verify": True, "report": lines.append}
+    export_model(checkpoint, tmp_path / "out", **arguments)
+    assert float(lines[-1].split("at most ")[1].split()[0]) < 1e-4
+    plain = DecoderGraph.output_hidden_states
+    monkeypatch.setattr(
+        DecoderGraph,
+        "output_hidden_states",
+        lambda graph, layer, x: plain(graph, layer, "embeddings" if layer == 1 else x),
+    )
+    with pytest.raises(ModelFileError, match=r"hidden states differ from transformers by .*e[-+]0"):
+        export_model(checkpoint, tmp_path / "other", **arguments)
 
 
 @pytest.mark.parametrize("precision", ["int8", "w8a8", "int4"])

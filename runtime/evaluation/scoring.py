@@ -33,14 +33,38 @@ class Scored:
 
 def score(decoder: Decoder, windows: Sequence[Window]) -> Iterator[tuple[int, Scored]]:
     """Score windows: (index, result) of each, the longest first."""
-    lengths = [len(window.inputs) for window in windows]
-    for group in ragged_steps(lengths, decoder.cache.slots):
-        if len(group) == 1:
-            yield group[0], _score_alone(decoder, windows[group[0]])
-        else:
-            yield from zip(
-                group, _score_together(decoder, [windows[i] for i in group]), strict=True
+    for group in steps_of(windows, decoder.cache.slots):
+        found: list[list[Scored]] = [[] for _ in group]
+        for place, rows, logits in target_logits(decoder, [windows[i] for i in group]):
+            found[place].append(of_targets(logits, windows[group[place]].targets[rows]))
+        for index, parts in zip(group, found, strict=True):
+            yield (
+                index,
+                Scored(
+                    np.concatenate([part.log_likelihoods for part in parts]),
+                    np.concatenate([part.is_greedy for part in parts]),
+                ),
             )
+
+
+def steps_of(windows: Sequence[Window], slots: int) -> Iterator[list[int]]:
+    """Indices of windows to hand to target_logits() together, the longest first."""
+    return ragged_steps([len(window.inputs) for window in windows], slots)
+
+
+def target_logits(
+    decoder: Decoder, windows: Sequence[Window]
+) -> Iterator[tuple[int, slice, Logits]]:
+    """Logits that predict windows' targets: of one window in chunks, of several in one step.
+
+    Yields:
+        (index of the window, which of its targets, logits [targets, vocab]), in order; the logits
+        are valid until the next.
+    """
+    if len(windows) == 1:
+        yield from _of_one(decoder, windows[0])
+    else:
+        yield from _of_several(decoder, windows)
 
 
 def of_targets(logits: Logits, targets: Ids) -> Scored:
@@ -65,21 +89,17 @@ def of_targets(logits: Logits, targets: Ids) -> Scored:
     return Scored(likelihoods, is_greedy)
 
 
-def _score_alone(decoder: Decoder, window: Window) -> Scored:
+def _of_one(decoder: Decoder, window: Window) -> Iterator[tuple[int, slice, Logits]]:
     decoder.cache.clear(0)
-    parts, done = [], 0
+    done = 0
     first = len(window.context) - 1  # whose logits tell of the first target
     for chunk in decoder.prefill_chunks(0, window.inputs, first=first):
-        scored = len(chunk.logits)
-        parts.append(of_targets(chunk.logits, window.targets[done : done + scored]))
-        done += scored
-    return Scored(
-        np.concatenate([part.log_likelihoods for part in parts]),
-        np.concatenate([part.is_greedy for part in parts]),
-    )
+        if len(chunk.logits):
+            yield 0, slice(done, done + len(chunk.logits)), chunk.logits
+        done += len(chunk.logits)
 
 
-def _score_together(decoder: Decoder, windows: Sequence[Window]) -> Iterator[Scored]:
+def _of_several(decoder: Decoder, windows: Sequence[Window]) -> Iterator[tuple[int, slice, Logits]]:
     """Windows of a step's length or less, each in a slot of its own."""
     longest = max(len(window.inputs) for window in windows)
     ids = np.zeros((len(windows), longest), np.int64)
@@ -90,7 +110,7 @@ def _score_together(decoder: Decoder, windows: Sequence[Window]) -> Iterator[Sco
         rows.append(np.stack([np.full_like(scored, index), scored], axis=1))
     logits = decoder.prefill_together(ids, np.concatenate(rows)).logits
     done = 0
-    for window in windows:
+    for index, window in enumerate(windows):
         count = len(window.targets)
-        yield of_targets(logits[done : done + count], window.targets)
+        yield index, slice(0, count), logits[done : done + count]
         done += count

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from gptneo_onnx.models.errors import GPTNeoOnnxError
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
+from gptneo_onnx.runtime.compare_command import add_compare
 from gptneo_onnx.runtime.embed_command import add_embed
 from gptneo_onnx.runtime.generate_command import run_generate
 from gptneo_onnx.runtime.generate_options import add_generate
@@ -26,7 +27,7 @@ BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status, 2 for bad input."""
+    """Run one command; returns the exit status: 2 for bad input, 1 if compare finds too much."""
     signal.signal(signal.SIGTERM, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character shows its code
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -35,12 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     evaluates = given[:1] == [COMMAND]
     options = None if evaluates else build_parser().parse_args(given)
     try:
+        status = None
         if options is None:
             run_lm_eval(given[1:])
         else:
-            options.run(options)
+            status = options.run(options)
         if sys.stdout is not None:  # it may have been closed
             sys.stdout.flush()
+        return status or 0
     except GPTNeoOnnxError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
@@ -83,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_export(commands)
     add_generate(commands, run_generate)
+    add_compare(commands)
     add_embed(commands)
     add_perplexity(commands)
     commands.add_parser(

@@ -14,11 +14,18 @@ _FILES = "a text (- for standard input), .jsonl, .parquet, or the folder of a sa
 def add_documents(command: Any) -> None:
     """The files, and what of them is a document."""
     command.add_argument("files", type=Path, nargs="+", metavar="FILE", help=_FILES)
-    add_document_forms(command)
+    _add_forms(command)
 
 
-def add_document_forms(command: Any) -> None:
-    """What of a file is a document."""
+def add_texts(command: Any) -> None:
+    """The same behind --text, where other words come first."""
+    command.add_argument(
+        "--text", dest="files", type=Path, nargs="+", required=True, metavar="FILE", help=_FILES
+    )
+    _add_forms(command)
+
+
+def _add_forms(command: Any) -> None:
     command.add_argument("--field", default="text", help="of JSON lines and tables (text)")
     command.add_argument(
         "--lines", action="store_true", help="each line of a text is a document, not all of it"

@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime.device_options import add_device, add_file_name, load_model
 from gptneo_onnx.runtime.document_options import add_documents, documents_of
+from gptneo_onnx.runtime.whole_file import whole_file
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.evaluation.documents import Document
@@ -77,10 +77,10 @@ def run_embed(options: argparse.Namespace) -> None:
     if options.out is None:
         _write_lines(sys.stdout, documents, features)
     elif options.out.suffix == LINES:
-        with _whole_file(options.out, "w") as file:
+        with whole_file(options.out, "w") as file:
             _write_lines(file, documents, features)
     else:
-        with _whole_file(options.out, "wb") as file:
+        with whole_file(options.out, "wb") as file:
             _write_array(file, len(documents), features)
 
 
@@ -161,17 +161,3 @@ def _write_array(file: IO[bytes], count: int, features: Iterator[Features]) -> N
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
         file.write(vectors.astype("<f4").tobytes())
-
-
-@contextmanager
-def _whole_file(path: Path, mode: str) -> Iterator[IO[Any]]:
-    """A file that is there once it is whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open(mode) as file:
-            yield file
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; name another") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -21,7 +21,13 @@ from gptneo_onnx.runtime.evaluation import wikitext
 from gptneo_onnx.runtime.evaluation.documents import Document
 from gptneo_onnx.runtime.evaluation.journal import Journal, WindowScore
 from gptneo_onnx.runtime.evaluation.scoring import score
-from gptneo_onnx.runtime.evaluation.windows import Ids, Window, chunks, rolling_windows
+from gptneo_onnx.runtime.evaluation.windows import (
+    Ids,
+    Window,
+    chunks,
+    in_groups,
+    rolling_windows,
+)
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -228,24 +234,13 @@ def _scores(
         tqdm(unit=" tokens", disable=None if progress else True, unit_scale=True) as bar,
     ):
         decoder = model.decoder(SLOTS)
-        for number, waiting in enumerate(_groups(windows)):
+        for number, waiting in enumerate(in_groups(windows, _WAITING)):
             first = number * _WAITING
             new = [i for i in range(len(waiting)) if first + i not in journal.scores]
             for index, scored in score(decoder, [waiting[i] for i in new]):
                 journal.add(first + new[index], WindowScore.of(scored))
                 bar.update(len(scored.is_greedy))
             yield from (journal.scores[first + i] for i in range(len(waiting)))
-
-
-def _groups(windows: Iterator[Window]) -> Iterator[list[Window]]:
-    group: list[Window] = []
-    for window in windows:
-        group.append(window)
-        if len(group) == _WAITING:
-            yield group
-            group = []
-    if group:
-        yield group
 
 
 def _of_tokens(found: list[WindowScore]) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """Cutting texts into windows that a model can score, each token predicted exactly once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,16 @@ class Window:
     def inputs(self) -> Ids:
         """What the model reads: all but the last target, int64 [read + scored - 1]."""
         return np.concatenate([self.context, self.targets[:-1]])
+
+
+Item = TypeVar("Item")
+
+
+def in_groups(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
+    """Items in lists of `count`, the last perhaps shorter."""
+    waiting = iter(items)
+    while group := list(islice(waiting, count)):
+        yield group
 
 
 def rolling_windows(ids: Ids, prefix: int, length: int, stride: int | None = None) -> list[Window]:

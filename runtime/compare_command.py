@@ -1,0 +1,157 @@
+"""The command `gptneo-onnx compare`: whether one model does for another."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
+from gptneo_onnx.runtime.device_options import add_device, load_model
+from gptneo_onnx.runtime.document_options import add_texts, documents_of
+from gptneo_onnx.runtime.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from gptneo_onnx.runtime.evaluation.comparison import Comparison
+    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+    from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+BEYOND = 1
+_PRINTED = 3
+
+
+def add_compare(commands: Any) -> None:
+    """The command and its options."""
+    command = commands.add_parser(
+        "compare", help="how far a model is from another: int8 from fp32, a GPU's from a CPU's"
+    )
+    model = "a directory, or one of its graphs (OUT/portable.onnx)"
+    command.add_argument("first", type=Path, metavar="A", help=f"what B is held against: {model}")
+    command.add_argument("second", type=Path, metavar="B", help=model)
+    add_texts(command)
+    command.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="a page with curves, to look at"
+    )
+    command.add_argument(
+        "--largest", type=int, default=10, metavar="N", help="differences to show, at most (10)"
+    )
+    command.add_argument(
+        "--max-divergence",
+        type=float,
+        metavar="NATS",
+        help="exit with status 1 if the mean divergence is greater",
+    )
+    add_device(command)
+    command.add_argument("--device-b", metavar="DEVICE", help="of B, if not that of A")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=run_compare)
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    """Compare, print, and write the report; the exit status.
+
+    Raises:
+        InputError, ModelFileError: as compare() and read_documents().
+    """
+    from gptneo_onnx.runtime.evaluation.comparison import compare
+    from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+    _check(options)
+    names = _names(options.first, options.second)
+    (first, file_name), (second, other_file_name) = map(_graph, (options.first, options.second))
+    documents = documents_of(options)
+    model = load_model(first, options, file_name)
+    other = _other(second, other_file_name, options)
+    tokenizer = Tokenizer.from_pretrained(first)
+    _check_tokenizer(tokenizer, second)
+    found = compare(
+        model,
+        other,
+        tokenizer,
+        documents,
+        largest=options.largest,
+        progress=True,
+    )
+    if options.report is not None:
+        from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
+
+        with whole_file(options.report, "w") as file:
+            file.write(comparison_page(found, names))
+    print(json.dumps(found.as_dict()) if options.json else _table(found, names))
+    return _status(float(found.divergences.mean()), options.max_divergence)
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.largest < 0:
+        raise InputError(f"--largest is {options.largest}; a number of at least 0 is allowed")
+    if options.max_divergence is not None and not options.max_divergence >= 0:
+        raise InputError(f"--max-divergence is {options.max_divergence}; 0 or more is allowed")
+    if options.report is not None and options.report.suffix != ".html":
+        raise InputError(f"--report is {options.report}; a name in .html is allowed")
+
+
+def _check_tokenizer(tokenizer: "Tokenizer", second: Path) -> None:
+    """The second may come without one, as other exporters' models do."""
+    from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+    if not (second / TOKENIZER_FILE).exists():
+        return
+    if Tokenizer.from_pretrained(second).backend.get_vocab() != tokenizer.backend.get_vocab():
+        raise InputError(
+            f"{second} has another vocabulary than the model that it is held against; only models "
+            "that read texts as the same tokens can be compared"
+        )
+
+
+def _graph(path: Path) -> tuple[Path, str | None]:
+    """A model's directory, and which graph of it; transformers.js has graphs in a folder."""
+    if path.suffix != ".onnx" or not path.is_file():
+        return path, None
+    folder = path.parent
+    if (folder / CONFIG_FILE).exists() or not (folder.parent / CONFIG_FILE).exists():
+        return folder, path.name
+    return folder.parent, f"{folder.name}/{path.name}"
+
+
+def _other(
+    directory: Path, file_name: str | None, options: argparse.Namespace
+) -> "GPTNeoForCausalLM":
+    device = options.device if options.device_b is None else options.device_b
+    own = argparse.Namespace(device=device, threads=options.threads)
+    return load_model(directory, own, file_name)
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """The last parts of both paths, as many as tell them apart."""
+    one, other = first.parts, second.parts
+    count = 1
+    while one[-count:] == other[-count:] and count < max(len(one), len(other)):
+        count += 1
+    return "/".join(one[-count:]), "/".join(other[-count:])
+
+
+def _table(found: "Comparison", names: tuple[str, str]) -> str:
+    from gptneo_onnx.runtime.evaluation.comparison_report import figures
+
+    rows = [("", *names), *figures(found)]
+    widths = [max(len(row[column]) for row in rows) + 3 for column in (0, 1)]
+    lines = [f"{a:{widths[0]}}{b:{widths[1]}}{c}".rstrip() for a, b, c in rows]
+    lines.append(f"{'compared':{widths[0]}}{found.tokens} tokens of {found.documents} documents")
+    for each in found.largest[:_PRINTED]:
+        (one, share), (other, other_share) = (choices[0] for choices in each.choices)
+        lines.append(
+            f"{each.divergence:.3g} nats at token {each.token} of {each.source}, behind "
+            f"{each.before[-30:]!a}: {one!a} {share:.1%}, {other!a} {other_share:.1%}"
+        )
+    return "\n".join(lines)
+
+
+def _status(divergence: float, bound: float | None) -> int:
+    if bound is None or divergence <= bound:
+        return 0
+    print(
+        f"the mean divergence is {divergence:.3g}, beyond --max-divergence {bound:g}",
+        file=sys.stderr,
+    )
+    return BEYOND

@@ -1,0 +1,71 @@
+"""How far two models' expectations of given tokens are apart, from the logits of both."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.runtime.decoder import Logits
+from gptneo_onnx.runtime.evaluation.windows import Ids
+
+Floats = NDArray[np.float64]
+# What target_logits() yields: which window, which of its targets, and the logits of these.
+Stream = Iterator[tuple[int, slice, Logits]]
+
+# float64 rows that stay in a processor's cache from one pass to the next.
+_ROWS_AT_ONCE = 4
+
+
+def side_by_side(first: Stream, second: Stream) -> Iterator[tuple[int, slice, Logits, Logits]]:
+    """Both streams' logits of the same targets: graphs differ in the chunks that they read."""
+    other_place, other_rows, other = -1, slice(0, 0), np.empty((0, 0), np.float32)
+    for place, rows, logits in first:
+        done = rows.start
+        while done < rows.stop:
+            if (other_place, other_rows.stop) <= (place, done):
+                other_place, other_rows, other = next(second)
+            end = min(rows.stop, other_rows.stop)
+            one_part = logits[done - rows.start : end - rows.start]
+            other_part = other[done - other_rows.start : end - other_rows.start]
+            yield place, slice(done, end), one_part, other_part
+            done = end
+
+
+def measure(first: Logits, second: Logits, targets: Ids) -> Floats:
+    """What two models make of the same targets.
+
+    Args:
+        first, second: logits [targets, vocab] that predict them.
+        targets: int64 [targets].
+
+    Returns:
+        [targets, 4]: minus the log likelihood by each model, Kullback and Leibler's divergence of
+        the second from the first, sum p1 (log p1 - log p2) (all in nats), and 1 where the likeliest
+        tokens of both are the same.
+    """
+    found = np.empty((len(targets), 4))
+    for start in range(0, len(targets), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        one, other = _log_softmax(first[rows]), _log_softmax(second[rows])
+        each, wanted = np.arange(len(one)), targets[rows]
+        found[rows, 0], found[rows, 1] = -one[each, wanted], -other[each, wanted]
+        # Of equals the sum may be a last bit below 0.
+        found[rows, 2] = np.maximum((np.exp(one) * (one - other)).sum(axis=1), 0)
+        found[rows, 3] = one.argmax(axis=1) == other.argmax(axis=1)
+    return found
+
+
+def likeliest(logits: Logits, count: int) -> list[tuple[int, float]]:
+    """The likeliest tokens by logits [vocab] and their probabilities, the likeliest first."""
+    [log_probabilities] = _log_softmax(logits[None])
+    order = np.argsort(-log_probabilities, kind="stable")[:count]
+    return [(int(token), math.exp(log_probabilities[token])) for token in order]
+
+
+def _log_softmax(logits: Logits) -> Floats:
+    """float64 [rows, vocab]: divergences are small differences of it."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return shifted

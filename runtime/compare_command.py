@@ -10,7 +10,7 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.runtime.device_options import add_device, load_model
 from gptneo_onnx.runtime.document_options import add_texts, documents_of
-from gptneo_onnx.runtime.whole_file import whole_file
+from gptneo_onnx.runtime.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.evaluation.comparison import Comparison
@@ -87,8 +87,10 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(f"--largest is {options.largest}; a number of at least 0 is allowed")
     if options.max_divergence is not None and not options.max_divergence >= 0:
         raise InputError(f"--max-divergence is {options.max_divergence}; 0 or more is allowed")
-    if options.report is not None and options.report.suffix != ".html":
-        raise InputError(f"--report is {options.report}; a name in .html is allowed")
+    if options.report is not None:
+        if options.report.suffix != ".html":
+            raise InputError(f"--report is {options.report}; a name in .html is allowed")
+        check_writable(options.report)
 
 
 def _check_tokenizer(tokenizer: "Tokenizer", second: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime.device_options import add_device, add_file_name, load_model
 from gptneo_onnx.runtime.document_options import add_documents, documents_of
-from gptneo_onnx.runtime.whole_file import whole_file
+from gptneo_onnx.runtime.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.evaluation.documents import Document
@@ -66,8 +66,10 @@ def run_embed(options: argparse.Namespace) -> None:
         InputError: a text or option that cannot be used; nothing was written.
         ModelFileError: the model is damaged, or its numbers overflow.
     """
-    if options.out is not None and options.out.suffix not in (ARRAY, LINES):
-        raise InputError(f"--out is {options.out}; a name in {ARRAY} or {LINES} is allowed")
+    if options.out is not None:
+        if options.out.suffix not in (ARRAY, LINES):
+            raise InputError(f"--out is {options.out}; a name in {ARRAY} or {LINES} is allowed")
+        check_writable(options.out)
     documents = list(documents_of(options))
     if options.out is not None and options.out.suffix == ARRAY:
         _check_fits_an_array(documents, options.pooling)

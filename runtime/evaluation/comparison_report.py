@@ -1,5 +1,6 @@
 """A comparison as a page to look at: figures, curves, and the places where models differ most."""
 
+import math
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -65,10 +66,11 @@ def figures(comparison: Comparison) -> list[tuple[str, str, str]]:
     """(what, of the first model, of the second or of both) in words for people."""
     values = comparison.as_dict()
     change, error = comparison.perplexity_change
+    margin = "" if math.isnan(error) else f" ± {error:.3%}"
     (ppl, other_ppl), (bits, other_bits) = comparison.token_perplexity, comparison.bits_per_byte
     return [
         ("token perplexity", f"{ppl:.4f}", f"{other_ppl:.4f}"),
-        ("", "", f"{change:+.3%} ± {error:.3%}"),
+        ("", "", f"{change:+.3%}{margin}"),
         ("bits per byte", f"{bits:.4f}", f"{other_bits:.4f}"),
         ("divergence, mean", "", f"{values['mean_divergence']:.3g}"),
         ("divergence, median", "", f"{values['median_divergence']:.3g}"),

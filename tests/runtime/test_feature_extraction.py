@@ -210,7 +210,11 @@ class TestCommand:
             (b"a", ["--layer", "9"], "layer is 9; 0 (the embeddings) to 6"),
             (b"a", ["--out", "vectors.csv"], "--out is vectors.csv; a name in .npy or .jsonl"),
             (b"a", ["--batch-size", "0"], "batch_size is 0; a whole number of at least 1"),
-            (b"a", ["--out", "nowhere/v.npy"], "nowhere/v.npy cannot be written: No such file"),
+            (
+                b"a",
+                ["--out", "nowhere/v.npy"],
+                "nowhere/v.npy cannot be written: nowhere is no dir",
+            ),
             (
                 b"a\nb",
                 ["--lines", "--pooling", "none", "--out", "v.npy"],

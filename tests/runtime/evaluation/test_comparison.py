@@ -1,0 +1,267 @@
+"""Comparing two models: against the float64 oracle of each, and at the command line."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from checkpoints import Shape, write_checkpoint
+from plain_generation import log_softmax
+from reference import ReferenceGPTNeo
+from refusals import refused
+
+from gptneo_onnx.export import export_model
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime.cli import main
+from gptneo_onnx.runtime.evaluation.comparison import compare
+from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
+from gptneo_onnx.runtime.evaluation.documents import Document
+from gptneo_onnx.runtime.evaluation.windows import rolling_windows
+
+# Windows of 7 in a context of 48, over the embedded model's tokenizer.
+SHAPE = Shape(vocab_size=4096, window_size=7, max_position_embeddings=48)
+TEXTS = [
+    "It is a truth universally acknowledged, that a single man in possession of a good fortune, "
+    "must be in want of a wife. However little known the feelings or views of such a man may be on "
+    "his first entering a neighbourhood, this truth is so well fixed in the minds of the families.",
+    "She was",
+    "",
+    "caf\u00e9 na\u00efve \U0001f600  two  spaces\nand <b>a</b> line",
+    "x",
+]
+DOCUMENTS = [Document(text, f"text {number}") for number, text in enumerate(TEXTS)]
+
+
+def with_tokenizer(checkpoint):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (checkpoint / name).write_bytes((EMBEDDED_CHECKPOINT / name).read_bytes())
+    return checkpoint
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """Two models that have nothing in common but their shape, and a longer context."""
+    folder = tmp_path_factory.mktemp("two")
+    shapes = (SHAPE, SHAPE.but(max_position_embeddings=60))
+    return [
+        with_tokenizer(write_checkpoint(folder / str(seed), shape, np.random.default_rng(seed)))
+        for seed, shape in enumerate(shapes)
+    ]
+
+
+@pytest.fixture(scope="module")
+def exports(checkpoints):
+    graphs = ("fused", "portable")
+    return [
+        export_model(each, each.parent / f"out{each.name}", graph=graphs) for each in checkpoints
+    ]
+
+
+@pytest.fixture(params=["model.onnx", "portable.onnx"])
+def models(request, exports):
+    """The first fused; the second reads other chunks."""
+    first = GPTNeoForCausalLM.from_pretrained(exports[0], device="cpu")
+    second = GPTNeoForCausalLM.from_pretrained(exports[1], file_name=request.param)
+    first.prefill_chunk, second.prefill_chunk = 11, 7
+    return first, second
+
+
+@pytest.fixture
+def tokenizer(exports):
+    return Tokenizer.from_pretrained(exports[0])
+
+
+@pytest.fixture(scope="module")
+def expected(checkpoints):
+    """Log probabilities [2][tokens, vocab] by both oracles, targets and the tokens before each."""
+    tokenizer = Tokenizer.from_pretrained(checkpoints[0])
+    oracles = [ReferenceGPTNeo.open(each) for each in checkpoints]
+    rows, targets, context = ([], []), [], []
+    for text in TEXTS:
+        ids = np.array(tokenizer.encode(text), np.int64)
+        for window in rolling_windows(ids, tokenizer.eos_token_id, 48):
+            for own, oracle in zip(rows, oracles, strict=True):
+                own.append(log_softmax(oracle.logits(window.inputs))[-len(window.targets) :])
+            targets.append(window.targets)
+            context.append(len(window.context) + np.arange(len(window.targets)))
+    first, second = map(np.concatenate, rows)
+    return first, second, np.concatenate(targets), np.concatenate(context)
+
+
+def test_every_token_is_measured_as_the_oracles_measure_it(models, tokenizer, expected):
+    first, second, targets, context = expected
+    found = compare(*models, tokenizer, DOCUMENTS)
+    each = np.arange(len(targets))
+    losses = -np.stack([first[each, targets], second[each, targets]])
+    divergences = (np.exp(first) * (first - second)).sum(-1)
+    assert (found.documents, found.tokens) == (len(TEXTS), len(targets))
+    assert found.bytes == sum(len(text.encode()) for text in TEXTS)
+    np.testing.assert_allclose(found.losses, losses, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.divergences, divergences, rtol=1e-3, atol=1e-3)
+    assert (found.context == context).all()
+    assert (found.agrees == (first.argmax(-1) == second.argmax(-1))).mean() > 0.99
+    assert found.token_perplexity == pytest.approx(np.exp(losses.mean(axis=1)), rel=1e-3)
+
+
+def test_figures_follow_from_the_tokens(models, tokenizer):
+    found = compare(*models, tokenizer, DOCUMENTS)
+    values = json.loads(json.dumps(found.as_dict()))
+    ppl, other = values["token_perplexity"]
+    assert values["perplexity_change"] == pytest.approx(other / ppl - 1)
+    change = found.losses[1] - found.losses[0]
+    error = other / ppl * change.std(ddof=1) / np.sqrt(found.tokens)
+    assert values["perplexity_change_error"] == pytest.approx(error)
+    assert values["mean_divergence"] == pytest.approx(found.divergences.mean())
+    assert values["max_divergence"] == found.divergences.max()
+    assert values["agreement"] == found.agrees.mean()
+    bits = found.losses.sum(axis=1) / found.bytes / np.log(2)
+    assert values["bits_per_byte"] == pytest.approx(bits.tolist())
+
+
+def test_the_largest_differences_say_where_they_are(models, tokenizer, expected):
+    first, second, targets, _ = expected
+    found = compare(*models, tokenizer, DOCUMENTS, largest=5)
+    order = np.argsort(-found.divergences)[:5]
+    assert [each.divergence for each in found.largest] == found.divergences[order].tolist()
+    starts = np.cumsum([0, *(len(tokenizer.encode(text)) for text in TEXTS)])
+    for each, row in zip(found.largest, order, strict=True):
+        document = int(np.searchsorted(starts, row, side="right")) - 1
+        assert (each.source, each.token) == (f"text {document}", row - starts[document])
+        assert each.actual == tokenizer.decode(int(targets[row]))
+        read = tokenizer.decode(tokenizer.encode(TEXTS[document])[: each.token])
+        assert read.endswith(each.before)
+        assert each.before or not each.token
+        for choices, own in zip(each.choices, (first, second), strict=True):
+            likeliest = np.argsort(-own[row])[:3]
+            assert [token for token, _ in choices] == [tokenizer.decode(int(i)) for i in likeliest]
+            shares = [share for _, share in choices]
+            np.testing.assert_allclose(shares, np.exp(own[row, likeliest]), rtol=1e-3)
+
+
+def test_a_model_does_not_differ_from_itself(exports, tokenizer):
+    pair = [GPTNeoForCausalLM.from_pretrained(exports[0]) for _ in range(2)]
+    found = compare(*pair, tokenizer, DOCUMENTS)
+    assert found.divergences.max() == 0
+    assert found.agrees.all()
+    assert found.perplexity_change == (0, 0)
+    assert found.largest == ()
+    with refused(InputError, "this model is at work in another call"):
+        compare(pair[0], pair[0], tokenizer, DOCUMENTS)
+
+
+def test_what_cannot_be_compared_is_refused(models, tokenizer, export_shape):
+    with refused(InputError, "there is nothing to read in 2 documents"):
+        compare(*models, tokenizer, [Document("", "a"), Document("", "b")])
+    other = GPTNeoForCausalLM.from_pretrained(export_shape(Shape(vocab_size=5000)))
+    with refused(InputError, "vocabularies of 4096 and 5000 tokens; only models of one vocabulary"):
+        compare(models[0], other, tokenizer, DOCUMENTS)
+    small = GPTNeoForCausalLM.from_pretrained(export_shape(Shape()))
+    with refused(ModelFileError, "the tokenizer has 4096 tokens, the model 301: it belongs"):
+        compare(small, models[0], tokenizer, DOCUMENTS)
+
+
+def test_the_page_stands_alone_and_shows_texts_as_they_are(models, tokenizer):
+    found = compare(*models, tokenizer, DOCUMENTS, largest=100)
+    page = comparison_page(found, ("fp32 <a>", "int8"))
+    assert "<b>" not in page
+    assert "&lt;b&gt;" in page
+    assert "fp32 &lt;a&gt;" in page
+    assert page.count("<svg") == page.count("</svg>") == 3
+    assert not re.search(r"(src|href)=|https?://", page)
+    numbers = [float(each) for each in re.findall(r"[ML](-?[\d.]+) ", page)]
+    assert len(numbers) > 30
+    assert all(0 <= each <= 860 for each in numbers)
+
+
+def test_a_page_of_models_that_are_alike_says_so(exports, tokenizer):
+    pair = [GPTNeoForCausalLM.from_pretrained(exports[0]) for _ in range(2)]
+    page = comparison_page(compare(*pair, tokenizer, DOCUMENTS[1:2]), ("a", "b"))
+    assert page.count("They do not differ anywhere.") == 2
+
+
+class TestCommand:
+    @pytest.fixture
+    def text(self, tmp_path):
+        path = tmp_path / "text.txt"
+        path.write_text("\n".join(text.replace("\n", " ") for text in TEXTS if text) + "\n")
+        return path
+
+    def test_a_table_and_a_page(self, exports, text, tmp_path, capsys):
+        report = tmp_path / "report.html"
+        command = ["compare", *map(str, exports), "--text", str(text), "--lines"]
+        assert main([*command, "--report", str(report)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split() == ["out0", "out1"]
+        assert lines[1].startswith("token perplexity")
+        assert re.search(r"[+-]\d+\.\d{3}% ± \d+\.\d{3}%", lines[2])
+        assert re.fullmatch(r"compared +\d+ tokens of 4 documents", lines[9])
+        assert len(lines) == 10 + 3
+        assert f"of {text}:" in lines[10]
+        assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+        assert {path.name for path in tmp_path.iterdir()} == {"text.txt", "report.html"}
+
+    def test_graphs_of_one_directory(self, exports, text, capsys):
+        graphs = [str(exports[0] / name) for name in ("model.onnx", "portable.onnx")]
+        command = ["compare", *graphs, "--text", str(text), "--json", "--largest", "0"]
+        assert main([*command, "--max-divergence", "1e-8"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert 0 < found["max_divergence"] < 1e-8
+        assert found["agreement"] == 1
+        assert found["largest"] == []
+
+    def test_a_graph_in_transformers_js_folder(self, checkpoints, exports, text, tmp_path, capsys):
+        out = export_model(checkpoints[0], tmp_path / "js", layout="transformers.js")
+        command = ["compare", str(exports[0]), str(out / "onnx/model.onnx"), "--text", str(text)]
+        assert main([*command, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["max_divergence"] < 1e-8
+
+    def test_beyond_the_bound_the_status_is_1(self, exports, text, capsys):
+        command = ["compare", *map(str, exports), "--text", str(text)]
+        assert main([*command, "--max-divergence", "0.001"]) == 1
+        captured = capsys.readouterr()
+        assert "divergence, mean" in captured.out
+        assert re.search(
+            r"the mean divergence is [\d.]+, beyond --max-divergence 0.001\n", captured.err
+        )
+
+    @pytest.mark.parametrize(
+        ("content", "arguments", "message"),
+        [
+            (b"", [], "text.txt is empty; a text is expected"),
+            (b"caf\xe9", [], "text.txt is not UTF-8: byte 3 is 0xe9; convert it first"),
+            (b"a", ["--report", "page.png"], "--report is page.png; a name in .html is allowed"),
+            (
+                b"a",
+                ["--report", "no/page.html"],
+                "no/page.html cannot be written: no is no directory",
+            ),
+            (b"a", ["--largest", "-1"], "--largest is -1; a number of at least 0 is allowed"),
+            (b"a", ["--max-divergence", "nan"], "--max-divergence is nan; 0 or more is allowed"),
+            (b"a", ["--device-b", "tpu"], "tpu"),
+        ],
+    )
+    def test_bad_input_is_one_line(
+        self, exports, tmp_path, monkeypatch, capsys, content, arguments, message
+    ):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "text.txt").write_bytes(content)
+        assert main(["compare", *map(str, exports), "--text", "text.txt", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert captured.err.count("\n") == 1
+        assert captured.out == ""
+        assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
+
+    def test_a_tokenizer_of_another_model_is_refused(self, exports, tmp_path, text, capsys):
+        checkpoint = write_checkpoint(tmp_path / "c", SHAPE, np.random.default_rng(0))
+        content = json.loads((EMBEDDED_CHECKPOINT / "tokenizer.json").read_text())
+        vocab = content["model"]["vocab"]
+        vocab["x"], vocab["y"] = vocab["y"], vocab["x"]
+        (checkpoint / "tokenizer.json").write_text(json.dumps(content))
+        out = export_model(checkpoint, tmp_path / "out")
+        assert main(["compare", str(exports[0]), str(out), "--text", str(text)]) == 2
+        error = capsys.readouterr().err
+        assert "has another vocabulary than the model that it is held against" in error
+        assert error.count("\n") == 1

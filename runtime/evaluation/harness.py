@@ -16,7 +16,7 @@ from tqdm import tqdm
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer
 from gptneo_onnx.runtime.evaluation.scoring import score
-from gptneo_onnx.runtime.evaluation.windows import Window, rolling_windows
+from gptneo_onnx.runtime.evaluation.windows import Window, in_groups, rolling_windows
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -36,7 +36,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
     Args (`--model_args NAME=VALUE,...`):
         pretrained: the directory.
         device: auto, cpu, cuda or cuda:N.
-        batch_size: short texts that are scored together; texts are generated one by one.
+        batch_size: short texts that are scored together, and texts that are continued together.
         file_name: which of the directory's graphs, if not model.onnx.
         num_threads: of one operator.
         max_length: tokens that the model reads at once; its context by default.
@@ -125,34 +125,47 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Continuations up to any of `until`, which is left out."""
-        texts = []
-        for request in tqdm(requests, disable=disable_tqdm):
-            context, options = request.args
-            text = self._continued(context, dict(options))
-            self.cache_hook.add_partial("generate_until", (context, options), text)
-            texts.append(text)
+        texts = [""] * len(requests)
+        alike: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            alike.setdefault(repr(request.args[1]), []).append(index)
+        with tqdm(total=len(requests), disable=disable_tqdm) as bar:
+            for own in alike.values():
+                own.sort(key=lambda index: len(requests[index].args[0]))
+                for batch in in_groups(own, self.batch_size):
+                    options = requests[batch[0]].args[1]
+                    contexts = [requests[index].args[0] for index in batch]
+                    found = self._continued(contexts, dict(options))
+                    for index, text in zip(batch, found, strict=True):
+                        texts[index] = text
+                        self.cache_hook.add_partial("generate_until", requests[index].args, text)
+                    bar.update(len(batch))
         return texts
 
-    def _continued(self, context: str, options: dict[str, Any]) -> str:
+    def _continued(self, contexts: Sequence[str], options: dict[str, Any]) -> list[str]:
+        """Texts that go on under the same options."""
         until = options.get("until") or []
         until = [until] if isinstance(until, str) else [stop for stop in until if stop]
         count = min(int(options.get("max_gen_toks", MAX_GEN_TOKS)), self.max_length - 1)
-        ids = self.tok_encode(context)[-(self.max_length - count) :] or [self.eot_token_id]
+        room = self.max_length - count
+        ids = [self.tok_encode(text)[-room:] or [self.eot_token_id] for text in contexts]
         arguments = {name: options[name] for name in _GENERATION if name in options}
         if not arguments.get("temperature"):  # greedy, as temperature 0 says in the harness
             arguments = {**arguments, "do_sample": False, "temperature": None}
+        padded = self.tokenizer.pad(ids)
         output = self.model.generate(
-            [ids],
+            **padded,
             max_new_tokens=count,
             eos_token_id=self.eot_token_id,
             stop_strings=until or None,
             tokenizer=self.tokenizer,
             **{name: value for name, value in arguments.items() if value is not None},
         )
-        text = self.tokenizer.decode(output[0, len(ids) :].tolist(), skip_special_tokens=True)
-        for stop in until:
-            text = text.split(stop)[0]
-        return text
+        new = output[:, padded["input_ids"].shape[1] :]
+        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        return [
+            min((text.split(stop)[0] for stop in until), key=len, default=text) for text in texts
+        ]
 
 
 def _batch_size(value: int | str | None) -> int:

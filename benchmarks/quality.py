@@ -17,8 +17,8 @@ from tqdm import tqdm
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime.documents import Document
 from gptneo_onnx.runtime.evaluation.comparison import compare
-from gptneo_onnx.runtime.evaluation.documents import Document
 
 CORPUS = Path(__file__).parent.parent / "examples/train_tiny/corpus"
 HELD_OUT, READ_BEFORE = CORPUS / "persuasion.txt", CORPUS / "emma.txt"

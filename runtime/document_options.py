@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gptneo_onnx.runtime.evaluation.documents import Document
+    from gptneo_onnx.runtime.documents import Document
 
 _FILES = "a text (- for standard input), .jsonl, .parquet, or the folder of a saved dataset"
 
@@ -34,6 +34,6 @@ def _add_forms(command: Any) -> None:
 
 def documents_of(options: argparse.Namespace) -> "Iterator[Document]":
     """The documents of options.files; errors are read_documents()'s."""
-    from gptneo_onnx.runtime.evaluation.documents import read_documents
+    from gptneo_onnx.runtime.documents import read_documents
 
     return read_documents(options.files, options.field, options.lines)

@@ -16,7 +16,7 @@ from gptneo_onnx.runtime.document_options import add_documents, documents_of
 from gptneo_onnx.runtime.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
-    from gptneo_onnx.runtime.evaluation.documents import Document
+    from gptneo_onnx.runtime.documents import Document
     from gptneo_onnx.runtime.feature_extraction import FeatureExtractionPipeline
 
 ARRAY, LINES = ".npy", ".jsonl"

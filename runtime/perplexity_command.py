@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.device_options import add_device, add_file_name, load_model
 from gptneo_onnx.runtime.document_options import add_documents, documents_of
-from gptneo_onnx.runtime.evaluation.documents import STANDARD_INPUT
+from gptneo_onnx.runtime.documents import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.evaluation.perplexity import Perplexity

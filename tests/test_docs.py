@@ -29,6 +29,16 @@ def test_every_block_of_the_generation_page_runs(embedded_export, tmp_path, monk
     assert names["text"]
 
 
+def test_every_block_of_the_features_page_runs(embedded_export, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gpt-neo-1.3B").symlink_to(embedded_export, target_is_directory=True)
+    names: dict[str, object] = {}
+    for block in python_blocks("docs/features.md"):
+        exec(compile(block, "docs/features.md", "exec"), names)
+    assert -1 <= names["similarity"] <= 1
+    assert names["output"].last_hidden_state.shape[0] == 2
+
+
 def test_the_readmes_blocks_run(embedded_export, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gpt-neo-1.3B").symlink_to(embedded_export, target_is_directory=True)
@@ -49,6 +59,7 @@ def test_the_readmes_blocks_run(embedded_export, tmp_path, monkeypatch, capsys):
         "README.md",
         "CONTRIBUTING.md",
         "docs/evaluation.md",
+        "docs/features.md",
         "docs/generation.md",
         "docs/graphs.md",
         "docs/precision.md",

@@ -34,7 +34,7 @@ ALLOWED_INSIDE = {
     },
 }
 DOORS = {
-    "cli.py", "documents.py", "embed_command.py", "embedded.py", "grammar.py",
+    "cli.py", "comparison.py", "documents.py", "embed_command.py", "embedded.py", "grammar.py",
     "lm_eval_command.py", "perplexity.py",
 }  # fmt: skip
 # Is imported by the harness's own users alone.

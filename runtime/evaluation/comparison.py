@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.decoder import Decoder, Logits
+from gptneo_onnx.runtime.documents import Document
 from gptneo_onnx.runtime.evaluation.divergence import Floats, likeliest, measure, side_by_side
-from gptneo_onnx.runtime.evaluation.documents import Document
 from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer
 from gptneo_onnx.runtime.evaluation.scoring import steps_of, target_logits
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window, in_groups, rolling_windows

@@ -70,7 +70,7 @@ def figures(comparison: Comparison) -> list[tuple[str, str, str]]:
     (ppl, other_ppl), (bits, other_bits) = comparison.token_perplexity, comparison.bits_per_byte
     return [
         ("token perplexity", f"{ppl:.4f}", f"{other_ppl:.4f}"),
-        ("", "", f"{change:+.3%}{margin}"),
+        ("perplexity, change", "", f"{change:+.3%}{margin}"),
         ("bits per byte", f"{bits:.4f}", f"{other_bits:.4f}"),
         ("divergence, mean", "", f"{values['mean_divergence']:.3g}"),
         ("divergence, median", "", f"{values['median_divergence']:.3g}"),

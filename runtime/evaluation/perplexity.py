@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
+from gptneo_onnx.runtime.documents import Document
 from gptneo_onnx.runtime.evaluation import wikitext
-from gptneo_onnx.runtime.evaluation.documents import Document
 from gptneo_onnx.runtime.evaluation.journal import Journal, WindowScore
 from gptneo_onnx.runtime.evaluation.scoring import score
 from gptneo_onnx.runtime.evaluation.windows import (

@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
-from gptneo_onnx.runtime.evaluation.documents import Document
+from gptneo_onnx.runtime.documents import Document
 
 # (what Wikitext's tokenizer made, what it was), in the harness's order.
 _BEFORE_BRACKETS = (

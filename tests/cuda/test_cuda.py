@@ -33,7 +33,7 @@ def precision(request):
 
 @pytest.fixture
 def directory(export_shape, precision):
-    return export_shape(SHAPE, precision)
+    return export_shape(SHAPE, precision, hidden_states="all")
 
 
 @pytest.fixture
@@ -50,6 +50,14 @@ def test_logits_are_close_to_the_oracles(model, directory, random, precision):
     for model.prefill_chunk in (64, 20, 7, 1):
         logits = model(ids[None]).logits[0]
         assert np.abs(logits - expected).max() / expected.std() < TOLERANCES[precision]
+
+
+def test_hidden_states_are_close_to_the_oracles(model, directory, random, precision):
+    ids = random.integers(0, SHAPE.vocab_size, SHAPE.max_position_embeddings)
+    expected = ReferenceGPTNeo.open(directory.parent / "checkpoint").all_hidden_states(ids)
+    found = model(ids[None], output_hidden_states=True).hidden_states
+    for states, wanted in zip(found, expected, strict=True):
+        assert np.abs(states[0] - wanted).max() / wanted.std() < TOLERANCES[precision]
 
 
 def test_a_ragged_batch_gives_what_each_sequence_gives_alone(model, random):

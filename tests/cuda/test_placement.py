@@ -88,12 +88,14 @@ def copies(graph: Path) -> int:
 def test_every_node_lands_on_cuda_and_nothing_is_copied(
     export_shape, recorded_options, shape, precision, activations
 ):
-    directory = export_shape(shape, precision, activations)
+    directory = export_shape(shape, precision, activations, hidden_states="all")
     model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
     placed = placements(model._decoder.session.inference)
     assert {provider for provider, _ in placed} == {"CUDAExecutionProvider"}
     assert placed["CUDAExecutionProvider", "GroupQueryAttention"] == len(shape.layers)
     assert copies(recorded_options) == 0
+    states = model([[1, 2, 3]], output_hidden_states=True).hidden_states
+    assert [each.shape for each in states] == [(1, 3, 64)] * (len(shape.layers) + 1)
 
 
 def test_onnx_runtime_accepts_the_graph_for_cuda_graphs(export_shape, monkeypatch):

@@ -15,7 +15,7 @@ from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli import main
-from gptneo_onnx.runtime.evaluation.documents import Document, read_documents
+from gptneo_onnx.runtime.documents import Document, read_documents
 from gptneo_onnx.runtime.evaluation.perplexity import perplexity
 
 lm_eval = pytest.importorskip("lm_eval", reason="needs lm-eval: make test-peers has it")

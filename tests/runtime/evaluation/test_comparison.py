@@ -15,9 +15,9 @@ from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli import main
+from gptneo_onnx.runtime.documents import Document
 from gptneo_onnx.runtime.evaluation.comparison import compare
 from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
-from gptneo_onnx.runtime.evaluation.documents import Document
 from gptneo_onnx.runtime.evaluation.windows import rolling_windows
 
 # Windows of 7 in a context of 48, over the embedded model's tokenizer.
@@ -195,7 +195,7 @@ class TestCommand:
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].split() == ["out0", "out1"]
         assert lines[1].startswith("token perplexity")
-        assert re.search(r"[+-]\d+\.\d{3}% ± \d+\.\d{3}%", lines[2])
+        assert re.search(r"^perplexity, change +[+-]\d+\.\d{3}% ± \d+\.\d{3}%$", lines[2])
         assert re.fullmatch(r"compared +\d+ tokens of 4 documents", lines[9])
         assert len(lines) == 10 + 3
         assert f"of {text}:" in lines[10]

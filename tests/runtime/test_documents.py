@@ -1,7 +1,6 @@
-"""Documents from texts, JSON lines and tables; Wikitext's pages as the harness reads them."""
+"""Documents from texts, JSON lines, tables and standard input."""
 
 import io
-import json
 import sys
 
 import pyarrow
@@ -9,13 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
-from gptneo_onnx.runtime.evaluation.documents import Document, read_documents
-from gptneo_onnx.runtime.evaluation.wikitext import detokenized, pages, with_pages
-
-PAGES = [
-    " = Robert Boulter = \n \n Robert Boulter is an actor . He had a role \n",
-    " = Du Fu = \n \n = = Life = = \n \n Du Fu ( Chinese : x ) was a @-@ poet . \n",
-]
+from gptneo_onnx.runtime.documents import Document, read_documents
 
 
 def texts(*paths, field="text"):
@@ -93,28 +86,3 @@ def test_a_missing_file_and_a_missing_package(tmp_path, monkeypatch):
     for path in (tmp_path / "a.parquet", tmp_path):
         with pytest.raises(MissingDependencyError, match=r"gptneo-onnx\[datasets\]"):
             texts(path)
-
-
-def test_wikitext_is_cut_into_its_pages():
-    assert pages("".join(PAGES)) == PAGES
-    assert pages("no title") == ["no title"]
-    found = [*with_pages([Document("".join(PAGES), "wiki")])]
-    assert [document.text for document in found] == PAGES
-
-
-@pytest.mark.parametrize(
-    ("page", "text"),
-    [
-        (PAGES[1], " = Du Fu =\n\n== Life ==\n\nDu Fu (Chinese: x) was a-poet.\n"),
-        ('" a quote " , and [ one ]', '"a quote", and [one]'),
-        ("1 @,@ 000 @.@ 5 ; it 's ( N ) times N x", "1,000.5; it's (N) times 1 x"),
-    ],
-)
-def test_wikitexts_tokens_are_joined(page, text):
-    assert detokenized(page) == text
-
-
-def test_a_page_keeps_its_own_words(tmp_path):
-    path = tmp_path / "pages.jsonl"
-    path.write_text("".join(json.dumps({"page": page}) + "\n" for page in PAGES))
-    assert texts(path, field="page") == PAGES

@@ -14,26 +14,6 @@ from gptneo_onnx.runtime.inputs import Ids, PaddedInputs
 HiddenStates = NDArray[np.float32]
 
 
-def forward_logits(
-    decoder: Decoder,
-    inputs: PaddedInputs,
-    positions: Ids,
-    config: GPTNeoConfig,
-    layers: Sequence[int] = (),
-) -> tuple[NDArray[np.float32], tuple[HiddenStates, ...]]:
-    """Logits [batch, sequence, vocab] and hidden states; zeros at padded positions.
-
-    Args:
-        decoder: whose first slot is used.
-        inputs, positions: the batch; positions [batch, sequence].
-        config: of the model.
-        layers: whose hidden states are wanted, of the decoder's.
-    """
-    logits = np.zeros((*inputs.input_ids.shape, config.vocab_size), np.float32)
-    states = forward(decoder, inputs, positions, config, layers, logits)
-    return logits, states
-
-
 def forward(
     decoder: Decoder,
     inputs: PaddedInputs,
@@ -42,7 +22,15 @@ def forward(
     layers: Sequence[int],
     logits: NDArray[np.float32] | None = None,
 ) -> tuple[HiddenStates, ...]:
-    """Hidden states [batch, sequence, hidden] of each layer; `logits` are filled if given."""
+    """Hidden states [batch, sequence, hidden] of each of the layers; zeros at padded positions.
+
+    Args:
+        decoder: whose first slot is used.
+        inputs, positions: the batch; positions [batch, sequence].
+        config: of the model.
+        layers: whose hidden states are wanted, of the decoder's; one at least, if no logits are.
+        logits: [batch, sequence, vocab], filled in where there are tokens.
+    """
     shape = inputs.input_ids.shape
     states = tuple(np.zeros((*shape, config.hidden_size), np.float32) for _ in layers)
     for row, columns in enumerate(inputs.columns):

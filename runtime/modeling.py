@@ -14,7 +14,7 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.device import Device
-from gptneo_onnx.runtime.forward import checked_layers, forward_logits
+from gptneo_onnx.runtime.forward import checked_layers, forward
 from gptneo_onnx.runtime.generation.arguments import Arguments, check_streamer, checked_call, one_of
 from gptneo_onnx.runtime.generation.generate import run_call
 from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
@@ -154,9 +154,10 @@ class GPTNeoForCausalLM:
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
         positions = inputs.positions(position_ids, self.config)
         layers = checked_layers(output_hidden_states, self.hidden_layers, self.config.num_layers)
+        logits = np.zeros((*inputs.input_ids.shape, self.config.vocab_size), np.float32)
         with self.alone():
             decoder = self.decoder(slots=1)
-            logits, states = forward_logits(decoder, inputs, positions, self.config, layers)
+            states = forward(decoder, inputs, positions, self.config, layers, logits)
         return CausalLMOutput(logits, states if layers else None)
 
     def generate(

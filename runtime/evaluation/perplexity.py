@@ -204,7 +204,7 @@ def _windows(
         stream = chain.from_iterable(
             [end, *tokenizer.encode(fixed(document.text))] for document in documents
         )
-        yield from chunks(np.fromiter(stream, np.int64), context)
+        yield from chunks(stream, context)
         return
     for document in documents:
         text = wikitext.detokenized(document.text) if detokenize else document.text

@@ -72,12 +72,14 @@ def rolling_windows(ids: Ids, prefix: int, length: int, stride: int | None = Non
     return windows
 
 
-def chunks(ids: Ids, length: int) -> Iterator[Window]:
-    """A stream in disjoint chunks of length + 1 tokens, of which all but the first are scored.
+def chunks(stream: Iterable[int], length: int) -> Iterator[Window]:
+    """A stream of ids in disjoint chunks of length + 1, of which all but the first are scored.
 
     As GPT-Neo's training code made its data (EleutherAI/gpt-neo, data/create_tfrecords.py: "chunks
     need to be 1 token longer so there's a target for the last token"). What is left over is
     dropped.
     """
-    for start in range(0, len(ids) - length, length + 1):
-        yield Window(ids[start : start + 1], ids[start + 1 : start + length + 1])
+    for chunk in in_groups(stream, length + 1):
+        ids = np.array(chunk, np.int64)
+        if len(ids) == length + 1:
+            yield Window(ids[:1], ids[1:])

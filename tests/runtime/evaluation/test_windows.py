@@ -66,3 +66,9 @@ def test_chunks_score_all_but_their_first_token_and_drop_the_rest():
     assert shown(chunks(np.arange(12), 4)) == [([0], [1, 2, 3, 4]), ([5], [6, 7, 8, 9])]
     assert shown(chunks(np.arange(5), 4)) == [([0], [1, 2, 3, 4])]
     assert shown(chunks(np.arange(4), 4)) == []
+
+
+def test_chunks_read_no_more_of_a_stream_than_they_give():
+    stream = iter(range(100))
+    assert shown([next(chunks(stream, 4))]) == [([0], [1, 2, 3, 4])]
+    assert next(stream) == 5

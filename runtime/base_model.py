@@ -78,7 +78,7 @@ class GPTNeoModel:
         input_ids: ArrayLike,
         attention_mask: ArrayLike | None = None,
         position_ids: ArrayLike | None = None,
-        output_hidden_states: bool | Sequence[int] = False,
+        output_hidden_states: bool | Sequence[int] | None = None,
     ) -> BaseModelOutput:
         """Hidden states of every token; arguments and errors are GPTNeoForCausalLM.__call__'s."""
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
@@ -91,7 +91,7 @@ class GPTNeoModel:
         found = dict(zip(layers, states, strict=True))
         return BaseModelOutput(found[last], tuple(found[layer] for layer in wanted) or None)
 
-    def layers(self, wanted: bool | Sequence[int]) -> tuple[int, ...]:
+    def layers(self, wanted: bool | Sequence[int] | None) -> tuple[int, ...]:
         """Numbers of layers from 0; raises InputError if the graph does not give one of them."""
         return checked_layers(wanted, self.hidden_layers, self.config.num_layers)
 

@@ -48,20 +48,25 @@ def forward(
 
 
 def checked_layers(
-    wanted: bool | Sequence[int], given: Iterable[int], num_layers: int
+    wanted: bool | Sequence[int] | None, given: Iterable[int], num_layers: int
 ) -> tuple[int, ...]:
     """The layers that output_hidden_states asks for, numbered from 0 to num_layers.
 
     Args:
-        wanted: True for all, or numbers of layers, negative ones from the end.
+        wanted: True for all, False or None for none, or numbers of layers, negative ones from the
+            end.
         given: those whose hidden states the graph gives.
         num_layers: of the model.
 
     Raises:
         InputError: a layer that there is not, or that was not asked for at export.
     """
-    if isinstance(wanted, bool):
+    if wanted is None or isinstance(wanted, bool | np.bool_):
         wanted = range(num_layers + 1) if wanted else ()
+    if not isinstance(wanted, Iterable):
+        raise InputError(
+            f"output_hidden_states is {shown(wanted)}; True, or a list of layers is allowed"
+        )
     layers = tuple(_layer(each, num_layers) for each in wanted)
     if len(set(layers)) < len(layers):
         raise InputError(f"output_hidden_states names {shown([*wanted])}; name each layer once")

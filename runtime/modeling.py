@@ -133,7 +133,7 @@ class GPTNeoForCausalLM:
         input_ids: ArrayLike,
         attention_mask: ArrayLike | None = None,
         position_ids: ArrayLike | None = None,
-        output_hidden_states: bool | Sequence[int] = False,
+        output_hidden_states: bool | Sequence[int] | None = None,
     ) -> CausalLMOutput:
         """Logits behind every token, and hidden states if they are asked for.
 

@@ -144,6 +144,15 @@ def test_a_layer_that_there_is_not_is_refused(model, layer):
         model([[1, 2]], output_hidden_states=[layer])
 
 
+def test_none_are_given_unless_asked_for(model):
+    for nothing in (None, False, [], np.False_):
+        assert model([[1, 2]], output_hidden_states=nothing).hidden_states is None
+    assert len(model([[1, 2]], output_hidden_states=np.True_).hidden_states) == 5
+    assert len(model([[1, 2]], output_hidden_states=np.array([0, 4])).hidden_states) == 2
+    with refused(InputError, "output_hidden_states is 3; True, or a list of layers is allowed"):
+        model([[1, 2]], output_hidden_states=3)
+
+
 def test_a_layer_twice_is_refused(model):
     with refused(InputError, r"output_hidden_states names \[1, -4\]; name each layer once"):
         model([[1, 2]], output_hidden_states=[1, -4])

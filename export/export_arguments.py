@@ -1,13 +1,13 @@
 """The arguments of export_model, checked before any work is done."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
-from gptneo_onnx.models.graph import ACTIVATION_NAMES, NumberFormat, Precision
+from gptneo_onnx.models.graph import ACTIVATION_NAMES, NumberFormat, Precision, layer_number
 from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.models.manifest import GRAPH_KINDS
 
@@ -84,7 +84,7 @@ def check_exporter(
 
 
 def hidden_layers(
-    hidden_states: str | Sequence[int] | None, num_layers: int, kinds: list[str], exporter: str
+    hidden_states: Any, num_layers: int, kinds: list[str], exporter: str
 ) -> tuple[int, ...]:
     """The layers whose hidden states are asked for, from 0 to num_layers, in order.
 
@@ -101,15 +101,9 @@ def hidden_layers(
     if isinstance(hidden_states, str):
         check_choice("hidden_states", hidden_states, ("all",))
         return tuple(range(num_layers + 1))
-    layers = set()
-    for layer in several(hidden_states):
-        if type(layer) is not int or not -num_layers - 1 <= layer <= num_layers:
-            raise InputError(
-                f"hidden_states names layer {shown(layer)}; 0 (the embeddings) to {num_layers} "
-                "(behind the last layer) is allowed, or negative numbers from the end, or 'all'"
-            )
-        layers.add(layer % (num_layers + 1))
-    return tuple(sorted(layers))
+    if not isinstance(hidden_states, Iterable):
+        hidden_states = [hidden_states]
+    return tuple(sorted({layer_number(layer, num_layers) for layer in hidden_states}))
 
 
 def check_calibrate(calibrate: str | Path | None, numbers: NumberFormat) -> None:

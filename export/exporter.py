@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def export_model(
     activations: str | None = None,
     reduce_range: bool = False,
     calibrate: str | Path | None = None,
-    hidden_states: str | Sequence[int] | None = None,
+    hidden_states: str | Iterable[int] | None = None,
     layout: str = "flat",
     exporter: str = "direct",
     verify: bool = False,

@@ -20,7 +20,7 @@ TOLERANCES = {Precision.FP32: 1e-4, Precision.FP16: 2e-2}
 QUANTIZED_TOLERANCE = 1.0
 CHUNK = 64
 
-Floats = NDArray[np.float32]
+Array = NDArray[np.float32]
 SEED = 2021
 
 
@@ -95,7 +95,7 @@ def verify_graph(
         _report_states(float(np.max(of_states)), tolerance, graph, report)
 
 
-def _states_difference(found: Floats, expected: Floats, start: int) -> float:
+def _states_difference(found: Array, expected: Array, start: int) -> float:
     """The largest of found [tokens, hidden], in shares of the spread and of the numbers themselves.
 
     A few dimensions of hidden states are far from all others, and rounded accordingly.
@@ -109,16 +109,16 @@ def _report_states(
 ) -> None:
     report(
         f"verify: hidden states differ from transformers by at most {difference:.1e} of their "
-        f"spread ({graph.name})"
+        f"spread and size ({graph.name})"
     )
     if not difference <= tolerance:
         raise ModelFileError(
-            f"hidden states differ from transformers by {difference:.1e} of their spread; "
+            f"hidden states differ from transformers by {difference:.1e} of their spread and size; "
             f"{tolerance:.0e} is allowed ({graph.name})"
         )
 
 
-def _transformers_outputs(checkpoint: Path, ids: NDArray[np.int64]) -> tuple[Floats, list[Floats]]:
+def _transformers_outputs(checkpoint: Path, ids: NDArray[np.int64]) -> tuple[Array, list[Array]]:
     """Of ids [length], by the model that the checkpoint was saved from.
 
     Logits [length, vocab], and hidden states [length, hidden] of all layers.

@@ -8,11 +8,14 @@ An axis is a number or one of the symbolic names below:
 - capacity: the rows of a global layer's cache, at least the longest sequence
 """
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
 from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.json_file import shown
 
 BATCH, SEQUENCE, ROWS, CAPACITY = "batch", "sequence", "rows", "capacity"
 
@@ -189,6 +192,24 @@ class GraphContract:
     def outputs(self) -> tuple[TensorSpec, ...]:
         presents = (spec for cache in self.caches for spec in cache.present)
         return (self.logits, *self.hidden_states.values(), *presents)
+
+
+def layer_number(layer: object, num_layers: int) -> int:
+    """Which hidden states a layer's number means, from 0 to num_layers, as transformers has them.
+
+    Raises:
+        InputError: no whole number, or one that is out of range.
+    """
+    try:
+        number = operator.index(layer)  # type: ignore[arg-type]  # whatever the caller gave
+        if isinstance(layer, bool) or not -num_layers - 1 <= number <= num_layers:
+            raise TypeError
+    except TypeError as error:
+        raise InputError(
+            f"layer is {shown(layer)}; 0 (the embeddings) to {num_layers} (behind the last layer) "
+            "is allowed, or a negative number from the end"
+        ) from error
+    return number % (num_layers + 1)
 
 
 def layer_states(layer: int) -> str:

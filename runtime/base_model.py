@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.runtime.decoder import Decoder
 from gptneo_onnx.runtime.device import Device
 from gptneo_onnx.runtime.forward import HiddenStates, checked_layers, forward
 from gptneo_onnx.runtime.inputs import Ids, PaddedInputs
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.ragged_steps import ragged_steps
+from gptneo_onnx.runtime.ragged_steps import TOGETHER, ragged_steps
 
 # Where logits are wanted: nowhere.
 _NO_ROWS = np.zeros((0, 2), np.int64)
@@ -41,6 +43,11 @@ class GPTNeoModel:
     """
 
     def __init__(self, causal_lm: GPTNeoForCausalLM) -> None:
+        if not isinstance(causal_lm, GPTNeoForCausalLM):
+            raise InputError(
+                f"GPTNeoModel is made of a GPTNeoForCausalLM, and got {shown(causal_lm)}; load a "
+                "directory with GPTNeoModel.from_pretrained"
+            )
         self.causal_lm = causal_lm
 
     @classmethod
@@ -106,13 +113,17 @@ class GPTNeoModel:
             batch_size: short sequences that one step reads together, at the most.
 
         Raises:
-            InputError: a sequence that cannot be read, or a layer that the graph does not give.
+            InputError: a sequence that cannot be read, a layer that the graph does not give, or a
+                batch_size below 1.
         """
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; a number of at least 1 is allowed")
         checked = [PaddedInputs.check([ids], None, self.config).input_ids[0] for ids in sequences]
         layers = self.layers([layer])
         with self.causal_lm.alone():
-            decoder = self.causal_lm.decoder(batch_size)
-            for group in ragged_steps([len(ids) for ids in checked], batch_size):
+            slots = max(1, min(batch_size, TOGETHER, len(checked)))
+            decoder = self.causal_lm.decoder(slots)
+            for group in ragged_steps([len(ids) for ids in checked], slots):
                 own = [checked[index] for index in group]
                 if len(group) == 1:
                     yield group[0], _read_alone(decoder, own[0], layers)

@@ -10,9 +10,14 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.runtime.device_options import add_device, load_model
 from gptneo_onnx.runtime.document_options import add_texts, documents_of
+from gptneo_onnx.runtime.documents import counted
+from gptneo_onnx.runtime.file_place import is_directory
 from gptneo_onnx.runtime.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gptneo_onnx.runtime.documents import Document
     from gptneo_onnx.runtime.evaluation.comparison import Comparison
     from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
     from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -60,11 +65,10 @@ def run_compare(options: argparse.Namespace) -> int:
     _check(options)
     names = _names(options.first, options.second)
     (first, file_name), (second, other_file_name) = map(_graph, (options.first, options.second))
-    documents = documents_of(options)
     model = load_model(first, options, file_name)
     other = _other(second, other_file_name, options)
     tokenizer = Tokenizer.from_pretrained(first)
-    _check_tokenizer(tokenizer, second)
+    documents = _read_alike(documents_of(options), tokenizer, second)
     found = compare(
         model,
         other,
@@ -73,12 +77,12 @@ def run_compare(options: argparse.Namespace) -> int:
         largest=options.largest,
         progress=True,
     )
+    print(json.dumps(found.as_dict()) if options.json else _table(found, names))
     if options.report is not None:
         from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
 
         with whole_file(options.report, "w") as file:
             file.write(comparison_page(found, names))
-    print(json.dumps(found.as_dict()) if options.json else _table(found, names))
     return _status(float(found.divergences.mean()), options.max_divergence)
 
 
@@ -90,26 +94,38 @@ def _check(options: argparse.Namespace) -> None:
     if options.report is not None:
         if options.report.suffix != ".html":
             raise InputError(f"--report is {options.report}; a name in .html is allowed")
-        check_writable(options.report)
+        check_writable(options.report, options.files)
 
 
-def _check_tokenizer(tokenizer: "Tokenizer", second: Path) -> None:
-    """The second may come without one, as other exporters' models do."""
+def _read_alike(
+    documents: "Iterator[Document]", tokenizer: "Tokenizer", second: Path
+) -> "Iterator[Document]":
+    """Documents that both models read as the same tokens.
+
+    The second may come without a tokenizer, as other exporters' models do.
+    """
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-    if not (second / TOKENIZER_FILE).exists():
-        return
-    if Tokenizer.from_pretrained(second).backend.get_vocab() != tokenizer.backend.get_vocab():
-        raise InputError(
-            f"{second} has another vocabulary than the model that it is held against; only models "
-            "that read texts as the same tokens can be compared"
-        )
+    is_alone = not (second / TOKENIZER_FILE).exists()
+    other = tokenizer if is_alone else Tokenizer.from_pretrained(second)
+    for document in documents:
+        are_alike = tokenizer.eos_token_id == other.eos_token_id or is_alone
+        if not is_alone:
+            are_alike &= tokenizer.encode(document.text) == other.encode(document.text)
+        if not are_alike:
+            raise InputError(
+                f"{document.source}: the tokenizer of {second} reads it as other tokens than that "
+                "of the model that it is held against; compare models of one tokenizer"
+            )
+        yield document
 
 
 def _graph(path: Path) -> tuple[Path, str | None]:
     """A model's directory, and which graph of it; transformers.js has graphs in a folder."""
-    if path.suffix != ".onnx" or not path.is_file():
+    if path.suffix != ".onnx" or is_directory(path):
         return path, None
+    if not path.is_file():
+        raise InputError(f"there is no {path}; name a directory, or one of its graphs")
     folder = path.parent
     if (folder / CONFIG_FILE).exists() or not (folder.parent / CONFIG_FILE).exists():
         return folder, path.name
@@ -126,7 +142,7 @@ def _other(
 
 def _names(first: Path, second: Path) -> tuple[str, str]:
     """The last parts of both paths, as many as tell them apart."""
-    one, other = first.parts, second.parts
+    one, other = first.absolute().parts, second.absolute().parts
     count = 1
     while one[-count:] == other[-count:] and count < max(len(one), len(other)):
         count += 1
@@ -139,7 +155,8 @@ def _table(found: "Comparison", names: tuple[str, str]) -> str:
     rows = [("", *names), *figures(found)]
     widths = [max(len(row[column]) for row in rows) + 3 for column in (0, 1)]
     lines = [f"{a:{widths[0]}}{b:{widths[1]}}{c}".rstrip() for a, b, c in rows]
-    lines.append(f"{'compared':{widths[0]}}{found.tokens} tokens of {found.documents} documents")
+    read = f"{found.tokens:,} tokens of {counted(found.documents)}"
+    lines.append(f"{'compared':{widths[0]}}{read}")
     for each in found.largest[:_PRINTED]:
         (one, share), (other, other_share) = (choices[0] for choices in each.choices)
         lines.append(

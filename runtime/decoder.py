@@ -23,7 +23,7 @@ PREFILL_CHUNK = 256
 
 @dataclass(frozen=True)
 class StepOutputs:
-    """What a step gave; valid until the next.
+    """What a step gave, in arrays of its own.
 
     Attributes:
         logits: float32 [rows, vocab], where they were wanted.

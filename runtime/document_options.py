@@ -32,8 +32,8 @@ def _add_forms(command: Any) -> None:
     )
 
 
-def documents_of(options: argparse.Namespace) -> "Iterator[Document]":
-    """The documents of options.files; errors are read_documents()'s."""
+def documents_of(options: argparse.Namespace, final_newline: bool = True) -> "Iterator[Document]":
+    """The documents of options.files; arguments and errors are read_documents()'s."""
     from gptneo_onnx.runtime.documents import read_documents
 
-    return read_documents(options.files, options.field, options.lines)
+    return read_documents(options.files, options.field, options.lines, final_newline)

@@ -9,6 +9,7 @@ from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.runtime.file_place import is_directory
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,17 @@ STANDARD_INPUT = Path("-")
 
 
 def read_documents(
-    paths: Sequence[str | Path], field: str = "text", lines: bool = False
+    paths: Sequence[str | Path],
+    field: str = "text",
+    lines: bool = False,
+    final_newline: bool = True,
 ) -> Iterator[Document]:
     """The documents of files, in their order.
 
-    A text file is one document, or with `lines` has one in each line; STANDARD_INPUT is such a file
-    too. A .jsonl file has one in each line, a .parquet file and a directory that
-    datasets.Dataset.save_to_disk wrote (extra `datasets`) one in each row; `field` says where.
+    A text file is one document, with its final newline or without, or with `lines` has one in each
+    line; STANDARD_INPUT is such a file too. A .jsonl file has one in each line, a .parquet file and
+    a directory that datasets.Dataset.save_to_disk wrote (extra `datasets`) one in each row; `field`
+    says where.
 
     Raises:
         InputError: a file that cannot be read, is empty, or has no such field.
@@ -38,21 +43,23 @@ def read_documents(
     """
     for path in map(Path, paths):
         count = 0
-        for document in _documents_of(path, field, lines):
+        for document in _documents_of(path, field, lines, final_newline):
             count += 1
             yield document
         if not count:
             raise InputError(f"{_shown(path)} is empty; a text is expected")
 
 
-def _documents_of(path: Path, field: str, lines: bool) -> Iterator[Document]:
-    if path.is_dir():
+def _documents_of(path: Path, field: str, lines: bool, final_newline: bool) -> Iterator[Document]:
+    if is_directory(path):
         yield from _of_dataset(path, field)
     elif path.suffix == ".jsonl":
         yield from _of_lines(path, field)
     elif path.suffix == ".parquet":
         yield from _of_parquet(path, field)
     elif text := read_text(path):
+        if not final_newline and not lines:
+            text = text.removesuffix("\n").removesuffix("\r")
         yield from _of_text_lines(text, path) if lines else [Document(text, _shown(path))]
 
 
@@ -74,6 +81,11 @@ def _standard_input() -> bytes:
     if sys.stdin is None:
         raise InputError("standard input is closed; name a file")
     return sys.stdin.buffer.read()
+
+
+def counted(count: int) -> str:
+    """So many documents, in words."""
+    return f"{count:,} document{'' if count == 1 else 's'}"
 
 
 def _shown(path: Path) -> str:
@@ -129,10 +141,16 @@ def _of_dataset(path: Path, field: str) -> Iterator[Document]:
 
 
 def _text_of(row: Any, field: str, where: str) -> str:
-    text = row.get(field) if isinstance(row, dict) else None
-    if not isinstance(text, str):
+    if not isinstance(row, dict) or field not in row:
         there = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
         raise InputError(f"{where} has no text {field!r} (it has {shown(there)}); pass --field")
+    text = row[field]
+    if not isinstance(text, str):
+        raise InputError(f"{where}: its {field!r} is {shown(text)}; a text is expected")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{where} has a lone surrogate, which no UTF-8 text can hold") from error
     return text
 
 

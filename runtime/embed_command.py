@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime.device_options import add_device, add_file_name, load_model
 from gptneo_onnx.runtime.document_options import add_documents, documents_of
+from gptneo_onnx.runtime.feature_extraction import POOLINGS, FeatureExtractionPipeline
 from gptneo_onnx.runtime.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document
-    from gptneo_onnx.runtime.feature_extraction import FeatureExtractionPipeline
 
 ARRAY, LINES = ".npy", ".jsonl"
 Features = NDArray[np.float32]
@@ -31,7 +31,7 @@ def add_embed(commands: Any) -> None:
     command.add_argument(
         "--pooling",
         default="mean",
-        choices=["mean", "last_token", "none"],
+        choices=POOLINGS,
         help="mean of a text's tokens (the default), the last, or a vector of each",
     )
     command.add_argument(
@@ -69,8 +69,9 @@ def run_embed(options: argparse.Namespace) -> None:
     if options.out is not None:
         if options.out.suffix not in (ARRAY, LINES):
             raise InputError(f"--out is {options.out}; a name in {ARRAY} or {LINES} is allowed")
-        check_writable(options.out)
-    documents = list(documents_of(options))
+        check_writable(options.out, options.files)
+    # A line end that an editor added would be a text's last token.
+    documents = list(documents_of(options, final_newline=False))
     if options.out is not None and options.out.suffix == ARRAY:
         _check_fits_an_array(documents, options.pooling)
     pipeline = _pipeline(options)
@@ -94,8 +95,7 @@ def _check_fits_an_array(documents: "Sequence[Document]", pooling: str) -> None:
         )
 
 
-def _pipeline(options: argparse.Namespace) -> "FeatureExtractionPipeline":
-    from gptneo_onnx.runtime.feature_extraction import FeatureExtractionPipeline
+def _pipeline(options: argparse.Namespace) -> FeatureExtractionPipeline:
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
     pipeline = FeatureExtractionPipeline(
@@ -113,7 +113,7 @@ def _pipeline(options: argparse.Namespace) -> "FeatureExtractionPipeline":
 
 
 def _check_each(
-    pipeline: "FeatureExtractionPipeline", documents: "Sequence[Document]", truncation: bool
+    pipeline: FeatureExtractionPipeline, documents: "Sequence[Document]", truncation: bool
 ) -> None:
     """Before any is read: what cannot be read is told by its place, and costs no time."""
     for document in documents:
@@ -124,7 +124,7 @@ def _check_each(
 
 
 def _features(
-    pipeline: "FeatureExtractionPipeline",
+    pipeline: FeatureExtractionPipeline,
     documents: "Sequence[Document]",
     options: argparse.Namespace,
 ) -> Iterator[Features]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,12 @@ from gptneo_onnx.runtime.forward import HiddenStates
 from gptneo_onnx.runtime.generation.config_checks import plain
 from gptneo_onnx.runtime.inputs import Ids
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 POOLINGS = ("none", "mean", "last_token")
+# Texts that are read ahead, to find some of one length; of a batch of one none is.
+_AHEAD = 256
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,17 @@ class FeatureArguments:
                 f"feature-extraction has no argument {shown(unknown[0])}; {', '.join(names)} are "
                 "allowed"
             )
-        changed = replace(self, **{k: v for k, v in changes.items() if v is not None})
+        given = {name: plain(value) for name, value in changes.items() if value is not None}
+        changed = replace(self, **given)
         changed._check()
         return changed
 
     def _check(self) -> None:
-        if self.pooling not in POOLINGS:
+        if not isinstance(self.pooling, str) or self.pooling not in POOLINGS:
             raise InputError(
                 f"pooling is {shown(self.pooling)}; one of {', '.join(POOLINGS)} is allowed"
             )
-        size = plain(self.batch_size)
-        if type(size) is not int or size < 1:
+        if type(self.batch_size) is not int or self.batch_size < 1:
             raise InputError(
                 f"batch_size is {shown(self.batch_size)}; a whole number of at least 1 is allowed"
             )
@@ -63,7 +65,8 @@ class FeatureArguments:
                 raise InputError(
                     f"{name} is {shown(getattr(self, name))}; True or False is allowed"
                 )
-        if self.return_tensors not in (True, False, "np"):
+        wanted = self.return_tensors
+        if not isinstance(wanted, bool) and not (isinstance(wanted, str) and wanted == "np"):
             raise InputError(
                 f"return_tensors is {shown(self.return_tensors)}; True and 'np' return numpy "
                 "arrays, False lists"
@@ -107,10 +110,7 @@ class FeatureExtractionPipeline:
         if isinstance(inputs, str):
             [features] = self._features_of([inputs], arguments)
             return features
-        if not isinstance(inputs, Iterable):
-            raise InputError(
-                f"the input is of type {type(inputs).__name__}; a text or several are expected"
-            )
+        _check_texts(inputs)
         each = self._features_of(inputs, arguments)
         return each if isinstance(inputs, Iterator) else list(each)
 
@@ -123,22 +123,29 @@ class FeatureExtractionPipeline:
         ids = np.array(self.tokenizer.encode(text), np.int64)
         context = self.model.config.max_position_embeddings
         if not len(ids):
-            raise InputError("a text is empty; features need at least one token")
+            raise InputError("the text is empty; features need at least one token, so leave it out")
         if len(ids) > context and not truncation:
             raise InputError(
                 f"the text {text[:40]!a} has {len(ids)} tokens, the model's context is {context}; "
-                "shorten it, or ask for truncation"
+                "shorten it, or ask for truncation (truncation=True, --truncation)"
             )
         return ids[:context]
 
     def _features_of(self, texts: Iterable[str], arguments: FeatureArguments) -> Iterator[Any]:
-        waiting = iter(texts)
-        while batch := list(islice(waiting, arguments.batch_size)):
+        ahead = 1 if arguments.batch_size == 1 else _AHEAD
+        for batch in in_groups(texts, ahead):
             sequences = [self.encode(text, arguments.truncation) for text in batch]
-            states = dict(self.model.of_sequences(sequences, arguments.layer, arguments.batch_size))
+            each = self.model.of_sequences(sequences, arguments.layer, arguments.batch_size)
+            pooled = {index: _pooled(states, arguments) for index, states in each}
             for index in range(len(batch)):
-                features = _pooled(states[index], arguments)
-                yield features if arguments.return_tensors else features.tolist()
+                yield pooled[index] if arguments.return_tensors else pooled[index].tolist()
+
+
+def _check_texts(inputs: object) -> None:
+    if not isinstance(inputs, Iterable) or isinstance(inputs, bytes | Mapping):
+        raise InputError(
+            f"the input is of type {type(inputs).__name__}; a text or several are expected"
+        )
 
 
 def _pooled(states: HiddenStates, arguments: FeatureArguments) -> NDArray[np.float32]:

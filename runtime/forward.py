@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.graph import layer_number
 from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.runtime.decoder import Decoder
 from gptneo_onnx.runtime.inputs import Ids, PaddedInputs
@@ -63,13 +64,14 @@ def checked_layers(
     """
     if wanted is None or isinstance(wanted, bool | np.bool_):
         wanted = range(num_layers + 1) if wanted else ()
-    if not isinstance(wanted, Iterable):
+    if not isinstance(wanted, Iterable) or isinstance(wanted, str | bytes):
         raise InputError(
             f"output_hidden_states is {shown(wanted)}; True, or a list of layers is allowed"
         )
-    layers = tuple(_layer(each, num_layers) for each in wanted)
+    numbers = tuple(wanted)
+    layers = tuple(layer_number(each, num_layers) for each in numbers)
     if len(set(layers)) < len(layers):
-        raise InputError(f"output_hidden_states names {shown([*wanted])}; name each layer once")
+        raise InputError(f"output_hidden_states names {shown([*numbers])}; name each layer once")
     given = sorted(given)
     missing = [layer for layer in layers if layer not in given]
     if missing:
@@ -79,13 +81,3 @@ def checked_layers(
             "--hidden-states all, or with the numbers of layers"
         )
     return layers
-
-
-def _layer(layer: int, num_layers: int) -> int:
-    is_whole = isinstance(layer, int | np.integer) and not isinstance(layer, bool)
-    if not is_whole or not -num_layers - 1 <= layer <= num_layers:
-        raise InputError(
-            f"layer is {shown(layer)}; 0 (the embeddings) to {num_layers} (behind the last layer) "
-            "is allowed, or a negative number from the end"
-        )
-    return int(layer) % (num_layers + 1)

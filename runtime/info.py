@@ -12,6 +12,7 @@ from gptneo_onnx.runtime.model_directory import (
     PortableModel,
     open_model_directory,
 )
+from gptneo_onnx.runtime.portable_interface import given_layers
 
 
 def model_info(directory: str | Path, file_name: str | None = None) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def model_info(directory: str | Path, file_name: str | None = None) -> dict[str,
         "heads": config.num_heads,
         "vocabulary": config.vocab_size,
         "context": config.max_position_embeddings,
+        "hidden_states": _hidden_layers(model),
         "cache_bytes_per_sequence": _cache_bytes(model),
         "files": _file_sizes(model),
     }
@@ -47,6 +49,14 @@ def _of_manifest(manifest: Manifest | None) -> dict[str, Any]:
         "activations": ACTIVATION_NAMES[manifest.numbers.activations],
         "least_onnx_runtime": manifest.least_onnx_runtime,
     }
+
+
+def _hidden_layers(model: ModelDirectory) -> list[int]:
+    """The layers whose hidden states the graph gives."""
+    if isinstance(model, FusedModel):
+        return [*model.contract.hidden_states]
+    assert isinstance(model, PortableModel)
+    return given_layers(model.interfaces)
 
 
 def _file_sizes(model: ModelDirectory) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.device_options import add_device, add_file_name, load_model
 from gptneo_onnx.runtime.document_options import add_documents, documents_of
-from gptneo_onnx.runtime.documents import STANDARD_INPUT
+from gptneo_onnx.runtime.documents import STANDARD_INPUT, counted
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.evaluation.perplexity import Perplexity
@@ -112,6 +112,6 @@ def _table(found: "Perplexity") -> str:
         ("bits per byte", f"{found.bits_per_byte:.4f}"),
         ("likeliest token", f"{100 * found.accuracy:.2f}%"),
         ("protocol", found.protocol),
-        ("scored", f"{found.tokens} tokens of {found.documents} documents"),
+        ("scored", f"{found.tokens:,} tokens of {counted(found.documents)}"),
     ]
     return "\n".join(f"{name:20}{value}" for name, value in rows)

@@ -12,7 +12,7 @@ from gptneo_onnx.models.portable_graph import ATTENTION_MASK, USE_CACHE_BRANCH
 from gptneo_onnx.runtime.concatenated_cache import ConcatenatedCache, Rows
 from gptneo_onnx.runtime.decoder import Decoder, Ids, Logits, StepOutputs, failed_step
 from gptneo_onnx.runtime.device import Device
-from gptneo_onnx.runtime.portable_interface import PortableInterface
+from gptneo_onnx.runtime.portable_interface import PortableInterface, given_layers
 from gptneo_onnx.runtime.session import Session
 
 Floats = NDArray[np.floating]
@@ -39,8 +39,7 @@ class PortableGraph:
     @property
     def hidden_layers(self) -> tuple[int, ...]:
         """The layers whose hidden states every session gives."""
-        given = [set(interface.hidden_states) for interface in self._interfaces]
-        return tuple(sorted(set.intersection(*given)))
+        return tuple(given_layers(self._interfaces))
 
     @property
     def takes_positions(self) -> bool:

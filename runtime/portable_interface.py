@@ -85,6 +85,12 @@ def check_pair(
         )
 
 
+def given_layers(interfaces: Sequence[PortableInterface]) -> list[int]:
+    """The layers whose hidden states every one of a model's graphs gives."""
+    given = [set(interface.hidden_states) for interface in interfaces]
+    return sorted(set.intersection(*given))
+
+
 def _recognised(signature: GraphSignature, config: GPTNeoConfig) -> PortableInterface:
     every_layer = range(config.num_layers + 1)
     contract = portable_contract(config, NumberFormat.of(Precision.FP32), every_layer)

@@ -1,9 +1,21 @@
 """Sequences of different lengths: which of them one step reads together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 # Tokens that sequences are read together with at the most, padding included: a step's worth.
 TOGETHER = 256
+
+
+Item = TypeVar("Item")
+
+
+def in_groups(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
+    """Items in lists of `count`, the last perhaps shorter."""
+    waiting = iter(items)
+    while group := list(islice(waiting, count)):
+        yield group
 
 
 def ragged_steps(lengths: Sequence[int], slots: int) -> Iterator[list[int]]:

@@ -1,19 +1,35 @@
 """Files that are there once they are whole."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from gptneo_onnx.models.errors import InputError
 
 
-def check_writable(path: Path) -> None:
-    """Raise InputError if a file cannot be made there: before the work that it is made for."""
-    if not path.parent.is_dir():
-        raise InputError(f"{path} cannot be written: {path.parent} is no directory; name another")
-    if path.is_dir():
-        raise InputError(f"{path} is a directory; name a file")
+def check_writable(path: Path, read: Iterable[Path] = ()) -> None:
+    """Before the work that a file is made for.
+
+    Args:
+        path: of the file.
+        read: files that the work reads, which must not be lost.
+
+    Raises:
+        InputError: it cannot be made there, or is one of those.
+    """
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a directory; name a file")
+        if path.exists() and any(each.exists() and path.samefile(each) for each in read):
+            raise InputError(f"{path} is one of the texts, and would be lost; name another file")
+        trial = _partial(path)
+        with trial.open("x"):
+            pass
+        trial.unlink()
+    except OSError as error:
+        raise _cannot_be_written(path, error) from error
 
 
 @contextmanager
@@ -23,12 +39,23 @@ def whole_file(path: Path, mode: str) -> Iterator[IO[Any]]:
     Raises:
         InputError: it cannot be written; what was there before stays.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _partial(path)
+    encoding, errors = (None, None) if "b" in mode else ("utf-8", "backslashreplace")
     try:
-        with partial.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+        with partial.open(mode.replace("w", "x"), encoding=encoding, errors=errors) as file:
             yield file
-        partial.replace(path)
+        partial.replace(path.resolve())
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}; name another") from error
+        raise _cannot_be_written(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    """A name that nobody else has, on the file system of what a link leads to."""
+    return path.resolve().parent / f".{secrets.token_hex(8)}.partial"
+
+
+def _cannot_be_written(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be written: {error.strerror}; name another file")

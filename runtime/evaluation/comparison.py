@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime.decoder import Decoder, Logits
-from gptneo_onnx.runtime.documents import Document
-from gptneo_onnx.runtime.evaluation.divergence import Floats, likeliest, measure, side_by_side
-from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer
+from gptneo_onnx.runtime.documents import Document, counted
+from gptneo_onnx.runtime.evaluation.divergence import (
+    MEASURED,
+    Measured,
+    likeliest,
+    measure,
+    side_by_side,
+)
+from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer, exp_of, finite
 from gptneo_onnx.runtime.evaluation.scoring import steps_of, target_logits
-from gptneo_onnx.runtime.evaluation.windows import Ids, Window, in_groups, rolling_windows
+from gptneo_onnx.runtime.evaluation.windows import Ids, Window, rolling_windows
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 # Short documents are read together, as many as this.
@@ -63,8 +70,8 @@ class Comparison:
 
     documents: int
     bytes: int
-    losses: Floats
-    divergences: Floats
+    losses: NDArray[np.float64]
+    divergences: NDArray[np.float64]
     agrees: NDArray[np.bool_]
     context: Ids
     largest: tuple[Difference, ...]
@@ -75,7 +82,7 @@ class Comparison:
 
     @property
     def token_perplexity(self) -> tuple[float, float]:
-        first, second = np.exp(self.losses.mean(axis=1)).tolist()
+        first, second = map(exp_of, self.losses.mean(axis=1).tolist())
         return first, second
 
     @property
@@ -90,7 +97,7 @@ class Comparison:
         Losses are compared token by token: what both find hard does not blur the difference.
         """
         change = self.losses[1] - self.losses[0]
-        ratio = math.exp(change.mean())
+        ratio = exp_of(float(change.mean()))
         error = change.std(ddof=1) / math.sqrt(len(change)) if len(change) > 1 else math.nan
         return ratio - 1, ratio * float(error)
 
@@ -100,10 +107,10 @@ class Comparison:
         return {
             "documents": self.documents,
             "tokens": self.tokens,
-            "token_perplexity": self.token_perplexity,
+            "token_perplexity": [finite(each) for each in self.token_perplexity],
             "bits_per_byte": self.bits_per_byte,
-            "perplexity_change": change,
-            "perplexity_change_error": None if math.isnan(error) else error,
+            "perplexity_change": finite(change),
+            "perplexity_change_error": finite(error),
             "mean_divergence": float(self.divergences.mean()),
             "median_divergence": float(np.median(self.divergences)),
             "divergence_99": float(np.quantile(self.divergences, 0.99)),
@@ -132,11 +139,32 @@ def compare(
         progress: draw a progress bar on standard error, if that is a terminal.
 
     Raises:
-        InputError: there is nothing to read, or one model given twice.
-        ModelFileError: the tokenizer does not belong to the models.
+        InputError: there is nothing to read, models of different vocabularies, or one model given
+            twice.
+        ModelFileError: the tokenizer does not belong to the models, or one of them computes no
+            finite numbers.
     """
-    from tqdm import tqdm
+    _check(first, second, tokenizer)
+    context = min(model.config.max_position_embeddings for model in (first, second))
+    reading, found = _Reading(tokenizer, context), _Largest(largest)
+    with first.alone(), second.alone():
+        decoders = first.decoder(SLOTS), second.decoder(SLOTS)
+        parts = [*_measured(decoders, reading, documents, found, progress)]
+    if not parts:
+        raise InputError(f"there is nothing to read in {counted(reading.documents)}")
+    measured = np.concatenate([part for part, _ in parts])
+    return Comparison(
+        documents=reading.documents,
+        bytes=reading.bytes,
+        losses=measured["losses"].T,
+        divergences=measured["divergence"],
+        agrees=measured["agrees"],
+        context=np.concatenate([before for _, before in parts]),
+        largest=found.differences,
+    )
 
+
+def _check(first: GPTNeoForCausalLM, second: GPTNeoForCausalLM, tokenizer: Tokenizer) -> None:
     for model in (first, second):
         check_tokenizer(model, tokenizer)
     if first.config.vocab_size != second.config.vocab_size:
@@ -144,44 +172,41 @@ def compare(
             f"the models have vocabularies of {first.config.vocab_size} and "
             f"{second.config.vocab_size} tokens; only models of one vocabulary can be compared"
         )
-    reading = _Reading(tokenizer, min(m.config.max_position_embeddings for m in (first, second)))
-    found = _Largest(largest)
-    parts = []
-    with (
-        first.alone(),
-        second.alone(),
-        tqdm(unit=" tokens", disable=None if progress else True, unit_scale=True) as bar,
-    ):
-        decoders = first.decoder(SLOTS), second.decoder(SLOTS)
+
+
+def _measured(
+    decoders: Sequence[Decoder],
+    reading: "_Reading",
+    documents: Iterable[Document],
+    largest: "_Largest",
+    progress: bool,
+) -> Iterator[tuple[Measured, Ids]]:
+    """Of each window what was measured, and how many tokens stand before each of its targets."""
+    from tqdm import tqdm
+
+    with tqdm(unit=" tokens", disable=None if progress else True, unit_scale=True) as bar:
         for waiting in in_groups(reading.windows(documents), _WAITING):
             windows = [each.window for each in waiting]
-            rows = [_rows(window) for window in windows]
+            rows = [np.empty(len(window.targets), MEASURED) for window in windows]
             for index, targets, one, other in _read(decoders, windows):
-                measured = measure(one, other, windows[index].targets[targets])
-                rows[index][targets, :4] = measured
-                description = reading.description(waiting[index], targets, (one, other))
-                found.add(measured[:, 2], description)
+                placed = waiting[index]
+                _check_finite(placed.source, one, other)
+                measured = measure(one, other, placed.window.targets[targets])
+                rows[index][targets] = measured
+                description = reading.description(placed, targets, (one, other))
+                largest.add(measured["divergence"], description)
                 bar.update(len(measured))
-            parts += rows
-    if not parts:
-        raise InputError(f"there is nothing to read in {reading.documents} documents")
-    columns: Floats = np.concatenate(parts).T
-    return Comparison(
-        documents=reading.documents,
-        bytes=reading.bytes,
-        losses=columns[:2],
-        divergences=columns[2],
-        agrees=columns[3] == 1,
-        context=columns[4].astype(np.int64),
-        largest=found.differences,
-    )
+            for measured, window in zip(rows, windows, strict=True):
+                yield measured, len(window.context) + np.arange(len(measured))
 
 
-def _rows(window: Window) -> Floats:
-    """[targets, 5], the last column filled: how many tokens stand before each."""
-    rows = np.empty((len(window.targets), 5))
-    rows[:, 4] = len(window.context) + np.arange(len(rows))
-    return rows
+def _check_finite(source: str, *logits: Logits) -> None:
+    for name, each in zip(("first", "second"), logits, strict=True):
+        if not np.isfinite(each).all():
+            raise ModelFileError(
+                f"{source}: logits of the {name} model are not finite numbers; export it in "
+                "another precision, such as fp32"
+            )
 
 
 def _read(
@@ -252,7 +277,7 @@ class _Reading:
 
 
 class _Largest:
-    """The largest differences so far; of equal ones the earlier."""
+    """The largest differences so far; of equal ones that which was read first."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -263,7 +288,9 @@ class _Largest:
     def differences(self) -> tuple[Difference, ...]:
         return tuple(difference for *_, difference in sorted(self._heap, reverse=True))
 
-    def add(self, divergences: Floats, described: Callable[[int, float], Difference]) -> None:
+    def add(
+        self, divergences: NDArray[np.float64], described: Callable[[int, float], Difference]
+    ) -> None:
         for row in np.argsort(-divergences, kind="stable")[: self._count]:
             divergence = float(divergences[row])
             if divergence <= (self._heap[0][0] if len(self._heap) == self._count else 0):

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from gptneo_onnx.runtime.documents import counted
 from gptneo_onnx.runtime.evaluation.comparison import Comparison, Difference
 from gptneo_onnx.runtime.evaluation.line_chart import Line, legend, line_chart
 
@@ -48,7 +49,7 @@ def comparison_page(comparison: Comparison, names: tuple[str, str]) -> str:
     first, second = map(escape, names)
     sections = [
         f"<h1>{second} beside {first}</h1>",
-        f"<p>{comparison.tokens:,} tokens of {_counted(comparison.documents, 'document')}</p>",
+        f"<p>{comparison.tokens:,} tokens of {counted(comparison.documents)}</p>",
         _figures(comparison, names),
         *_curves(comparison, names),
         _places(comparison.largest, names),
@@ -161,7 +162,3 @@ def _choices(choices: Sequence[tuple[str, float]]) -> str:
 def _shown(text: str) -> str:
     """Line ends are seen."""
     return escape(text.replace("\n", "⏎"))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +10,12 @@ from numpy.typing import NDArray
 from gptneo_onnx.runtime.decoder import Logits
 from gptneo_onnx.runtime.evaluation.windows import Ids
 
-Floats = NDArray[np.float64]
 # What target_logits() yields: which window, which of its targets, and the logits of these.
 Stream = Iterator[tuple[int, slice, Logits]]
+
+# What two models make of a token; see measure().
+MEASURED = np.dtype([("losses", np.float64, 2), ("divergence", np.float64), ("agrees", np.bool_)])
+Measured = NDArray[Any]
 
 # float64 rows that stay in a processor's cache from one pass to the next.
 _ROWS_AT_ONCE = 4
@@ -32,27 +36,27 @@ def side_by_side(first: Stream, second: Stream) -> Iterator[tuple[int, slice, Lo
             done = end
 
 
-def measure(first: Logits, second: Logits, targets: Ids) -> Floats:
+def measure(first: Logits, second: Logits, targets: Ids) -> Measured:
     """What two models make of the same targets.
 
     Args:
-        first, second: logits [targets, vocab] that predict them.
+        first, second: logits [targets, vocab] that predict them, finite numbers.
         targets: int64 [targets].
 
     Returns:
-        [targets, 4]: minus the log likelihood by each model, Kullback and Leibler's divergence of
-        the second from the first, sum p1 (log p1 - log p2) (all in nats), and 1 where the likeliest
-        tokens of both are the same.
+        MEASURED [targets]: minus the log likelihood by each model; Kullback and Leibler's
+        divergence of the second from the first, sum p1 (log p1 - log p2); both in nats; and
+        whether the likeliest tokens of both are the same.
     """
-    found = np.empty((len(targets), 4))
+    found = np.empty(len(targets), MEASURED)
     for start in range(0, len(targets), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         one, other = _log_softmax(first[rows]), _log_softmax(second[rows])
-        each, wanted = np.arange(len(one)), targets[rows]
-        found[rows, 0], found[rows, 1] = -one[each, wanted], -other[each, wanted]
+        block, each, wanted = found[rows], np.arange(len(one)), targets[rows]
+        block["losses"] = -np.stack([one[each, wanted], other[each, wanted]], axis=1)
         # Of equals the sum may be a last bit below 0.
-        found[rows, 2] = np.maximum((np.exp(one) * (one - other)).sum(axis=1), 0)
-        found[rows, 3] = one.argmax(axis=1) == other.argmax(axis=1)
+        block["divergence"] = np.maximum((np.exp(one) * (one - other)).sum(axis=1), 0)
+        block["agrees"] = one.argmax(axis=1) == other.argmax(axis=1)
     return found
 
 
@@ -63,7 +67,7 @@ def likeliest(logits: Logits, count: int) -> list[tuple[int, float]]:
     return [(int(token), math.exp(log_probabilities[token])) for token in order]
 
 
-def _log_softmax(logits: Logits) -> Floats:
+def _log_softmax(logits: Logits) -> NDArray[np.float64]:
     """float64 [rows, vocab]: divergences are small differences of it."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer
 from gptneo_onnx.runtime.evaluation.scoring import score
-from gptneo_onnx.runtime.evaluation.windows import Window, in_groups, rolling_windows
+from gptneo_onnx.runtime.evaluation.windows import Window, rolling_windows
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 NAME = "gptneo-onnx"
@@ -163,9 +164,9 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         )
         new = output[:, padded["input_ids"].shape[1] :]
         texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
-        return [
-            min((text.split(stop)[0] for stop in until), key=len, default=text) for text in texts
-        ]
+        for stop in until:  # one after the other, as the harness's own models do
+            texts = [text.split(stop)[0] for text in texts]
+        return texts
 
 
 def _batch_size(value: int | str | None) -> int:

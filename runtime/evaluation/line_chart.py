@@ -7,6 +7,8 @@ from html import escape
 
 WIDTH, HEIGHT = 860, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 16, 14, 42
+# No chart has smaller numbers on a logarithmic axis.
+_LEAST = 1e-300
 COLORS = ("#2563eb", "#d97706")
 
 
@@ -19,9 +21,9 @@ class Line:
 
 
 def line_chart(lines: Sequence[Line], x_label: str, y_label: str, logarithmic: bool = False) -> str:
-    """An <svg> of up to two lines; a logarithmic one leaves out what is not above 0."""
+    """An <svg> of up to two lines of finite numbers; a logarithmic one leaves out what is 0."""
     if logarithmic:
-        lines = [Line(each.name, [p for p in each.points if p[1] > 0]) for each in lines]
+        lines = [Line(each.name, [p for p in each.points if p[1] > _LEAST]) for each in lines]
     points = [point for each in lines for point in each.points]
     if not points:
         return "<p>They do not differ anywhere.</p>"
@@ -49,7 +51,9 @@ def legend(lines: Sequence[Line]) -> str:
 
 def round_ticks(least: float, greatest: float, count: int = 5) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten, around both."""
-    span = (greatest - least) or abs(greatest) or 1.0
+    span = greatest - least
+    if span <= 1e-9 * abs(greatest):  # floats have no ticks of their own between these
+        span = abs(greatest) or 1.0
     magnitude = 10 ** math.floor(math.log10(span / count))
     step = next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude * count >= span * 0.999)
     first, last = math.floor(least / step), math.ceil(greatest / step)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
-from gptneo_onnx.runtime.documents import Document
+from gptneo_onnx.runtime.documents import Document, counted
 from gptneo_onnx.runtime.evaluation import wikitext
 from gptneo_onnx.runtime.evaluation.journal import Journal, WindowScore
 from gptneo_onnx.runtime.evaluation.scoring import score
@@ -25,10 +25,10 @@ from gptneo_onnx.runtime.evaluation.windows import (
     Ids,
     Window,
     chunks,
-    in_groups,
     rolling_windows,
 )
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 PROTOCOLS = ("rolling", "card")
@@ -64,11 +64,11 @@ class Perplexity:
 
     @property
     def word_perplexity(self) -> float:
-        return _exp(-self.log_likelihood / self.words)
+        return exp_of(-self.log_likelihood / self.words)
 
     @property
     def byte_perplexity(self) -> float:
-        return _exp(-self.log_likelihood / self.bytes)
+        return exp_of(-self.log_likelihood / self.bytes)
 
     @property
     def bits_per_byte(self) -> float:
@@ -79,7 +79,7 @@ class Perplexity:
         derived = ("word_perplexity", "byte_perplexity", "bits_per_byte")
         values = {**vars(self), **{name: getattr(self, name) for name in derived}}
         return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            name: finite(value) if isinstance(value, float) else value
             for name, value in values.items()
         }
 
@@ -111,7 +111,8 @@ def perplexity(
 
     Raises:
         InputError: an argument out of range, or nothing to score.
-        ModelFileError: the tokenizer does not belong to the model.
+        ModelFileError: the tokenizer does not belong to the model, or that computes no finite
+            numbers.
         MissingDependencyError: card without ftfy (extra `eval`).
     """
     _check(model, tokenizer, protocol, stride, detokenize, batch_size)
@@ -121,10 +122,10 @@ def perplexity(
     tokens = sum(each.tokens for each in found)
     if not tokens:
         raise InputError(
-            f"there is nothing to score in {counts.documents} documents: protocol card needs more "
+            f"there is nothing to score in {counted(counts.documents)}: protocol card needs more "
             f"than {model.config.max_position_embeddings} tokens"
             if protocol == "card"
-            else f"there is nothing to score in {counts.documents} documents: all are empty"
+            else f"there is nothing to score in {counted(counts.documents)}: all are empty"
         )
     value, error = _of_batches(found, batch_size) if protocol == "card" else _of_tokens(found)
     return Perplexity(
@@ -238,6 +239,11 @@ def _scores(
             first = number * _WAITING
             new = [i for i in range(len(waiting)) if first + i not in journal.scores]
             for index, scored in score(decoder, [waiting[i] for i in new]):
+                if not np.isfinite(scored.log_likelihoods).all():
+                    raise ModelFileError(
+                        "the model's logits are not finite numbers; export it in another "
+                        "precision, such as fp32"
+                    )
                 journal.add(first + new[index], WindowScore.of(scored))
                 bar.update(len(scored.is_greedy))
             yield from (journal.scores[first + i] for i in range(len(waiting)))
@@ -248,7 +254,7 @@ def _of_tokens(found: list[WindowScore]) -> tuple[float, float]:
     losses = np.array([-each.log_likelihood for each in found])
     tokens = np.array([each.tokens for each in found])
     mean = losses.sum() / tokens.sum()
-    value = _exp(mean)
+    value = exp_of(mean)
     if len(found) < 2:
         return value, math.nan
     residuals = losses - mean * tokens
@@ -263,12 +269,18 @@ def _of_batches(found: list[WindowScore], batch_size: int) -> tuple[float, float
     if not batches:
         raise InputError(f"batch_size is {batch_size}, and there are {len(found)} chunks")
     values = [
-        _exp(-sum(each.log_likelihood for each in batch) / sum(each.tokens for each in batch))
+        exp_of(-sum(each.log_likelihood for each in batch) / sum(each.tokens for each in batch))
         for batch in batches
     ]
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return float(np.mean(values)), error
 
 
-def _exp(value: float) -> float:
+def exp_of(value: float) -> float:
+    """exp, and infinity where a float cannot hold it."""
     return math.exp(value) if value < 700 else math.inf
+
+
+def finite(value: float) -> float | None:
+    """What JSON has for a number: nothing for infinity, and for none."""
+    return value if math.isfinite(value) else None

@@ -58,8 +58,7 @@ def target_logits(
     """Logits that predict windows' targets: of one window in chunks, of several in one step.
 
     Yields:
-        (index of the window, which of its targets, logits [targets, vocab]), in order; the logits
-        are valid until the next.
+        (index of the window, which of its targets, logits [targets, vocab]), in order.
     """
     if len(windows) == 1:
         yield from _of_one(decoder, windows[0])

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.ragged_steps import in_groups
 
 Ids = NDArray[np.int64]
 
@@ -29,16 +28,6 @@ class Window:
     def inputs(self) -> Ids:
         """What the model reads: all but the last target, int64 [read + scored - 1]."""
         return np.concatenate([self.context, self.targets[:-1]])
-
-
-Item = TypeVar("Item")
-
-
-def in_groups(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
-    """Items in lists of `count`, the last perhaps shorter."""
-    waiting = iter(items)
-    while group := list(islice(waiting, count)):
-        yield group
 
 
 def rolling_windows(ids: Ids, prefix: int, length: int, stride: int | None = None) -> list[Window]:

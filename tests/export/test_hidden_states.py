@@ -1,5 +1,6 @@
 """Which layers' hidden states an export gives: what is asked for, and no more."""
 
+import numpy as np
 import onnx
 import pytest
 from checkpoints import Shape, write_checkpoint
@@ -29,6 +30,9 @@ def outputs(directory, file_name):
         ([2, 0], ["hidden_states.0", "hidden_states.2", "hidden_states"], [0, 2]),
         ((-2, -2, 2), ["hidden_states.2", "hidden_states"], [2]),
         ([], ["hidden_states"], []),
+        (range(2), ["hidden_states.0", "hidden_states.1", "hidden_states"], [0, 1]),
+        (np.array([1]), ["hidden_states.1", "hidden_states"], [1]),
+        (-1, ["hidden_states"], ["last_hidden_state"]),
         ("all", [*(f"hidden_states.{i}" for i in range(3)), "hidden_states"], [0, 1, 2, 3]),
     ],
 )
@@ -47,7 +51,7 @@ def test_the_manifest_says_which(export_shape):
 @pytest.mark.parametrize("layers", [[4], [-5], ["1"], [True], [1.0], 9, [None], [10**40]])
 def test_a_layer_that_there_is_not_is_refused(tmp_path, random, layers):
     checkpoint = write_checkpoint(tmp_path / "checkpoint", SHAPE, random)
-    with refused(InputError, r"names layer .*; 0 \(the embeddings\) to 3 \(behind the last"):
+    with refused(InputError, r"layer is .*; 0 \(the embeddings\) to 3 \(behind the last"):
         export_model(checkpoint, tmp_path / "out", hidden_states=layers)
     assert not (tmp_path / "out").exists()
 
@@ -74,5 +78,5 @@ def test_the_command_line_reads_numbers(tmp_path, random, capsys):
     with pytest.raises(SystemExit, match="2"):
         main([*command, "--hidden-states", "last"])
     first, second = capsys.readouterr().err.splitlines()
-    assert "hidden_states names layer 7; 0 (the embeddings) to 3" in first
+    assert "layer is 7; 0 (the embeddings) to 3" in first
     assert "invalid value: 'last' (all, or numbers of layers with commas between them)" in second

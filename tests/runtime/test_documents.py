@@ -29,6 +29,14 @@ def test_each_line_of_a_text_is_one_where_that_is_asked_for(tmp_path):
     assert [document.source for document in found] == [f"{path}:{i}" for i in (1, 2, 3)]
 
 
+def test_a_final_newline_is_left_out_where_that_is_asked_for(tmp_path):
+    path, lines = tmp_path / "a.txt", tmp_path / "a.jsonl"
+    path.write_bytes(b"one\n\ntwo\r\n")
+    lines.write_text('{"text": "one\\n"}\n')
+    assert [each.text for each in read_documents([path], final_newline=False)] == ["one\n\ntwo"]
+    assert [each.text for each in read_documents([lines], final_newline=False)] == ["one\n"]
+
+
 def test_standard_input_is_a_text_too(monkeypatch):
     def given(content):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
@@ -67,7 +75,8 @@ def test_parquet_has_one_in_each_row(tmp_path):
         ("a.jsonl", b'{"text": "x"}\n{', "a.jsonl, line 2 is not JSON"),
         ("a.jsonl", b"[1]", "a.jsonl, line 1 has no text 'text' .*pass --field"),
         ("a.jsonl", b'{"page": "x"}', "line 1 has no text 'text' .*page.*pass --field"),
-        ("a.jsonl", b'{"text": 3}', "line 1 has no text 'text'"),
+        ("a.jsonl", b'{"text": 3}', "line 1: its 'text' is 3; a text is expected"),
+        ("a.jsonl", b'{"text": "\\ud800"}', "line 1 has a lone surrogate, which no UTF-8 text"),
         ("a.parquet", b"PAR1", "a.parquet is no Parquet file that can be read"),
     ],
 )
@@ -81,6 +90,8 @@ def test_what_cannot_be_read_is_told_with_its_place(tmp_path, name, content, mat
 def test_a_missing_file_and_a_missing_package(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot be read: No such file"):
         texts(tmp_path / "nowhere.txt")
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        texts(tmp_path / ("x" * 300))
     for module in ("pyarrow", "datasets"):
         monkeypatch.setitem(__import__("sys").modules, module, None)
     for path in (tmp_path / "a.parquet", tmp_path):

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from overflowing_checkpoint import overflowing_checkpoint
 from reference import ReferenceGPTNeo
 from refusals import refused
 
@@ -129,6 +130,8 @@ def test_a_loaded_base_model_serves(directory):
         ({"truncation": "left"}, "truncation is 'left'; True or False"),
         ({"batch_size": 0}, "batch_size is 0; a whole number of at least 1"),
         ({"return_tensors": "pt"}, "return_tensors is 'pt'; True and 'np'"),
+        ({"return_tensors": np.arange(2)}, r"return_tensors is \(0, 1\); True and 'np'"),
+        ({"pooling": np.arange(2)}, r"pooling is \(0, 1\); one of none, mean"),
         ({"layer": 3}, r"hidden states of layer 3 \(it gives 2, 6\); export"),
         ({"layer": 7}, r"layer is 7; 0 \(the embeddings\) to 6"),
         ({"max_new_tokens": 3}, "has no argument 'max_new_tokens'; pooling, normalize, layer"),
@@ -139,10 +142,22 @@ def test_bad_arguments_are_refused_in_one_line(extractor, arguments, match):
         extractor("She was", **arguments)
 
 
-@pytest.mark.parametrize("text", ["", 3, None, [""], ["She", 3]])
+@pytest.mark.parametrize("text", ["", 3, None, [""], ["She", 3], b"She", {"She": 1}])
 def test_texts_that_are_none_are_refused(extractor, text):
     with pytest.raises(InputError):
         extractor(text)
+
+
+@pytest.mark.parametrize("batch_size", [10**30, np.int64(2)])
+def test_any_batch_size_is_as_large_as_the_texts_need(extractor, batch_size):
+    found = extractor(TEXTS, pooling="mean", normalize=np.True_, batch_size=batch_size)
+    np.testing.assert_allclose(found, extractor(TEXTS, pooling="mean", normalize=True), atol=1e-6)
+
+
+def test_what_is_no_model_is_refused(directory):
+    for wrong in (str(directory), None):
+        with refused(InputError, "GPTNeoModel is made of a GPTNeoForCausalLM, and got .*from_pret"):
+            FeatureExtractionPipeline(wrong, Tokenizer.from_pretrained(directory))
 
 
 def test_a_draft_is_not_for_features(directory):
@@ -195,12 +210,43 @@ class TestCommand:
         assert main(["embed", str(directory), "-", "--pooling", "none", "--out", str(out)]) == 0
         np.testing.assert_allclose(np.load(out), oracle(TEXTS[1]), atol=1e-3)
 
+    def test_the_line_end_of_a_text_is_not_its_last_token(
+        self, directory, tmp_path, capsys, oracle
+    ):
+        path = tmp_path / "text.txt"
+        path.write_text(TEXTS[0] + "\n")
+        assert main(["embed", str(directory), str(path), "--pooling", "last_token"]) == 0
+        found = json.loads(capsys.readouterr().out)["embedding"]
+        np.testing.assert_allclose(found, oracle(TEXTS[0])[-1], atol=1e-3)
+
+    def test_a_text_is_not_overwritten(self, directory, tmp_path, capsys):
+        path = tmp_path / "texts.jsonl"
+        path.write_text('{"text": "She was"}\n')
+        assert main(["embed", str(directory), str(path), "--out", str(path)]) == 2
+        assert "texts.jsonl is one of the texts, and would be lost" in capsys.readouterr().err
+        assert path.read_text() == '{"text": "She was"}\n'
+
+    def test_numbers_that_overflow_are_refused(self, tmp_path, random, capsys):
+        checkpoint = overflowing_checkpoint(tmp_path / "checkpoint", random)
+        out = export_model(checkpoint, tmp_path / "export", precision="fp16")
+        (tmp_path / "texts.txt").write_text("She was\nx\n")
+        arguments = [str(out), str(tmp_path / "texts.txt"), "--lines"]
+        assert main(["embed", *arguments, "--out", str(tmp_path / "v.npy")]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "texts.txt:2: its hidden states are not finite numbers" in error
+        assert not (tmp_path / "v.npy").exists()
+        assert not [*tmp_path.glob(".*")]
+
     @pytest.mark.parametrize(
         ("content", "arguments", "message"),
         [
             (b"", [], "texts.txt is empty; a text is expected"),
             (b"caf\xe9", [], "texts.txt is not UTF-8: byte 3 is 0xe9; convert it first"),
-            (b"a\n\nb\n", ["--lines"], "texts.txt:2: a text is empty; features need at least one"),
+            (
+                b"a\n\nb\n",
+                ["--lines"],
+                "texts.txt:2: the text is empty; features need at least",
+            ),
             (
                 b"Emma " * 600,
                 [],
@@ -209,11 +255,12 @@ class TestCommand:
             (b"a", ["--layer", "1"], "hidden states of layer 1 (it gives 2, 6); export"),
             (b"a", ["--layer", "9"], "layer is 9; 0 (the embeddings) to 6"),
             (b"a", ["--out", "vectors.csv"], "--out is vectors.csv; a name in .npy or .jsonl"),
+            (b"a", ["--out", "x" * 300 + ".npy"], "cannot be written: File name too long; name an"),
             (b"a", ["--batch-size", "0"], "batch_size is 0; a whole number of at least 1"),
             (
                 b"a",
                 ["--out", "nowhere/v.npy"],
-                "nowhere/v.npy cannot be written: nowhere is no dir",
+                "nowhere/v.npy cannot be written: No such file or directory",
             ),
             (
                 b"a\nb",

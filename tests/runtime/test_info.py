@@ -39,6 +39,12 @@ def test_what_it_was_exported_as_is_told(export_shape: Export) -> None:
     assert info["least_onnx_runtime"] == "1.30.0"
 
 
+def test_layers_that_give_hidden_states_are_told(export_shape: Export) -> None:
+    export = export_shape(graph=("fused", "portable"), hidden_states=[0])
+    assert model_info(export)["hidden_states"] == [0, 2]
+    assert model_info(export, "portable.onnx")["hidden_states"] == [0]
+
+
 @pytest.mark.parametrize(("precision", "item_size"), [("fp32", 4), ("fp16", 2), ("bf16", 2)])
 def test_the_cache_of_a_sequence_is_counted(
     export_shape: Export, precision: str, item_size: int

@@ -2,10 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from checkpoints import Shape, write_checkpoint
+from overflowing_checkpoint import overflowing_checkpoint
 from plain_generation import log_softmax
 from reference import ReferenceGPTNeo
 from refusals import refused
@@ -15,9 +17,11 @@ from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli import main
+from gptneo_onnx.runtime.compare_command import _names
 from gptneo_onnx.runtime.documents import Document
-from gptneo_onnx.runtime.evaluation.comparison import compare
+from gptneo_onnx.runtime.evaluation.comparison import Comparison, compare
 from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
+from gptneo_onnx.runtime.evaluation.perplexity import perplexity
 from gptneo_onnx.runtime.evaluation.windows import rolling_windows
 
 # Windows of 7 in a context of 48, over the embedded model's tokenizer.
@@ -162,6 +166,33 @@ def test_what_cannot_be_compared_is_refused(models, tokenizer, export_shape):
         compare(small, models[0], tokenizer, DOCUMENTS)
 
 
+def test_logits_that_are_no_numbers_are_refused(tmp_path, random, models, tokenizer):
+    checkpoint = overflowing_checkpoint(tmp_path / "checkpoint", random)
+    directory = export_model(checkpoint, tmp_path / "export", precision="fp16")
+    broken = GPTNeoForCausalLM.from_pretrained(directory)
+    for pair, name in (((models[0], broken), "second"), ((broken, models[0]), "first")):
+        with refused(ModelFileError, f"text 4: logits of the {name} model are not finite numbers"):
+            compare(*pair, tokenizer, [Document("x y", "text 4")])
+    with refused(ModelFileError, "the model's logits are not finite numbers; export it in another"):
+        perplexity(broken, tokenizer, [Document("x y", "text 4")])
+
+
+def test_a_perplexity_beyond_all_numbers_is_none_in_json():
+    found = Comparison(
+        documents=1,
+        bytes=4,
+        losses=np.array([[1.0, 2.0], [1e4, 2e4]]),
+        divergences=np.array([1e4, 2e4]),
+        agrees=np.array([True, False]),
+        context=np.array([1, 2]),
+        largest=(),
+    )
+    values = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert values["token_perplexity"] == [pytest.approx(np.exp(1.5)), None]
+    assert values["perplexity_change"] is None
+    assert "inf" in comparison_page(found, ("a", "b"))
+
+
 def test_the_page_stands_alone_and_shows_texts_as_they_are(models, tokenizer):
     found = compare(*models, tokenizer, DOCUMENTS, largest=100)
     page = comparison_page(found, ("fp32 <a>", "int8"))
@@ -179,6 +210,25 @@ def test_a_page_of_models_that_are_alike_says_so(exports, tokenizer):
     pair = [GPTNeoForCausalLM.from_pretrained(exports[0]) for _ in range(2)]
     page = comparison_page(compare(*pair, tokenizer, DOCUMENTS[1:2]), ("a", "b"))
     assert page.count("They do not differ anywhere.") == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        ("out/fp32", "out/int8", ("fp32", "int8")),
+        ("a/out", "b/out", ("a/out", "b/out")),
+        ("out", "out/portable.onnx", ("out", "portable.onnx")),
+    ],
+)
+def test_names_are_the_parts_that_tell_models_apart(first, second, names):
+    assert _names(Path(first), Path(second)) == names
+
+
+def test_a_folder_is_named_from_within_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _names(Path(), Path("other")) == (tmp_path.name, "other")
+    same = _names(Path(), Path())
+    assert same[0] == same[1] != ""
 
 
 class TestCommand:
@@ -217,6 +267,12 @@ class TestCommand:
         assert main([*command, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["max_divergence"] < 1e-8
 
+    def test_a_graph_that_there_is_not(self, exports, text, capsys):
+        missing = str(exports[0] / "nope.onnx")
+        assert main(["compare", str(exports[0]), missing, "--text", str(text)]) == 2
+        error = capsys.readouterr().err
+        assert f"there is no {missing}; name a directory, or one of its graphs" in error
+
     def test_beyond_the_bound_the_status_is_1(self, exports, text, capsys):
         command = ["compare", *map(str, exports), "--text", str(text)]
         assert main([*command, "--max-divergence", "0.001"]) == 1
@@ -235,11 +291,12 @@ class TestCommand:
             (
                 b"a",
                 ["--report", "no/page.html"],
-                "no/page.html cannot be written: no is no directory",
+                "no/page.html cannot be written: No such file",
             ),
             (b"a", ["--largest", "-1"], "--largest is -1; a number of at least 0 is allowed"),
             (b"a", ["--max-divergence", "nan"], "--max-divergence is nan; 0 or more is allowed"),
             (b"a", ["--device-b", "tpu"], "tpu"),
+            (b"a", ["--report", "text.txt"], "--report is text.txt; a name in .html"),
         ],
     )
     def test_bad_input_is_one_line(
@@ -263,5 +320,5 @@ class TestCommand:
         out = export_model(checkpoint, tmp_path / "out")
         assert main(["compare", str(exports[0]), str(out), "--text", str(text)]) == 2
         error = capsys.readouterr().err
-        assert "has another vocabulary than the model that it is held against" in error
+        assert "reads it as other tokens than that of the model that it is held against" in error
         assert error.count("\n") == 1

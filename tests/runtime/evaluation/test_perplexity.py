@@ -230,6 +230,7 @@ class TestCommand:
             ("x", ["--protocol", "card"], "card needs more than 48 tokens"),
             ("text", ["--stride", "0"], "stride is 0; 1 to 48"),
             (None, [], "text.txt cannot be read: No such file"),
+            ("x", ["-", "--resume", "journal"], "--resume needs texts that can be read again"),
         ],
     )
     def test_bad_input_is_told_in_one_line(self, run, text, arguments, match):

@@ -1,0 +1,80 @@
+"""Charts: their ticks, and drawings that stay within their frame whatever the numbers are."""
+
+import math
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from gptneo_onnx.runtime.evaluation.line_chart import (
+    HEIGHT,
+    WIDTH,
+    Line,
+    legend,
+    line_chart,
+    powers_of_ten,
+    round_ticks,
+)
+
+
+@pytest.mark.parametrize(
+    ("least", "greatest", "ticks"),
+    [
+        (0, 10, [0, 2, 4, 6, 8, 10]),
+        (3.87, 4.58, [3.8, 4.0, 4.2, 4.4, 4.6]),
+        (0, 512, [0, 200, 400, 600]),
+        (0, 0, [0, 0.2]),
+        (7, 7, [6, 8]),
+        (10.0, math.nextafter(10.0, 11), [10, 12]),
+    ],
+)
+def test_ticks_are_round_and_around_the_numbers(least, greatest, ticks):
+    assert round_ticks(least, greatest) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    ("least", "greatest", "ticks"),
+    [
+        (0.02, 0.8, [0.01, 0.1, 1]),
+        (1, 1, [1, 10]),
+        (3e-13, 2e-2, [1e-13, 1e-11, 1e-9, 1e-7, 1e-5, 1e-3, 1e-1]),
+    ],
+)
+def test_powers_of_ten_are_around_the_numbers(least, greatest, ticks):
+    assert powers_of_ten(least, greatest) == pytest.approx(ticks)
+
+
+NUMBERS = [
+    [],
+    [(0, 1.0)],
+    [(0, 0.0), (5, 0.0)],
+    [(0, 10.0), (5, math.nextafter(10.0, 11))],
+    [(0, -3.0), (1e6, 4.0), (2e6, 5e-324)],
+    [(0, 1e-299), (1, 1e300)],
+    [(i, i**2) for i in range(100)],
+]
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+@pytest.mark.parametrize("points", NUMBERS)
+def test_any_numbers_are_drawn_within_the_frame(points, logarithmic):
+    chart = line_chart([Line("a <b>", points)], "x & y", "<nats>", logarithmic)
+    ElementTree.fromstring(chart)
+    for path in re.findall(r'<path d="M([^"]*)"', chart):
+        for place in path.split("L"):
+            x, y = map(float, place.split())
+            assert 0 <= x <= WIDTH
+            assert 0 <= y <= HEIGHT
+
+
+def test_two_lines_have_their_names_and_colours():
+    lines = [Line("mean", [(0, 1.0), (1, 2.0)]), Line("most", [(0, 3.0), (1, 4.0)])]
+    chart, key = line_chart(lines, "x", "y"), legend(lines)
+    for each in lines:
+        assert f"<title>{each.name}</title>" in chart
+        assert f">{each.name}</span>" in key
+    assert len(set(re.findall(r'stroke="(#\w+)"', chart))) == 2
+
+
+def test_what_is_zero_everywhere_has_no_logarithm():
+    assert "do not differ anywhere" in line_chart([Line("a", [(0, 0.0)])], "x", "y", True)

@@ -44,6 +44,12 @@ def add_perplexity(commands: Any) -> None:
         "--batch-size", type=int, default=1, help="chunks of a batch, for card (1)"
     )
     command.add_argument(
+        "--tokens-per-byte",
+        type=float,
+        metavar="X",
+        help="of the corpus, for card's bits per byte: 0.29335 of the Pile",
+    )
+    command.add_argument(
         "--resume", type=Path, metavar="FILE", help="keeps what was scored, and goes on from it"
     )
     add_file_name(command)
@@ -74,6 +80,7 @@ def run_perplexity(options: argparse.Namespace) -> None:
         stride=options.stride,
         detokenize=options.detokenize,
         batch_size=options.batch_size,
+        tokens_per_byte=options.tokens_per_byte,
         journal=_journal(options, model.fingerprint),
         progress=True,
     )

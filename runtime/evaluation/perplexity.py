@@ -50,6 +50,7 @@ class Perplexity:
         token_perplexity: with card the mean over batches, else exp of the mean token loss.
         standard_error: of the token perplexity, taking windows for independent of each other.
         accuracy: share of tokens that were the likeliest.
+        tokens_per_byte: by which bits per byte are reckoned, if not by those that were read.
     """
 
     protocol: str
@@ -61,6 +62,7 @@ class Perplexity:
     token_perplexity: float
     standard_error: float
     accuracy: float
+    tokens_per_byte: float | None = None
 
     @property
     def word_perplexity(self) -> float:
@@ -72,7 +74,10 @@ class Perplexity:
 
     @property
     def bits_per_byte(self) -> float:
-        return -self.log_likelihood / self.bytes / math.log(2)
+        bits = -self.log_likelihood / math.log(2)
+        if self.tokens_per_byte is None:
+            return bits / self.bytes
+        return bits / self.tokens * self.tokens_per_byte
 
     def as_dict(self) -> dict[str, Any]:
         """All of it by name, for JSON: None stands for what is no finite number."""
@@ -93,6 +98,7 @@ def perplexity(
     stride: int | None = None,
     detokenize: str | None = None,
     batch_size: int = 1,
+    tokens_per_byte: float | None = None,
     journal: Journal | None = None,
     progress: bool = False,
 ) -> Perplexity:
@@ -106,6 +112,8 @@ def perplexity(
             each token more context, and take longer.
         detokenize: "wikitext" turns Wikitext's tokens into text for the model, as the harness does.
         batch_size: with card, the chunks of a batch.
+        tokens_per_byte: with card, that of the corpus, by which bits per byte are reckoned: 0.29335
+            for the Pile's figure. By default that of the documents.
         journal: remembers windows, so that an interrupted measurement goes on.
         progress: draw a progress bar on standard error, if that is a terminal.
 
@@ -116,6 +124,10 @@ def perplexity(
         MissingDependencyError: card without ftfy (extra `eval`).
     """
     _check(model, tokenizer, protocol, stride, detokenize, batch_size)
+    if tokens_per_byte is not None and not (protocol == "card" and 0 < tokens_per_byte < math.inf):
+        raise InputError(
+            f"tokens_per_byte is {tokens_per_byte}; with protocol card a number above 0 is allowed"
+        )
     counts = _Counts()
     windows = _windows(model, tokenizer, counts.of(documents), protocol, stride, detokenize)
     found = list(_scores(model, windows, journal or Journal(), progress))
@@ -138,6 +150,7 @@ def perplexity(
         value,
         error,
         sum(each.greedy for each in found) / tokens,
+        tokens_per_byte,
     )
 
 

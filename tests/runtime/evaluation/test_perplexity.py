@@ -133,6 +133,15 @@ def test_the_cards_perplexity_is_a_mean_over_batches(model, tokenizer, oracle, b
     assert found.token_perplexity == pytest.approx(float(np.exp(batches).mean()), rel=1e-4)
 
 
+def test_bits_per_byte_go_by_the_corpus_where_its_tokens_are_counted(model, tokenizer):
+    """As the card's figure for the Pile: loss * 0.29335 / ln 2."""
+    card = {"protocol": "card", "tokens_per_byte": 0.29335}
+    found = perplexity(model, tokenizer, documents(TEXTS[0]), **card)
+    loss = -found.log_likelihood / found.tokens
+    assert found.bits_per_byte == pytest.approx(loss * 0.29335 / math.log(2))
+    assert found.as_dict()["bits_per_byte"] == found.bits_per_byte
+
+
 def test_documents_that_are_empty_alone_are_refused(model, tokenizer):
     with pytest.raises(InputError, match="nothing to score in 2 documents: all are empty"):
         perplexity(model, tokenizer, documents("", ""))
@@ -229,6 +238,8 @@ class TestCommand:
             (b"caf\xe9", [], "text.txt is not UTF-8: byte 3 is 0xe9"),
             ("x", ["--protocol", "card"], "card needs more than 48 tokens"),
             ("text", ["--stride", "0"], "stride is 0; 1 to 48"),
+            ("text", ["--tokens-per-byte", "0.3"], "tokens_per_byte is 0.3; with protocol card"),
+            ("text", ["--protocol", "card", "--tokens-per-byte", "0"], "tokens_per_byte is 0.0;"),
             (None, [], "text.txt cannot be read: No such file"),
             ("x", ["-", "--resume", "journal"], "--resume needs texts that can be read again"),
         ],

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from gptneo_onnx.runtime.documents import Document
     from gptneo_onnx.runtime.evaluation.comparison import Comparison
-    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 BEYOND = 1
@@ -66,7 +65,7 @@ def run_compare(options: argparse.Namespace) -> int:
     names = _names(options.first, options.second)
     (first, file_name), (second, other_file_name) = map(_graph, (options.first, options.second))
     model = load_model(first, options, file_name)
-    other = _other(second, other_file_name, options)
+    other = load_model(second, options, other_file_name, options.device_b)
     tokenizer = Tokenizer.from_pretrained(first)
     documents = _read_alike(documents_of(options), tokenizer, second)
     found = compare(
@@ -106,13 +105,13 @@ def _read_alike(
     """
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-    is_alone = not (second / TOKENIZER_FILE).exists()
-    other = tokenizer if is_alone else Tokenizer.from_pretrained(second)
+    if not (second / TOKENIZER_FILE).exists():
+        yield from documents
+        return
+    other = Tokenizer.from_pretrained(second)
     for document in documents:
-        are_alike = tokenizer.eos_token_id == other.eos_token_id or is_alone
-        if not is_alone:
-            are_alike &= tokenizer.encode(document.text) == other.encode(document.text)
-        if not are_alike:
+        ids, other_ids = (each.encode(document.text) for each in (tokenizer, other))
+        if ids != other_ids or tokenizer.eos_token_id != other.eos_token_id:
             raise InputError(
                 f"{document.source}: the tokenizer of {second} reads it as other tokens than that "
                 "of the model that it is held against; compare models of one tokenizer"
@@ -130,14 +129,6 @@ def _graph(path: Path) -> tuple[Path, str | None]:
     if (folder / CONFIG_FILE).exists() or not (folder.parent / CONFIG_FILE).exists():
         return folder, path.name
     return folder.parent, f"{folder.name}/{path.name}"
-
-
-def _other(
-    directory: Path, file_name: str | None, options: argparse.Namespace
-) -> "GPTNeoForCausalLM":
-    device = options.device if options.device_b is None else options.device_b
-    own = argparse.Namespace(device=device, threads=options.threads)
-    return load_model(directory, own, file_name)
 
 
 def _names(first: Path, second: Path) -> tuple[str, str]:

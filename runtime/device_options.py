@@ -20,11 +20,17 @@ def add_device(command: Any) -> None:
 
 
 def load_model(
-    directory: str | Path, options: argparse.Namespace, file_name: str | None = None
+    directory: str | Path,
+    options: argparse.Namespace,
+    file_name: str | None = None,
+    device: str | None = None,
 ) -> "GPTNeoForCausalLM":
-    """The model of a directory, on the device of the options."""
+    """The model of a directory, on the device of the options if no other is named."""
     from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
     return GPTNeoForCausalLM.from_pretrained(
-        directory, device=options.device, num_threads=options.threads, file_name=file_name
+        directory,
+        device=options.device if device is None else device,
+        num_threads=options.threads,
+        file_name=file_name,
     )

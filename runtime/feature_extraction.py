@@ -18,7 +18,7 @@ from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 POOLINGS = ("none", "mean", "last_token")
-# Texts that are read ahead, to find some of one length; of a batch of one none is.
+# Texts that are read ahead, to find some of one length, where a vector of each is kept.
 _AHEAD = 256
 
 
@@ -132,7 +132,8 @@ class FeatureExtractionPipeline:
         return ids[:context]
 
     def _features_of(self, texts: Iterable[str], arguments: FeatureArguments) -> Iterator[Any]:
-        ahead = 1 if arguments.batch_size == 1 else _AHEAD
+        is_small = arguments.pooling != "none" and arguments.batch_size > 1
+        ahead = _AHEAD if is_small else min(arguments.batch_size, _AHEAD)
         for batch in in_groups(texts, ahead):
             sequences = [self.encode(text, arguments.truncation) for text in batch]
             each = self.model.of_sequences(sequences, arguments.layer, arguments.batch_size)
@@ -160,4 +161,4 @@ def _pooled(states: HiddenStates, arguments: FeatureArguments) -> NDArray[np.flo
     if arguments.normalize:
         lengths = np.linalg.norm(features, axis=-1, keepdims=True)
         features = features / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return np.asarray(features, np.float32)
+    return np.array(features, np.float32)  # a view would keep all that a step gave

@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 from gptneo_onnx.models.errors import GPTNeoOnnxError
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
-from gptneo_onnx.runtime.compare_command import add_compare
-from gptneo_onnx.runtime.embed_command import add_embed
-from gptneo_onnx.runtime.generate_command import run_generate
-from gptneo_onnx.runtime.generate_options import add_generate
-from gptneo_onnx.runtime.lm_eval_command import COMMAND, run_lm_eval
-from gptneo_onnx.runtime.perplexity_command import add_perplexity
+from gptneo_onnx.runtime.commands.compare import add_compare
+from gptneo_onnx.runtime.commands.embed import add_embed
+from gptneo_onnx.runtime.commands.generate import run_generate
+from gptneo_onnx.runtime.commands.generate_options import add_generate
+from gptneo_onnx.runtime.commands.lm_eval import COMMAND, run_lm_eval
+from gptneo_onnx.runtime.commands.perplexity import add_perplexity
 
 PROGRAM = "gptneo-onnx"
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
@@ -212,7 +212,7 @@ def run_export(options: argparse.Namespace) -> None:
 
 
 def run_info(options: argparse.Namespace) -> None:
-    from gptneo_onnx.runtime.info import model_info
+    from gptneo_onnx.runtime.commands.info import model_info
 
     info = model_info(options.model, options.file_name)
     if options.json:
@@ -228,7 +228,7 @@ def run_info(options: argparse.Namespace) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> None:
-    from gptneo_onnx.runtime.doctor import examine
+    from gptneo_onnx.runtime.commands.doctor import examine
 
     for finding in examine():
         print(f"{finding.subject:16}{finding.state}")

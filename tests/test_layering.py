@@ -34,8 +34,8 @@ ALLOWED_INSIDE = {
     },
 }
 DOORS = {
-    "cli.py", "comparison.py", "documents.py", "embed_command.py", "embedded.py", "grammar.py",
-    "lm_eval_command.py", "perplexity.py",
+    "cli.py", "comparison.py", "documents.py", "embed.py", "embedded.py", "grammar.py",
+    "lm_eval.py", "perplexity.py",
 }  # fmt: skip
 # Is imported by the harness's own users alone.
 HARNESS = {"harness.py": {"lm_eval", "tqdm"}}

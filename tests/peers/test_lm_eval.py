@@ -176,7 +176,7 @@ def test_the_command_hands_over_to_the_harness(tasks, tmp_path, monkeypatch, emb
 
 def test_without_the_harness_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "lm_eval.__main__", None)
-    from gptneo_onnx.runtime.lm_eval_command import run_lm_eval
+    from gptneo_onnx.runtime.commands.lm_eval import run_lm_eval
 
     with pytest.raises(MissingDependencyError, match=r"gptneo-onnx\[eval\]"):
         run_lm_eval(["--tasks", "x"])

@@ -9,8 +9,9 @@ from checkpoints import Shape
 from onnx import TensorProto, helper, numpy_helper
 
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT, Manifest
-from gptneo_onnx.runtime import GPTNeoForCausalLM, device, doctor, processor
+from gptneo_onnx.runtime import GPTNeoForCausalLM, device, processor
 from gptneo_onnx.runtime.cli import main
+from gptneo_onnx.runtime.commands import doctor
 
 
 @pytest.fixture

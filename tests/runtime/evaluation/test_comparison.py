@@ -17,7 +17,7 @@ from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli import main
-from gptneo_onnx.runtime.compare_command import _names
+from gptneo_onnx.runtime.commands.compare import _names
 from gptneo_onnx.runtime.documents import Document
 from gptneo_onnx.runtime.evaluation.comparison import Comparison, compare
 from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
-from gptneo_onnx.runtime.device_options import add_device, load_model
-from gptneo_onnx.runtime.document_options import add_texts, documents_of
+from gptneo_onnx.runtime.commands.device_options import add_device, load_model
+from gptneo_onnx.runtime.commands.document_options import add_texts, documents_of
+from gptneo_onnx.runtime.commands.whole_file import check_writable, whole_file
 from gptneo_onnx.runtime.documents import counted
 from gptneo_onnx.runtime.file_place import is_directory
-from gptneo_onnx.runtime.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

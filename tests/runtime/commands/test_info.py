@@ -9,7 +9,7 @@ from checkpoints import Shape
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM
-from gptneo_onnx.runtime.info import model_info
+from gptneo_onnx.runtime.commands.info import model_info
 
 Export = Callable[..., Path]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.device_options import load_model
-from gptneo_onnx.runtime.generate_options import NUMBERS, WHOLE_NUMBERS, check_options
+from gptneo_onnx.runtime.commands.device_options import load_model
+from gptneo_onnx.runtime.commands.generate_options import NUMBERS, WHOLE_NUMBERS, check_options
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.text_generation import TextGenerationPipeline
@@ -29,7 +29,7 @@ def run_generate(options: argparse.Namespace) -> None:
     generator = _generator(options, directory)
     arguments = _arguments(options, generator.tokenizer)
     if options.interactive:
-        from gptneo_onnx.runtime.interactive import Conversation, converse
+        from gptneo_onnx.runtime.commands.interactive import Conversation, converse
 
         config, others = generator.config_for(**arguments)
         others["assistant_model"] = generator.assistant_model

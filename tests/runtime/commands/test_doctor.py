@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 import tokenizers
 
-from gptneo_onnx.runtime import doctor
+from gptneo_onnx.runtime.commands import doctor
+from gptneo_onnx.runtime.commands.doctor import Finding, examine, missing_cuda_library
 from gptneo_onnx.runtime.device import installed_packages
-from gptneo_onnx.runtime.doctor import Finding, examine, missing_cuda_library
 
 
 def finding(subject: str) -> Finding:

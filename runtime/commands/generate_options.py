@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.device_options import add_device, add_file_name
+from gptneo_onnx.runtime.commands.device_options import add_device, add_file_name
 
 # generate()'s arguments that are numbers, with what --help says of them.
 WHOLE_NUMBERS = {

@@ -9,8 +9,8 @@ import pytest
 
 from gptneo_onnx.models import InputError
 from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime.commands.interactive import Conversation, converse
 from gptneo_onnx.runtime.decoder import Decoder
-from gptneo_onnx.runtime.interactive import Conversation, converse
 
 
 @pytest.fixture(scope="module")

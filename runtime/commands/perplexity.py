@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.device_options import add_device, add_file_name, load_model
-from gptneo_onnx.runtime.document_options import add_documents, documents_of
+from gptneo_onnx.runtime.commands.device_options import add_device, add_file_name, load_model
+from gptneo_onnx.runtime.commands.document_options import add_documents, documents_of
 from gptneo_onnx.runtime.documents import STANDARD_INPUT, counted
 
 if TYPE_CHECKING:

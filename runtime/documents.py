@@ -53,9 +53,9 @@ def read_documents(
 def _documents_of(path: Path, field: str, lines: bool, final_newline: bool) -> Iterator[Document]:
     if is_directory(path):
         yield from _of_dataset(path, field)
-    elif path.suffix == ".jsonl":
+    elif path.suffix.lower() == ".jsonl":
         yield from _of_lines(path, field)
-    elif path.suffix == ".parquet":
+    elif path.suffix.lower() == ".parquet":
         yield from _of_parquet(path, field)
     elif text := read_text(path):
         if not final_newline and not lines:
@@ -83,9 +83,9 @@ def _standard_input() -> bytes:
     return sys.stdin.buffer.read()
 
 
-def counted(count: int) -> str:
-    """So many documents, in words."""
-    return f"{count:,} document{'' if count == 1 else 's'}"
+def counted(count: int, noun: str = "document") -> str:
+    """So many of them, in words."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _shown(path: Path) -> str:
@@ -98,7 +98,7 @@ def _of_text_lines(text: str, path: Path) -> Iterator[Document]:
 
 
 def _of_lines(path: Path, field: str) -> Iterator[Document]:
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in _lines(path):
         if not line.strip():
             continue
         try:
@@ -106,6 +106,21 @@ def _of_lines(path: Path, field: str) -> Iterator[Document]:
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number} is not JSON: {error}") from error
         yield Document(_text_of(row, field, f"{path}, line {number}"), f"{path}:{number}")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(number, line): one at a time, as files may be larger than memory."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield number, line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}, line {number} is not UTF-8: byte {error.start} is "
+            f"{error.object[error.start]:#x}; convert it first"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; name another file") from error
 
 
 def _of_parquet(path: Path, field: str) -> Iterator[Document]:

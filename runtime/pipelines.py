@@ -21,6 +21,8 @@ def pipeline(
     model: str | Path | GPTNeoForCausalLM | GPTNeoModel | None = None,
     tokenizer: Tokenizer | None = None,
     device: str | int = "auto",
+    *,
+    file_name: str | None = None,
     **kwargs: Any,
 ) -> FeatureExtractionPipeline: ...
 
@@ -32,6 +34,8 @@ def pipeline(
     tokenizer: Tokenizer | None = None,
     device: str | int = "auto",
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
+    *,
+    file_name: str | None = None,
     **kwargs: Any,
 ) -> TextGenerationPipeline: ...
 
@@ -42,6 +46,8 @@ def pipeline(
     tokenizer: Tokenizer | None = None,
     device: str | int = "auto",
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
+    *,
+    file_name: str | None = None,
     **kwargs: Any,
 ) -> TextGenerationPipeline | FeatureExtractionPipeline:
     """A pipeline, as transformers.pipeline makes it.
@@ -53,6 +59,7 @@ def pipeline(
         device: auto, cpu, cuda or cuda:N, or transformers' number: N of a GPU, -1 for the CPU; for
             models given by directory.
         assistant_model: a smaller model that drafts tokens; results stay the same. For generation.
+        file_name: which of the directory's graphs to run, if not its model.onnx.
         kwargs: default arguments for every call.
 
     Raises:
@@ -63,7 +70,7 @@ def pipeline(
         raise InputError(f"task is {task!r}; {TEXT_GENERATION} or {FEATURE_EXTRACTION} is allowed")
     if model is None:
         raise InputError("no model was given; pass model=, an exported directory")
-    loaded, tokenizer, params = _loaded(model, tokenizer, _device_name(device))
+    loaded, tokenizer, params = _loaded(model, tokenizer, _device_name(device), file_name)
     if task == FEATURE_EXTRACTION:
         if assistant_model is not None:
             raise InputError(f"{task} has no assistant_model; leave it out")
@@ -81,13 +88,16 @@ def _loaded(
     model: str | Path | GPTNeoForCausalLM | GPTNeoModel,
     tokenizer: Tokenizer | None,
     device: str,
+    file_name: str | None,
 ) -> tuple[GPTNeoForCausalLM | GPTNeoModel, Tokenizer, dict[str, Any]]:
     """The model, its tokenizer, and what its config says of generation."""
     if isinstance(model, GPTNeoForCausalLM | GPTNeoModel):
+        if file_name is not None:
+            raise InputError(f"file_name is {shown(file_name)}, and the model is loaded already")
         if tokenizer is None:
             raise InputError("a loaded model comes without its tokenizer; pass tokenizer=")
         return model, tokenizer, {}
-    loaded = GPTNeoForCausalLM.from_pretrained(model, device=device)
+    loaded = GPTNeoForCausalLM.from_pretrained(model, device=device, file_name=file_name)
     tokenizer = tokenizer or Tokenizer.from_pretrained(model)
     return loaded, tokenizer, task_specific_params(Path(model))
 

@@ -10,9 +10,9 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.runtime.commands.device_options import add_device, load_model
 from gptneo_onnx.runtime.commands.document_options import add_texts, documents_of
-from gptneo_onnx.runtime.commands.whole_file import check_writable, whole_file
 from gptneo_onnx.runtime.documents import counted
 from gptneo_onnx.runtime.file_place import is_directory
+from gptneo_onnx.runtime.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,6 +134,8 @@ def _graph(path: Path) -> tuple[Path, str | None]:
 def _names(first: Path, second: Path) -> tuple[str, str]:
     """The last parts of both paths, as many as tell them apart."""
     one, other = first.absolute().parts, second.absolute().parts
+    if one == other:
+        return one[-1], other[-1]
     count = 1
     while one[-count:] == other[-count:] and count < max(len(one), len(other)):
         count += 1
@@ -146,7 +148,7 @@ def _table(found: "Comparison", names: tuple[str, str]) -> str:
     rows = [("", *names), *figures(found)]
     widths = [max(len(row[column]) for row in rows) + 3 for column in (0, 1)]
     lines = [f"{a:{widths[0]}}{b:{widths[1]}}{c}".rstrip() for a, b, c in rows]
-    read = f"{found.tokens:,} tokens of {counted(found.documents)}"
+    read = f"{counted(found.tokens, 'token')} of {counted(found.documents)}"
     lines.append(f"{'compared':{widths[0]}}{read}")
     for each in found.largest[:_PRINTED]:
         (one, share), (other, other_share) = (choices[0] for choices in each.choices)

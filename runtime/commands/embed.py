@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime.commands.device_options import add_device, add_file_name, load_model
 from gptneo_onnx.runtime.commands.document_options import add_documents, documents_of
-from gptneo_onnx.runtime.commands.whole_file import check_writable, whole_file
 from gptneo_onnx.runtime.feature_extraction import POOLINGS, FeatureExtractionPipeline
+from gptneo_onnx.runtime.whole_file import check_writable, whole_file
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document

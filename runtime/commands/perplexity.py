@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.manifest import sha256_of
 from gptneo_onnx.runtime.commands.device_options import add_device, add_file_name, load_model
 from gptneo_onnx.runtime.commands.document_options import add_documents, documents_of
 from gptneo_onnx.runtime.documents import STANDARD_INPUT, counted
@@ -101,7 +102,7 @@ def _journal(options: argparse.Namespace, fingerprint: str) -> Any:
     for path in options.files:
         for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if part.is_file():
-                files.update(part.read_bytes())
+                files.update(sha256_of(part).encode())
     measurement = {name: getattr(options, name) for name in names}
     measurement |= {"model": fingerprint, "texts": files.hexdigest()}
     return Journal.open(options.resume, measurement)
@@ -119,6 +120,6 @@ def _table(found: "Perplexity") -> str:
         ("bits per byte", f"{found.bits_per_byte:.4f}"),
         ("likeliest token", f"{100 * found.accuracy:.2f}%"),
         ("protocol", found.protocol),
-        ("scored", f"{found.tokens:,} tokens of {counted(found.documents)}"),
+        ("scored", f"{counted(found.tokens, 'token')} of {counted(found.documents)}"),
     ]
     return "\n".join(f"{name:20}{value}" for name, value in rows)

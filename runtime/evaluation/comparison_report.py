@@ -27,7 +27,7 @@ td, th { padding: .4rem .75rem .4rem 0; border-bottom: 1px solid var(--rule);
   vertical-align: top; }
 .figures td:not(:first-child), .figures th:not(:first-child) { text-align: right;
   font-variant-numeric: tabular-nums; }
-td.choices { white-space: nowrap; }
+td.choices, td.choices code { white-space: pre; }
 svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: var(--faint); }
 svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
 svg .grid { stroke: var(--rule); fill: none; }
@@ -49,7 +49,7 @@ def comparison_page(comparison: Comparison, names: tuple[str, str]) -> str:
     first, second = map(escape, names)
     sections = [
         f"<h1>{second} beside {first}</h1>",
-        f"<p>{comparison.tokens:,} tokens of {counted(comparison.documents)}</p>",
+        f"<p>{counted(comparison.tokens, 'token')} of {counted(comparison.documents)}</p>",
         _figures(comparison, names),
         *_curves(comparison, names),
         _places(comparison.largest, names),

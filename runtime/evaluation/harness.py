@@ -11,12 +11,15 @@ import lm_eval.models  # noqa: F401  # the harness's own, which it registers onl
 import numpy as np
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer
 from gptneo_onnx.runtime.evaluation.scoring import score
 from gptneo_onnx.runtime.evaluation.windows import Window, rolling_windows
+from gptneo_onnx.runtime.generation.logits_process import Ids, Scores
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -24,10 +27,6 @@ from gptneo_onnx.runtime.tokenizer import Tokenizer
 NAME = "gptneo-onnx"
 # lm_eval.models.huggingface.HFLM's, where a task does not say.
 MAX_GEN_TOKS = 256
-# What the harness passes on to generate(), by transformers' names.
-_GENERATION = (
-    "do_sample", "temperature", "top_k", "top_p", "num_beams", "repetition_penalty", "seed",
-)  # fmt: skip
 
 
 @register_model(NAME)
@@ -105,7 +104,9 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
                     f"a continuation has {len(continuation)} tokens; 1 to {self.max_length}, the "
                     "context, can be scored"
                 )
-            whole = np.array([*context, *continuation], np.int64)[-(self.max_length + 1) :]
+            # Of white space alone a context has no tokens: the text then begins, as documents do.
+            read = context or [self.eot_token_id]
+            whole = np.array([*read, *continuation], np.int64)[-(self.max_length + 1) :]
             cut = len(whole) - len(continuation)
             windows.append(Window(whole[:cut], whole[cut:]))
         scores = self._scores(windows, disable_tqdm)
@@ -144,29 +145,50 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         return texts
 
     def _continued(self, contexts: Sequence[str], options: dict[str, Any]) -> list[str]:
-        """Texts that go on under the same options."""
-        until = options.get("until") or []
-        until = [until] if isinstance(until, str) else [stop for stop in until if stop]
-        count = min(int(options.get("max_gen_toks", MAX_GEN_TOKS)), self.max_length - 1)
+        """Texts that go on under the same options, which the harness normalizes."""
+        arguments = dict(normalize_gen_kwargs(options, MAX_GEN_TOKS))
+        until = [stop for stop in handle_stop_sequences(arguments.pop("until"), None) if stop]
+        count = min(arguments.pop("max_gen_toks"), self.max_length - 1)
         room = self.max_length - count
         ids = [self.tok_encode(text)[-room:] or [self.eot_token_id] for text in contexts]
-        arguments = {name: options[name] for name in _GENERATION if name in options}
-        if not arguments.get("temperature"):  # greedy, as temperature 0 says in the harness
-            arguments = {**arguments, "do_sample": False, "temperature": None}
+        if not arguments.get("temperature", 1.0):  # 0 is greedy
+            del arguments["temperature"]
+            arguments["do_sample"] = False
         padded = self.tokenizer.pad(ids)
+        width = padded["input_ids"].shape[1]
         output = self.model.generate(
             **padded,
             max_new_tokens=count,
             eos_token_id=self.eot_token_id,
-            stop_strings=until or None,
-            tokenizer=self.tokenizer,
-            **{name: value for name, value in arguments.items() if value is not None},
+            stopping_criteria=[_NewTextStops(self.tokenizer, width, until)],
+            **arguments,
         )
-        new = output[:, padded["input_ids"].shape[1] :]
-        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        texts = self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
         for stop in until:  # one after the other, as the harness's own models do
             texts = [text.split(stop)[0] for text in texts]
         return texts
+
+
+class _NewTextStops:
+    """Stops a row once a text is among its new tokens; StopStringCriteria looks at the prompt too.
+
+    Args:
+        tokenizer: of the model.
+        start: column of the first new token.
+        until: the texts.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, start: int, until: Sequence[str]) -> None:
+        self.tokenizer = tokenizer
+        self.start = start
+        self.until = until
+        # A token has a byte at least, but for the special ones.
+        self.looked_at = max((len(stop.encode()) for stop in until), default=0) + 1
+
+    def __call__(self, input_ids: Ids, scores: Scores, /) -> NDArray[np.bool_]:
+        recent = input_ids[:, self.start :][:, -self.looked_at :]
+        texts = self.tokenizer.batch_decode(recent, skip_special_tokens=True)
+        return np.array([any(stop in text for stop in self.until) for text in texts], np.bool_)
 
 
 def _batch_size(value: int | str | None) -> int:

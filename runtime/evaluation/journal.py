@@ -1,6 +1,7 @@
 """What was scored so far: a file that an interrupted measurement goes on from."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.evaluation.scoring import Scored
+from gptneo_onnx.runtime.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,15 @@ class WindowScore:
     log_likelihood: float
     tokens: int
     greedy: int
+
+    def checked(self) -> "WindowScore":
+        """Itself; raises ValueError unless these are such sums."""
+        counts = (self.tokens, self.greedy)
+        if not (type(self.log_likelihood) is float and math.isfinite(self.log_likelihood)):
+            raise ValueError
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError
+        return self
 
     @classmethod
     def of(cls, scored: Scored) -> "WindowScore":
@@ -51,16 +62,23 @@ class Journal:
             scores = _scores(lines, dict(measurement), path)
             # Written anew: the last line of one that was interrupted may be half.
             kept = [dict(measurement), *(_line(*each) for each in scores.items())]
-            path.write_text("".join(json.dumps(each) + "\n" for each in kept))
+            with whole_file(path, "w") as file:
+                file.writelines(json.dumps(each) + "\n" for each in kept)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be used to resume: {error}; name another") from error
         return cls(scores, path)
 
     def add(self, number: int, score: WindowScore) -> None:
         self.scores[number] = score
-        if self.path is not None:
+        if self.path is None:
+            return
+        try:
             with self.path.open("a") as file:
                 file.write(json.dumps(_line(number, score)) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be written: {error.strerror}; make room, and go on from it"
+            ) from error
 
 
 def _line(number: int, score: WindowScore) -> dict[str, Any]:
@@ -82,7 +100,7 @@ def _scores(lines: list[str], measurement: dict[str, Any], path: Path) -> dict[i
         try:
             values = json.loads(line)
             number = int(values.pop("window"))
-            scores[number] = WindowScore(**values)
+            scores[number] = WindowScore(**values).checked()
         except (ValueError, TypeError, KeyError, AttributeError):
             break  # where it was interrupted
     return scores

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,8 @@ class Perplexity:
         token_perplexity: with card the mean over batches, else exp of the mean token loss.
         standard_error: of the token perplexity, taking windows for independent of each other.
         accuracy: share of tokens that were the likeliest.
-        tokens_per_byte: by which bits per byte are reckoned, if not by those that were read.
+        tokens_per_byte: with card, by which bits per byte are reckoned: what is left over of the
+            stream is not scored.
     """
 
     protocol: str
@@ -80,9 +80,10 @@ class Perplexity:
         return bits / self.tokens * self.tokens_per_byte
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it by name, for JSON: None stands for what is no finite number."""
-        derived = ("word_perplexity", "byte_perplexity", "bits_per_byte")
-        values = {**vars(self), **{name: getattr(self, name) for name in derived}}
+        """All of it by name, for JSON: None stands for what is no finite number, or not card's."""
+        values = {**vars(self), "bits_per_byte": self.bits_per_byte}
+        for name in ("word_perplexity", "byte_perplexity"):
+            values[name] = getattr(self, name) if self.protocol == "rolling" else None
         return {
             name: finite(value) if isinstance(value, float) else value
             for name, value in values.items()
@@ -129,13 +130,17 @@ def perplexity(
             f"tokens_per_byte is {tokens_per_byte}; with protocol card a number above 0 is allowed"
         )
     counts = _Counts()
-    windows = _windows(model, tokenizer, counts.of(documents), protocol, stride, detokenize)
+    context = model.config.max_position_embeddings
+    if protocol == "card":
+        windows = chunks(_stream(tokenizer, counts, documents), context)
+    else:
+        windows = _rolling(tokenizer, counts, documents, context, stride, detokenize)
     found = list(_scores(model, windows, journal or Journal(), progress))
     tokens = sum(each.tokens for each in found)
     if not tokens:
         raise InputError(
             f"there is nothing to score in {counted(counts.documents)}: protocol card needs more "
-            f"than {model.config.max_position_embeddings} tokens"
+            f"than {context} tokens"
             if protocol == "card"
             else f"there is nothing to score in {counted(counts.documents)}: all are empty"
         )
@@ -150,7 +155,7 @@ def perplexity(
         value,
         error,
         sum(each.greedy for each in found) / tokens,
-        tokens_per_byte,
+        _tokens_per_byte(counts, tokens_per_byte) if protocol == "card" else None,
     )
 
 
@@ -159,6 +164,7 @@ class _Counts:
     documents: int = 0
     words: int = 0
     bytes: int = 0
+    tokens: int = 0
 
     def of(self, documents: Iterable[Document]) -> Iterator[Document]:
         """The documents, counted on their way as lm_eval's wikitext task counts them."""
@@ -203,24 +209,32 @@ def check_tokenizer(model: GPTNeoForCausalLM, tokenizer: Tokenizer) -> None:
         )
 
 
-def _windows(
-    model: GPTNeoForCausalLM,
+def _stream(tokenizer: Tokenizer, counts: _Counts, documents: Iterable[Document]) -> Iterator[int]:
+    """All ids, an end token before each document's."""
+    fixed, end = _fixer(), tokenizer.eos_token_id
+    assert end is not None  # check_tokenizer
+    for document in counts.of(documents):
+        ids = tokenizer.encode(fixed(document.text))
+        counts.tokens += len(ids)
+        yield end
+        yield from ids
+
+
+def _tokens_per_byte(counts: _Counts, given: float | None) -> float:
+    return counts.tokens / counts.bytes if given is None else given
+
+
+def _rolling(
     tokenizer: Tokenizer,
-    documents: Iterator[Document],
-    protocol: str,
+    counts: _Counts,
+    documents: Iterable[Document],
+    context: int,
     stride: int | None,
     detokenize: str | None,
 ) -> Iterator[Window]:
-    context, end = model.config.max_position_embeddings, tokenizer.eos_token_id
-    assert end is not None
-    if protocol == "card":
-        fixed = _fixer()
-        stream = chain.from_iterable(
-            [end, *tokenizer.encode(fixed(document.text))] for document in documents
-        )
-        yield from chunks(stream, context)
-        return
-    for document in documents:
+    end = tokenizer.eos_token_id
+    assert end is not None  # check_tokenizer
+    for document in counts.of(documents):
         text = wikitext.detokenized(document.text) if detokenize else document.text
         ids: Ids = np.array(tokenizer.encode(text), np.int64)
         yield from rolling_windows(ids, end, context, stride)

@@ -51,10 +51,14 @@ def detokenized(page: str) -> str:
 
 
 def pages(text: str) -> list[str]:
-    """The pages of a whole wiki.test.raw, and what stands before the first title, if anything."""
+    """The pages of a whole wiki.test.raw, and what stands before the first title, if anything.
+
+    As EleutherAI/wikitext_document_level cuts them: the line end before a title is of no page.
+    """
     starts = [match.start() for match in _TITLE.finditer(text)]
     cuts = [0, *starts, len(text)]
     parts = [text[start:end] for start, end in itertools.pairwise(cuts)]
+    parts = [part.removesuffix("\n") for part in parts[:-1]] + parts[-1:]
     return [part for number, part in enumerate(parts) if number or part.strip()]
 
 

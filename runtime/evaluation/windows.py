@@ -24,6 +24,10 @@ class Window:
     context: Ids
     targets: Ids
 
+    def __post_init__(self) -> None:
+        assert len(self.context)
+        assert len(self.targets)
+
     @property
     def inputs(self) -> Ids:
         """What the model reads: all but the last target, int64 [read + scored - 1]."""

@@ -18,6 +18,10 @@ from gptneo_onnx.runtime.cli import main
 from gptneo_onnx.runtime.documents import Document, read_documents
 from gptneo_onnx.runtime.evaluation.perplexity import perplexity
 
+DIRECTORY = "a,b=c"
+OURS = ["--model", "ours", "--device", "auto"]
+ARGS = ["--model_args", json.dumps({"pretrained": DIRECTORY})]
+
 lm_eval = pytest.importorskip("lm_eval", reason="needs lm-eval: make test-peers has it")
 
 # Past a window of 7, longer and shorter than a context of 48, empty, and not ASCII.
@@ -29,6 +33,7 @@ PAGES = [
     "Anne Elliot had nothing to say . " * 12,
 ]
 SENTENCES = ["She had been in Bath for a month", "He was a man of sense", "It is a truth"]
+ENDS = ["She was his sister,", "Mr. Elliot was here.\n", "In Bath, she said, \n", "Oh"]
 CHOICES = [
     {"query": "It is a truth universally", "choices": ["acknowledged", "told by all", "known"]},
     {"query": "She had a good", "choices": ["deal to say", "fortune", "\u00e9tude"]},
@@ -68,12 +73,21 @@ doc_to_target: "."
 generation_kwargs: {until: [".", "\\n"], max_gen_toks: 20, do_sample: false}
 metric_list: [{metric: exact_match}]
 """,
+    # What generation may be given by other names, and stops that begin within the prompt.
+    "continued_otherwise": """
+output_type: generate_until
+doc_to_text: "{{text}}"
+doc_to_target: "."
+generation_kwargs: {until: ["\n\n", ", and", "\n  "], max_new_tokens: 17, no_repeat_ngram_size: 2}
+metric_list: [{metric: exact_match}]
+""",
 }
 ROWS = {
     "pages": [{"page": page} for page in PAGES],
     "last_words": [{"text": text} for text in SENTENCES],
     "choices": CHOICES,
     "continued": [{"text": text} for text in SENTENCES],
+    "continued_otherwise": [{"text": text} for text in [*SENTENCES, *ENDS]],
 }
 
 
@@ -180,6 +194,63 @@ def test_without_the_harness_the_extra_is_named(monkeypatch):
 
     with pytest.raises(MissingDependencyError, match=r"gptneo-onnx\[eval\]"):
         run_lm_eval(["--tasks", "x"])
+
+
+@pytest.mark.parametrize(
+    ("given", "handed"),
+    [
+        (["DIR", "--tasks", "x"], ["run", *OURS, *ARGS, "--tasks", "x"]),
+        (["run", "DIR", "-t", "x"], ["run", *OURS, *ARGS, "-t", "x"]),
+        (["DIR", "--device=cuda:1"], ["run", *OURS, *ARGS, "--device=cuda:1"]),
+        (["--model=hf", "-a", "pretrained=x"], ["run", "--model=hf", "-a", "pretrained=x"]),
+        (["-M", "hf"], ["run", "-M", "hf"]),
+        (["--model_args", "pretrained=x"], ["run", *OURS, "--model_args", "pretrained=x"]),
+        (["--config", "x.yaml"], ["run", "--config", "x.yaml"]),
+        (["ls", "tasks"], ["ls", "tasks"]),
+        (["--help"], ["run", "--help"]),
+    ],
+)
+def test_what_is_named_is_kept(tmp_path, monkeypatch, given, handed):
+    from gptneo_onnx.runtime.commands.lm_eval import _with_model
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a,b=c").mkdir()
+    assert _with_model([DIRECTORY if each == "DIR" else each for each in given], "ours") == handed
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["nope", "--tasks", "x"], "nope is not a directory; a checkpoint or hub id must be"),
+        (["--tasks", "x"], "no model is named; write: gptneo-onnx lm-eval MODEL --tasks"),
+        ([], "no model is named"),
+    ],
+)
+def test_a_model_that_there_is_not_is_one_line(given, message, capsys):
+    assert main(["lm-eval", *given]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_context_without_tokens_is_the_end_token(embedded_export):
+    from gptneo_onnx.runtime.evaluation.harness import GPTNeoOnnxLM
+
+    model = GPTNeoOnnxLM(str(embedded_export))
+    end = model.eot_token_id
+    requests = [(None, [], [2, 3]), (None, [end], [2, 3]), (None, [], [2])]
+    without, wanted, _ = model._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert without[0] == pytest.approx(wanted[0], rel=1e-5)
+    [alone] = model._loglikelihood_tokens(requests[:1], disable_tqdm=True)
+    assert alone[0] == pytest.approx(wanted[0], rel=1e-5)
+
+
+def test_arguments_that_generate_does_not_know_are_refused(embedded_export):
+    from gptneo_onnx.runtime.evaluation.harness import GPTNeoOnnxLM
+
+    model = GPTNeoOnnxLM(str(embedded_export))
+    with pytest.raises(InputError, match="mirostat"):
+        model._continued(["She was"], {"until": ["."], "mirostat": 2})
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,16 @@ def test_arguments_of_the_pipeline_are_defaults_of_its_calls(directory):
     assert np.shape(extractor("She", pooling="none")) == (1, 1, 256)
 
 
+def test_another_graph_of_the_directory(directory, oracle):
+    for task in ("feature-extraction", "text-generation"):
+        made = pipeline(task, model=directory, file_name="portable.onnx")
+        with refused(InputError, "file_name is 'x.onnx', and the model is loaded already"):
+            pipeline(task, made.model, made.tokenizer, file_name="x.onnx")
+    extractor = pipeline("feature-extraction", model=directory, file_name="portable.onnx")
+    assert extractor.model.hidden_layers == (2, 6)
+    np.testing.assert_allclose(extractor(TEXTS[0])[0], oracle(TEXTS[0]), atol=1e-3)
+
+
 def test_a_loaded_base_model_serves(directory):
     model = GPTNeoModel.from_pretrained(directory)
     extractor = pipeline("feature-extraction", model, Tokenizer.from_pretrained(directory))

@@ -133,6 +133,17 @@ def test_the_cards_perplexity_is_a_mean_over_batches(model, tokenizer, oracle, b
     assert found.token_perplexity == pytest.approx(float(np.exp(batches).mean()), rel=1e-4)
 
 
+def test_the_cards_bits_per_byte_do_not_depend_on_what_is_left_over(model, tokenizer):
+    """49 of some 80 tokens are a chunk: the others count for tokens per byte alone."""
+    found = perplexity(model, tokenizer, documents(TEXTS[0]), protocol="card")
+    loss = -found.log_likelihood / found.tokens
+    ids, size = tokenizer.encode(TEXTS[0]), len(TEXTS[0].encode())
+    assert found.tokens == 48 < len(ids)
+    assert found.bits_per_byte == pytest.approx(loss / math.log(2) * len(ids) / size)
+    values = found.as_dict()
+    assert values["word_perplexity"] is values["byte_perplexity"] is None
+
+
 def test_bits_per_byte_go_by_the_corpus_where_its_tokens_are_counted(model, tokenizer):
     """As the card's figure for the Pile: loss * 0.29335 / ln 2."""
     card = {"protocol": "card", "tokens_per_byte": 0.29335}

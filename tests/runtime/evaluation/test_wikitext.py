@@ -14,10 +14,30 @@ PAGES = [
 
 
 def test_wikitext_is_cut_into_its_pages():
-    assert pages("".join(PAGES)) == PAGES
+    assert pages("\n".join(PAGES)) == PAGES
     assert pages("no title") == ["no title"]
-    found = [*with_pages([Document("".join(PAGES), "wiki")])]
+    assert pages("before\n" + PAGES[0]) == ["before", PAGES[0]]
+    assert pages(" \n" + PAGES[0]) == PAGES[:1]
+    found = [*with_pages([Document("\n".join(PAGES), "wiki")])]
     assert [document.text for document in found] == PAGES
+
+
+def plain_pages(text):
+    """The loop of EleutherAI/wikitext_document_level, a dataset that is not to be had here."""
+    page, found = [], []
+    for line in text.split("\n"):
+        title = line.replace("= = =", "===").replace("= =", "==").strip()
+        if title.startswith("= ") and title.endswith(" ="):
+            if "\n".join(page).strip():
+                found.append("\n".join(page))
+            page = []
+        page.append(line)
+    return [*found, "\n".join(page)]
+
+
+@pytest.mark.parametrize("text", ["\n".join(PAGES), "".join(PAGES), " \n" + "\n".join(PAGES * 3)])
+def test_pages_are_those_of_the_harnesss_dataset(text):
+    assert pages(text) == plain_pages(text)
 
 
 @pytest.mark.parametrize(

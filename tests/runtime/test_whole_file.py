@@ -6,7 +6,7 @@ import pytest
 from refusals import refused
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.commands.whole_file import check_writable, whole_file
+from gptneo_onnx.runtime.whole_file import check_writable, whole_file
 
 
 @pytest.mark.parametrize(("mode", "content"), [("w", "caf\u00e9"), ("wb", b"\x00\xff")])

@@ -76,13 +76,19 @@ def run_compare(options: argparse.Namespace) -> int:
         largest=options.largest,
         progress=True,
     )
-    print(json.dumps(found.as_dict()) if options.json else _table(found, names))
-    if options.report is not None:
-        from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
-
-        with whole_file(options.report, "w") as file:
-            file.write(comparison_page(found, names))
+    try:
+        if options.report is not None:
+            _write_report(options.report, found, names)
+    finally:  # a disk that is full, or a pipe that is closed, does not cost the other as well
+        print(json.dumps(found.as_dict()) if options.json else _table(found, names))
     return _status(float(found.divergences.mean()), options.max_divergence)
+
+
+def _write_report(path: Path, found: "Comparison", names: tuple[str, str]) -> None:
+    from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
+
+    with whole_file(path, "w") as file:
+        file.write(comparison_page(found, names))
 
 
 def _check(options: argparse.Namespace) -> None:

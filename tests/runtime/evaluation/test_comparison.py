@@ -252,6 +252,17 @@ class TestCommand:
         assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
         assert {path.name for path in tmp_path.iterdir()} == {"text.txt", "report.html"}
 
+    def test_a_report_that_cannot_be_written_costs_no_figures(
+        self, exports, text, tmp_path, monkeypatch, capsys
+    ):
+        """A disk that fills up after the check before the work."""
+        monkeypatch.setattr("gptneo_onnx.runtime.commands.compare.check_writable", lambda *_: None)
+        command = ["compare", *map(str, exports), "--text", str(text), "--json"]
+        assert main([*command, "--report", str(tmp_path / "nowhere/page.html")]) == 2
+        captured = capsys.readouterr()
+        assert json.loads(captured.out)["documents"] == 1
+        assert "page.html cannot be written: No such file" in captured.err
+
     def test_graphs_of_one_directory(self, exports, text, capsys):
         graphs = [str(exports[0] / name) for name in ("model.onnx", "portable.onnx")]
         command = ["compare", *graphs, "--text", str(text), "--json", "--largest", "0"]

@@ -1,6 +1,6 @@
 """Comparing an exported graph with transformers: the `optimum` extra's part of an export."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ TOLERANCES = {Precision.FP32: 1e-4, Precision.FP16: 2e-2}
 # another way would be far beyond this.
 QUANTIZED_TOLERANCE = 1.0
 CHUNK = 64
+SEED = 2021
 
 Array = NDArray[np.float32]
-SEED = 2021
 
 
 def check_can_verify(numbers: NumberFormat) -> None:
@@ -63,7 +63,9 @@ def verify_graph(
     tolerance = TOLERANCES.get(precision, QUANTIZED_TOLERANCE)
     length = min(windows * config.window_size + CHUNK + 1, config.max_position_embeddings)
     ids = np.random.default_rng(SEED).integers(0, config.vocab_size, length)
-    expected, states = _transformers_outputs(source.directory, ids)
+    # What rounded weights cost shows in the logits.
+    layers = [] if precision.is_quantized else [*contract.hidden_states]
+    expected, states = _transformers_outputs(source.directory, ids, layers)
     spread = float(expected.std())
     of_states = []
     # One session for all: two of a large model would not fit into memory beside each other.
@@ -77,8 +79,8 @@ def verify_graph(
             wanted = expected[end - len(logits) : end]
             differences.append(np.abs(logits - wanted).max())
             of_states += [
-                _states_difference(found, states[layer], start)
-                for layer, found in stepper.hidden_states.items()
+                _states_difference(stepper.hidden_states[layer], states[layer], start)
+                for layer in layers
             ]
         difference = float(np.max(differences)) / spread  # not a number if one is not
         report(
@@ -90,8 +92,7 @@ def verify_graph(
                 f"{name} differs from transformers by {difference:.1e} of the logits' spread; "
                 f"{tolerance:.0e} is allowed for {precision.value} ({graph.name})"
             )
-    # What rounded weights cost shows in the logits.
-    if of_states and not precision.is_quantized:
+    if of_states:
         _report_states(float(np.max(of_states)), tolerance, graph, report)
 
 
@@ -118,10 +119,12 @@ def _report_states(
         )
 
 
-def _transformers_outputs(checkpoint: Path, ids: NDArray[np.int64]) -> tuple[Array, list[Array]]:
+def _transformers_outputs(
+    checkpoint: Path, ids: NDArray[np.int64], layers: Sequence[int]
+) -> tuple[Array, dict[int, Array]]:
     """Of ids [length], by the model that the checkpoint was saved from.
 
-    Logits [length, vocab], and hidden states [length, hidden] of all layers.
+    Logits [length, vocab], and hidden states [length, hidden] of the layers.
     """
     import torch
     from transformers import GPTNeoForCausalLM
@@ -129,5 +132,6 @@ def _transformers_outputs(checkpoint: Path, ids: NDArray[np.int64]) -> tuple[Arr
     torch.set_flush_denormal(True)
     model: Any = GPTNeoForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     with torch.no_grad():
-        output = model.eval()(torch.from_numpy(ids)[None], output_hidden_states=True)
-    return output.logits[0].numpy(), [states[0].numpy() for states in output.hidden_states]
+        output = model.eval()(torch.from_numpy(ids)[None], output_hidden_states=bool(layers))
+    states = {layer: output.hidden_states[layer][0].numpy() for layer in layers}
+    return output.logits[0].numpy(), states

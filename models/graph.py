@@ -9,7 +9,7 @@ An axis is a number or one of the symbolic names below:
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -212,9 +212,20 @@ def layer_number(layer: object, num_layers: int) -> int:
     return number % (num_layers + 1)
 
 
-def layer_states(layer: int) -> str:
-    """The output that holds what a block reads."""
-    return f"{HIDDEN_STATES}.{layer}"
+def hidden_states_outputs(
+    layers: Iterable[int],
+    num_layers: int,
+    last: str,
+    data_type: DataType,
+    axes: tuple[int | str, ...],
+) -> dict[int, TensorSpec]:
+    """The outputs that hold layers' hidden states; that of num_layers is called `last`."""
+    return {
+        layer: TensorSpec(
+            last if layer == num_layers else f"{HIDDEN_STATES}.{layer}", data_type, axes
+        )
+        for layer in sorted(layers)
+    }
 
 
 def fused_contract(
@@ -245,12 +256,9 @@ def fused_contract(
             _cache_spec(config, layer, numbers.activations) for layer in range(config.num_layers)
         ),
         logits=TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, config.vocab_size)),
-        hidden_states={
-            layer: TensorSpec(
-                HIDDEN_STATES if layer == last else layer_states(layer), DataType.FLOAT32, hidden
-            )
-            for layer in sorted({*layers, last})
-        },
+        hidden_states=hidden_states_outputs(
+            {*layers, last}, last, HIDDEN_STATES, DataType.FLOAT32, hidden
+        ),
         tables=(
             TensorSpec(EMBEDDING, numbers.embedding, (config.vocab_size, config.hidden_size)),
             TensorSpec(

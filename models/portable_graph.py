@@ -23,7 +23,7 @@ from gptneo_onnx.models.graph import (
     GraphContract,
     NumberFormat,
     TensorSpec,
-    layer_states,
+    hidden_states_outputs,
 )
 
 BATCH_SIZE = "batch_size"
@@ -59,14 +59,9 @@ def portable_contract(
         ),
         caches=tuple(_cache_spec(config, layer, activations) for layer in range(config.num_layers)),
         logits=TensorSpec(LOGITS, activations, (BATCH_SIZE, SEQUENCE_LENGTH, config.vocab_size)),
-        hidden_states={
-            layer: TensorSpec(
-                LAST_HIDDEN_STATE if layer == config.num_layers else layer_states(layer),
-                activations,
-                hidden,
-            )
-            for layer in sorted(layers)
-        },
+        hidden_states=hidden_states_outputs(
+            layers, config.num_layers, LAST_HIDDEN_STATE, activations, hidden
+        ),
         tables=(
             TensorSpec(EMBEDDING, numbers.embedding, (config.vocab_size, config.hidden_size)),
             TensorSpec(

@@ -16,7 +16,7 @@ from gptneo_onnx.runtime.device import Device
 from gptneo_onnx.runtime.forward import HiddenStates, checked_layers, forward
 from gptneo_onnx.runtime.inputs import Ids, PaddedInputs
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.ragged_steps import TOGETHER, ragged_steps
+from gptneo_onnx.runtime.ragged_steps import TOGETHER, padded, ragged_steps
 
 # Where logits are wanted: nowhere.
 _NO_ROWS = np.zeros((0, 2), np.int64)
@@ -142,8 +142,5 @@ def _read_together(
     decoder: Decoder, sequences: Sequence[Ids], layers: Sequence[int]
 ) -> list[HiddenStates]:
     """Of sequences of a step's length or less, in one step."""
-    padded = np.zeros((len(sequences), max(map(len, sequences))), np.int64)
-    for row, ids in enumerate(sequences):
-        padded[row, : len(ids)] = ids
-    [states] = decoder.prefill_together(padded, _NO_ROWS, layers).hidden_states
+    [states] = decoder.prefill_together(padded(sequences), _NO_ROWS, layers).hidden_states
     return [states[row, : len(ids)] for row, ids in enumerate(sequences)]

@@ -55,11 +55,8 @@ class Decoder(ABC):
         `positions` [length] are the embeddings' positions; by default they count on from the slot's
         length.
         """
-        *head, tail = self._chunks(slot, ids, positions)
-        for chunk_ids, chunk_positions in head:
-            self._append(slot, chunk_ids, chunk_positions, logits_from=len(chunk_ids))
-        ids, positions = tail
-        logits: Logits = self._append(slot, ids, positions, logits_from=len(ids) - 1).logits[0]
+        *_, last = self.prefill_chunks(slot, ids, positions, first=len(ids) - 1)
+        logits: Logits = last.logits[0]
         return logits
 
     def prefill_chunks(

@@ -68,13 +68,17 @@ def read_text(path: Path) -> str:
     try:
         content = _standard_input() if path == STANDARD_INPUT else path.read_bytes()
         return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{_shown(path)} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}; "
-            "convert it first"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; name another file") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise _unreadable(_shown(path), error) from error
+
+
+def _unreadable(where: str, error: UnicodeDecodeError | OSError) -> InputError:
+    if isinstance(error, OSError):
+        return InputError(f"{where} cannot be read: {error.strerror}; name another file")
+    return InputError(
+        f"{where} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}; "
+        "convert it first"
+    )
 
 
 def _standard_input() -> bytes:
@@ -115,12 +119,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, 1):
                 yield number, line.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}, line {number} is not UTF-8: byte {error.start} is "
-            f"{error.object[error.start]:#x}; convert it first"
-        ) from error
+        raise _unreadable(f"{path}, line {number}", error) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; name another file") from error
+        raise _unreadable(str(path), error) from error
 
 
 def _of_parquet(path: Path, field: str) -> Iterator[Document]:

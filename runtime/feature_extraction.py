@@ -14,6 +14,7 @@ from gptneo_onnx.runtime.forward import HiddenStates
 from gptneo_onnx.runtime.generation.config_checks import plain
 from gptneo_onnx.runtime.inputs import Ids
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.pipeline_arguments import check_batch_size
 from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -56,10 +57,7 @@ class FeatureArguments:
             raise InputError(
                 f"pooling is {shown(self.pooling)}; one of {', '.join(POOLINGS)} is allowed"
             )
-        if type(self.batch_size) is not int or self.batch_size < 1:
-            raise InputError(
-                f"batch_size is {shown(self.batch_size)}; a whole number of at least 1 is allowed"
-            )
+        check_batch_size(self.batch_size)
         for name in ("normalize", "truncation"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(

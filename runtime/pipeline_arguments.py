@@ -50,15 +50,18 @@ class CallArguments:
                 f"handle_long_generation is {shown(self.handle_long_generation)}; "
                 "None or 'hole' is allowed"
             )
-        size = plain(self.batch_size)
-        if type(size) is not int or size < 1:
-            raise InputError(
-                f"batch_size is {shown(self.batch_size)}; a whole number of at least 1 is allowed"
-            )
+        check_batch_size(self.batch_size)
         for name in ("prefix", "stop_sequence"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InputError(f"{name} is {shown(value)}; a text is allowed")
+
+
+def check_batch_size(value: object) -> None:
+    """Raise InputError unless that many can be read together."""
+    size = plain(value)
+    if type(size) is not int or size < 1:
+        raise InputError(f"batch_size is {shown(value)}; a whole number of at least 1 is allowed")
 
 
 def with_prefix(

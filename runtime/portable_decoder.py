@@ -39,7 +39,7 @@ class PortableGraph:
     @property
     def hidden_layers(self) -> tuple[int, ...]:
         """The layers whose hidden states every session gives."""
-        return tuple(given_layers(self._interfaces))
+        return given_layers(self._interfaces)
 
     @property
     def takes_positions(self) -> bool:

@@ -85,10 +85,10 @@ def check_pair(
         )
 
 
-def given_layers(interfaces: Sequence[PortableInterface]) -> list[int]:
+def given_layers(interfaces: Sequence[PortableInterface]) -> tuple[int, ...]:
     """The layers whose hidden states every one of a model's graphs gives."""
     given = [set(interface.hidden_states) for interface in interfaces]
-    return sorted(set.intersection(*given))
+    return tuple(sorted(set.intersection(*given)))
 
 
 def _recognised(signature: GraphSignature, config: GPTNeoConfig) -> PortableInterface:

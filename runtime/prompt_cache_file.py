@@ -9,7 +9,6 @@ Format: numpy.lib.format
 
 import math
 import re
-import secrets
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.whole_file import replacement
 
 _SUFFIX = ".npy"
 _MOST_SAID = 200
@@ -38,7 +38,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         OSError: it cannot be written.
     """
     try:
-        _write_whole(path, arrays)
+        with replacement(path, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub has no keyword arrays
     except OSError as error:  # its own message would name the temporary file
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -62,18 +63,6 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
         reason = str(error)[:_MOST_SAID]  # zipfile's quotes names, which may be all of the file
         raise InputError(f"{path} is not a prompt cache, or damaged: {reason}") from error
-
-
-def _write_whole(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    # A name of its own, and the permissions that any new file gets.
-    temporary = path.with_name(f".{path.name}.partial-{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub has no keyword arrays
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:

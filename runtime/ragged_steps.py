@@ -4,9 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
+import numpy as np
+
+from gptneo_onnx.runtime.inputs import Ids
+
 # Tokens that sequences are read together with at the most, padding included: a step's worth.
 TOGETHER = 256
-
 
 Item = TypeVar("Item")
 
@@ -33,3 +36,11 @@ def ragged_steps(lengths: Sequence[int], slots: int) -> Iterator[list[int]]:
         together = max(1, min(slots, TOGETHER // lengths[order[done]]))
         yield order[done : done + together]
         done += together
+
+
+def padded(sequences: Sequence[Ids]) -> Ids:
+    """Sequences of ids as [sequences, longest], padded on the right, where nothing sees it."""
+    ids = np.zeros((len(sequences), max(map(len, sequences))), np.int64)
+    for row, own in enumerate(sequences):
+        ids[row, : len(own)] = own
+    return ids

@@ -24,7 +24,7 @@ def check_writable(path: Path, read: Iterable[Path] = ()) -> None:
             raise InputError(f"{path} is a directory; name a file")
         if path.exists() and any(each.exists() and path.samefile(each) for each in read):
             raise InputError(f"{path} is one of the texts, and would be lost; name another file")
-        trial = _partial(path)
+        trial = _partial(path.resolve())
         with trial.open("x"):
             pass
         trial.unlink()
@@ -34,27 +34,44 @@ def check_writable(path: Path, read: Iterable[Path] = ()) -> None:
 
 @contextmanager
 def whole_file(path: Path, mode: str) -> Iterator[IO[Any]]:
-    """Open a file for writing (mode w or wb) beside its place, and put it there at the end.
+    """Open a file for writing beside its place, and put it there at the end; links stay links.
+
+    Args:
+        path: of the file.
+        mode: w or wb.
 
     Raises:
         InputError: it cannot be written; what was there before stays.
     """
+    try:
+        with replacement(path.resolve(), mode) as file:
+            yield file
+    except OSError as error:
+        raise _cannot_be_written(path, error) from error
+
+
+@contextmanager
+def replacement(path: Path, mode: str) -> Iterator[IO[Any]]:
+    """The same without a word of its own on what goes wrong, and links are replaced.
+
+    Raises:
+        OSError: it cannot be written; what was there before stays.
+    """
+    # A name of its own, and the permissions that any new file gets.
     partial = _partial(path)
     encoding, errors = (None, None) if "b" in mode else ("utf-8", "backslashreplace")
     try:
         with partial.open(mode.replace("w", "x"), encoding=encoding, errors=errors) as file:
             yield file
-        partial.replace(path.resolve())
-    except OSError as error:
-        raise _cannot_be_written(path, error) from error
+        partial.replace(path)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def _partial(path: Path) -> Path:
-    """A name that nobody else has, on the file system of what a link leads to."""
-    return path.resolve().parent / f".{secrets.token_hex(8)}.partial"
+    """A name that nobody else has, in the same folder."""
+    return path.parent / f".{secrets.token_hex(8)}.partial"
 
 
 def _cannot_be_written(path: Path, error: OSError) -> InputError:

@@ -56,7 +56,7 @@ def _hidden_layers(model: ModelDirectory) -> list[int]:
     if isinstance(model, FusedModel):
         return [*model.contract.hidden_states]
     assert isinstance(model, PortableModel)
-    return given_layers(model.interfaces)
+    return [*given_layers(model.interfaces)]
 
 
 def _file_sizes(model: ModelDirectory) -> dict[str, int]:

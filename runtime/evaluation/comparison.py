@@ -20,16 +20,12 @@ from gptneo_onnx.runtime.evaluation.divergence import (
     side_by_side,
 )
 from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer, exp_of, finite
-from gptneo_onnx.runtime.evaluation.scoring import steps_of, target_logits
+from gptneo_onnx.runtime.evaluation.scoring import SLOTS, WAITING, steps_of, target_logits
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window, rolling_windows
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-# Short documents are read together, as many as this.
-SLOTS = 16
-# Windows that wait to be read: enough to find some of one length.
-_WAITING = 64
 # Tokens of text, and of each model's choices, that a difference shows.
 _BEFORE, _CHOICES = 24, 3
 
@@ -185,7 +181,7 @@ def _measured(
     from tqdm import tqdm
 
     with tqdm(unit=" tokens", disable=None if progress else True, unit_scale=True) as bar:
-        for waiting in in_groups(reading.windows(documents), _WAITING):
+        for waiting in in_groups(reading.windows(documents), WAITING):
             windows = [each.window for each in waiting]
             rows = [np.empty(len(window.targets), MEASURED) for window in windows]
             for index, targets, one, other in _read(decoders, windows):

@@ -12,14 +12,13 @@ import numpy as np
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer
 from gptneo_onnx.runtime.evaluation.scoring import score
 from gptneo_onnx.runtime.evaluation.windows import Window, rolling_windows
-from gptneo_onnx.runtime.generation.logits_process import Ids, Scores
+from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria, StopStringCriteria
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -160,7 +159,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
             **padded,
             max_new_tokens=count,
             eos_token_id=self.eot_token_id,
-            stopping_criteria=[_NewTextStops(self.tokenizer, width, until)],
+            stopping_criteria=_among_new(self.tokenizer, until, width),
             **arguments,
         )
         texts = self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
@@ -169,26 +168,12 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         return texts
 
 
-class _NewTextStops:
-    """Stops a row once a text is among its new tokens; StopStringCriteria looks at the prompt too.
-
-    Args:
-        tokenizer: of the model.
-        start: column of the first new token.
-        until: the texts.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, start: int, until: Sequence[str]) -> None:
-        self.tokenizer = tokenizer
-        self.start = start
-        self.until = until
-        # A token has a byte at least, but for the special ones.
-        self.looked_at = max((len(stop.encode()) for stop in until), default=0) + 1
-
-    def __call__(self, input_ids: Ids, scores: Scores, /) -> NDArray[np.bool_]:
-        recent = input_ids[:, self.start :][:, -self.looked_at :]
-        texts = self.tokenizer.batch_decode(recent, skip_special_tokens=True)
-        return np.array([any(stop in text for stop in self.until) for text in texts], np.bool_)
+def _among_new(tokenizer: Tokenizer, until: Sequence[str], start: int) -> list[StoppingCriteria]:
+    """Stops behind one of the texts, sought from column `start` on: none begins in the prompt."""
+    if not until:
+        return []
+    stops = StopStringCriteria(tokenizer, until)
+    return [lambda input_ids, scores: stops(input_ids[:, start:], scores)]
 
 
 def _batch_size(value: int | str | None) -> int:

@@ -19,23 +19,14 @@ from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelF
 from gptneo_onnx.runtime.documents import Document, counted
 from gptneo_onnx.runtime.evaluation import wikitext
 from gptneo_onnx.runtime.evaluation.journal import Journal, WindowScore
-from gptneo_onnx.runtime.evaluation.scoring import score
-from gptneo_onnx.runtime.evaluation.windows import (
-    Ids,
-    Window,
-    chunks,
-    rolling_windows,
-)
+from gptneo_onnx.runtime.evaluation.scoring import SLOTS, WAITING, score
+from gptneo_onnx.runtime.evaluation.windows import Ids, Window, chunks, rolling_windows
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 PROTOCOLS = ("rolling", "card")
 DETOKENIZERS = ("wikitext",)
-# Short documents are read together, as many as this.
-SLOTS = 16
-# Windows that wait to be scored: enough to find some of one length.
-_WAITING = 64
 
 
 @dataclass(frozen=True)
@@ -262,15 +253,10 @@ def _scores(
         tqdm(unit=" tokens", disable=None if progress else True, unit_scale=True) as bar,
     ):
         decoder = model.decoder(SLOTS)
-        for number, waiting in enumerate(in_groups(windows, _WAITING)):
-            first = number * _WAITING
+        for number, waiting in enumerate(in_groups(windows, WAITING)):
+            first = number * WAITING
             new = [i for i in range(len(waiting)) if first + i not in journal.scores]
             for index, scored in score(decoder, [waiting[i] for i in new]):
-                if not np.isfinite(scored.log_likelihoods).all():
-                    raise ModelFileError(
-                        "the model's logits are not finite numbers; export it in another "
-                        "precision, such as fp32"
-                    )
                 journal.add(first + new[index], WindowScore.of(scored))
                 bar.update(len(scored.is_greedy))
             yield from (journal.scores[first + i] for i in range(len(waiting)))

@@ -10,10 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.runtime.decoder import Decoder, Logits
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window
-from gptneo_onnx.runtime.ragged_steps import ragged_steps
+from gptneo_onnx.runtime.ragged_steps import padded, ragged_steps
 
+# Short documents are read together, as many as this.
+SLOTS = 16
+# Windows that wait to be read: enough to find some of one length.
+WAITING = 64
 # Rows of logits that stay in a processor's cache from one pass to the next.
 _ROWS_AT_ONCE = 8
 
@@ -32,19 +37,23 @@ class Scored:
 
 
 def score(decoder: Decoder, windows: Sequence[Window]) -> Iterator[tuple[int, Scored]]:
-    """Score windows: (index, result) of each, the longest first."""
+    """Score windows: (index, result) of each, the longest first.
+
+    Raises:
+        ModelFileError: the model's logits are not finite numbers.
+    """
     for group in steps_of(windows, decoder.cache.slots):
         found: list[list[Scored]] = [[] for _ in group]
         for place, rows, logits in target_logits(decoder, [windows[i] for i in group]):
             found[place].append(of_targets(logits, windows[group[place]].targets[rows]))
         for index, parts in zip(group, found, strict=True):
-            yield (
-                index,
-                Scored(
-                    np.concatenate([part.log_likelihoods for part in parts]),
-                    np.concatenate([part.is_greedy for part in parts]),
-                ),
-            )
+            likelihoods = np.concatenate([part.log_likelihoods for part in parts])
+            if not np.isfinite(likelihoods).all():
+                raise ModelFileError(
+                    "the model's logits are not finite numbers; export it in another precision, "
+                    "such as fp32"
+                )
+            yield index, Scored(likelihoods, np.concatenate([part.is_greedy for part in parts]))
 
 
 def steps_of(windows: Sequence[Window], slots: int) -> Iterator[list[int]]:
@@ -100,14 +109,12 @@ def _of_one(decoder: Decoder, window: Window) -> Iterator[tuple[int, slice, Logi
 
 def _of_several(decoder: Decoder, windows: Sequence[Window]) -> Iterator[tuple[int, slice, Logits]]:
     """Windows of a step's length or less, each in a slot of its own."""
-    longest = max(len(window.inputs) for window in windows)
-    ids = np.zeros((len(windows), longest), np.int64)
+    inputs = [window.inputs for window in windows]
     rows = []
     for index, window in enumerate(windows):
-        ids[index, : len(window.inputs)] = window.inputs
-        scored = np.arange(len(window.context) - 1, len(window.inputs))
+        scored = np.arange(len(window.context) - 1, len(inputs[index]))
         rows.append(np.stack([np.full_like(scored, index), scored], axis=1))
-    logits = decoder.prefill_together(ids, np.concatenate(rows)).logits
+    logits = decoder.prefill_together(padded(inputs), np.concatenate(rows)).logits
     done = 0
     for index, window in enumerate(windows):
         count = len(window.targets)

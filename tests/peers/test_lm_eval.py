@@ -9,10 +9,11 @@ import math
 
 import pytest
 from checkpoints import Shape, write_checkpoint
+from overflowing_checkpoint import overflowing_checkpoint
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
-from gptneo_onnx.models.errors import InputError, MissingDependencyError
+from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli import main
 from gptneo_onnx.runtime.documents import Document, read_documents
@@ -243,6 +244,16 @@ def test_a_context_without_tokens_is_the_end_token(embedded_export):
     assert without[0] == pytest.approx(wanted[0], rel=1e-5)
     [alone] = model._loglikelihood_tokens(requests[:1], disable_tqdm=True)
     assert alone[0] == pytest.approx(wanted[0], rel=1e-5)
+
+
+def test_logits_that_are_no_numbers_are_refused(tmp_path, random):
+    from gptneo_onnx.runtime.evaluation.harness import GPTNeoOnnxLM
+
+    checkpoint = overflowing_checkpoint(tmp_path / "checkpoint", random)
+    model = GPTNeoOnnxLM(str(export_model(checkpoint, tmp_path / "out", precision="fp16")))
+    ids = model.tok_encode("x y")
+    with pytest.raises(ModelFileError, match="the model's logits are not finite numbers"):
+        model._loglikelihood_tokens([(None, ids[:1], ids[1:])], disable_tqdm=True)
 
 
 def test_arguments_that_generate_does_not_know_are_refused(embedded_export):

@@ -75,9 +75,9 @@ class TestAPromptThatWasSaved:
         steps_of = []
         original = FusedDecoder._append
 
-        def append(self, slot, ids, positions, logits_from):
+        def append(self, slot, ids, *wanted):
             steps_of.append(len(ids))
-            return original(self, slot, ids, positions, logits_from)
+            return original(self, slot, ids, *wanted)
 
         monkeypatch.setattr(FusedDecoder, "_append", append)
         if not is_argument:
@@ -640,7 +640,7 @@ class TestFilesThatCannotBeWritten:
     def test_a_folder_that_may_not_be_written(self, tmp_path, monkeypatch):
         """Told by the system call, as root may write anywhere."""
 
-        def refuse(path, *arguments):
+        def refuse(path, *arguments, **options):
             raise PermissionError(13, "Permission denied", "the temporary file")
 
         monkeypatch.setattr(Path, "open", refuse)

@@ -22,22 +22,18 @@ def test_wikitext_is_cut_into_its_pages():
     assert [document.text for document in found] == PAGES
 
 
-def plain_pages(text):
-    """The loop of EleutherAI/wikitext_document_level, a dataset that is not to be had here."""
-    page, found = [], []
-    for line in text.split("\n"):
-        title = line.replace("= = =", "===").replace("= =", "==").strip()
-        if title.startswith("= ") and title.endswith(" ="):
-            if "\n".join(page).strip():
-                found.append("\n".join(page))
-            page = []
-        page.append(line)
-    return [*found, "\n".join(page)]
-
-
-@pytest.mark.parametrize("text", ["\n".join(PAGES), "".join(PAGES), " \n" + "\n".join(PAGES * 3)])
-def test_pages_are_those_of_the_harnesss_dataset(text):
-    assert pages(text) == plain_pages(text)
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("\n".join(PAGES), PAGES),
+        ("".join(PAGES), [PAGES[0][:-1], PAGES[1]]),
+        (" \n" + "\n".join(PAGES * 3), PAGES * 3),
+        (" = A = \n = = B = = \n = C = \n", [" = A = \n = = B = = ", " = C = \n"]),
+    ],
+)
+def test_pages_are_those_of_the_harnesss_dataset(text, cut):
+    """A title begins a page, a section none, and the line end before a title is of no page."""
+    assert pages(text) == cut
 
 
 @pytest.mark.parametrize(

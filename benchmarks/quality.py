@@ -25,13 +25,13 @@ HELD_OUT, READ_BEFORE = CORPUS / "persuasion.txt", CORPUS / "emma.txt"
 EXPORTS = {
     "fp16": {"precision": "fp16"},
     "int8": {"precision": "int8"},
-    "w8a8": {"precision": "w8a8"},
-    "w8a8, 7-bit weights (`--reduce-range`)": {"precision": "w8a8", "reduce_range": True},
+    "w8a8 (7-bit weights, the default)": {"precision": "w8a8"},
+    "w8a8 (`--full-range`)": {"precision": "w8a8", "full_range": True},
     "int4": {"precision": "int4"},
     "int8, float16 activations": {"precision": "int8", "activations": "fp16"},
     "int4, float16 activations": {"precision": "int4", "activations": "fp16"},
 }
-CALIBRATED = ("int8", "w8a8", "w8a8, 7-bit weights (`--reduce-range`)", "int4")
+CALIBRATED = ("int8", "w8a8 (7-bit weights, the default)", "w8a8 (`--full-range`)", "int4")
 
 
 def row(title: str, directory: Path, perplexity: float, *cells: str) -> str:

@@ -37,25 +37,28 @@ def graph_kinds(graph: str | Sequence[str]) -> list[str]:
 
 
 def number_format(
-    precision: str | Precision, activations: str | None, reduce_range: bool
+    precision: str | Precision, activations: str | None, full_range: bool
 ) -> NumberFormat:
     """What the arguments stand for; raises InputError if they do not go together."""
     if not isinstance(precision, Precision):
         check_choice("precision", precision, [p.value for p in Precision])
     precision = Precision(precision)
-    if reduce_range and precision is not Precision.W8A8:
+    if full_range and precision is not Precision.W8A8:
         raise InputError(
-            f"reduce_range is for precision w8a8, and precision is {precision.value}; leave it out"
+            f"full_range is for precision w8a8, and precision is {precision.value}; leave it out"
         )
+    numbers = NumberFormat.of(precision)
+    if full_range:
+        numbers = replace(numbers, reduce_range=False)
     if activations is None:
-        return replace(NumberFormat.of(precision), reduce_range=reduce_range)
+        return numbers
     allowed = {ACTIVATION_NAMES[each]: each for each in precision.activations}
     if activations not in allowed:
         raise InputError(
             f"activations is {activations!r}; with precision {precision.value} "
             f"{' or '.join(allowed)} is allowed"
         )
-    return NumberFormat(precision, allowed[activations], reduce_range)
+    return replace(numbers, activations=allowed[activations])
 
 
 def check_exporter(

@@ -47,7 +47,7 @@ def export_model(
     graph: str | Sequence[str] | None = None,
     precision: str | Precision | Sequence[str | Precision] = "fp32",
     activations: str | None = None,
-    reduce_range: bool = False,
+    full_range: bool = False,
     calibrate: str | Path | None = None,
     hidden_states: str | Iterable[int] | None = None,
     layout: str = "flat",
@@ -68,12 +68,12 @@ def export_model(
             model.onnx, others are called after themselves: portable.onnx. By default fused, and
             portable with transformers.js.
         precision: what weights are stored as: fp32, fp16 and bf16 (activations and cache too);
-            int8 and int4, in blocks with a scale each; w8a8, 8 bits multiplied by activations of 8
+            int8 and int4, in blocks with a scale each; w8a8, 7 bits multiplied by activations of 8
             bits, for the CPU.
         activations: fp32, fp16 or bf16, with int8 and int4; by default fp32, for the CPU. CUDA
             takes the two others.
-        reduce_range: with w8a8, store weights of 7 bits, for x86 processors without VNNI or AMX,
-            which cut off sums of full 8-bit products (as ONNX Runtime's quantizer calls it).
+        full_range: with w8a8, store weights of full 8 bits. Only for processors with VNNI or AMX:
+            other x86 processors cut off the sums of their products.
         calibrate: with int8, w8a8 and int4, a text (UTF-8, like what the model will read) that the
             float model reads first, to round weights so that its results change least. Needs the
             checkpoint's tokenizer.
@@ -105,7 +105,7 @@ def export_model(
     if graph is None:
         graph = "fused" if layout == "flat" and exporter != "optimum" else "portable"
     kinds = graph_kinds(graph)
-    formats = [number_format(each, activations, reduce_range) for each in several(precision)]
+    formats = [number_format(each, activations, full_range) for each in several(precision)]
     _check_layout(layout, kinds, formats)
     check_exporter(exporter, kinds, formats, layout)
     for numbers in formats:

@@ -2,8 +2,8 @@
 
 - FloatLinear: MatMul.
 - BlockLinear: MatMulNBits, weights of 4 or 8 bits in blocks along the inputs.
-- RowLinear: MatMulIntegerToFloat, weights of 8 bits with a scale for each output, activations of 8
-  bits with a scale for each row. A row's result does not depend on the other rows. (With
+- RowLinear: MatMulIntegerToFloat, weights of 7 or 8 bits with a scale for each output, activations
+  of 8 bits with a scale for each row. A row's result does not depend on the other rows. (With
   DynamicQuantizeMatMul it would: that takes one scale for them all.)
 """
 
@@ -176,14 +176,14 @@ class BlockLinear:
 
 @dataclass(frozen=True)
 class RowLinear:
-    """Weights [in, out] of 8 bits with a scale for each output, by rows of 8 bits.
+    """Weights [in, out] of 7 or 8 bits with a scale for each output, by rows of 8 bits.
 
     Attributes:
         bits: 7 keeps processors that add pairs of products in 16 bits, as those with AVX2 and no
             VNNI do, from cutting off sums.
     """
 
-    bits: int = 8
+    bits: int
 
     def weights(self, layer: Layer) -> list[GraphWeight]:
         parts = _Parts(lambda: self._quantized(layer))

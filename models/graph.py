@@ -78,8 +78,8 @@ class Precision(Enum):
     """What the weights of linear layers and the embedding are stored as.
 
     - int8, int4: in blocks along the inputs, each with its scale
-    - w8a8: 8 bits with a scale for each output, multiplied by activations of 8 bits with a scale
-      for each row
+    - w8a8: 7 or 8 bits with a scale for each output, multiplied by activations of 8 bits with a
+      scale for each row
     """
 
     FP32 = "fp32"
@@ -123,8 +123,9 @@ class NumberFormat:
 
     @classmethod
     def of(cls, precision: Precision, activations: DataType | None = None) -> "NumberFormat":
-        """With the precision's default activations unless others are named."""
-        return cls(precision, activations or precision.activations[0])
+        """With the precision's defaults; activations may be named."""
+        default = activations or precision.activations[0]
+        return cls(precision, default, reduce_range=precision is Precision.W8A8)
 
     @property
     def embedding(self) -> DataType:

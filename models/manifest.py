@@ -132,10 +132,10 @@ def _one_of(
 
 
 def _numbers(path: Path, values: Mapping[str, Any]) -> NumberFormat:
-    """The first exports name only the precision: the rest is its default."""
+    """The first exports name only the precision: activations are its default, weights of 8 bits."""
     precision = Precision(_one_of(path, values, "precision", [p.value for p in Precision]))
     if "activations" not in values:
-        return NumberFormat.of(precision)
+        return NumberFormat(precision, precision.activations[0])
     allowed = [activations.value for activations in precision.activations]
     activations = DataType(_one_of(path, values, "activations", allowed))
     reduce_range = values.get("reduce_range", False)

@@ -127,9 +127,10 @@ def _add_export(commands: Any) -> None:
         help="with int8 and int4: fp32 (the default) for CPUs, fp16 or bf16 for CUDA",
     )
     export.add_argument(
-        "--reduce-range",
+        "--full-range",
         action="store_true",
-        help="with w8a8: 7-bit weights, for x86 processors without VNNI or AMX",
+        help="w8a8: store weights of full 8 bits; only for processors with VNNI or AMX "
+        "instructions, elsewhere their sums saturate",
     )
     export.add_argument(
         "--calibrate",
@@ -196,7 +197,7 @@ def run_export(options: argparse.Namespace) -> None:
         graph=options.graph,
         precision=options.precision,
         activations=options.activations,
-        reduce_range=options.reduce_range,
+        full_range=options.full_range,
         calibrate=options.calibrate,
         hidden_states=options.hidden_states,
         layout=options.layout,

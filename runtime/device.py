@@ -128,7 +128,7 @@ def say_inexact_sums() -> None:
     """Tell once that a model's 8-bit sums may be wrong on this processor."""
     logger.warning(
         "this processor has no VNNI or AMX instructions and cuts off some sums of 8-bit products: "
-        "export w8a8 with --reduce-range for it, or use --precision int8"
+        "export again without --full-range (or use --precision int8)"
     )
 
 

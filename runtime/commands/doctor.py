@@ -74,7 +74,7 @@ def _products() -> Finding:
         return Finding(
             "8-bit products",
             "no VNNI or AMX: some sums are cut off",
-            "export w8a8 with --reduce-range, or use --precision int8",
+            "export again without --full-range (or use --precision int8)",
         )
     return Finding("8-bit products", instructions or "exact")
 

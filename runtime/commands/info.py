@@ -4,7 +4,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY
+from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY, NumberFormat, Precision
 from gptneo_onnx.models.manifest import CONFIG_FILE, Manifest
 from gptneo_onnx.runtime.model_directory import (
     FusedModel,
@@ -46,9 +46,17 @@ def _of_manifest(manifest: Manifest | None) -> dict[str, Any]:
         return {}
     return {
         "precision": manifest.numbers.precision.value,
+        **_range_of_weights(manifest.numbers),
         "activations": ACTIVATION_NAMES[manifest.numbers.activations],
         "least_onnx_runtime": manifest.least_onnx_runtime,
     }
+
+
+def _range_of_weights(numbers: NumberFormat) -> dict[str, str]:
+    """With w8a8 there are two."""
+    if numbers.precision is not Precision.W8A8:
+        return {}
+    return {"weights": "7-bit" if numbers.reduce_range else "full-range"}
 
 
 def _hidden_layers(model: ModelDirectory) -> list[int]:

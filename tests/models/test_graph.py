@@ -108,6 +108,10 @@ def test_activations_follow_the_precision_where_they_are_not_named() -> None:
     }
 
 
+def test_weights_of_w8a8_have_7_bits_unless_full_range_is_asked_for() -> None:
+    assert [p for p in Precision if NumberFormat.of(p).reduce_range] == [Precision.W8A8]
+
+
 def test_inputs_and_outputs_are_in_the_graphs_order() -> None:
     made = contract()
     assert [spec.name for spec in made.inputs][5:] == [

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.graph import NumberFormat, Precision
+from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 from gptneo_onnx.models.manifest import FORMAT_VERSION, FileRecord, Manifest, sha256_of
 
 DIGEST = "0123456789abcdef" * 4
@@ -61,6 +62,26 @@ def test_without_activations_they_are_the_precisions_own(tmp_path: Path) -> None
     del older["activations"]
     (tmp_path / "gptneo_onnx.json").write_text(json.dumps(older))
     assert Manifest.read(tmp_path).numbers == NumberFormat.of(Precision.BF16)
+
+
+@pytest.mark.parametrize("missing", [["reduce_range"], ["activations", "reduce_range"]])
+def test_without_reduce_range_weights_have_full_range(tmp_path: Path, missing: list[str]) -> None:
+    """As exports were before weights of 7 bits, which w8a8 has by default now."""
+    older = values(precision="w8a8", activations="float32")
+    for name in missing:
+        del older[name]
+    (tmp_path / "gptneo_onnx.json").write_text(json.dumps(older))
+    numbers = Manifest.read(tmp_path).numbers
+    assert (numbers.precision, numbers.activations) == (Precision.W8A8, DataType.FLOAT32)
+    assert not numbers.reduce_range
+
+
+@pytest.mark.parametrize("reduce_range", [True, False])
+def test_reduce_range_is_read_as_it_is_written(tmp_path: Path, reduce_range: bool) -> None:
+    numbers = replace(NumberFormat.of(Precision.W8A8), reduce_range=reduce_range)
+    replace(MANIFEST, numbers=numbers).write(tmp_path)
+    assert json.loads((tmp_path / "gptneo_onnx.json").read_text())["reduce_range"] is reduce_range
+    assert Manifest.read(tmp_path).numbers == numbers
 
 
 def test_without_hidden_states_none_were_asked_for(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ BUILD := build
 OLDER := $(BUILD)/transformers-4.53
 NODE := $(BUILD)/node
 CPP := $(BUILD)/cpp
-SOURCES := pyproject.toml $(wildcard models/*.py export/*.py runtime/*.py runtime/*/*.py models/tiny/*)
+SOURCES := pyproject.toml $(shell find models export runtime -name '*.py') $(wildcard models/tiny/*)
 
 .PHONY: demo test check test-peers test-gpu golden benchmark clean
 
@@ -38,7 +38,7 @@ test-gpu: .venv-gpu/.ready
 
 # Golden files, made anew by transformers.
 golden: .venv-peers/.ready
-	.venv-peers/bin/python tests/make_golden.py
+	PYTHONPATH=tests/support .venv-peers/bin/python tests/golden/make_golden.py
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.export import transformers_js
-from gptneo_onnx.export.checkpoint import Checkpoint, open_checkpoint
-from gptneo_onnx.export.export_arguments import (
+from gptneo_onnx.export.arguments import (
     LAYOUTS,
     check_calibrate,
     check_choice,
@@ -18,10 +17,11 @@ from gptneo_onnx.export.export_arguments import (
     number_format,
     several,
 )
-from gptneo_onnx.export.genai_graph import write_genai_config
+from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
+from gptneo_onnx.export.checkpoint.hub import local_checkpoint
 from gptneo_onnx.export.graph_files import GraphFile, weights_of, write_graphs
-from gptneo_onnx.export.graph_model import OPSET
-from gptneo_onnx.export.hub import local_checkpoint
+from gptneo_onnx.export.graphs.genai import write_genai_config
+from gptneo_onnx.export.graphs.model import OPSET
 from gptneo_onnx.export.output_directory import check_replaceable, whole_directory
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.models.errors import InputError
@@ -113,7 +113,7 @@ def export_model(
     out = Path(out)
     check_replaceable(out.absolute())
     if verify:
-        from gptneo_onnx.export.verify import check_can_verify
+        from gptneo_onnx.export.check.verify import check_can_verify
 
         for numbers in formats:
             check_can_verify(numbers)
@@ -179,7 +179,7 @@ def _verify(
     numbers: NumberFormat,
     report: Callable[[str], object],
 ) -> None:
-    from gptneo_onnx.export.verify import verify_graph
+    from gptneo_onnx.export.check.verify import verify_graph
 
     for graph in graphs:
         verify_graph(graph.path, graph.contract, source, numbers, report)
@@ -229,8 +229,9 @@ def _trace(
     progress: bool,
 ) -> None:
     """The portable graph by Optimum: compared over three windows, where Optimum takes 16 tokens."""
-    from gptneo_onnx.export import optimum_graph, optimum_trace
-    from gptneo_onnx.export.verify import verify_graph
+    from gptneo_onnx.export.check.verify import verify_graph
+    from gptneo_onnx.export.graphs import optimum as optimum_graph
+    from gptneo_onnx.export.graphs import optimum_trace
 
     graph = partial / GRAPH_FILE
     contract = optimum_graph.write_optimum_graph(source, graph, partial / WEIGHTS_FILE, progress)

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from gptneo_onnx.export.calibration import Calibration
-from gptneo_onnx.export.calibration_text import calibration_windows
-from gptneo_onnx.export.checkpoint import Checkpoint
-from gptneo_onnx.export.decoder_graph import DecoderGraph, build_graph
-from gptneo_onnx.export.first_step import first_logits
-from gptneo_onnx.export.fused_graph import FusedGraph
-from gptneo_onnx.export.genai_graph import GenaiGraph
-from gptneo_onnx.export.graph_weight import GraphWeight
-from gptneo_onnx.export.portable_graph import PortableGraph
-from gptneo_onnx.export.weights import graph_weights
-from gptneo_onnx.export.weights_file import placed, write_weights
+from gptneo_onnx.export.calibration.calibration import Calibration
+from gptneo_onnx.export.calibration.calibration_text import calibration_windows
+from gptneo_onnx.export.check.smoke_run import first_logits
+from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
+from gptneo_onnx.export.graphs.decoder import DecoderGraph, build_graph
+from gptneo_onnx.export.graphs.fused import FusedGraph
+from gptneo_onnx.export.graphs.genai import GenaiGraph
+from gptneo_onnx.export.graphs.parameters import graph_weights
+from gptneo_onnx.export.graphs.portable import PortableGraph
+from gptneo_onnx.export.weights.graph_weight import GraphWeight
+from gptneo_onnx.export.weights.weights_file import placed, write_weights
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, ModelFileError
 from gptneo_onnx.models.genai_graph import genai_contract

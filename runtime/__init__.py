@@ -25,7 +25,7 @@ except ImportError as error:
     raise MissingDependencyError(_message) from error
 
 from gptneo_onnx.runtime.base_model import BaseModelOutput, GPTNeoModel
-from gptneo_onnx.runtime.feature_extraction import FeatureExtractionPipeline
+from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation import (
     AsyncTextIteratorStreamer,
     GenerateBeamDecoderOnlyOutput,
@@ -40,11 +40,11 @@ from gptneo_onnx.runtime.generation import (
     TextStreamer,
     WatermarkingConfig,
 )
-from gptneo_onnx.runtime.generation.sampling import set_seed
+from gptneo_onnx.runtime.generation.noise import set_seed
 from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
-from gptneo_onnx.runtime.pipelines import pipeline
-from gptneo_onnx.runtime.prompt_cache import PromptCache
-from gptneo_onnx.runtime.text_generation import TextGenerationPipeline
+from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
+from gptneo_onnx.runtime.pipelines.pipeline import pipeline
+from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 __all__ = [

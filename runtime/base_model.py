@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.json_file import shown
-from gptneo_onnx.runtime.decoder import Decoder
-from gptneo_onnx.runtime.device import Device
-from gptneo_onnx.runtime.forward import HiddenStates, checked_layers, forward
-from gptneo_onnx.runtime.inputs import Ids, PaddedInputs
+from gptneo_onnx.runtime.engine.batching import TOGETHER, padded, ragged_steps
+from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.device import Device
+from gptneo_onnx.runtime.engine.forward import HiddenStates, checked_layers, forward
+from gptneo_onnx.runtime.engine.inputs import Ids, PaddedInputs
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.ragged_steps import TOGETHER, padded, ragged_steps
 
 # Where logits are wanted: nowhere.
 _NO_ROWS = np.zeros((0, 2), np.int64)

@@ -12,22 +12,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
-from gptneo_onnx.runtime.decoder import PREFILL_CHUNK, Decoder
-from gptneo_onnx.runtime.device import Device
-from gptneo_onnx.runtime.forward import checked_layers, forward
+from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
+from gptneo_onnx.runtime.engine.device import Device
+from gptneo_onnx.runtime.engine.engine import DecoderFactory, load_decoders
+from gptneo_onnx.runtime.engine.forward import checked_layers, forward
+from gptneo_onnx.runtime.engine.inputs import PaddedInputs
+from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
 from gptneo_onnx.runtime.generation.arguments import Arguments, check_streamer, checked_call, one_of
+from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens
+from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.generate import run_call
-from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
-from gptneo_onnx.runtime.generation.logits_process import LogitsProcessor
 from gptneo_onnx.runtime.generation.outputs import compute_transition_scores
-from gptneo_onnx.runtime.generation.processor_chain import PrefixAllowedTokens
-from gptneo_onnx.runtime.generation.slot_batch import SlotBatch
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
+from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 from gptneo_onnx.runtime.generation.streamers import Streamer
-from gptneo_onnx.runtime.inputs import PaddedInputs
-from gptneo_onnx.runtime.loading import DecoderFactory, load_decoders
-from gptneo_onnx.runtime.model_directory import ModelDirectory, open_model_directory
-from gptneo_onnx.runtime.prompt_cache import PromptCache, SavedSequence
+from gptneo_onnx.runtime.model_files.directory import ModelDirectory, open_model_directory
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 

@@ -88,7 +88,7 @@ sys.meta_path.insert(0, Blocked())
 from gptneo_onnx.runtime import pipeline
 generator = pipeline("text-generation", model=sys.argv[1])
 print(generator("She was", max_new_tokens=5, seed=1)[0]["generated_text"])
-from gptneo_onnx.runtime import cli
+from gptneo_onnx.runtime.cli import main as cli
 cli.main(["generate", sys.argv[1], "She was", "--max-new-tokens", "5"])
 cli.main(["info", sys.argv[1]])
 cli.main(["doctor"])
@@ -120,7 +120,7 @@ def test_the_runtime_without_onnx_runtime_says_which_extra_to_install():
 def test_the_command_line_without_onnx_runtime_shows_one_line():
     script = (
         "import sys; sys.modules['onnxruntime'] = None; sys.argv = ['/bin/gptneo-onnx', 'doctor'];"
-        "from gptneo_onnx.runtime.cli import main; main()"
+        "from gptneo_onnx.runtime.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 2

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.runtime.decoder import Decoder, Logits
 from gptneo_onnx.runtime.documents import Document, counted
+from gptneo_onnx.runtime.engine.batching import in_groups
+from gptneo_onnx.runtime.engine.decoder import Decoder, Logits
 from gptneo_onnx.runtime.evaluation.divergence import (
     MEASURED,
     Measured,
@@ -23,7 +24,6 @@ from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer, exp_of, f
 from gptneo_onnx.runtime.evaluation.scoring import SLOTS, WAITING, steps_of, target_logits
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window, rolling_windows
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 # Tokens of text, and of each model's choices, that a difference shows.

@@ -15,12 +15,12 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from tqdm import tqdm
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer
 from gptneo_onnx.runtime.evaluation.scoring import score
 from gptneo_onnx.runtime.evaluation.windows import Window, rolling_windows
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria, StopStringCriteria
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 NAME = "gptneo-onnx"

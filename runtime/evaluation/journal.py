@@ -9,7 +9,7 @@ from typing import Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.evaluation.scoring import Scored
-from gptneo_onnx.runtime.whole_file import whole_file
+from gptneo_onnx.runtime.files import whole_file
 
 
 @dataclass(frozen=True)

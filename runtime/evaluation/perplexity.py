@@ -17,12 +17,12 @@ import numpy as np
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
 from gptneo_onnx.runtime.documents import Document, counted
+from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.evaluation import wikitext
 from gptneo_onnx.runtime.evaluation.journal import Journal, WindowScore
 from gptneo_onnx.runtime.evaluation.scoring import SLOTS, WAITING, score
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window, chunks, rolling_windows
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.ragged_steps import in_groups
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 PROTOCOLS = ("rolling", "card")

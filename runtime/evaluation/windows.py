@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.ragged_steps import in_groups
+from gptneo_onnx.runtime.engine.batching import in_groups
 
 Ids = NDArray[np.int64]
 

@@ -1,6 +1,12 @@
 """What generate() is made of, with transformers' names: for processors and criteria of your own."""
 
-from gptneo_onnx.runtime.generation.constraints import (
+from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.outputs import (
+    GenerateBeamDecoderOnlyOutput,
+    GenerateDecoderOnlyOutput,
+)
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
+from gptneo_onnx.runtime.generation.processors.constraints import (
     ExponentialDecayLengthPenalty,
     ForcedBOSTokenLogitsProcessor,
     ForcedEOSTokenLogitsProcessor,
@@ -11,13 +17,7 @@ from gptneo_onnx.runtime.generation.constraints import (
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
 )
-from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
-from gptneo_onnx.runtime.generation.logits_process import LogitsProcessor, LogitsProcessorList
-from gptneo_onnx.runtime.generation.outputs import (
-    GenerateBeamDecoderOnlyOutput,
-    GenerateDecoderOnlyOutput,
-)
-from gptneo_onnx.runtime.generation.penalties import (
+from gptneo_onnx.runtime.generation.processors.penalties import (
     EncoderNoRepeatNGramLogitsProcessor,
     EncoderRepetitionPenaltyLogitsProcessor,
     HammingDiversityLogitsProcessor,
@@ -25,6 +25,23 @@ from gptneo_onnx.runtime.generation.penalties import (
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
     SequenceBiasLogitsProcessor,
+)
+from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
+from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
+from gptneo_onnx.runtime.generation.processors.warpers import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+    LogitNormalization,
+    MinPLogitsWarper,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
+from gptneo_onnx.runtime.generation.processors.watermarking import (
+    SynthIDTextWatermarkingConfig,
+    WatermarkingConfig,
+    WatermarkLogitsProcessor,
 )
 from gptneo_onnx.runtime.generation.stopping_criteria import (
     EosTokenCriteria,
@@ -39,23 +56,6 @@ from gptneo_onnx.runtime.generation.streamers import (
     Streamer,
     TextIteratorStreamer,
     TextStreamer,
-)
-from gptneo_onnx.runtime.generation.structured import StructuredOutput
-from gptneo_onnx.runtime.generation.synthid import SynthIDTextWatermarkLogitsProcessor
-from gptneo_onnx.runtime.generation.warpers import (
-    EpsilonLogitsWarper,
-    EtaLogitsWarper,
-    LogitNormalization,
-    MinPLogitsWarper,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-    TypicalLogitsWarper,
-)
-from gptneo_onnx.runtime.generation.watermarking import (
-    SynthIDTextWatermarkingConfig,
-    WatermarkingConfig,
-    WatermarkLogitsProcessor,
 )
 
 __all__ = [

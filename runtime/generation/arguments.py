@@ -9,19 +9,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.engine.inputs import PaddedInputs
+from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
+from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens, Prompt
+from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.generate import Call
-from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
 from gptneo_onnx.runtime.generation.lengths import max_new_tokens
-from gptneo_onnx.runtime.generation.logits_process import LogitsProcessor, LogitsProcessorList
-from gptneo_onnx.runtime.generation.processor_chain import PrefixAllowedTokens, Prompt
-from gptneo_onnx.runtime.generation.sequences import OwnCallables
-from gptneo_onnx.runtime.generation.slot_batch import Guidance
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
+from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
+from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables
+from gptneo_onnx.runtime.generation.strategies.slot_batch import Guidance
 from gptneo_onnx.runtime.generation.streamers import Streamer
-from gptneo_onnx.runtime.generation.structured import StructuredOutput
 from gptneo_onnx.runtime.generation.token_healing import heal_prompts
-from gptneo_onnx.runtime.inputs import PaddedInputs
-from gptneo_onnx.runtime.prompt_cache import PromptCache
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -8,37 +8,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.decoder import Decoder
-from gptneo_onnx.runtime.generation.assisted import assisted_steps
-from gptneo_onnx.runtime.generation.beam_search import BeamSearch, PromptBeams
-from gptneo_onnx.runtime.generation.beams import BeamsOfPrompt, Search, search_steps
-from gptneo_onnx.runtime.generation.candidates import Candidates, DraftModel, PromptLookup
-from gptneo_onnx.runtime.generation.generation_config import GenerationConfig
-from gptneo_onnx.runtime.generation.group_beam_search import GroupBeamSearch, PromptGroups
-from gptneo_onnx.runtime.generation.logits_process import Ids, LogitsProcessorList, Scores
-from gptneo_onnx.runtime.generation.loop import generate_steps
-from gptneo_onnx.runtime.generation.outputs import (
-    GenerateBeamDecoderOnlyOutput,
-    GenerateDecoderOnlyOutput,
-    Record,
-)
-from gptneo_onnx.runtime.generation.processor_chain import (
+from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
+from gptneo_onnx.runtime.generation.chain import (
     PrefixAllowedTokens,
     Prompt,
     logits_processors,
     logits_warpers,
 )
-from gptneo_onnx.runtime.generation.sampling import TokenNoise, sequence_noise
-from gptneo_onnx.runtime.generation.sequences import OwnCallables, Rows, Sampled, joined
-from gptneo_onnx.runtime.generation.slot_batch import Guidance, SlotBatch
+from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.noise import TokenNoise, sequence_noise
+from gptneo_onnx.runtime.generation.outputs import (
+    GenerateBeamDecoderOnlyOutput,
+    GenerateDecoderOnlyOutput,
+    Record,
+)
+from gptneo_onnx.runtime.generation.processors.base import Ids, LogitsProcessorList, Scores
 from gptneo_onnx.runtime.generation.stopping_criteria import (
     EosTokenCriteria,
     MaxTimeCriteria,
     StoppingCriteriaList,
     StopStringCriteria,
 )
+from gptneo_onnx.runtime.generation.strategies.assisted import assisted_steps
+from gptneo_onnx.runtime.generation.strategies.beam_search import BeamSearch, PromptBeams
+from gptneo_onnx.runtime.generation.strategies.beams import BeamsOfPrompt, Search, search_steps
+from gptneo_onnx.runtime.generation.strategies.candidates import (
+    Candidates,
+    DraftModel,
+    PromptLookup,
+)
+from gptneo_onnx.runtime.generation.strategies.group_beam_search import (
+    GroupBeamSearch,
+    PromptGroups,
+)
+from gptneo_onnx.runtime.generation.strategies.sample import generate_steps
+from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables, Rows, Sampled, joined
+from gptneo_onnx.runtime.generation.strategies.slot_batch import Guidance, SlotBatch
 from gptneo_onnx.runtime.generation.streamers import Streamer
-from gptneo_onnx.runtime.prompt_cache import PromptCache
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

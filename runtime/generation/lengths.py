@@ -1,7 +1,7 @@
 """How many tokens a call may generate."""
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.generation.generation_config import DEFAULT_NEW_TOKENS, GenerationConfig
+from gptneo_onnx.runtime.generation.config import DEFAULT_NEW_TOKENS, GenerationConfig
 
 
 def max_new_tokens(config: GenerationConfig, width: int, longest: int, context: int) -> int:

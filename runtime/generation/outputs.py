@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.generation.logits_process import Ids, Scores, log_probabilities
-from gptneo_onnx.runtime.generation.slot_batch import SlotBatch
-from gptneo_onnx.runtime.prompt_cache import PromptCache, SavedSequence
+from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
+from gptneo_onnx.runtime.generation.processors.base import Ids, Scores, log_probabilities
+from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 
 
 class _ModelOutput(Mapping[str, Any]):

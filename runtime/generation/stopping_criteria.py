@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.json_file import shown
-from gptneo_onnx.runtime.generation.logits_process import Ids, Scores
+from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 Verdicts = NDArray[np.bool_]

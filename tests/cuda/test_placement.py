@@ -16,11 +16,12 @@ import pytest
 from checkpoints import Shape
 
 from gptneo_onnx.models import DeviceError
-from gptneo_onnx.runtime import GPTNeoForCausalLM, session
-from gptneo_onnx.runtime.buffers import DeviceBuffer, StepInput
-from gptneo_onnx.runtime.cache_moves import DeviceMoves
-from gptneo_onnx.runtime.decoder import Decoder
-from gptneo_onnx.runtime.device import say_fallback
+from gptneo_onnx.runtime import GPTNeoForCausalLM
+from gptneo_onnx.runtime.engine import session
+from gptneo_onnx.runtime.engine.buffers import DeviceBuffer, StepInput
+from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.device import say_fallback
+from gptneo_onnx.runtime.engine.row_copies import DeviceMoves
 
 pytestmark = [
     pytest.mark.placement,
@@ -101,7 +102,9 @@ def test_every_node_lands_on_cuda_and_nothing_is_copied(
 def test_onnx_runtime_accepts_the_graph_for_cuda_graphs(export_shape, monkeypatch):
     """It refuses every graph with a node that is not on CUDA, as float32's are."""
     monkeypatch.setattr(session, "_check_provider_options", lambda options: None)
-    monkeypatch.setattr("gptneo_onnx.runtime.device._ruled_out", lambda device, precision: "")
+    monkeypatch.setattr(
+        "gptneo_onnx.runtime.engine.device._ruled_out", lambda device, precision: ""
+    )
 
     def load(precision):
         return GPTNeoForCausalLM.from_pretrained(
@@ -122,7 +125,9 @@ def test_a_float32_graph_would_fall_back_which_is_why_it_is_refused(
     directory = export_shape(SHAPES["alternating"])
     with pytest.raises(DeviceError, match="no float32 kernel on CUDA; export with --precision"):
         GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
-    monkeypatch.setattr("gptneo_onnx.runtime.device._ruled_out", lambda device, precision: "")
+    monkeypatch.setattr(
+        "gptneo_onnx.runtime.engine.device._ruled_out", lambda device, precision: ""
+    )
     model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
     placed = placements(model._decoder.session.inference)
     assert placed["CPUExecutionProvider", "GroupQueryAttention"] == 2

@@ -61,7 +61,14 @@ def names(folder: Path) -> list[str]:
 
 
 def command(checkpoint, out):
-    return [sys.executable, "-m", "gptneo_onnx.runtime.cli", "export", str(checkpoint), str(out)]
+    return [
+        sys.executable,
+        "-m",
+        "gptneo_onnx.runtime.cli.main",
+        "export",
+        str(checkpoint),
+        str(out),
+    ]
 
 
 class TestWhatIsThereAlready:

@@ -205,7 +205,7 @@ def test_verify_holds_every_graph_of_an_export(checkpoint, tmp_path):
 
 
 def test_verify_fails_on_a_graph_that_differs(checkpoint, tmp_path, monkeypatch):
-    from gptneo_onnx.export.graph_builder import GraphBuilder
+    from gptneo_onnx.export.graphs.builder import GraphBuilder
 
     plain = GraphBuilder.add
 
@@ -222,7 +222,7 @@ def test_verify_fails_on_a_graph_that_differs(checkpoint, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("kind", ["fused", "portable"])
 def test_verify_holds_hidden_states(checkpoint, tmp_path, monkeypatch, kind):
-    from gptneo_onnx.export.decoder_graph import DecoderGraph
+    from gptneo_onnx.export.graphs.decoder import DecoderGraph
 
     lines = []
     arguments = {"graph": kind, "hidden_states": "all", "verify": True, "report": lines.append}

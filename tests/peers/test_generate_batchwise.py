@@ -14,7 +14,7 @@ from plain_generation import left_padded
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.runtime import GPTNeoForCausalLM
-from gptneo_onnx.runtime.generation.logits_process import LogitsProcessorList
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessorList
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList
 
 CLOSE = 1e-4  # of the scores' spread: what float32 differs by
@@ -213,7 +213,7 @@ class TestOwnProcessorsAndCriteria:
     def test_one_of_a_built_in_class_takes_its_place(self, pair, inputs):
         from transformers.generation import logits_process as theirs_classes
 
-        from gptneo_onnx.runtime.generation import penalties as ours_classes
+        from gptneo_onnx.runtime.generation.processors import penalties as ours_classes
 
         ids, mask = inputs[0][2:], inputs[1][2:]  # without padding, which they would count
 
@@ -397,7 +397,7 @@ class TestEncoderRepetitionPenaltyWithBeams:
         import torch
         from transformers.generation.logits_process import EncoderRepetitionPenaltyLogitsProcessor
 
-        from gptneo_onnx.runtime.generation import penalties
+        from gptneo_onnx.runtime.generation.processors import penalties
 
         ids = random.integers(0, 40, (2, 10))
         scores = random.normal(size=(8, 40)).astype(np.float32)

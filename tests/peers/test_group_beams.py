@@ -15,7 +15,7 @@ from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.runtime import GPTNeoForCausalLM
 
 OLDER = os.environ.get("GPTNEO_ONNX_OLDER_TRANSFORMERS", "")
-SCRIPT = Path(__file__).parent / "older_transformers.py"
+SCRIPT = Path(__file__).parents[1] / "support/older_transformers.py"
 CALLS = 30
 
 pytestmark = pytest.mark.skipif(not OLDER, reason="run it with: make test-peers")

@@ -15,7 +15,7 @@ from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
-from gptneo_onnx.runtime.cli import main
+from gptneo_onnx.runtime.cli.main import main
 from gptneo_onnx.runtime.documents import Document, read_documents
 from gptneo_onnx.runtime.evaluation.perplexity import perplexity
 
@@ -191,7 +191,7 @@ def test_the_command_hands_over_to_the_harness(tasks, tmp_path, monkeypatch, emb
 
 def test_without_the_harness_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "lm_eval.__main__", None)
-    from gptneo_onnx.runtime.commands.lm_eval import run_lm_eval
+    from gptneo_onnx.runtime.cli.lm_eval import run_lm_eval
 
     with pytest.raises(MissingDependencyError, match=r"gptneo-onnx\[eval\]"):
         run_lm_eval(["--tasks", "x"])
@@ -212,7 +212,7 @@ def test_without_the_harness_the_extra_is_named(monkeypatch):
     ],
 )
 def test_what_is_named_is_kept(tmp_path, monkeypatch, given, handed):
-    from gptneo_onnx.runtime.commands.lm_eval import _with_model
+    from gptneo_onnx.runtime.cli.lm_eval import _with_model
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a,b=c").mkdir()

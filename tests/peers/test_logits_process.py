@@ -9,10 +9,14 @@ chance which of them go: then as many must go.
 import numpy as np
 import pytest
 
-from gptneo_onnx.runtime.generation import constraints, penalties, warpers
-from gptneo_onnx.runtime.generation.synthid import SynthIDTextWatermarkLogitsProcessor
-from gptneo_onnx.runtime.generation.torch_random import randint_bits, randperm, randperm_start
-from gptneo_onnx.runtime.generation.watermarking import (
+from gptneo_onnx.runtime.generation.processors import constraints, penalties, warpers
+from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
+from gptneo_onnx.runtime.generation.processors.torch_random import (
+    randint_bits,
+    randperm,
+    randperm_start,
+)
+from gptneo_onnx.runtime.generation.processors.watermarking import (
     SynthIDTextWatermarkingConfig,
     WatermarkingConfig,
 )

@@ -1,7 +1,7 @@
 """Directories that Optimum wrote, in several of its versions, generate what our own export does.
 
-tests/golden/optimum has one model, exported by tests/make_foreign.py; its checkpoint and what
-transformers makes of it are in tests/golden/alternating.npz.
+tests/golden/optimum has one model, exported by tests/golden/make_foreign.py; its checkpoint and
+what transformers makes of it are in tests/golden/alternating.npz.
 """
 
 import json

@@ -13,7 +13,7 @@ from reference import ReferenceGPTNeo
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, PromptCache
-from gptneo_onnx.runtime.commands.info import model_info
+from gptneo_onnx.runtime.cli.info import model_info
 
 # Texts of 50 tokens go seven windows past the first.
 SHAPE = Shape(layers=("global", "local", "local"), window_size=7, max_position_embeddings=64)

@@ -7,7 +7,8 @@ import pytest
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
-from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer, processor
+from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime.engine import processor
 
 CORPUS = Path(__file__).parent.parent.parent / "examples/train_tiny/corpus"
 HELD_OUT = CORPUS / "persuasion.txt"

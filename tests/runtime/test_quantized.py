@@ -11,7 +11,8 @@ from plain_generation import left_padded
 from reference import ReferenceGPTNeo
 
 from gptneo_onnx.models import InputError, Manifest
-from gptneo_onnx.runtime import GPTNeoForCausalLM, device, processor
+from gptneo_onnx.runtime import GPTNeoForCausalLM
+from gptneo_onnx.runtime.engine import device, processor
 
 FULL_RANGE = {"precision": "w8a8", "full_range": True}
 QUANTIZED = ({"precision": "int8"}, {"precision": "w8a8"}, FULL_RANGE, {"precision": "int4"})

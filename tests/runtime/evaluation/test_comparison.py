@@ -16,8 +16,8 @@ from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
-from gptneo_onnx.runtime.cli import main
-from gptneo_onnx.runtime.commands.compare import _names
+from gptneo_onnx.runtime.cli.compare import _names
+from gptneo_onnx.runtime.cli.main import main
 from gptneo_onnx.runtime.documents import Document
 from gptneo_onnx.runtime.evaluation.comparison import Comparison, compare
 from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
@@ -256,7 +256,7 @@ class TestCommand:
         self, exports, text, tmp_path, monkeypatch, capsys
     ):
         """A disk that fills up after the check before the work."""
-        monkeypatch.setattr("gptneo_onnx.runtime.commands.compare.check_writable", lambda *_: None)
+        monkeypatch.setattr("gptneo_onnx.runtime.cli.compare.check_writable", lambda *_: None)
         command = ["compare", *map(str, exports), "--text", str(text), "--json"]
         assert main([*command, "--report", str(tmp_path / "nowhere/page.html")]) == 2
         captured = capsys.readouterr()

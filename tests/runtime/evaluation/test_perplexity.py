@@ -14,7 +14,7 @@ from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
-from gptneo_onnx.runtime.cli import main
+from gptneo_onnx.runtime.cli.main import main
 from gptneo_onnx.runtime.documents import Document
 from gptneo_onnx.runtime.evaluation import perplexity as module
 from gptneo_onnx.runtime.evaluation.journal import Journal

@@ -1,0 +1,1 @@
+"""Calibration: a text that the model reads before its weights are quantized."""

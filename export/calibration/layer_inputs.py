@@ -1,0 +1,167 @@
+"""What goes into every linear layer while the float32 model reads some text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
+
+from gptneo_onnx.export.check.subgraph import GraphPiece, Tensors, produced_by, read_by
+from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
+from gptneo_onnx.export.graphs.decoder import build_graph
+from gptneo_onnx.export.graphs.fused import FusedGraph
+from gptneo_onnx.export.graphs.parameters import graph_weights
+from gptneo_onnx.export.weights.weights_file import placed
+from gptneo_onnx.models import graph as names
+from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.graph import NumberFormat, Precision, fused_contract
+
+Floats = NDArray[np.float32]
+
+# A sum of products over many tokens costs less than several over few.
+WINDOWS_AT_ONCE = 8
+
+
+@dataclass
+class LayerInputs:
+    """A linear layer's inputs over a text, and how large its weights are.
+
+    Attributes:
+        largest: [inputs], the largest absolute value of each.
+        weights_largest: [inputs], the largest absolute weight of each.
+        moments: [inputs, inputs], the mean of x x^T.
+    """
+
+    largest: Floats
+    weights_largest: Floats
+    moments: Floats
+
+    @classmethod
+    def none_yet(cls, weights: Floats) -> "LayerInputs":
+        """For weights [inputs, outputs]."""
+        inputs = len(weights)
+        largest = np.maximum(weights.max(1), -weights.min(1))
+        return cls(np.zeros(inputs, np.float32), largest, np.zeros((inputs, inputs), np.float32))
+
+    def add(self, x: Floats, share: float) -> None:
+        """Inputs [tokens, inputs], which count for a share of all."""
+        np.maximum(self.largest, np.abs(x).max(0), out=self.largest)
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = x * np.float32(np.sqrt(share / len(x)))
+            self.moments += scaled.T @ scaled
+
+    @property
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.moments.diagonal()).all())
+
+
+def layer_inputs(
+    checkpoint: Checkpoint, ids: NDArray[np.int64]
+) -> Iterator[dict[str, LayerInputs]]:
+    """For one block of the model after the other, the inputs of its linear layers.
+
+    In memory are one block's weights at any time, and the hidden states of all windows.
+
+    Args:
+        checkpoint: read as float32.
+        ids: [windows, length].
+
+    Returns:
+        By the names of the layers' weights.
+
+    Raises:
+        ModelFileError: the checkpoint cannot be read, or activations are not finite.
+    """
+    model = _FloatModel(checkpoint, ids)
+    for nodes in model.blocks():
+        yield model.read_block(nodes)
+
+
+class _FloatModel:
+    """The float32 graph, its weights fed from the checkpoint, with a state for each few windows."""
+
+    def __init__(self, checkpoint: Checkpoint, ids: NDArray[np.int64]) -> None:
+        numbers = NumberFormat.of(Precision.FP32)
+        config = checkpoint.config
+        self.directory = checkpoint.directory
+        self.contract = fused_contract(config, numbers)
+        self.model = build_graph(FusedGraph, config, self.contract, numbers, [], placed("", []))
+        self.weights = {weight.name: weight for weight in graph_weights(checkpoint, numbers)}
+        starts = range(0, len(ids), WINDOWS_AT_ONCE)
+        self.states: list[Tensors] = [
+            {names.INPUT_IDS: ids[start : start + WINDOWS_AT_ONCE]} for start in starts
+        ]
+        self.shares = [len(state[names.INPUT_IDS]) / len(ids) for state in self.states]
+        self.length = ids.shape[1]
+
+    def blocks(self) -> Iterator[list[NodeProto]]:
+        """Each block's nodes from its product for query, key and value to the next block's.
+
+        What comes before the first is run on the way; the last ends with the last layer's inputs.
+        """
+        nodes = list(self.model.graph.node)
+        products = [node.name for node in nodes if node.op_type == "MatMul"]
+        index = {node.name: position for position, node in enumerate(nodes)}
+        starts = [index[name] for name in products if name.endswith(".qkv")]
+        self.advance(nodes[: starts[0]])
+        for start, end in zip(starts, [*starts[1:], index[products[-1]] + 1], strict=True):
+            yield nodes[start:end]
+
+    def read_block(self, nodes: list[NodeProto]) -> dict[str, LayerInputs]:
+        inputs = {node.input[1]: node.input[0] for node in nodes if node.op_type == "MatMul"}
+        weights = self.read_weights(nodes)
+        found = {layer: LayerInputs.none_yet(weights[layer]) for layer in inputs}
+        steps = self.steps(nodes, weights, {*inputs.values()})
+        for share, tensors in zip(self.shares, steps, strict=True):
+            for layer, x in inputs.items():
+                found[layer].add(tensors[x].reshape(-1, tensors[x].shape[-1]), share)
+        if not all(layer.is_finite for layer in found.values()):
+            raise ModelFileError(
+                f"{self.directory}: activations are not finite numbers while it reads the text to "
+                "calibrate with; the weights are damaged: fetch the checkpoint again"
+            )
+        return found
+
+    def advance(self, nodes: list[NodeProto]) -> None:
+        for _ in self.steps(nodes, self.read_weights(nodes), set()):
+            pass
+
+    def steps(
+        self, nodes: list[NodeProto], weights: Tensors, wanted: set[str]
+    ) -> Iterator[Tensors]:
+        """Run the nodes for every state, which becomes what later nodes read of their results."""
+        produced = produced_by(nodes)
+        later = read_by(self.model.graph.node[self._end(nodes) :]) & produced
+        outputs = sorted(later | (wanted & produced))
+        for index, state in enumerate(self.states):
+            batch = len(next(iter(state.values())))
+            tensors = self._step_inputs(batch, read_by(nodes)) | weights | state
+            tensors |= GraphPiece(self.model, nodes, outputs, tensors).run(tensors)
+            self.states[index] = {name: tensors[name] for name in later}
+            yield tensors
+            del tensors  # before the next step makes its own
+
+    def _end(self, nodes: list[NodeProto]) -> int:
+        return 1 + [node.name for node in self.model.graph.node].index(nodes[-1].name)
+
+    def read_weights(self, nodes: list[NodeProto]) -> Tensors:
+        return {
+            name: np.concatenate([*weight.blocks()])
+            for name, weight in self.weights.items()
+            if name in read_by(nodes)
+        }
+
+    def _step_inputs(self, batch: int, read: set[str]) -> Tensors:
+        """Whole sequences over empty caches, as far as they are read."""
+        sizes = {names.BATCH: batch, names.CAPACITY: self.length}
+        inputs: Tensors = {
+            spec.name: np.zeros(spec.shape(sizes), spec.data_type.value)
+            for cache in self.contract.caches
+            for spec in cache.past
+            if spec.name in read
+        }
+        inputs[names.POSITION_IDS] = np.tile(np.arange(self.length), (batch, 1))
+        inputs[names.SEQLENS_K] = np.full(batch, self.length - 1, np.int32)
+        inputs[names.TOTAL_SEQUENCE_LENGTH] = np.array(self.length, np.int32)
+        return inputs

@@ -1,0 +1,1 @@
+"""Checks of an exported graph: a first run, and a comparison with transformers."""

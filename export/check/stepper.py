@@ -1,0 +1,77 @@
+"""Running an exported graph of any kind by hand: the plainest way to drive it, for --verify.
+
+Caches go in and come out as arrays. The runtime binds them in place instead; that both give the
+same numbers is tested.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.export.check.onnx_runtime import import_onnx_runtime
+from gptneo_onnx.models import graph as names
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.graph import GraphContract
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK, BATCH_SIZE, PAST_LENGTH
+
+
+@dataclass
+class GraphStepper:
+    """One sequence, stepped through a graph on the CPU."""
+
+    session: Any
+    contract: GraphContract
+    config: GPTNeoConfig
+    length: int = 0
+    caches: dict[str, NDArray[Any]] = field(default_factory=dict)
+    hidden_states: dict[int, NDArray[Any]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, graph: Path, contract: GraphContract, config: GPTNeoConfig) -> "GraphStepper":
+        onnxruntime = import_onnx_runtime()
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return cls(session, contract, config)
+
+    def step(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits [rows, vocab] behind the next tokens of the sequence, or behind the last.
+
+        `hidden_states` [tokens, hidden] of the layers that the graph gives are left behind.
+        """
+        if not self.caches:
+            self.caches = self._empty_caches()
+        positions = np.arange(self.length, self.length + len(ids))
+        self.length += len(ids)
+        rows = np.stack([np.zeros_like(ids), np.arange(len(ids))], axis=1)  # [tokens, 2]
+        step_inputs = {
+            names.INPUT_IDS: ids[None],
+            names.POSITION_IDS: positions[None],
+            names.SEQLENS_K: np.array([self.length - 1], np.int32),
+            names.TOTAL_SEQUENCE_LENGTH: np.array(self.length, np.int32),
+            names.LOGITS_ROWS: rows,
+            ATTENTION_MASK: np.ones((1, self.length), np.int64),
+        }
+        feeds = {spec.name: step_inputs[spec.name] for spec in self.contract.step_inputs}
+        outputs = self.session.run(None, feeds | self.caches)
+        results: dict[str, NDArray[Any]] = {
+            spec.name: output for spec, output in zip(self.contract.outputs, outputs, strict=True)
+        }
+        for cache in self.contract.caches:
+            for past, present in zip(cache.past, cache.present, strict=True):
+                self.caches[past.name] = results[present.name]
+        states = self.contract.hidden_states.items()
+        self.hidden_states = {layer: results[spec.name][0] for layer, spec in states}
+        return results[names.LOGITS].reshape(-1, self.config.vocab_size)
+
+    def _empty_caches(self) -> dict[str, NDArray[Any]]:
+        capacity = self.config.max_position_embeddings
+        sizes = {names.BATCH: 1, names.CAPACITY: capacity, BATCH_SIZE: 1, PAST_LENGTH: 0}
+        return {
+            spec.name: np.zeros(spec.shape(sizes), spec.data_type.value)
+            for cache in self.contract.caches
+            for spec in cache.past
+        }

@@ -1,0 +1,1 @@
+"""Builders of the fused, portable and genai graphs."""

@@ -1,0 +1,195 @@
+"""The fused graph: ONNX Runtime's own operators, eight nodes a layer.
+
+    ids, positions -> Gather + Gather -> Add -> LayerNormalization
+    each layer     -> MatMul (query, key, value) -> GroupQueryAttention -> MatMul
+                   -> SkipLayerNormalization -> MatMul -> FastGelu -> MatMul
+                   -> SkipLayerNormalization
+    rows           -> GatherND -> Gemm with the embedding -> logits
+
+Where weights are quantized, other nodes take the places of MatMul, Gather and Gemm (linear.py,
+embedding.py). With w8a8 activations are [batch * sequence, hidden] outside of attention: a scale
+for each row is one for each index of the first axis.
+
+Operators: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+Model: transformers.models.gpt_neo.modeling_gpt_neo
+"""
+
+import numpy as np
+
+from gptneo_onnx.export.graphs.builder import MICROSOFT
+from gptneo_onnx.export.graphs.decoder import DecoderGraph
+from gptneo_onnx.export.graphs.embedding import embedding_format
+from gptneo_onnx.export.graphs.linear import ROW_COUNT, Product, linear_format
+from gptneo_onnx.export.graphs.parameters import FINAL_NORM
+from gptneo_onnx.models import graph as names
+from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
+from gptneo_onnx.models.graph import (
+    CacheSpec,
+    DataType,
+    GraphContract,
+    NumberFormat,
+    Precision,
+)
+
+# The least value of an activation function, a little below it: what quantizes its results needs it.
+_LEAST = {"gelu_tanh": -0.171, "gelu": -0.171, "quick_gelu": -0.164, "silu": -0.279}
+
+
+class FusedGraph(DecoderGraph):
+    """For ONNX Runtime, which this project's runtime and others drive."""
+
+    logits = names.LOGITS
+    has_windowed_caches = True
+
+    def __init__(
+        self, config: GPTNeoConfig, contract: GraphContract, numbers: NumberFormat
+    ) -> None:
+        super().__init__(config, contract, numbers)
+        self.is_float32 = numbers.activations is DataType.FLOAT32
+        self.is_flat = numbers.precision is Precision.W8A8
+        self.linear = linear_format(numbers)
+        self.embedding = embedding_format(numbers, config.hidden_size)
+
+    def build(self) -> None:
+        residual = self.embed()
+        normed = self.layer_norm("h.0.ln_1", residual)
+        for layer, cache in enumerate(self.contract.caches):
+            self.output_hidden_states(layer, residual)
+            block = f"h.{layer}"
+            attended = self.attention(layer, cache, normed)
+            normed, residual = self.skip_layer_norm(
+                f"{block}.ln_2", attended, residual, f"{block}.attn.attention.out_proj.bias"
+            )
+            projected = self.mlp(f"{block}.mlp", normed)
+            is_last = layer + 1 == self.config.num_layers
+            next_norm = FINAL_NORM if is_last else f"h.{layer + 1}.ln_1"
+            normed, residual = self.skip_layer_norm(
+                next_norm, projected, residual, f"{block}.mlp.c_proj.bias"
+            )
+        self.output_hidden_states(self.config.num_layers, normed)
+        self.output_logits(self.unflattened(normed, self.config.hidden_size))
+
+    def embed(self) -> str:
+        ids, positions = (self.flattened(name) for name in (names.INPUT_IDS, names.POSITION_IDS))
+        if self.is_flat:
+            self.node("Shape", [ids], ROW_COUNT)
+        tokens = self.embedding.look_up(self.graph, names.EMBEDDING, ids, "token_embeddings")
+        positions = self.node("Gather", [names.POSITIONS, positions], "position_embeddings")
+        return self.node("Add", [tokens, positions], "embeddings")
+
+    def flattened(self, x: str) -> str:
+        """[batch, sequence, ...] as [batch * sequence, ...], if this graph is flat."""
+        if not self.is_flat:
+            return x
+        last = [] if x in (names.INPUT_IDS, names.POSITION_IDS) else [self.config.hidden_size]
+        shape = self.graph.constant(f"flat.{len(last)}", np.array([-1, *last]))
+        return self.node("Reshape", [x, shape], f"{x}.flat")
+
+    def unflattened(self, x: str, width: int) -> str:
+        """[batch * sequence, width] as [batch, sequence, width], if this graph is flat."""
+        if not self.is_flat:
+            return x
+        output = f"{x}.unflat"
+        if self.graph.has(output):
+            return output
+        shape = f"unflat.{width}"
+        if not self.graph.has(shape):
+            if not self.graph.has("batch_and_sequence"):
+                self.node("Shape", [names.INPUT_IDS], "batch_and_sequence")
+            last = self.graph.constant(f"width.{width}", np.array([width]))
+            self.node("Concat", ["batch_and_sequence", last], shape, axis=0)
+        return self.node("Reshape", [x, shape], output)
+
+    def skip_layer_norm(self, norm: str, x: str, skip: str, bias: str) -> tuple[str, str]:
+        """(normed, residual): residual = x + bias + skip, and its layer normalization."""
+        residual = f"{norm}.residual"
+        if self.is_float32:
+            # On a CPU, which float32 graphs are for, four times as fast as the fused operator.
+            biased = self.node("Add", [x, bias], f"{norm}.biased")
+            self.node("Add", [biased, skip], residual)
+            return self.layer_norm(norm, residual), residual
+        self.node(
+            "SkipLayerNormalization",
+            [x, skip, f"{norm}.weight", f"{norm}.bias", bias],
+            [norm, "", "", residual],
+            MICROSOFT,
+            epsilon=self.config.layer_norm_epsilon,
+        )
+        return norm, residual
+
+    def attention(self, layer: int, cache: CacheSpec, x: str) -> str:
+        attention = f"h.{layer}.attn.attention"
+        hidden = self.config.hidden_size
+        qkv = self.multiplied(x, f"{attention}.qkv_proj", f"{attention}.qkv", hidden, 3 * hidden)
+        qkv = self.unflattened(qkv, 3 * hidden)
+        past = [spec.name for spec in cache.past]
+        present = [spec.name for spec in cache.present]
+        window: dict[str, int] = {}
+        if self.config.layer_kinds[layer] == "local":
+            window = {"local_window_size": self.config.window_capacity}
+            if self.has_windowed_caches:
+                window["sliding_window_cache"] = 1
+        attended = self.node(
+            "GroupQueryAttention",
+            [qkv, "", "", *past, names.SEQLENS_K, names.TOTAL_SEQUENCE_LENGTH],
+            [f"{attention}.attended", *present],
+            MICROSOFT,
+            num_heads=self.config.num_heads,
+            kv_num_heads=self.config.num_heads,
+            scale=1.0,  # GPT-Neo does not divide its scores by sqrt(head_dim)
+            do_rotary=0,
+            **window,
+        )  # [batch, sequence, hidden]
+        attended = self.flattened(attended)
+        return self.multiplied(attended, f"{attention}.out_proj", attention, hidden, hidden)
+
+    def mlp(self, mlp: str, x: str) -> str:
+        hidden, intermediate = self.config.hidden_size, self.config.intermediate_size
+        inner = self.multiplied(x, f"{mlp}.c_fc", f"{mlp}.c_fc", hidden, intermediate)
+        activated = self.activation(mlp, inner, f"{mlp}.c_fc.bias")
+        least = _LEAST.get(ACTIVATIONS[self.config.activation_function])
+        return self.multiplied(activated, f"{mlp}.c_proj", mlp, intermediate, hidden, least)
+
+    def multiplied(
+        self,
+        x: str,
+        layer: str,
+        output: str,
+        inputs: int,
+        outputs: int,
+        least: float | None = None,
+    ) -> str:
+        """x by a linear layer's weights; see LinearFormat.multiply."""
+        product = Product(x, f"{layer}.weight", inputs, outputs)
+        return self.linear.multiply(self.graph, product, output, least)
+
+    def activation(self, mlp: str, x: str, bias: str) -> str:
+        function = ACTIVATIONS[self.config.activation_function]
+        output = f"{mlp}.activated"
+        if function == "gelu_tanh":
+            return self.node("FastGelu", [x, bias], output, MICROSOFT)
+        if function == "gelu":
+            return self.node("BiasGelu", [x, bias], output, MICROSOFT)
+        biased = self.node("Add", [x, bias], f"{mlp}.biased")
+        if function in ("silu", "quick_gelu"):
+            alpha = 1.0 if function == "silu" else 1.702
+            return self.node("QuickGelu", [biased], output, MICROSOFT, alpha=alpha)
+        return self.plain_activation(function, biased, output)
+
+    def as_output(self, x: str, output: str) -> None:
+        self.to_float32(self.unflattened(x, self.config.hidden_size), output)
+
+    def output_logits(self, normed: str) -> None:
+        rows = self.node("GatherND", [normed, names.LOGITS_ROWS], "rows")  # [rows, hidden]
+        product = self.vocabulary_product(rows)
+        if self.is_float32:
+            self.embedding.multiply(self.graph, product, self.logits)
+        else:
+            logits = self.embedding.multiply(self.graph, product, "lm_head")
+            self.to_float32(logits, self.logits)
+
+    def to_float32(self, x: str, output: str) -> None:
+        if self.is_float32:
+            self.node("Identity", [x], output)
+        else:
+            self.node("Cast", [x], output, to=DataType.FLOAT32.onnx)

@@ -1,0 +1,122 @@
+"""The fused graph behind onnxruntime-genai's contract, and the genai_config.json that it reads.
+
+Lengths come from the attention mask, in the graph:
+
+    seqlens_k             = sum of the mask's row - 1
+    total_sequence_length = columns of the mask
+    last new token        = seqlens_k - (total - sequence), at most the last column of the step
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gptneo_onnx.export.graphs.fused import FusedGraph
+from gptneo_onnx.models import graph as names
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.genai_graph import GENAI_CONFIG_FILE
+from gptneo_onnx.models.graph import DataType
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK
+
+
+class GenaiGraph(FusedGraph):
+    """For onnxruntime-genai."""
+
+    logits = "last_logits"
+    has_windowed_caches = False
+
+    def build(self) -> None:
+        self.lengths()
+        super().build()
+        # [batch, vocab] as [batch, 1, vocab]
+        self.node("Unsqueeze", [self.logits, self.constant("second", 1)], names.LOGITS)
+
+    def lengths(self) -> None:
+        one = self.graph.constant("one.int64", np.int64(1))
+        tokens = self.node(
+            "ReduceSum", [ATTENTION_MASK, self.constant("mask_axis", 1)], "tokens", keepdims=0
+        )
+        last = self.node("Sub", [tokens, one], "last")  # [batch]
+        self.node("Cast", [last], names.SEQLENS_K, to=DataType.INT32.onnx)
+        total = self.node("Shape", [ATTENTION_MASK], "total", start=1, end=2)
+        total = self.node("Squeeze", [total], "total.scalar")
+        self.node("Cast", [total], names.TOTAL_SEQUENCE_LENGTH, to=DataType.INT32.onnx)
+        self.last_rows(last, total, one)
+
+    def last_rows(self, last: str, total: str, one: str) -> None:
+        """logits_rows: (index into batch, index into sequence) of each last new token."""
+        zero = self.graph.constant("zero.int64", np.int64(0))
+        batch, sequence = (
+            self.node(
+                "Squeeze",
+                [self.node("Shape", [names.INPUT_IDS], f"{name}.shape", start=at, end=at + 1)],
+                name,
+            )
+            for at, name in enumerate(("batch", "sequence"))
+        )
+        past = self.node("Sub", [total, sequence], "past")
+        end = self.node("Sub", [sequence, one], "end")
+        column = self.node("Sub", [last, past], "last_column.unbounded")
+        column = self.node("Clip", [column, zero, end], "last_column")
+        row = self.node("Range", [zero, batch, one], "last_row")
+        axis = self.constant("second", 1)
+        pairs = [self.node("Unsqueeze", [each, axis], f"{each}.wide") for each in (row, column)]
+        self.node("Concat", pairs, names.LOGITS_ROWS, axis=1)
+
+    def constant(self, name: str, value: int) -> str:
+        """int64 [1]"""
+        return self.graph.constant(name, np.array([value], np.int64))
+
+
+def write_genai_config(
+    directory: Path, graph: str, config: GPTNeoConfig, generation: Mapping[str, Any]
+) -> None:
+    """genai_config.json, for the graph file of that name."""
+    decoder: dict[str, Any] = {
+        "session_options": {
+            "log_id": "onnxruntime-genai",
+            "provider_options": [],
+            # Unscaled scores make softmax emit denormal floats, on which x86 is slow.
+            "session.set_denormal_as_zero": "1",
+        },
+        "filename": graph,
+        "head_size": config.head_dim,
+        "hidden_size": config.hidden_size,
+        "num_attention_heads": config.num_heads,
+        "num_key_value_heads": config.num_heads,
+        "num_hidden_layers": config.num_layers,
+        "inputs": {
+            names.INPUT_IDS: names.INPUT_IDS,
+            ATTENTION_MASK: ATTENTION_MASK,
+            names.POSITION_IDS: names.POSITION_IDS,
+            "past_key_names": "past_key_values.%d.key",
+            "past_value_names": "past_key_values.%d.value",
+        },
+        "outputs": {
+            names.LOGITS: names.LOGITS,
+            "present_key_names": "present.%d.key",
+            "present_value_names": "present.%d.value",
+        },
+    }
+    end = generation.get("eos_token_id", 0)
+    first = end[0] if isinstance(end, list) else end
+    values = {
+        "model": {
+            "type": "decoder",
+            "vocab_size": config.vocab_size,
+            "context_length": config.max_position_embeddings,
+            "bos_token_id": generation.get("bos_token_id", first),
+            "eos_token_id": end,
+            "pad_token_id": generation.get("pad_token_id", first),
+            "decoder": decoder,
+        },
+        "search": {
+            "max_length": config.max_position_embeddings,
+            "past_present_share_buffer": True,
+            "do_sample": bool(generation.get("do_sample", False)),
+        },
+    }
+    (directory / GENAI_CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")

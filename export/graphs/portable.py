@@ -1,0 +1,187 @@
+"""The portable graph: standard ONNX operators only, behind the contract of Optimum's exports.
+
+    ids, positions -> Gather + Gather -> Add
+    each layer     -> LayerNormalization -> Gemm (query, key, value) -> Split -> attention -> Gemm
+                   -> Add -> LayerNormalization -> Gemm -> activation -> Gemm -> Add
+    all positions  -> LayerNormalization -> Gemm with the embedding -> logits
+
+Outside of attention activations are [batch * sequence, hidden], as Gemm takes them. Scores are
+float32 and not scaled, as the model has them.
+
+Operators: https://onnx.ai/onnx/operators/
+Model: transformers.models.gpt_neo.modeling_gpt_neo
+"""
+
+import numpy as np
+
+from gptneo_onnx.export.graphs.decoder import DecoderGraph
+from gptneo_onnx.export.graphs.linear import Product
+from gptneo_onnx.export.graphs.parameters import FINAL_NORM
+from gptneo_onnx.export.graphs.portable_linear import portable_embedding, portable_format
+from gptneo_onnx.export.weights.graph_weight import NUMPY_TYPES, GraphWeight
+from gptneo_onnx.models import graph as names
+from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
+from gptneo_onnx.models.graph import CacheSpec, DataType, GraphContract, NumberFormat
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK
+
+# Added to the scores of what may not be seen; a row of nothing else stays finite.
+_HIDDEN = np.finfo(np.float32).min
+
+
+class PortableGraph(DecoderGraph):
+    """For every other stack."""
+
+    def __init__(
+        self, config: GPTNeoConfig, contract: GraphContract, numbers: NumberFormat
+    ) -> None:
+        super().__init__(config, contract, numbers)
+        self.data_type = numbers.activations
+        self.linear = portable_format(numbers)
+        self.embedding = portable_embedding(numbers, config.hidden_size)
+
+    def declared(self, weight: GraphWeight) -> GraphWeight:
+        return self.linear.declared(weight)
+
+    def build(self) -> None:
+        self.shapes()
+        self.biases()
+        residual = self.embed()
+        for layer, cache in enumerate(self.contract.caches):
+            self.output_hidden_states(layer, residual)
+            block = f"h.{layer}"
+            normed = self.layer_norm(f"{block}.ln_1", residual)
+            attended = self.attention(layer, cache, normed)
+            residual = self.node("Add", [residual, attended], f"{block}.attended")
+            normed = self.layer_norm(f"{block}.ln_2", residual)
+            residual = self.node("Add", [residual, self.mlp(f"{block}.mlp", normed)], block)
+        normed = self.layer_norm(FINAL_NORM, residual)
+        self.output_hidden_states(self.config.num_layers, normed)
+        self.output_logits(normed)
+
+    def constant(self, name: str, *values: int) -> str:
+        """int64 [values]"""
+        return self.graph.constant(name, np.array(values, np.int64))
+
+    def shapes(self) -> None:
+        """Of hidden states flat, in heads, as outputs, and of logits."""
+        sizes = self.node("Shape", [names.INPUT_IDS], "batch_and_sequence")
+        heads = self.constant("heads", self.config.num_heads, self.config.head_dim)
+        self.node("Concat", [sizes, heads], "shape.heads", axis=0)
+        vocab = self.constant("vocab", self.config.vocab_size)
+        self.node("Concat", [sizes, vocab], "shape.logits", axis=0)
+        if self.contract.hidden_states:
+            hidden = self.constant("hidden", self.config.hidden_size)
+            self.node("Concat", [sizes, hidden], "shape.hidden", axis=0)
+        self.constant("shape.ids", -1)
+        self.constant("shape.flat", -1, self.config.hidden_size)
+
+    def biases(self) -> None:
+        """What is added to scores, [batch, 1, sequence, total], in global and in local layers.
+
+        Distances are those of columns, as in transformers: padding between tokens counts.
+        """
+        zero, one = (self.graph.constant(str(value), np.int64(value)) for value in (0, 1))
+        total = self.node("Shape", [ATTENTION_MASK], "total", start=1, end=2)
+        sequence = self.node("Shape", [names.INPUT_IDS], "sequence", start=1, end=2)
+        past = self.node("Sub", [total, sequence], "past")
+        total, past = (self.node("Squeeze", [each], f"{each}.scalar") for each in (total, past))
+        keys = self.node("Range", [zero, total, one], "keys")
+        rows = self.node("Range", [past, total, one], "rows")
+        column = self.constant("column", 1)
+        queries = self.node("Unsqueeze", [rows, column], "queries")
+        distance = self.node("Sub", [queries, keys], "distance")  # [sequence, total]
+        causal = self.node("GreaterOrEqual", [distance, zero], "causal")
+        between = self.constant("between", 1, 2)
+        mask = self.node("Cast", [ATTENTION_MASK], "mask", to=DataType.BOOL.onnx)
+        tokens = self.node("Unsqueeze", [mask, between], "tokens")  # [batch, 1, 1, total]
+        if "global" in self.config.layer_kinds:
+            self.bias("global", tokens, causal)
+        if "local" in self.config.layer_kinds:
+            window = self.graph.constant("window", np.int64(self.config.window_size))
+            near = self.node("Less", [distance, window], "near")
+            self.bias("local", tokens, self.node("And", [causal, near], "near_and_causal"))
+
+    def bias(self, kind: str, tokens: str, visible: str) -> None:
+        seen = self.node("And", [tokens, visible], f"{kind}.seen")
+        shown = self.graph.constant("bias.shown", np.float32(0))
+        hidden = self.graph.constant("bias.hidden", _HIDDEN)
+        self.node("Where", [seen, shown, hidden], f"{kind}.bias")
+
+    def embed(self) -> str:
+        ids, positions = (
+            self.node("Reshape", [name, "shape.ids"], f"{name}.flat")
+            for name in (names.INPUT_IDS, names.POSITION_IDS)
+        )
+        tokens = self.embedding.look_up(self.graph, names.EMBEDDING, ids, "token_embeddings")
+        positions = self.node("Gather", [names.POSITIONS, positions], "position_embeddings")
+        return self.node("Add", [tokens, positions], "embeddings")
+
+    def attention(self, layer: int, cache: CacheSpec, x: str) -> str:
+        name = f"h.{layer}.attn.attention"
+        query, key, value = self.heads(name, x)
+        key = self.node("Concat", [cache.past_key.name, key], cache.present_key.name, axis=2)
+        value = self.node(
+            "Concat", [cache.past_value.name, value], cache.present_value.name, axis=2
+        )
+        transposed = self.node("Transpose", [key], f"{name}.k_transposed", perm=[0, 1, 3, 2])
+        query, transposed = (
+            self.cast(each, f"{each}.wide", DataType.FLOAT32) for each in (query, transposed)
+        )
+        scores = self.node("MatMul", [query, transposed], f"{name}.scores")
+        bias = f"{self.config.layer_kinds[layer]}.bias"
+        masked = self.node("Add", [scores, bias], f"{name}.masked")
+        weights = self.node("Softmax", [masked], f"{name}.softmax", axis=-1)
+        weights = self.cast(weights, f"{name}.weights", self.data_type)
+        attended = self.node("MatMul", [weights, value], f"{name}.heads")
+        merged = self.node("Transpose", [attended], f"{name}.merged", perm=[0, 2, 1, 3])
+        flat = self.node("Reshape", [merged, "shape.flat"], f"{name}.attended")
+        hidden = self.config.hidden_size
+        product = Product(flat, f"{name}.out_proj.weight", hidden, hidden)
+        return self.linear.multiply(self.graph, product, name, f"{name}.out_proj.bias")
+
+    def heads(self, name: str, x: str) -> list[str]:
+        """Query, key and value, [batch, heads, sequence, head_dim]."""
+        hidden = self.config.hidden_size
+        product = Product(x, f"{name}.qkv_proj.weight", hidden, 3 * hidden)
+        qkv = self.linear.multiply(self.graph, product, f"{name}.qkv")
+        parts = [f"{name}.{part}" for part in "qkv"]
+        self.node("Split", [qkv], parts, axis=1, num_outputs=3)
+        split = [self.node("Reshape", [each, "shape.heads"], f"{each}_split") for each in parts]
+        return [
+            self.node("Transpose", [each], f"{each}.heads", perm=[0, 2, 1, 3]) for each in split
+        ]
+
+    def cast(self, x: str, output: str, data_type: DataType) -> str:
+        if self.data_type is DataType.FLOAT32:
+            return x
+        return self.node("Cast", [x], output, to=data_type.onnx)
+
+    def mlp(self, mlp: str, x: str) -> str:
+        hidden, inner = self.config.hidden_size, self.config.intermediate_size
+        widening = Product(x, f"{mlp}.c_fc.weight", hidden, inner)
+        wide = self.linear.multiply(self.graph, widening, f"{mlp}.c_fc", f"{mlp}.c_fc.bias")
+        activated = self.activation(mlp, wide)
+        narrowing = Product(activated, f"{mlp}.c_proj.weight", inner, hidden)
+        return self.linear.multiply(self.graph, narrowing, mlp, f"{mlp}.c_proj.bias")
+
+    def activation(self, mlp: str, x: str) -> str:
+        function = ACTIVATIONS[self.config.activation_function]
+        output = f"{mlp}.activated"
+        if function in ("gelu_tanh", "gelu"):
+            approximate = "tanh" if function == "gelu_tanh" else "none"
+            return self.node("Gelu", [x], output, approximate=approximate)
+        if function == "silu":
+            return self.node("Mul", [x, self.node("Sigmoid", [x], f"{mlp}.gate")], output)
+        if function == "quick_gelu":
+            slope = self.graph.constant("slope", np.array(1.702, NUMPY_TYPES[self.data_type]))
+            steep = self.node("Mul", [x, slope], f"{mlp}.steep")
+            return self.node("Mul", [x, self.node("Sigmoid", [steep], f"{mlp}.gate")], output)
+        return self.plain_activation(function, x, output)
+
+    def as_output(self, x: str, output: str) -> None:
+        self.node("Reshape", [x, "shape.hidden"], output)
+
+    def output_logits(self, normed: str) -> None:
+        product = self.vocabulary_product(normed)
+        flat = self.embedding.multiply(self.graph, product, "lm_head")
+        self.node("Reshape", [flat, "shape.logits"], names.LOGITS)

@@ -1,0 +1,1 @@
+"""The weights file, and how weights are quantized."""

@@ -1,1 +1,0 @@
-"""What `gptneo-onnx` does, a file for each command; runtime/cli.py reads the command line."""

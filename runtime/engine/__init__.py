@@ -1,0 +1,1 @@
+"""Steps of a model: token ids in, logits out."""

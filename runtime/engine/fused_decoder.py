@@ -1,0 +1,132 @@
+"""Steps through the fused graph, whose caches are bound in place.
+
+More than one new token over an existing past works for one sequence at a time only
+(GroupQueryAttention), hence prefill slot by slot; one new token works for all slots together, each
+at its own length.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from gptneo_onnx.models import graph as names
+from gptneo_onnx.models.graph import GraphContract, TensorSpec
+from gptneo_onnx.runtime.engine.buffers import StepInput
+from gptneo_onnx.runtime.engine.decoder import Decoder, Ids, Logits, StepOutputs, failed_step
+from gptneo_onnx.runtime.engine.device import CPU
+from gptneo_onnx.runtime.engine.session import Session
+from gptneo_onnx.runtime.engine.slot_cache import SlotCache
+
+
+class FusedDecoder(Decoder):
+    """A session of the fused graph with its slot cache."""
+
+    cache: SlotCache
+
+    def __init__(self, session: Session, contract: GraphContract, cache: SlotCache) -> None:
+        self.session = session
+        self.device = session.device
+        self.contract = contract
+        self.hidden_layers = tuple(contract.hidden_states)
+        self.cache = cache
+        self._decode_step: _BoundStep | None = None
+
+    def verify(self, slot: int, ids: Ids) -> Logits:
+        """All tokens in one step."""
+        self.cache.check_room(slot, len(ids))
+        start = int(self.cache.lengths[slot])
+        return self._append(slot, ids, np.arange(start, start + len(ids)), 0).logits
+
+    def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
+        """All slots in one step, which overwrites the first row of those that are not active."""
+        step = self._bound_decode_step(len(tokens))
+        lengths = self.cache.lengths[: len(tokens)]
+        positions = np.where(active, lengths, 0)
+        if active.any():
+            self.cache.check_room(int(positions.argmax()), 1)
+        logits = step.run(tokens[:, None], positions[:, None], positions + 1)
+        lengths += active
+        return logits
+
+    def prefill_together(self, ids: Ids, rows: Ids, layers: Sequence[int] = ()) -> StepOutputs:
+        batch, length = ids.shape
+        step = _BoundStep(self, first=0, batch=batch, length=length, logits_rows=rows)
+        states = step.bind_hidden_states(layers)
+        positions = np.broadcast_to(np.arange(length), ids.shape)
+        return StepOutputs(step.run(ids, positions, np.full(batch, length)), states)
+
+    def _bound_decode_step(self, count: int) -> "_BoundStep":
+        """Kept from step to step: the number of slots falls now and then, mostly it is the same."""
+        if self._decode_step is None or self._decode_step.batch != count:
+            rows = np.stack([np.arange(count), np.zeros(count, np.int64)], axis=1)  # [slots, 2]
+            self._decode_step = _BoundStep(self, first=0, batch=count, length=1, logits_rows=rows)
+        return self._decode_step
+
+    def _append(
+        self, slot: int, ids: Ids, positions: Ids, logits_from: int, layers: Sequence[int] = ()
+    ) -> StepOutputs:
+        wanted = np.arange(logits_from, len(ids))
+        rows = np.stack([np.zeros_like(wanted), wanted], axis=1)  # [rows, 2]
+        step = _BoundStep(self, first=slot, batch=1, length=len(ids), logits_rows=rows)
+        states = step.bind_hidden_states(layers)
+        logits = step.run(ids[None], positions[None], self.cache.lengths[[slot]] + len(ids))
+        self.cache.lengths[slot] += len(ids)
+        return StepOutputs(logits, states)
+
+
+class _BoundStep:
+    """Everything bound that a step of one shape reads and writes; made once, run many times."""
+
+    def __init__(
+        self, decoder: FusedDecoder, first: int, batch: int, length: int, logits_rows: Ids
+    ) -> None:
+        session = decoder.session
+        self.batch = batch
+        self.inference = session.inference
+        self.device = session.device
+        self.binding = binding = session.inference.io_binding()
+        specs = {spec.name: spec for spec in decoder.contract.step_inputs}
+        self.contract = decoder.contract
+        self.sizes = {names.BATCH: batch, names.SEQUENCE: length, names.ROWS: len(logits_rows)}
+
+        def step_input(name: str) -> StepInput:
+            # GroupQueryAttention reads the total length on the host, whatever the device.
+            device = CPU if name == names.TOTAL_SEQUENCE_LENGTH else session.device
+            return StepInput(binding, specs[name], specs[name].shape(self.sizes), device)
+
+        self.input_ids = step_input(names.INPUT_IDS)
+        self.position_ids = step_input(names.POSITION_IDS)
+        self.seqlens_k = step_input(names.SEQLENS_K)
+        self.total_sequence_length = step_input(names.TOTAL_SEQUENCE_LENGTH)
+        self.logits_rows = step_input(names.LOGITS_ROWS)
+        self.logits_rows.write(logits_rows)
+        decoder.cache.bind(binding, first, batch)
+        self.logits = self._bind_on_host(decoder.contract.logits)
+
+    def bind_hidden_states(self, layers: Sequence[int]) -> tuple[NDArray[np.float32], ...]:
+        """Arrays that a run will fill, [batch, length, hidden] for each of the layers."""
+        return tuple(self._bind_on_host(self.contract.hidden_states[layer]) for layer in layers)
+
+    def _bind_on_host(self, spec: TensorSpec) -> NDArray[np.float32]:
+        """Of all that a step computes, only what is asked for leaves the device."""
+        array = np.empty(spec.shape(self.sizes), np.float32)
+        self.binding.bind_ortvalue_output(
+            spec.name, onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        )
+        return array
+
+    def run(self, ids: Ids, positions: Ids, lengths: Ids) -> Logits:
+        """One step; `lengths` [batch] are the sequences' lengths behind it."""
+        self.input_ids.write(ids)
+        self.position_ids.write(positions)
+        self.seqlens_k.write(lengths - 1)
+        self.total_sequence_length.write(lengths.max())
+        try:
+            self.inference.run_with_iobinding(self.binding)
+            if self.device != CPU:
+                self.binding.synchronize_outputs()
+        except Exception as error:  # ONNX Runtime's exceptions share no base but this
+            raise failed_step(error, len(ids), self.device) from error
+        return self.logits

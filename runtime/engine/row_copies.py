@@ -1,0 +1,136 @@
+"""Moving rows of the cache where the cache lives: on a CPU in place, elsewhere by a small graph.
+
+Rows are [heads, rows, head_dim] of one slot. On a CPU they are numpy arrays; on another device they
+stay there, as [1, heads, rows, head_dim], until `to_host` fetches them.
+"""
+
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from gptneo_onnx.runtime.engine import gather_graph as names
+from gptneo_onnx.runtime.engine.buffers import DeviceBuffer
+from gptneo_onnx.runtime.engine.device import CPU, Device
+from gptneo_onnx.runtime.engine.session import create_session_of_bytes
+
+Indices = NDArray[np.int64]
+_SLOT_AXIS, _ROW_AXIS = 0, 2
+
+
+class CacheMoves(Protocol):
+    """What beams, rejected tokens and saved prompts need of a cache buffer."""
+
+    def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> Any:
+        """A copy of rows start to stop - 1 of a slot."""
+
+    def put(self, buffer: DeviceBuffer, slot: int, rows: Any, part: slice, keep: int) -> None:
+        """Put a part of some rows in front; the first `keep` that were there move up behind."""
+
+    def reorder(self, buffer: DeviceBuffer, order: Indices, rows: int) -> None:
+        """Slot i takes the first `rows` rows that slot order[i] had."""
+
+    def to_host(self, rows: Any) -> NDArray[Any]:
+        """Rows as an array [heads, rows, head_dim]."""
+
+
+def cache_moves(device: Device, host_type: np.dtype[Any]) -> CacheMoves:
+    """Those of a device, for elements that the host sees as that type."""
+    return HostMoves() if device == CPU else DeviceMoves(device, host_type)
+
+
+class HostMoves:
+    """On a CPU: numpy on the buffers' own memory, touching only rows in use."""
+
+    def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> NDArray[Any]:
+        return buffer.host[slot, :, start:stop].copy()
+
+    def put(
+        self, buffer: DeviceBuffer, slot: int, rows: NDArray[Any], part: slice, keep: int
+    ) -> None:
+        held, rows = buffer.host[slot], rows[:, part]
+        count = rows.shape[1]
+        if keep:
+            held[:, count : count + keep] = held[:, :keep]
+        held[:, :count] = rows
+
+    def reorder(self, buffer: DeviceBuffer, order: Indices, rows: int) -> None:
+        moved = np.flatnonzero(order != np.arange(len(order)))
+        buffer.host[moved, :, :rows] = buffer.host[order[moved], :, :rows]
+
+    def to_host(self, rows: NDArray[Any]) -> NDArray[Any]:
+        return rows
+
+
+class DeviceMoves:
+    """On any device: gather_graph, its output bound to the buffer's own memory."""
+
+    def __init__(self, device: Device, host_type: np.dtype[Any]) -> None:
+        self.device = device
+        self.host_type = host_type
+        self.element = names.ELEMENT_TYPES[host_type.itemsize]
+        self._integer = np.dtype(f"int{8 * host_type.itemsize}")
+        self._sessions: dict[int, onnxruntime.InferenceSession] = {}
+
+    def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> onnxruntime.OrtValue:
+        binding = self._bound(_ROW_AXIS, buffer, slot, 1, None, np.arange(start, stop))
+        binding.bind_output(names.MOVED, self.device.type, self.device.index)
+        self._run(_ROW_AXIS, binding)
+        return binding.get_outputs()[0]
+
+    def put(self, buffer: DeviceBuffer, slot: int, rows: Any, part: slice, keep: int) -> None:
+        kept = rows if isinstance(rows, onnxruntime.OrtValue) else self._from_host(rows[None])
+        count = kept.shape()[_ROW_AXIS]
+        used = np.concatenate([np.arange(count)[part], np.arange(count, count + keep)])
+        indices = np.zeros(buffer.shape[_ROW_AXIS], np.int64)  # behind them, any row will do
+        indices[: len(used)] = used
+        binding = self._bound(_ROW_AXIS, buffer, slot, 1, kept, indices)
+        self._bind_moved(binding, buffer, slot, 1)
+        self._run(_ROW_AXIS, binding)
+
+    def reorder(self, buffer: DeviceBuffer, order: Indices, rows: int) -> None:
+        binding = self._bound(_SLOT_AXIS, buffer, 0, len(order), None, order)
+        self._bind_moved(binding, buffer, 0, len(order))
+        self._run(_SLOT_AXIS, binding)
+
+    def to_host(self, rows: Any) -> NDArray[Any]:
+        return np.asarray(rows.numpy()[0].view(self.host_type))
+
+    def _bound(
+        self,
+        axis: int,
+        buffer: DeviceBuffer,
+        first: int,
+        count: int,
+        kept: onnxruntime.OrtValue | None,
+        indices: Indices,
+    ) -> onnxruntime.IOBinding:
+        binding = self._session(axis).io_binding()
+        if kept is None:
+            shape = [count, *buffer.shape[1:]]
+            shape[axis] = 0
+            kept = self._from_host(np.empty(shape, self._integer))
+        binding.bind_ortvalue_input(names.KEPT, kept)
+        binding.bind_input(names.ROWS, *buffer.view(first, count, self.element))
+        binding.bind_cpu_input(names.INDICES, np.ascontiguousarray(indices, np.int64))
+        return binding
+
+    def _bind_moved(
+        self, binding: onnxruntime.IOBinding, buffer: DeviceBuffer, first: int, count: int
+    ) -> None:
+        binding.bind_output(names.MOVED, *buffer.view(first, count, self.element))
+
+    def _from_host(self, rows: NDArray[Any]) -> onnxruntime.OrtValue:
+        integers = np.ascontiguousarray(rows).view(self._integer)
+        return onnxruntime.OrtValue.ortvalue_from_numpy(integers)
+
+    def _run(self, axis: int, binding: onnxruntime.IOBinding) -> None:
+        self._session(axis).run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    def _session(self, axis: int) -> onnxruntime.InferenceSession:
+        if axis not in self._sessions:
+            graph = names.gather_graph(axis, self.host_type.itemsize)
+            self._sessions[axis] = create_session_of_bytes(graph, self.device).inference
+        return self._sessions[axis]

@@ -1,0 +1,151 @@
+"""The one place that makes ONNX Runtime sessions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError
+from gptneo_onnx.models.graph import NumberFormat, Precision
+from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.runtime.engine.device import (
+    CPU,
+    Device,
+    candidate_devices,
+    preload_cuda_libraries,
+    say_fallback,
+    say_inexact_sums,
+)
+from gptneo_onnx.runtime.engine.processor import cuts_off_sums
+
+onnxruntime.disable_telemetry_events()
+
+# SkipLayerNormalization on CUDA sums in float16 unless told not to.
+CUDA_DEFAULTS = {"enable_skip_layer_norm_strict_mode": "1"}
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class Session:
+    """An ONNX Runtime session and the device that it really runs on."""
+
+    inference: onnxruntime.InferenceSession
+    device: Device
+
+
+def create_session(
+    graph: Path,
+    numbers: NumberFormat | None,
+    device: str = "auto",
+    num_threads: int | None = None,
+    provider_options: Mapping[str, Any] | None = None,
+) -> Session:
+    """A session on the requested device.
+
+    Args:
+        graph: the .onnx file.
+        numbers: of a fused graph: not every device has kernels for each.
+        device: auto, cpu, cuda or cuda:N.
+        num_threads: threads of one operator; None takes one per physical core.
+        provider_options: of ONNX Runtime's execution provider, over our defaults.
+
+    Raises:
+        InputError: an argument out of range.
+        DeviceError: the device was asked for by name and cannot be had.
+        ModelFileError: ONNX Runtime refuses the graph.
+    """
+    _check_provider_options(provider_options or {})
+    if _has_full_8_bit_sums(numbers) and cuts_off_sums():
+        say_inexact_sums()
+    options = _session_options(num_threads)
+    candidates = candidate_devices(device, numbers)
+    for candidate in candidates:
+        try:
+            return _create(graph, options, candidate, dict(provider_options or {}))
+        except DeviceError as error:
+            if candidate is candidates[-1]:
+                raise
+            say_fallback(candidate, str(error).removeprefix(f"device {candidate} "))
+    raise AssertionError("candidate_devices returns at least one device")
+
+
+def _has_full_8_bit_sums(numbers: NumberFormat | None) -> bool:
+    if numbers is None or numbers.precision is not Precision.W8A8:
+        return False
+    return not numbers.reduce_range
+
+
+def _check_provider_options(provider_options: Mapping[str, Any]) -> None:
+    if str(provider_options.get("enable_cuda_graph", "0")).lower() in ("1", "true"):
+        # ONNX Runtime would capture the first prefill and play that back for every step.
+        raise InputError(
+            "provider_options has enable_cuda_graph, which this runtime does not use; leave it out "
+            "(docs/precision.md, On CUDA, says how a loop of one's own can)"
+        )
+
+
+def create_session_of_bytes(graph: bytes, device: Device) -> Session:
+    """A session of a graph of our own making, on exactly that device.
+
+    Raises:
+        DeviceError: the device cannot be had.
+    """
+    return _create(graph, _session_options(1), device, {})
+
+
+def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: they come back as exceptions as well
+    # Unscaled scores make softmax emit denormal floats, on which x86 is several times slower.
+    # ONNX Runtime sets this for the calling thread too, and leaves it set.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # Threads spin within a run, not behind it: a draft's would take the other model's cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # The format that was checked: never guessed from the file's name.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    if num_threads is not None:
+        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
+            raise InputError(
+                f"num_threads is {shown(num_threads)}; "
+                f"a whole number from 1 to {MAX_THREADS} is allowed"
+            )
+        options.intra_op_num_threads = num_threads
+    return options
+
+
+def _create(
+    graph: Path | bytes,
+    options: onnxruntime.SessionOptions,
+    device: Device,
+    user_options: dict[str, Any],
+) -> Session:
+    if device.type == "cuda":
+        preload_cuda_libraries()
+        # What keeps the provider from loading is in our own message; ONNX Runtime logs it as well.
+        onnxruntime.set_default_logger_severity(4)
+        user_options = {**CUDA_DEFAULTS, "device_id": str(device.index), **user_options}
+    providers: list[Any] = [(device.provider, user_options)]
+    if device != CPU:
+        providers.append(CPU.provider)  # for the shape arithmetic that has no GPU kernels
+    # Its kernel takes four times as long as the Add and LayerNormalization that it would replace.
+    optimizers = {"disabled_optimizers": ["SkipLayerNormFusion"]} if device == CPU else {}
+    try:
+        # Without the fallback, a provider that fails raises instead of quietly becoming another.
+        inference = onnxruntime.InferenceSession(
+            graph, options, providers=providers, enable_fallback=0, **optimizers
+        )
+    except Exception as error:  # ONNX Runtime's exceptions share no base but this
+        reason = str(error).strip().partition("\n")[0]
+        if device != CPU:
+            raise DeviceError(
+                f"device {device} cannot be used: {reason}; run `gptneo-onnx doctor`"
+            ) from error
+        raise ModelFileError(f"ONNX Runtime refuses {graph!s}: {reason}") from error
+    if device.provider not in inference.get_providers():
+        raise DeviceError(
+            f"device {device} cannot be used: ONNX Runtime could not load {device.provider}; "
+            "run `gptneo-onnx doctor` to see which library is missing"
+        )
+    return Session(inference, device)

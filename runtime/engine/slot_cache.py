@@ -1,0 +1,143 @@
+"""The fused graph's cache: keys and values of several sequences, updated in place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.graph import BATCH, CAPACITY, GraphContract, TensorSpec
+from gptneo_onnx.runtime.engine.buffers import DeviceBuffer
+from gptneo_onnx.runtime.engine.cache import Cache, Checkpoint
+from gptneo_onnx.runtime.engine.device import Device
+from gptneo_onnx.runtime.engine.row_copies import cache_moves
+
+
+@dataclass(frozen=True)
+class _LayerBuffer:
+    """One layer's keys or values; `window` rows of each slot if the layer is local."""
+
+    past: str
+    present: str
+    buffer: DeviceBuffer
+    window: int | None
+
+    def resident(self, length: int) -> int:
+        """How many rows of a sequence of that length are there: its last ones."""
+        return length if self.window is None else min(length, self.window)
+
+
+class SlotCache(Cache):
+    """One [slots, heads, capacity, head_dim] buffer for each layer's keys and each layer's values.
+
+    A slot holds one sequence. Global layers keep every position up to `capacity`; local layers keep
+    the last `window` positions, however long the sequence is.
+    """
+
+    def __init__(self, contract: GraphContract, slots: int, capacity: int, device: Device) -> None:
+        super().__init__(slots, capacity)
+        self._buffers = [
+            _LayerBuffer(past.name, present.name, self._allocate(past, device), _window(past))
+            for cache in contract.caches
+            for past, present in zip(cache.past, cache.present, strict=True)
+        ]
+        windows = [buffer.window for buffer in self._buffers if buffer.window is not None]
+        self.window = min(windows, default=None)
+        self.host_type = self._buffers[0].buffer.host_type
+        self._moves = cache_moves(device, self.host_type)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(each.buffer.nbytes for each in self._buffers)
+
+    def bind(self, binding: onnxruntime.IOBinding, first: int, count: int) -> None:
+        """Bind `count` slots from `first` on as past and present: the same memory for both.
+
+        Raises:
+            InputError: slots that there are not; binding is by address: nothing else would notice.
+        """
+        if not 0 <= first < first + count <= self.slots:
+            raise InputError(
+                f"slots {first} to {first + count - 1} were asked for; 0 to {self.slots - 1} exist"
+            )
+        for each in self._buffers:
+            each.buffer.bind_input(binding, each.past, first, count)
+            each.buffer.bind_output(binding, each.present, first, count)
+
+    def reorder(self, order: NDArray[np.int64]) -> None:
+        """Slot i takes the sequence that slot order[i] had; moved on the device itself."""
+        order = np.concatenate([order, np.arange(len(order), self.slots)])
+        taken = order[order != np.arange(self.slots)]
+        if len(taken) == 0:
+            return
+        longest = int(self.lengths[taken].max())
+        for each in self._buffers:
+            self._moves.reorder(each.buffer, order, each.resident(longest))
+        self.lengths[:] = self.lengths[order]
+
+    def checkpoint(self, slot: int, tokens: int) -> Checkpoint:
+        """Keep what the next `tokens` tokens push out of the slot's windows.
+
+        Raises:
+            InputError: more tokens than a window has rows: they would push out each other.
+        """
+        length = int(self.lengths[slot])
+        if self.window is not None and tokens > self.window:
+            raise InputError(
+                f"{tokens} tokens push each other out of windows of {self.window}; "
+                f"at most {self.window} can be taken back"
+            )
+        evicted = tuple(
+            self._moves.read(each.buffer, slot, 0, _evicted(each, length, length + tokens))
+            for each in self._buffers
+            if each.window is not None
+        )
+        return Checkpoint(slot, length, tokens, evicted)
+
+    def roll_back(self, checkpoint: Checkpoint, length: int) -> None:
+        """Drop the tokens behind `length`: windows get back the rows that they had then."""
+        self.check_roll_back(checkpoint, length)
+        slot, now = checkpoint.slot, int(self.lengths[checkpoint.slot])
+        windows = [each for each in self._buffers if each.window is not None]
+        for each, evicted in zip(windows, checkpoint.evicted, strict=True):
+            back = _evicted(each, length, now)
+            if back:
+                first = _evicted(each, checkpoint.length, length)
+                part, keep = slice(first, first + back), each.resident(length) - back
+                self._moves.put(each.buffer, slot, evicted, part, keep)
+        self.lengths[slot] = length
+
+    def read(self, slot: int) -> list[NDArray[Any]]:
+        length = int(self.lengths[slot])
+        return [
+            self._moves.to_host(self._moves.read(each.buffer, slot, 0, each.resident(length)))
+            for each in self._buffers
+        ]
+
+    def write(self, slot: int, layers: Sequence[NDArray[Any]], length: int) -> None:
+        for each, rows in zip(self._buffers, layers, strict=True):
+            self._moves.put(each.buffer, slot, rows, slice(None), keep=0)
+        self.lengths[slot] = length
+
+    def row_shapes(self, length: int) -> list[tuple[int, ...]]:
+        return [
+            (each.buffer.shape[1], each.resident(length), each.buffer.shape[3])
+            for each in self._buffers
+        ]
+
+    def _allocate(self, spec: TensorSpec, device: Device) -> DeviceBuffer:
+        sizes = {BATCH: self.slots, CAPACITY: self.capacity}
+        return DeviceBuffer(spec.shape(sizes), spec.data_type, device)
+
+
+def _window(spec: TensorSpec) -> int | None:
+    capacity = spec.axes[2]
+    return capacity if isinstance(capacity, int) else None
+
+
+def _evicted(each: _LayerBuffer, before: int, after: int) -> int:
+    """How many rows leave a window while its sequence grows."""
+    return (after - each.resident(after)) - (before - each.resident(before))

@@ -1,0 +1,1 @@
+"""Logits processors and warpers: they change the scores of the next token."""

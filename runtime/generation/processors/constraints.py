@@ -1,0 +1,265 @@
+"""Logits processors that say which tokens may come, and when.
+
+Each is transformers' class of that name, with its arguments. `input_ids` int64 [batch, length] and
+`scores` float32 [batch, vocab] in, float32 [batch, vocab] out; where nothing changes, the scores
+themselves are handed back.
+
+End tokens beyond the vocabulary are passed over: configs of models that were cut down name such.
+Any other token beyond it is the caller's mistake, and an InputError.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
+from gptneo_onnx.runtime.generation.processors.warpers import check_number, check_whole_number
+
+_GONE = np.float32(-np.inf)
+_GREATEST = float(np.finfo(np.float32).max)
+AllowedTokens = Callable[[int, Ids], Sequence[int] | Ids]
+
+
+@dataclass(frozen=True)
+class MinLengthLogitsProcessor:
+    """No end token before prompt and continuation have `min_length` tokens together."""
+
+    min_length: int
+    eos_token_id: int | Sequence[int]
+
+    def __post_init__(self) -> None:
+        check_whole_number("min_length", self.min_length, least=0)
+        check_tokens("eos_token_id", self.eos_token_id)
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        if input_ids.shape[-1] >= self.min_length:
+            return scores
+        return _without(scores, end_tokens(self.eos_token_id, scores.shape[-1]))
+
+
+@dataclass(frozen=True)
+class MinNewTokensLengthLogitsProcessor:
+    """No end token before `min_new_tokens` have followed the prompt."""
+
+    prompt_length_to_skip: int
+    min_new_tokens: int
+    eos_token_id: int | Sequence[int]
+
+    def __post_init__(self) -> None:
+        check_whole_number("prompt_length_to_skip", self.prompt_length_to_skip, least=0)
+        check_whole_number("min_new_tokens", self.min_new_tokens, least=0)
+        check_tokens("eos_token_id", self.eos_token_id)
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        if input_ids.shape[-1] - self.prompt_length_to_skip >= self.min_new_tokens:
+            return scores
+        return _without(scores, end_tokens(self.eos_token_id, scores.shape[-1]))
+
+
+@dataclass(frozen=True)
+class ForcedBOSTokenLogitsProcessor:
+    """Only `bos_token_id` may follow a prompt of one token."""
+
+    bos_token_id: int
+
+    def __post_init__(self) -> None:
+        check_whole_number("forced_bos_token_id", self.bos_token_id, least=0)
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        if input_ids.shape[-1] != 1:
+            return scores
+        token = [self.bos_token_id]
+        return _only(scores, known_tokens("forced_bos_token_id", token, scores.shape[-1]))
+
+
+@dataclass(frozen=True)
+class ForcedEOSTokenLogitsProcessor:
+    """Only an end token may be the last of `max_length`."""
+
+    max_length: int
+    eos_token_id: int | Sequence[int]
+
+    def __post_init__(self) -> None:
+        check_whole_number("max_length", self.max_length, least=1)
+        check_tokens("forced_eos_token_id", self.eos_token_id)
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        ends = end_tokens(self.eos_token_id, scores.shape[-1])
+        # With every end token beyond the vocabulary, nothing could follow at all.
+        if input_ids.shape[-1] != self.max_length - 1 or not ends.size:
+            return scores
+        return _only(scores, ends)
+
+
+@dataclass(frozen=True)
+class SuppressTokensLogitsProcessor:
+    """`suppress_tokens` never come."""
+
+    suppress_tokens: Sequence[int]
+
+    def __post_init__(self) -> None:
+        check_tokens("suppress_tokens", self.suppress_tokens)
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        return _without(scores, known_tokens("suppress_tokens", self._suppressed, scores.shape[-1]))
+
+    @cached_property
+    def _suppressed(self) -> NDArray[Any]:
+        return np.array(self.suppress_tokens)
+
+
+@dataclass(frozen=True)
+class SuppressTokensAtBeginLogitsProcessor:
+    """`begin_suppress_tokens` do not come as the token at `begin_index`."""
+
+    begin_suppress_tokens: Sequence[int]
+    begin_index: int
+
+    def __post_init__(self) -> None:
+        check_tokens("begin_suppress_tokens", self.begin_suppress_tokens)
+        check_whole_number("begin_index", self.begin_index, least=0)
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        if input_ids.shape[-1] != self.begin_index:
+            return scores
+        suppressed = self.begin_suppress_tokens
+        return _without(scores, known_tokens("begin_suppress_tokens", suppressed, scores.shape[-1]))
+
+
+@dataclass(frozen=True)
+class ExponentialDecayLengthPenalty:
+    """Raises the end tokens ever more, from so many tokens after the prompt on.
+
+    `exponential_decay_length_penalty` is (start, factor): n tokens after the start, an end token's
+    score s becomes s + |s| * (factor ** n - 1). Unlike transformers', it lets end tokens that are
+    gone stay gone, where theirs become NaN.
+    """
+
+    exponential_decay_length_penalty: Sequence[float]
+    eos_token_id: int | Sequence[int]
+    input_ids_seq_length: int
+
+    def __post_init__(self) -> None:
+        name = "exponential_decay_length_penalty"
+        decay = self.exponential_decay_length_penalty
+        if not isinstance(decay, tuple | list) or len(decay) != 2:
+            raise InputError(f"{name} is {shown(decay)}; (start, factor) is allowed")
+        check_whole_number(f"{name}'s start", decay[0], least=0)
+        check_number(f"{name}'s factor", decay[1], above=0)
+        check_tokens("eos_token_id", self.eos_token_id)
+        check_whole_number("input_ids_seq_length", self.input_ids_seq_length, least=0)
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        start, factor = self.exponential_decay_length_penalty
+        passed = input_ids.shape[-1] - (int(start) + self.input_ids_seq_length)
+        ends = end_tokens(self.eos_token_id, scores.shape[-1])
+        if passed <= 0 or not ends.size:
+            return scores
+        growth = np.float32(min(_power(factor, passed) - 1, _GREATEST))
+        processed = scores.copy()
+        given = scores[:, ends]
+        with np.errstate(over="ignore", invalid="ignore"):
+            raised = np.minimum(given + np.abs(given) * growth, _GREATEST)
+        processed[:, ends] = np.where(np.isneginf(given), given, raised)
+        return processed
+
+
+@dataclass(frozen=True)
+class PrefixConstrainedLogitsProcessor:
+    """Only what `prefix_allowed_tokens_fn(batch_id, tokens)` lists may follow (arXiv:2010.00904).
+
+    Each prompt has `num_beams` rows. A caller that passes the prompts one by one gives each its
+    batch id with `first_batch_id`.
+    """
+
+    prefix_allowed_tokens_fn: AllowedTokens
+    num_beams: int = 1
+    first_batch_id: int = 0
+
+    def __post_init__(self) -> None:
+        if not callable(self.prefix_allowed_tokens_fn):
+            raise InputError(
+                f"prefix_allowed_tokens_fn is {shown(self.prefix_allowed_tokens_fn)}; "
+                "a function of batch id and tokens that lists the allowed ones is expected"
+            )
+        check_whole_number("num_beams", self.num_beams, least=1)
+        check_whole_number("first_batch_id", self.first_batch_id, least=0)
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        processed = np.full_like(scores, _GONE)
+        for row, tokens in enumerate(input_ids):
+            listed = self._listed(self.first_batch_id + row // self.num_beams, tokens)
+            allowed = known_tokens("prefix_allowed_tokens_fn's result", listed, scores.shape[-1])
+            processed[row, allowed] = scores[row, allowed]
+        return processed
+
+    def _listed(self, batch_id: int, tokens: Ids) -> NDArray[Any]:
+        # A copy: the function is the caller's, and may change what it is given.
+        listed = np.asarray(self.prefix_allowed_tokens_fn(batch_id, tokens.copy()))
+        if not listed.size:
+            raise InputError(
+                f"prefix_allowed_tokens_fn allows nothing for prompt {batch_id} after "
+                f"{len(tokens)} tokens; it must list at least one token"
+            )
+        if listed.ndim != 1 or not np.issubdtype(listed.dtype, np.integer):
+            raise InputError(
+                f"prefix_allowed_tokens_fn returned {shown(listed.tolist())}; "
+                "a list of token ids is allowed"
+            )
+        return listed
+
+
+@dataclass(frozen=True)
+class InfNanRemoveLogitsProcessor:
+    """Makes NaN 0, and infinities the greatest and the lowest float32."""
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        return scores if np.isfinite(scores).all() else np.nan_to_num(scores)
+
+
+def check_tokens(name: str, tokens: Any) -> None:
+    """Raise InputError unless `tokens` is a token id or a sequence of them."""
+    for token in tokens if isinstance(tokens, Sequence | np.ndarray) else (tokens,):
+        check_whole_number(name, token, least=0)
+
+
+def known_tokens(name: str, tokens: ArrayLike, vocab_size: int) -> Ids:
+    """`tokens`, all of which the vocabulary must have, or InputError is raised."""
+    array = np.asarray(tokens)
+    unknown = array[(array < 0) | (array >= vocab_size)]
+    if unknown.size:
+        raise InputError(f"{name} holds token id {unknown[0]}; 0 to {vocab_size - 1} is allowed")
+    return array.astype(np.int64)
+
+
+def end_tokens(eos_token_id: int | Sequence[int], vocab_size: int) -> Ids:
+    """Those of the end tokens that the vocabulary has."""
+    tokens = np.atleast_1d(np.array(eos_token_id))
+    return tokens[tokens < vocab_size].astype(np.int64)
+
+
+def _without(scores: Scores, tokens: Ids) -> Scores:
+    if not tokens.size:
+        return scores
+    processed = scores.copy()
+    processed[:, tokens] = _GONE
+    return processed
+
+
+def _only(scores: Scores, tokens: Ids) -> Scores:
+    processed = np.full_like(scores, _GONE)
+    processed[:, tokens] = 0
+    return processed
+
+
+def _power(factor: float, exponent: int) -> float:
+    try:
+        return float(factor) ** exponent
+    except OverflowError:
+        return np.inf

@@ -1,0 +1,187 @@
+"""Watermarks: what generate()'s watermarking_config asks for, and the green-list processor.
+
+Names, defaults and results are transformers' on a CPU, so that its detectors find our watermarks.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import numpy as np
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
+from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
+from gptneo_onnx.runtime.generation.processors.torch_random import randperm, randperm_start
+from gptneo_onnx.runtime.generation.processors.warpers import (
+    Mask,
+    best_tokens,
+    check_number,
+    check_whole_number,
+)
+
+SEEDING_SCHEMES = ("lefthash", "selfhash")
+_TABLE_SIZE = 1_000_003
+# selfhash tries this many of the best tokens, as the paper's authors do.
+_CANDIDATES = 40
+_GREATEST_SEED = 2**64 - 1
+Config = TypeVar("Config", "WatermarkingConfig", "SynthIDTextWatermarkingConfig")
+
+
+@dataclass(frozen=True)
+class WatermarkLogitsProcessor:
+    """Raises a green list of tokens, drawn anew for each context (arXiv:2306.04634).
+
+    Args:
+        vocab_size: how many tokens the lists are drawn from.
+        greenlist_ratio: the list's part of the vocabulary.
+        bias: what is added to the scores of green tokens.
+        hashing_key: the secret: whoever knows it finds the watermark.
+        seeding_scheme: "lefthash" draws by the last token; "selfhash" by the candidate itself and
+            the tokens before it, and raises only candidates that are in their own list.
+        context_width: how many tokens count; with fewer there is no watermark yet.
+    """
+
+    vocab_size: int
+    greenlist_ratio: float = 0.25
+    bias: float = 2.0
+    hashing_key: int = 15485863
+    seeding_scheme: str = "lefthash"
+    context_width: int = 1
+
+    def __post_init__(self) -> None:
+        check_whole_number("vocab_size", self.vocab_size, least=1)
+        check_number("greenlist_ratio", self.greenlist_ratio, above=0, below=1)
+        check_number("bias", self.bias)
+        check_whole_number("hashing_key", self.hashing_key, least=0, most=2**63 - 1)
+        if self.seeding_scheme not in SEEDING_SCHEMES:
+            raise InputError(
+                f"seeding_scheme is {shown(self.seeding_scheme)}; "
+                f"{' or '.join(SEEDING_SCHEMES)} is allowed"
+            )
+        check_whole_number("context_width", self.context_width, least=1)
+
+    def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        if input_ids.shape[-1] < self.context_width:
+            return scores
+        green_tokens = self._left if self.seeding_scheme == "lefthash" else self._self
+        processed = scores.copy()
+        for row, tokens in enumerate(input_ids):
+            processed[row, green_tokens(tokens, scores[row])] += np.float32(self.bias)
+        return processed
+
+    def _left(self, tokens: Ids, row: Scores) -> Ids:
+        """Green after `tokens` [length], whatever the scores."""
+        return np.flatnonzero(self._greenlist(self.hashing_key * int(tokens[-1])))
+
+    def _self(self, tokens: Ids, row: Scores) -> Ids:
+        """Those of the candidates, the best of `row` [vocab], that their own list has."""
+        candidates = np.flatnonzero(best_tokens(row, _CANDIDATES, lower_ids_first=True))
+        seeds = self._seeds(tokens, candidates)
+        return np.array(
+            [
+                token
+                for token, seed in zip(candidates.tolist(), seeds.tolist(), strict=True)
+                if token < self.vocab_size and self._greenlist(seed)[token]
+            ],
+            np.int64,
+        )
+
+    def _seeds(self, tokens: Ids, candidates: Ids) -> Ids:
+        """For each candidate, the least product of its own hash with one of the context's."""
+        table = _hash_table(self.hashing_key)
+        own = table[candidates % _TABLE_SIZE] + 1
+        before = table[tokens[len(tokens) - self.context_width + 1 :] % _TABLE_SIZE] + 1
+        context = np.column_stack([np.tile(before, (len(own), 1)), own])
+        # [candidates, context]; int64 wraps around, as it does there.
+        return np.asarray((np.int64(self.hashing_key) * context * own[:, None]).min(-1))
+
+    def _greenlist(self, seed: int) -> Mask:
+        count = int(self.vocab_size * self.greenlist_ratio)
+        return randperm_start(seed % _GREATEST_SEED, self.vocab_size, count)
+
+
+@lru_cache(maxsize=4)
+def _hash_table(hashing_key: int) -> Ids:
+    """A permutation that hashes token ids; half a second of shuffling."""
+    return randperm(hashing_key, _TABLE_SIZE)
+
+
+@dataclass(frozen=True)
+class WatermarkingConfig:
+    """Asks for a green-list watermark; the fields are WatermarkLogitsProcessor's."""
+
+    greenlist_ratio: float = 0.25
+    bias: float = 2.0
+    hashing_key: int = 15485863
+    seeding_scheme: str = "lefthash"
+    context_width: int = 1
+
+    def __post_init__(self) -> None:
+        self.construct_processor(vocab_size=1)  # which checks the fields
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "WatermarkingConfig":
+        """Raises InputError for a name that is no field, or a value out of range."""
+        return _from_dict(cls, values)
+
+    def construct_processor(self, vocab_size: int) -> WatermarkLogitsProcessor:
+        """The processor for a model with that vocabulary."""
+        return WatermarkLogitsProcessor(
+            vocab_size,
+            self.greenlist_ratio,
+            self.bias,
+            self.hashing_key,
+            self.seeding_scheme,
+            self.context_width,
+        )
+
+
+@dataclass(frozen=True)
+class SynthIDTextWatermarkingConfig:
+    """Asks for a SynthID watermark; the fields are SynthIDTextWatermarkLogitsProcessor's."""
+
+    ngram_len: int
+    keys: Sequence[int]
+    context_history_size: int = 1024
+    sampling_table_seed: int = 0
+    sampling_table_size: int = 2**16
+    skip_first_ngram_calls: bool = False
+    debug_mode: bool = False
+
+    def __post_init__(self) -> None:
+        self.construct_processor(vocab_size=1)  # which checks the fields
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SynthIDTextWatermarkingConfig":
+        """Raises InputError for a name that is no field, or missing, or a value out of range."""
+        return _from_dict(cls, values)
+
+    def construct_processor(self, vocab_size: int) -> SynthIDTextWatermarkLogitsProcessor:
+        """A new processor, which follows one batch; it takes the vocabulary from the scores."""
+        return SynthIDTextWatermarkLogitsProcessor(
+            self.ngram_len,
+            self.keys,
+            self.sampling_table_size,
+            self.sampling_table_seed,
+            self.context_history_size,
+            self.skip_first_ngram_calls,
+            self.debug_mode,
+        )
+
+
+def _from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    names = [field.name for field in fields(cls)]
+    for name in values:
+        if name not in names:
+            raise InputError(
+                f"watermarking_config has {shown(name)}; {', '.join(names)} are allowed"
+            )
+    for field in fields(cls):
+        if field.default is MISSING and field.name not in values:
+            raise InputError(
+                f"watermarking_config lacks {field.name}; {', '.join(names)} are allowed"
+            )
+    return cls(**values)

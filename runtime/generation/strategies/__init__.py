@@ -1,0 +1,1 @@
+"""Strategies that choose tokens: sampling, assisted decoding, beam search."""

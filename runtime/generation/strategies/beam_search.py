@@ -1,0 +1,122 @@
+"""Beam search and beam sampling (transformers.GenerationMixin._beam_search)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.noise import TokenNoise, sample
+from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
+from gptneo_onnx.runtime.generation.strategies.beams import OUT, FinishedBeam, best, candidate_hits
+from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables, Rows
+
+
+class BeamSearch:
+    """All prompts' searches, which callers' processors see together."""
+
+    def __init__(self, prompts: Sequence["PromptBeams"], own: OwnCallables) -> None:
+        self.prompts = prompts
+        self._own = own
+
+    def advance(self, scores: list[Scores]) -> dict[int, Ids]:
+        scores[:] = self._own.process([prompt.rows for prompt in self.prompts], scores)
+        return {
+            index: prompt.advance(own_scores)
+            for index, (prompt, own_scores) in enumerate(zip(self.prompts, scores, strict=True))
+            if not prompt.rows.is_finished
+        }
+
+
+class PromptBeams:
+    """The beams of one prompt.
+
+    Lengths count generated tokens, so that nothing depends on padding. `finished` holds num_beams
+    places for results, at first empty ones with the score -inf (OUT in transformers, which a long
+    result can fall below if length_penalty is negative).
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        config: GenerationConfig,
+        max_new_tokens: int,
+        own: OwnCallables,
+        noise: TokenNoise | None,
+    ) -> None:
+        beams = config.num_beams
+        self.rows = rows
+        self._config = config
+        self._max_new_tokens = max_new_tokens
+        self._own = own
+        self._noise = noise
+        self._prompt_length = rows.ids.shape[1]
+        # Enough candidates that num_beams go on even if every beam offers all its end tokens.
+        self._candidates = max(2, 1 + len(config.eos_token_ids)) * beams
+        self._scores = np.full(beams, OUT)  # all beams are alike at first: only one may speak
+        self._scores[0] = 0
+        self._parents = np.empty((beams, 0), np.int64)  # [beams, generated]
+        self._finished = [FinishedBeam([], -np.inf, [])] * beams
+        self._finished_scores = np.full(beams, -np.inf, np.float32)
+        self._is_filled = np.zeros(beams, np.bool_)
+        self._can_improve = True
+
+    def advance(self, scores: Scores) -> Ids:
+        """One step by processed scores [beams, vocab]; the beam [beams] each beam goes on from."""
+        beams, vocab = scores.shape
+        accumulated = (scores + self._scores[:, None]).ravel()  # [beams * vocab]
+        chosen = self._choose(accumulated)
+        parents, tokens = chosen // vocab, chosen % vocab
+        ids = np.concatenate([self.rows.ids[parents], tokens[:, None]], axis=1)
+        history = np.concatenate([self._parents[parents], parents[:, None]], axis=1)
+        hits = candidate_hits(self.rows, self._own, scores)
+        stopped = hits(ids) | (history.shape[1] >= self._max_new_tokens)
+        self._finish(ids, history, accumulated[chosen], stopped)
+        running = accumulated[chosen] + stopped * OUT
+        kept = best(running, beams)
+        self.rows.ids, self._parents, self._scores = ids[kept], history[kept], running[kept]
+        self._update_done(stopped)
+        following: Ids = parents[kept]
+        return following
+
+    def results(self) -> list[FinishedBeam]:
+        return self._finished[: self._config.num_return_sequences]
+
+    def _choose(self, accumulated: Scores) -> Ids:
+        """The candidates' indices into beams * vocab, in order of preference."""
+        if self._noise is None:
+            return best(accumulated, self._candidates)
+        drawn = sample(accumulated, self._noise, self.rows.ids.shape[1], self._candidates)
+        if len(drawn) == self._candidates:
+            return drawn
+        # Too few tokens have a probability: any others make up the number, and are never finished.
+        others = np.setdiff1d(np.arange(len(accumulated)), drawn)
+        return np.concatenate([drawn, others[: self._candidates - len(drawn)]])
+
+    def _finish(self, ids: Ids, history: Ids, scores: Scores, stopped: NDArray[np.bool_]) -> None:
+        """Put stopped candidates among the results, if they are better than what is there."""
+        beams, generated = self._config.num_beams, history.shape[1]
+        is_finished = stopped & (np.arange(len(stopped)) < beams)  # others are only reserves
+        is_full = self._config.early_stopping is True and bool(self._is_filled.all())
+        penalized = scores / np.float32(generated**self._config.length_penalty)
+        is_taken = is_finished & (not is_full) & self._can_improve
+        penalized = np.where(is_taken, penalized, np.float32(-np.inf))
+        merged = np.concatenate([self._finished_scores, penalized])
+        kept = best(merged, beams)
+        start = self._prompt_length
+        offered = [
+            FinishedBeam(ids[i, start:].tolist(), float(penalized[i]), history[i].tolist())
+            for i in range(len(ids))
+        ]
+        self._finished = [(self._finished + offered)[i] for i in kept]
+        self._finished_scores = merged[kept]
+        self._is_filled = np.concatenate([self._is_filled, is_finished])[kept]
+
+    def _update_done(self, stopped: NDArray[np.bool_]) -> None:
+        early, penalty = self._config.early_stopping, self._config.length_penalty
+        generated = self._parents.shape[1]
+        length = self._max_new_tokens if early == "never" and penalty > 0 else generated
+        best_running = self._scores[0] / np.float32(length**penalty)
+        self._can_improve &= bool(best_running > self._finished_scores.min())
+        is_full = early is True and bool(self._is_filled.all())
+        self.rows.is_finished = not self._can_improve or is_full or bool(stopped.all())

@@ -1,0 +1,214 @@
+"""Opening an exported directory: everything is checked before a session is made."""
+
+import functools
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.graph import GraphContract, fused_contract
+from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.manifest import (
+    CONFIG_FILE,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    WEIGHTS_FILE,
+    FileRecord,
+    Manifest,
+    sha256_of,
+)
+from gptneo_onnx.runtime.engine.device import check_onnx_runtime
+from gptneo_onnx.runtime.model_files.foreign import find_graphs
+from gptneo_onnx.runtime.model_files.fused_check import check_graph
+from gptneo_onnx.runtime.model_files.hashes import FileVerification
+from gptneo_onnx.runtime.model_files.paths import check_place, is_directory
+from gptneo_onnx.runtime.model_files.portable_check import check_portable_graph
+from gptneo_onnx.runtime.model_files.portable_interface import PortableInterface, check_pair
+
+# What hubs and people add to a folder; never read.
+_IGNORED = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md")
+
+
+@dataclass(frozen=True)
+class ModelDirectory(ABC):
+    """A directory whose files were checked.
+
+    Attributes:
+        path: of the directory.
+        config: what the model is.
+        manifest: of an export of our own; None of another exporter's.
+        verification: may still be hashing the weights: `finish()` it before trusting a result.
+    """
+
+    path: Path
+    config: GPTNeoConfig
+    manifest: Manifest | None
+    verification: FileVerification
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Of graph and weights: what one export computes, another may not."""
+
+
+@dataclass(frozen=True)
+class FusedModel(ModelDirectory):
+    """With the fused graph, as only this project writes it."""
+
+    manifest: Manifest
+    contract: GraphContract
+    graph: Path
+
+    @property
+    def fingerprint(self) -> str:
+        files = self.manifest.files
+        return "-".join(files[name].sha256 for name in (self.graph.name, WEIGHTS_FILE))
+
+
+@dataclass(frozen=True)
+class PortableModel(ModelDirectory):
+    """With a graph of the portable kind, whoever wrote it.
+
+    Attributes:
+        graphs: the one that begins a sequence, and the one that goes on if that is another.
+        interfaces: of each.
+        data_files: where their weights are, besides in the graphs' own files.
+    """
+
+    graphs: tuple[Path, ...]
+    interfaces: tuple[PortableInterface, ...]
+    data_files: tuple[Path, ...]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Takes as long as reading the weights."""
+        return "-".join(map(sha256_of, (*self.graphs, *self.data_files)))
+
+
+def open_model_directory(directory: str | Path, file_name: str | None = None) -> ModelDirectory:
+    """Open and check an exported directory: our own, Optimum's or one for transformers.js.
+
+    Args:
+        directory: what was exported.
+        file_name: which graph to run; by default model.onnx, or what other exporters call it.
+
+    Raises:
+        InputError: there is no such directory or graph, or it holds a checkpoint that was not
+            exported.
+        ModelFileError: a file is missing, unlisted, changed, or not of a kind that can be run.
+        MissingDependencyError: the model needs a newer ONNX Runtime.
+    """
+    path = Path(directory)
+    if not is_directory(path):
+        raise InputError(
+            f"{directory} is not a directory; a checkpoint or hub id must be exported first: "
+            f"gptneo-onnx export {directory} OUT"
+        )
+    if (path / MANIFEST_FILE).exists():
+        return _open_ours(path, GRAPH_FILE if file_name is None else file_name)
+    graphs = find_graphs(path, file_name)
+    if graphs is None:
+        raise _not_exported(path, directory)
+    names = [name for name in (graphs.first, graphs.with_past) if name is not None]
+    check_place(path, CONFIG_FILE)
+    return _portable(path, names, None)
+
+
+def _open_ours(path: Path, file_name: str) -> ModelDirectory:
+    check_place(path, MANIFEST_FILE)
+    manifest = Manifest.read(path)
+    _check_listed(path, manifest)
+    kinds = manifest.graphs
+    if file_name not in kinds:
+        raise InputError(
+            f"file_name is {shown(file_name)}; {path} has "
+            f"{', '.join(f'{name} ({kind})' for name, kind in kinds.items())}"
+        )
+    if kinds[file_name] == "genai":
+        raise ModelFileError(
+            f"{path}: its {file_name} is a genai graph, for onnxruntime-genai; export with "
+            "--graph fused,genai for this runtime and for it"
+        )
+    check_onnx_runtime(manifest.least_onnx_runtime)
+    _check_files(path, manifest)
+    _verify_small_files(path, manifest)
+    if kinds[file_name] == "portable":
+        return _portable(path, [file_name], manifest)
+    config = GPTNeoConfig.from_file(path / CONFIG_FILE)
+    contract = fused_contract(config, manifest.numbers, manifest.hidden_states)
+    graph = path / file_name
+    check_graph(graph, contract)
+    verification = _weights_verification(path, manifest)
+    return FusedModel(path, config, manifest, verification, contract, graph)
+
+
+def _portable(path: Path, names: Sequence[str], manifest: Manifest | None) -> PortableModel:
+    config = GPTNeoConfig.from_file(path / CONFIG_FILE)
+    for name in names:
+        check_place((path / name).parent, (path / name).name)
+    signatures = [check_portable_graph(path / name) for name in names]
+    interfaces = [
+        PortableInterface.recognise(path / name, signature, config)
+        for name, signature in zip(names, signatures, strict=True)
+    ]
+    check_pair(path, names, interfaces)
+    return PortableModel(
+        path,
+        config,
+        manifest,
+        _weights_verification(path, manifest),
+        tuple(path / name for name in names),
+        tuple(interfaces),
+        tuple(sorted({file for signature in signatures for file in signature.data_files})),
+    )
+
+
+def _weights_verification(path: Path, manifest: Manifest | None) -> FileVerification:
+    """Another exporter's weights have nothing to be held against."""
+    return FileVerification(path, {WEIGHTS_FILE: manifest.files[WEIGHTS_FILE]} if manifest else {})
+
+
+def _not_exported(path: Path, given: str | Path) -> InputError:
+    if (path / CONFIG_FILE).is_file():
+        return InputError(
+            f"{given} is a checkpoint; export it first: gptneo-onnx export {given} OUT"
+        )
+    return InputError(
+        f"{given} is not an exported model: it has neither {MANIFEST_FILE} nor a graph; "
+        "make one with: gptneo-onnx export CHECKPOINT OUT"
+    )
+
+
+def _check_listed(path: Path, manifest: Manifest) -> None:
+    for name in (GRAPH_FILE, WEIGHTS_FILE, CONFIG_FILE):
+        if name not in manifest.files:
+            raise ModelFileError(
+                f"{path / MANIFEST_FILE} does not list {name}; export the checkpoint again"
+            )
+
+
+def _check_files(path: Path, manifest: Manifest) -> None:
+    for name, record in manifest.files.items():
+        _check_size(path / name, check_place(path, name), record)
+    for found in path.iterdir():
+        name = found.name
+        if name in manifest.files or name == MANIFEST_FILE or name in _IGNORED or name[0] == ".":
+            continue
+        raise ModelFileError(f"{found} is not listed in {MANIFEST_FILE}; remove it")
+
+
+def _check_size(path: Path, status: os.stat_result, record: FileRecord) -> None:
+    if status.st_size != record.size:
+        raise ModelFileError(
+            f"{path} has {status.st_size} bytes, {MANIFEST_FILE} says {record.size}; "
+            "fetch or export the model again"
+        )
+
+
+def _verify_small_files(path: Path, manifest: Manifest) -> None:
+    """All that is read before the weights: what it says decides how the rest is checked."""
+    small = {name: record for name, record in manifest.files.items() if name != WEIGHTS_FILE}
+    FileVerification(path, small).finish()

@@ -1,0 +1,1 @@
+"""pipeline(): a model and its tokenizer behind one call."""

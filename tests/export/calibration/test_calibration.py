@@ -1,0 +1,275 @@
+"""--calibrate: what is collected, that the float model stays the same, and what it is good for."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from checkpoints import Shape, write_checkpoint
+from reference import ReferenceGPTNeo
+from refusals import refused
+from safetensors.numpy import load_file, save_file
+
+from gptneo_onnx.export import export_model
+from gptneo_onnx.export.calibration.calibration import Calibration, balance
+from gptneo_onnx.export.calibration.layer_inputs import layer_inputs
+from gptneo_onnx.export.checkpoint.checkpoint import open_checkpoint
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime.cli.main import main
+
+SHAPE = Shape(layers=("global", "local", "global"), window_size=5)
+PROMPT = "The family of Dashwood had long been settled in Sussex. "
+
+
+class RecordingReference(ReferenceGPTNeo):
+    """Keeps every linear layer's inputs."""
+
+    def __init__(self, checkpoint):
+        super().__init__(checkpoint)
+        self.inputs = {}
+
+    def linear(self, name, x, bias=True):
+        self.inputs.setdefault(f"{name}.weight".replace("q_proj", "qkv_proj"), []).append(x)
+        return super().linear(name, x, bias)
+
+
+def give_outliers(tensors, random, layers, hidden):
+    """Some inputs of each layer ten to forty times as large, their weights as much smaller.
+
+    The model computes what it did. Large models have such inputs from their training.
+    """
+
+    def factors():
+        factors = np.ones(hidden, np.float32)
+        factors[random.choice(hidden, 3, replace=False)] = random.uniform(10, 40, 3)
+        return factors
+
+    for layer in range(layers):
+        block = f"transformer.h.{layer}"
+        attention = f"{block}.attn.attention"
+        for norm, readers in (
+            (f"{block}.ln_1", [f"{attention}.{part}_proj" for part in "qkv"]),
+            (f"{block}.ln_2", [f"{block}.mlp.c_fc"]),
+        ):
+            by = factors()
+            for part in ("weight", "bias"):
+                tensors[f"{norm}.{part}"] *= by
+            for reader in readers:
+                tensors[f"{reader}.weight"] /= by
+        by = factors()
+        tensors[f"{attention}.v_proj.weight"] *= by[:, None]
+        tensors[f"{attention}.out_proj.weight"] /= by
+
+
+@pytest.fixture
+def checkpoint(tmp_path, random):
+    return open_checkpoint(write_checkpoint(tmp_path / "drawn", SHAPE, random))
+
+
+@pytest.fixture
+def ids(random):
+    return random.integers(0, SHAPE.vocab_size, (3, 40))
+
+
+def test_the_inputs_of_every_layer_are_those_of_the_float_model(checkpoint, ids):
+    reference = RecordingReference(checkpoint)
+    for window in ids:
+        reference.logits(window)
+    blocks = list(layer_inputs(checkpoint, ids))
+    assert [len(block) for block in blocks] == [4, 4, 4]
+    for layer, found in (pair for block in blocks for pair in block.items()):
+        x = np.concatenate(reference.inputs[layer])
+        assert np.allclose(found.largest, np.abs(x).max(0), rtol=1e-4, atol=1e-5)
+        assert np.allclose(found.moments, x.T @ x / len(x), rtol=1e-3, atol=1e-4)
+
+
+def test_a_balanced_checkpoint_computes_the_same(checkpoint, ids):
+    """Even with outliers, which the balance takes away."""
+    calibration = Calibration(checkpoint, ids)
+    balanced = calibration.checkpoint
+    found = ReferenceGPTNeo(balanced)
+    for name in balanced.tensors:  # in order, while the text is read
+        if name.startswith("h."):
+            continue
+        found.weight(name)
+    for layer in range(3):
+        for name in balanced.tensors:
+            if name.startswith(f"h.{layer}."):
+                found.weight(name)
+    expected = ReferenceGPTNeo(checkpoint).logits(ids[0])
+    assert np.abs(found.logits(ids[0]) - expected).max() < 1e-5 * expected.std()
+
+
+def test_balance_evens_out_inputs_and_weights():
+    inputs = np.array([100, 1, 4, 0], np.float32)
+    weights = np.array([1, 1, 0.25, 1], np.float32)
+    factors = balance(inputs, weights)
+    assert np.allclose(factors[:3], [10, 1, 4])
+    assert np.allclose((inputs / factors)[:3], (weights * factors)[:3])
+    assert 0 < factors[3] < 0.1  # never used: bounded all the same
+
+
+@pytest.mark.parametrize(("inputs", "weights"), [([0, 0], [1, 2]), ([1, 2], [0, 0])])
+def test_balance_leaves_alone_what_is_all_zero(inputs, weights):
+    assert (balance(np.float32(inputs), np.float32(weights)) == 1).all()
+
+
+@pytest.fixture
+def with_tokenizer(tmp_path):
+    """The embedded checkpoint, its tensors to be changed, with a text of some thousand tokens."""
+    directory = tmp_path / "checkpoint"
+    shutil.copytree(EMBEDDED_CHECKPOINT, directory)
+    text = tmp_path / "text.txt"
+    novel = (EMBEDDED_CHECKPOINT.parents[1] / "examples/train_tiny/corpus/emma.txt").read_text()
+    text.write_text(novel[:20000])
+    return directory, text
+
+
+def change_tensors(directory, change):
+    tensors = load_file(directory / "model.safetensors")
+    tensors = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+    change(tensors)
+    save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+
+
+def logits_of(export, text):
+    model = GPTNeoForCausalLM.from_pretrained(export, device="cpu")
+    ids = np.array(Tokenizer.from_pretrained(export).encode(text))
+    return model(ids[None]).logits[0]
+
+
+@pytest.mark.parametrize("precision", ["w8a8", "int8", "int4"])
+def test_outliers_no_longer_spoil_what_is_quantized(tmp_path, random, with_tokenizer, precision):
+    directory, text = with_tokenizer
+    change_tensors(directory, lambda tensors: give_outliers(tensors, random, 6, 256))
+    exact, plain, calibrated = (
+        logits_of(export_model(directory, tmp_path / name, **options), PROMPT * 20)
+        for name, options in (
+            ("exact", {}),
+            ("plain", {"precision": precision}),
+            ("calibrated", {"precision": precision, "calibrate": text}),
+        )
+    )
+    errors = [np.square(each - exact).mean() for each in (calibrated, plain)]
+    assert errors[0] < errors[1] / 8
+
+
+@pytest.mark.parametrize("options", [{"precision": "int4", "activations": "fp16"}])
+def test_float16_activations_can_be_calibrated_too(tmp_path, with_tokenizer, options):
+    directory, text = with_tokenizer
+    exact = logits_of(export_model(directory, tmp_path / "exact"), PROMPT)
+    plain = logits_of(export_model(directory, tmp_path / "plain", **options), PROMPT)
+    found = logits_of(
+        export_model(directory, tmp_path / "found", calibrate=text, **options), PROMPT
+    )
+    assert np.square(found - exact).mean() < np.square(plain - exact).mean()
+
+
+def test_an_untied_head_and_another_activation_function(tmp_path, random):
+    shape = SHAPE.but(tie_word_embeddings=False, activation_function="relu", vocab_size=4096)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", shape, random)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(EMBEDDED_CHECKPOINT / name, checkpoint / name)
+    text = tmp_path / "text.txt"
+    text.write_text(PROMPT * 20)
+    exact = logits_of(export_model(checkpoint, tmp_path / "exact"), PROMPT)
+    found = export_model(checkpoint, tmp_path / "found", precision="w8a8", calibrate=str(text))
+    assert np.abs(logits_of(found, PROMPT) - exact).max() < 0.1 * exact.std()
+
+
+def test_the_command_line_calibrates(tmp_path, with_tokenizer, capsys):
+    directory, text = with_tokenizer
+    arguments = ["export", str(directory), str(tmp_path / "plain"), "--precision", "w8a8"]
+    assert main(arguments) == 0
+    arguments[2] = str(tmp_path / "calibrated")
+    assert main([*arguments, "--calibrate", str(text)]) == 0
+    weights = [(tmp_path / name / "model.onnx_data") for name in ("plain", "calibrated")]
+    assert weights[0].stat().st_size == weights[1].stat().st_size
+    assert weights[0].read_bytes() != weights[1].read_bytes()
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import numpy as np
+from gptneo_onnx.export.checkpoint.checkpoint import open_checkpoint
+from gptneo_onnx.export.calibration.layer_inputs import layer_inputs
+
+ids = np.arange(32 * 128).reshape(32, 128) % 301
+for block in layer_inputs(open_checkpoint(Path(sys.argv[1])), ids):
+    del block
+print(int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's measure of memory")
+def test_memory_does_not_grow_with_the_number_of_blocks(tmp_path, random):
+    peaks = []
+    for layers in (2, 16):
+        shape = Shape(hidden_size=512, num_heads=8, layers=("global",) * layers)
+        shape = shape.but(max_position_embeddings=128)
+        checkpoint = write_checkpoint(tmp_path / str(layers), shape, random)
+        command = [sys.executable, "-c", PEAK, str(checkpoint)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(float(done.stdout))
+    assert peaks[1] < peaks[0] + 40  # megabytes: fewer than one block's caches and weights
+
+
+class TestRefusals:
+    @pytest.fixture
+    def export(self, tmp_path, with_tokenizer):
+        directory, text = with_tokenizer
+
+        def export(calibrate=text, precision="int4"):
+            try:
+                return export_model(
+                    directory, tmp_path / "out", precision=precision, calibrate=calibrate
+                )
+            finally:
+                assert not (tmp_path / "out").exists()
+
+        return export
+
+    def test_precisions_that_round_nothing(self, export):
+        with refused(InputError, "calibrate is for precision int8, w8a8, int4, and .* is fp16"):
+            export(precision="fp16")
+
+    def test_no_such_text(self, export, tmp_path):
+        with refused(InputError, r"none\.txt cannot be read: No such file"):
+            export(tmp_path / "none.txt")
+        with refused(InputError, "cannot be read: Is a directory"):
+            export(tmp_path)
+
+    def test_not_utf_8(self, export, tmp_path):
+        (tmp_path / "latin.txt").write_bytes(b"caf\xe9" * 1000)
+        with refused(InputError, r"latin\.txt is not UTF-8 \(byte 3\)"):
+            export(tmp_path / "latin.txt")
+
+    def test_a_text_that_is_too_short(self, export, tmp_path):
+        (tmp_path / "short.txt").write_text("Too short.")
+        with refused(InputError, r"short\.txt has \d tokens; calibrating needs at least 512, and"):
+            export(tmp_path / "short.txt")
+
+    def test_no_tokenizer(self, export, with_tokenizer):
+        (with_tokenizer[0] / "tokenizer.json").unlink()
+        with refused(InputError, "has no tokenizer, and calibrating reads a text; add its"):
+            export()
+
+    def test_another_models_tokenizer(self, tmp_path, random, with_tokenizer):
+        checkpoint = write_checkpoint(tmp_path / "drawn", Shape(), random)
+        shutil.copyfile(EMBEDDED_CHECKPOINT / "tokenizer.json", checkpoint / "tokenizer.json")
+        with refused(InputError, r"gives the id 4\d+, and the model has 301; use the tokenizer"):
+            export_model(
+                checkpoint, tmp_path / "out", precision="int4", calibrate=with_tokenizer[1]
+            )
+
+    def test_weights_that_overflow(self, export, with_tokenizer):
+        def spoil(tensors):
+            tensors["transformer.h.1.ln_2.weight"][:] = 1e30
+
+        change_tensors(with_tokenizer[0], spoil)
+        with refused(ModelFileError, "activations are not finite numbers while it reads the text"):
+            export()

@@ -1,0 +1,82 @@
+"""Make tests/golden/optimum/*: the checkpoint of golden/alternating.npz as Optimum exported it.
+
+    python tests/golden/make_foreign.py today       # where the `optimum` extra is installed
+    python tests/golden/make_foreign.py 1.13        # optimum 1.13.3, transformers 4.34.1, numpy 1
+    python tests/golden/make_foreign.py 1.21        # optimum 1.21.4, transformers 4.42.4, numpy 1
+
+Each directory is called after the version and what it wrote. Runs without this project installed:
+its packages are newer than what the old versions take.
+"""
+
+import functools
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+GOLDEN = Path(__file__).parent
+
+
+def write_checkpoint(directory: Path) -> Path:
+    with np.load(GOLDEN / "alternating.npz") as arrays:
+        (directory / "config.json").write_text(str(arrays["config"]))
+        tensors = {name[2:]: arrays[name] for name in arrays.files if name.startswith("t/")}
+    save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+    return directory
+
+
+def keep(out: Path, name: str, *graphs: str) -> None:
+    """The graphs of an export and its config."""
+    directory = GOLDEN / "optimum" / name
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    for graph in graphs:
+        shutil.copyfile(out / graph, directory / graph)
+    config = json.loads((out / "config.json").read_text())
+    config.pop("_name_or_path", None)  # a temporary folder
+    (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+
+
+def make_todays(checkpoint: Path, folder: Path) -> None:
+    from optimum.exporters.onnx import main_export
+
+    for name, task in (
+        ("with-past", "text-generation-with-past"),
+        ("without-past", "text-generation"),
+    ):
+        main_export(str(checkpoint), folder / name, task=task)
+        keep(folder / name, f"2.1-{name}", "model.onnx")
+
+
+def make_old(version: str, options: dict[str, bool], checkpoint: Path, folder: Path) -> None:
+    from optimum.exporters.onnx import main_export
+
+    # PyTorch's exporter of that time has to be asked for.
+    torch.onnx.export = functools.partial(torch.onnx.export, dynamo=False)
+    main_export(str(checkpoint), folder / "all", task="text-generation-with-past", **options)
+    keep(folder / "all", f"{version}-merged", "decoder_model_merged.onnx")
+    keep(
+        folder / "all",
+        f"{version}-two-files",
+        "decoder_model.onnx",
+        "decoder_with_past_model.onnx",
+    )
+
+
+MAKERS = {
+    "today": make_todays,
+    # None of them has position_ids for GPT-Neo: columns count.
+    "1.13": functools.partial(make_old, "1.13-columns", {}),
+    "1.21": functools.partial(make_old, "1.21-columns", {"legacy": True}),
+}
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        checkpoint = Path(temporary) / "checkpoint"
+        checkpoint.mkdir()
+        MAKERS[sys.argv[1]](write_checkpoint(checkpoint), Path(temporary))

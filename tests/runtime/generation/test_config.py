@@ -1,0 +1,125 @@
+"""GenerationConfig: transformers' names and defaults; nothing is silently ignored."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gptneo_onnx.models import InputError, ModelFileError
+from gptneo_onnx.runtime import GenerationConfig
+from gptneo_onnx.runtime.generation.config_fields import INAPPLICABLE
+
+
+def test_defaults_are_transformers():
+    config = GenerationConfig()
+    assert (config.do_sample, config.temperature, config.top_k, config.top_p) == (False, 1.0, 50, 1)
+
+
+def test_a_file_as_transformers_writes_it(tmp_path):
+    values = {"_from_model_config": True, "bos_token_id": 3, "eos_token_id": [3, 4]}
+    (tmp_path / "generation_config.json").write_text(
+        json.dumps(values | {"transformers_version": "4.57.6", "num_beams": 1, "use_cache": True})
+    )
+    config = GenerationConfig.from_pretrained(tmp_path)
+    assert config.eos_token_ids == (3, 4)
+    assert config.fill_token_id == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "neutral"), [(n, v) for n, vs in INAPPLICABLE.items() for v in vs]
+)
+def test_values_that_ask_for_nothing_are_taken(name, neutral):
+    assert GenerationConfig().update(**{name: neutral}) == GenerationConfig()
+
+
+@pytest.mark.parametrize("name", INAPPLICABLE)
+def test_arguments_that_are_not_applicable_are_named(name):
+    with pytest.raises(InputError, match=f"{name}=.* is not supported; leave it at"):
+        GenerationConfig().update(**{name: object()})
+
+
+@pytest.mark.parametrize(("value", "tokens"), [(None, ()), (7, (7,)), ([7, 8], (7, 8))])
+def test_end_tokens_none_one_or_several(value, tokens):
+    assert GenerationConfig(eos_token_id=value).eos_token_ids == tokens
+
+
+def test_the_fill_is_the_pad_token_or_the_first_end_or_zero():
+    assert GenerationConfig(pad_token_id=5, eos_token_id=6).fill_token_id == 5
+    assert GenerationConfig(eos_token_id=[6, 7]).fill_token_id == 6
+    assert GenerationConfig().fill_token_id == 0
+
+
+def test_a_file_that_asks_for_what_is_not_applicable_is_noted_until_it_is_settled(tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"penalty_alpha": 0.6, "low_memory": false}')
+    config = GenerationConfig.from_pretrained(tmp_path)
+    assert config.unsupported == ("penalty_alpha",)
+    with pytest.raises(
+        InputError, match="sets penalty_alpha, which is not supported; pass penalty_"
+    ):
+        config.check_supported()
+    config.update(penalty_alpha=None).check_supported()
+
+
+def test_a_file_with_a_value_out_of_range_is_named(tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"top_p": 4}')
+    with pytest.raises(ModelFileError, match="generation_config.json: top_p is 4; a number"):
+        GenerationConfig.from_pretrained(tmp_path)
+
+
+def test_none_takes_a_field_back_to_its_default():
+    config = GenerationConfig(temperature=0.5, top_k=3, min_length=4)
+    assert config.update(temperature=None, top_k=None, min_length=None) == GenerationConfig()
+
+
+def test_a_config_over_the_models_own():
+    model = GenerationConfig(eos_token_id=3, temperature=0.5)
+    combined = GenerationConfig(max_new_tokens=9, temperature=0.7).over(model)
+    assert combined == GenerationConfig(eos_token_id=3, temperature=0.7, max_new_tokens=9)
+
+
+def test_what_update_was_given_stays_even_if_it_is_a_default():
+    model = GenerationConfig(do_sample=True, max_length=50, top_k=4)
+    given = GenerationConfig().update(do_sample=False, max_length=None)
+    combined = given.over(model)
+    assert combined == GenerationConfig(top_k=4)
+    assert combined.over(model) == combined
+    assert GenerationConfig.from_dict({"do_sample": False}).over(model).do_sample is True
+
+
+def test_what_holds_numpys_values_is_saved_too(tmp_path):
+    config = GenerationConfig(
+        eos_token_id=np.array([3, 4]),
+        sequence_bias={(np.int64(1), 2): np.float32(-5.0)},
+        exponential_decay_length_penalty=np.array([3, 1.5]),
+        watermarking_config={"ngram_len": 5, "keys": np.array([1, 2, 3]).tolist()},
+        seed=np.int64(4),
+    )
+    config.save_pretrained(tmp_path)
+    read = GenerationConfig.from_pretrained(tmp_path)
+    assert read.eos_token_id == (3, 4)
+    assert read.sequence_bias == (((1, 2), -5.0),)
+    assert read.exponential_decay_length_penalty == (3.0, 1.5)
+
+
+def test_what_is_saved_is_read_again(tmp_path):
+    config = GenerationConfig(
+        num_beams=4,
+        early_stopping="never",
+        eos_token_id=[3, 4],
+        sequence_bias={(1, 2): -5.0},
+        bad_words_ids=[[1, 2], [3]],
+        exponential_decay_length_penalty=(3, 1.5),
+        watermarking_config={"ngram_len": 5, "keys": [1, 2, 3]},
+        stop_strings=["."],
+    )
+    config.save_pretrained(tmp_path)
+    read = GenerationConfig.from_pretrained(tmp_path)
+    assert read.update(sequence_bias=None) == config.update(sequence_bias=None)
+    assert read.sequence_bias == (((1, 2), -5.0),)
+    assert "temperature" not in config.to_dict()
+    assert GenerationConfig.from_dict(config.to_dict()) == read
+
+
+def test_names_that_do_not_exist_are_told_with_their_nearest():
+    with pytest.raises(InputError, match="no argument 'num_beam'; it has num_beams"):
+        GenerationConfig.from_dict({"num_beam": 3})

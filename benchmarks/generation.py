@@ -70,7 +70,7 @@ def compare(plain: Callable[[], Any], other: Callable[[], Any], rounds: int) -> 
 def sampling_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
     """Processors and draw of a batch, beside the decode step that they follow."""
     random = np.random.default_rng(0)
-    decoder = model.decoder(BATCH)
+    decoder = model.engine.decoder(BATCH)
     for slot in range(BATCH):
         decoder.cache.clear(slot)
         decoder.prefill(slot, random.integers(0, VOCABULARY, PROMPT))

@@ -32,7 +32,7 @@ def rate(tokens: int, run: Callable[[], object]) -> float:
 def measured(directory: Path, threads: int, rounds: int) -> list[tuple[float, float, float]]:
     """(prefill of PROMPT, prefill of the context, scoring) in tokens per second, of each round."""
     model = GPTNeoForCausalLM.from_pretrained(directory, device="cpu", num_threads=threads)
-    decoder, context = model.decoder(slots=1), model.config.max_position_embeddings
+    decoder, context = model.engine.decoder(slots=1), model.config.max_position_embeddings
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, context)
     windows = rolling_windows(ids, int(ids[0]), context)
 

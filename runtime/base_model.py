@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.runtime.engine.batching import TOGETHER, padded, ragged_steps
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.device import Device
+from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import HiddenStates, checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import Ids, PaddedInputs
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
@@ -38,17 +37,17 @@ class BaseModelOutput:
 class GPTNeoModel:
     """transformers.GPTNeoModel (what AutoModel loads) on ONNX Runtime.
 
-    Shares everything with the GPTNeoForCausalLM that it is made of, and is refused while that is at
-    work.
+    Args:
+        model: a GPTNeoForCausalLM, whose engine this one shares, or an Engine.
+
+    Attributes:
+        engine: steps the model.
+        config: the model's dimensions.
     """
 
-    def __init__(self, causal_lm: GPTNeoForCausalLM) -> None:
-        if not isinstance(causal_lm, GPTNeoForCausalLM):
-            raise InputError(
-                f"GPTNeoModel is made of a GPTNeoForCausalLM, and got {shown(causal_lm)}; load a "
-                "directory with GPTNeoModel.from_pretrained"
-            )
-        self.causal_lm = causal_lm
+    def __init__(self, model: GPTNeoForCausalLM | Engine) -> None:
+        self.engine = Engine.of(model)
+        self.config = self.engine.config
 
     @classmethod
     def from_pretrained(
@@ -61,24 +60,17 @@ class GPTNeoModel:
         file_name: str | None = None,
     ) -> "GPTNeoModel":
         """Load an exported directory; arguments and errors are GPTNeoForCausalLM's."""
-        return cls(
-            GPTNeoForCausalLM.from_pretrained(
-                directory, device, slots, num_threads, provider_options, file_name
-            )
-        )
-
-    @property
-    def config(self) -> GPTNeoConfig:
-        return self.causal_lm.config
+        return cls(Engine.load(directory, device, slots, num_threads, provider_options, file_name))
 
     @property
     def device(self) -> Device:
-        return self.causal_lm.device
+        """Where the model runs."""
+        return self.engine.device
 
     @property
     def hidden_layers(self) -> tuple[int, ...]:
         """The layers whose hidden states the graph gives; see output_hidden_states."""
-        return self.causal_lm.hidden_layers
+        return self.engine.hidden_layers
 
     def __call__(
         self,
@@ -92,8 +84,8 @@ class GPTNeoModel:
         positions = inputs.positions(position_ids, self.config)
         wanted, (last,) = self.layers(output_hidden_states), self.layers([-1])
         layers = sorted({*wanted, last})
-        with self.causal_lm.alone():
-            decoder = self.causal_lm.decoder(slots=1)
+        with self.engine.exclusive():
+            decoder = self.engine.decoder(slots=1)
             states = forward(decoder, inputs, positions, self.config, layers)
         found = dict(zip(layers, states, strict=True))
         return BaseModelOutput(found[last], tuple(found[layer] for layer in wanted) or None)
@@ -120,9 +112,9 @@ class GPTNeoModel:
             raise InputError(f"batch_size is {batch_size}; a number of at least 1 is allowed")
         checked = [PaddedInputs.check([ids], None, self.config).input_ids[0] for ids in sequences]
         layers = self.layers([layer])
-        with self.causal_lm.alone():
+        with self.engine.exclusive():
             slots = max(1, min(batch_size, TOGETHER, len(checked)))
-            decoder = self.causal_lm.decoder(slots)
+            decoder = self.engine.decoder(slots)
             for group in ragged_steps([len(ids) for ids in checked], slots):
                 own = [checked[index] for index in group]
                 if len(group) == 1:

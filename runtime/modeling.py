@@ -1,8 +1,7 @@
 """GPTNeoForCausalLM: an exported model with the interface that transformers' has."""
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
-from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.engine.device import Device
-from gptneo_onnx.runtime.engine.engine import DecoderFactory, load_decoders
+from gptneo_onnx.runtime.engine.engine import Engine, exclusive
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
@@ -25,9 +22,7 @@ from gptneo_onnx.runtime.generation.generate import run_call
 from gptneo_onnx.runtime.generation.outputs import compute_transition_scores
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
-from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 from gptneo_onnx.runtime.generation.streamers import Streamer
-from gptneo_onnx.runtime.model_files.directory import ModelDirectory, open_model_directory
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
@@ -45,32 +40,20 @@ class CausalLMOutput:
 
 
 class GPTNeoForCausalLM:
-    """transformers.GPTNeoForCausalLM on ONNX Runtime; one call at a time, others are refused.
+    """transformers.GPTNeoForCausalLM on ONNX Runtime.
+
+    Threads may call one model: a call waits until those before it have ended.
 
     Attributes:
-        config: what the model is.
+        engine: steps the model.
+        config: the model's dimensions.
         generation_config: the model's own defaults for generate().
-        prefill_chunk: tokens of a prompt that one step takes.
-        device: where it runs.
     """
 
-    def __init__(
-        self,
-        model: ModelDirectory,
-        decoders: DecoderFactory,
-        generation_config: GenerationConfig | None = None,
-        slots: int = 1,
-        prefill_chunk: int = PREFILL_CHUNK,
-    ) -> None:
-        if isinstance(slots, bool) or not isinstance(slots, int | np.integer) or slots < 1:
-            raise InputError(f"slots is {slots!r}; a whole number of at least 1 is allowed")
-        self.config = model.config
+    def __init__(self, engine: Engine, generation_config: GenerationConfig | None = None) -> None:
+        self.engine = engine
+        self.config = engine.config
         self.generation_config = generation_config or GenerationConfig()
-        self.prefill_chunk = prefill_chunk
-        self._model = model
-        self._decoders = decoders
-        self._decoder = decoders(int(slots))
-        self._busy = threading.Lock()
 
     @classmethod
     def from_pretrained(
@@ -89,8 +72,8 @@ class GPTNeoForCausalLM:
                 transformers.js.
             device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
-            num_threads: of one operator; None takes one per physical core.
-            provider_options: for ONNX Runtime's execution provider.
+            num_threads: threads of one operator; None takes one per physical core.
+            provider_options: options of ONNX Runtime's execution provider.
             file_name: which of a directory's graphs to run, if not its model.onnx, as in
                 optimum.onnxruntime.
 
@@ -100,33 +83,19 @@ class GPTNeoForCausalLM:
                 cannot be run.
             DeviceError: the device was asked for by name and cannot be had.
         """
-        opened = open_model_directory(directory, file_name)
-        decoders = load_decoders(opened, device, num_threads, provider_options)
-        generation_config = (
-            GenerationConfig.from_pretrained(opened.path)
-            if (opened.path / GENERATION_CONFIG_FILE).is_file()
-            else None
-        )
-        return cls(opened, decoders, generation_config, slots)
+        engine = Engine.load(directory, device, slots, num_threads, provider_options, file_name)
+        has_config = (engine.path / GENERATION_CONFIG_FILE).is_file()
+        return cls(engine, GenerationConfig.from_pretrained(engine.path) if has_config else None)
 
     @property
     def device(self) -> Device:
-        return self._decoder.device
+        """Where the model runs."""
+        return self.engine.device
 
     @property
     def hidden_layers(self) -> tuple[int, ...]:
         """The layers whose hidden states the graph gives; see output_hidden_states."""
-        return self._decoder.hidden_layers
-
-    @property
-    def fingerprint(self) -> str:
-        """Tells this export from others."""
-        return self._model.fingerprint
-
-    @property
-    def cache_bytes(self) -> int:
-        """Bytes of the cache at its present number of slots."""
-        return self._decoder.cache.nbytes
+        return self.engine.hidden_layers
 
     def __call__(
         self,
@@ -155,8 +124,8 @@ class GPTNeoForCausalLM:
         positions = inputs.positions(position_ids, self.config)
         layers = checked_layers(output_hidden_states, self.hidden_layers, self.config.num_layers)
         logits = np.zeros((*inputs.input_ids.shape, self.config.vocab_size), np.float32)
-        with self.alone():
-            decoder = self.decoder(slots=1)
+        with self.engine.exclusive():
+            decoder = self.engine.decoder(slots=1)
             states = forward(decoder, inputs, positions, self.config, layers, logits)
         return CausalLMOutput(logits, states if layers else None)
 
@@ -227,11 +196,10 @@ class GPTNeoForCausalLM:
             config = GenerationConfig.given(generation_config).over(self.generation_config)
             config = config.update(**kwargs)
             ids = one_of(input_ids, inputs)
-            call = checked_call(self, config, ids, attention_mask, arguments)
-            stack.enter_context(self.alone())
-            if assistant_model is not None:
-                stack.enter_context(assistant_model.alone())
-            return run_call(self, call, assistant_model)
+            call = checked_call(self.engine, config, ids, attention_mask, arguments)
+            assistant = None if assistant_model is None else assistant_model.engine
+            stack.enter_context(exclusive(self.engine, *([assistant] if assistant else [])))
+            return run_call(self.engine, call, assistant)
 
     def prefill(
         self,
@@ -251,15 +219,16 @@ class GPTNeoForCausalLM:
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, side="left")
         saved = PromptCache.given(past_key_values)
-        with self.alone():
-            decoder = self.decoder(slots=1)
-            saved.check(self.fingerprint, decoder.cache, self.config.vocab_size)
+        fingerprint = self.engine.fingerprint
+        with self.engine.exclusive():
+            decoder = self.engine.decoder(slots=1)
+            saved.check(fingerprint, decoder.cache, self.config.vocab_size)
             sequences = []
             for row, columns in enumerate(inputs.columns):
                 ids = inputs.input_ids[row, columns]
-                logits = SlotBatch(decoder, [ids], saved=saved).prefill()[0][0]
+                logits = saved.prefill(decoder, 0, ids)
                 sequences.append(SavedSequence.of_slot(decoder.cache, 0, ids, logits))
-        return PromptCache(tuple(sequences), self.fingerprint)
+        return PromptCache(tuple(sequences), fingerprint)
 
     def compute_transition_scores(
         self,
@@ -280,26 +249,3 @@ class GPTNeoForCausalLM:
             float32 [results, generated]; zeros behind a beam's end.
         """
         return compute_transition_scores(sequences, scores, beam_indices, normalize_logits)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While this is entered, other calls are refused.
-
-        Two at once, from threads or from a streamer, would write into the same cache.
-
-        Raises:
-            InputError: another call is at work.
-        """
-        if not self._busy.acquire(blocking=False):
-            raise InputError("this model is at work in another call; wait for it, or load a second")
-        try:
-            yield
-        finally:
-            self._busy.release()
-
-    def decoder(self, slots: int) -> Decoder:
-        """The steps below generate(), with room for that many sequences; shared with it."""
-        if slots > self._decoder.cache.slots:
-            self._decoder = self._decoders(slots)
-        self._decoder.prefill_chunk = self.prefill_chunk
-        return self._decoder

@@ -23,11 +23,11 @@ class Engine:
 
     def prefill(self, ids: Ids) -> None:
         """Forget what was, and take prompts [batch, length]."""
-        decoder = self.model.decoder(len(ids))
+        decoder = self.model.engine.decoder(len(ids))
         for slot, prompt in enumerate(ids):
             decoder.cache.clear(slot)
             decoder.prefill(slot, prompt)
 
     def decode(self, tokens: Ids) -> None:
         """One more token [batch] of each sequence."""
-        self.model.decoder(len(tokens)).decode(tokens, np.ones(len(tokens), bool))
+        self.model.engine.decoder(len(tokens)).decode(tokens, np.ones(len(tokens), bool))

@@ -82,7 +82,7 @@ def run_perplexity(options: argparse.Namespace) -> None:
         detokenize=options.detokenize,
         batch_size=options.batch_size,
         tokens_per_byte=options.tokens_per_byte,
-        journal=_journal(options, model.fingerprint),
+        journal=_journal(options, model.engine.fingerprint),
         progress=True,
     )
     print(json.dumps(found.as_dict()) if options.json else _table(found))

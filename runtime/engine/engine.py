@@ -1,28 +1,170 @@
-"""From a checked directory to the decoder of its graph."""
+"""Engine: an exported model that can be stepped, by one call at a time."""
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache
-from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.engine.device import CPU
+from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
+from gptneo_onnx.runtime.engine.device import CPU, Device
 from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
 from gptneo_onnx.runtime.engine.portable_decoder import PortableDecoder, PortableGraph
 from gptneo_onnx.runtime.engine.session import create_session
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
-from gptneo_onnx.runtime.model_files.directory import FusedModel, ModelDirectory, PortableModel
+from gptneo_onnx.runtime.model_files.directory import (
+    FusedModel,
+    ModelDirectory,
+    PortableModel,
+    open_model_directory,
+)
 
-# Makes a decoder with room for that many sequences; sessions and weights are shared by all of them.
+# Makes a decoder with room for that many sequences; all of them share sessions and weights.
 DecoderFactory = Callable[[int], Decoder]
 
 
-def load_decoders(
+class Engine:
+    """Steps an exported model: token ids in, logits out.
+
+    GPTNeoForCausalLM and GPTNeoModel have one; generation, evaluation and embeddings take one. By
+    itself:
+
+        engine = Engine.load(directory)
+        with engine.exclusive():
+            decoder = engine.decoder(slots=1)
+            decoder.cache.clear(0)
+            logits = decoder.prefill(0, ids)  # ids int64 [length], logits float32 [vocab]
+
+    Attributes:
+        path: the exported directory.
+        config: the model's dimensions.
+        prefill_chunk: tokens of a prompt that one step reads at most.
+    """
+
+    def __init__(self, model: ModelDirectory, make_decoder: DecoderFactory, slots: int = 1) -> None:
+        if isinstance(slots, bool) or not isinstance(slots, int | np.integer) or slots < 1:
+            raise InputError(f"slots is {slots!r}; a whole number of at least 1 is allowed")
+        self.path = model.path
+        self.config = model.config
+        self.prefill_chunk = PREFILL_CHUNK
+        self._model = model
+        self._make_decoder = make_decoder
+        self._decoder = make_decoder(int(slots))
+        self._lock = threading.Lock()
+        self._thread: int | None = None  # the one that has the lock
+
+    @classmethod
+    def load(
+        cls,
+        directory: str | Path,
+        device: str = "auto",
+        slots: int = 1,
+        num_threads: int | None = None,
+        provider_options: Mapping[str, Any] | None = None,
+        file_name: str | None = None,
+    ) -> "Engine":
+        """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments."""
+        model = open_model_directory(directory, file_name)
+        return cls(model, _load_decoders(model, device, num_threads, provider_options), slots)
+
+    @classmethod
+    def of(cls, model: Any, name: str = "model") -> "Engine":
+        """The engine of a model that has one, such as GPTNeoForCausalLM, or the engine itself.
+
+        Args:
+            model: what a caller passed.
+            name: of that argument, for the message.
+
+        Raises:
+            InputError: it has none.
+        """
+        engine = getattr(model, "engine", model)
+        if not isinstance(engine, cls):
+            raise InputError(
+                f"{name} is {shown(model)}; a model loaded with "
+                "GPTNeoForCausalLM.from_pretrained(directory) is expected"
+            )
+        return engine
+
+    @property
+    def device(self) -> Device:
+        """Where the steps run."""
+        return self._decoder.device
+
+    @property
+    def hidden_layers(self) -> tuple[int, ...]:
+        """The layers whose hidden states the graph gives, numbered as in transformers."""
+        return self._decoder.hidden_layers
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies graph and weights; a prompt cache is valid only for the same fingerprint."""
+        return self._model.fingerprint
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of the cache at its present number of slots."""
+        return self._decoder.cache.nbytes
+
+    def decoder(self, slots: int, prefill_chunk: int | None = None) -> Decoder:
+        """The decoder, with room for at least that many sequences; every call shares it.
+
+        Args:
+            slots: sequences that are stepped together.
+            prefill_chunk: tokens of a prompt that one step reads at most, instead of the engine's.
+        """
+        if slots > self._decoder.cache.slots:
+            self._decoder = self._make_decoder(slots)
+        self._decoder.prefill_chunk = prefill_chunk or self.prefill_chunk
+        return self._decoder
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Wait until no other thread uses the engine; others wait while this is entered.
+
+        Two calls at once would write into the same cache.
+
+        Raises:
+            InputError: this thread has entered it already, so it would wait for itself: a
+                streamer or a processor calls the model that calls it.
+        """
+        thread = threading.get_ident()
+        if self._thread == thread:
+            raise InputError(
+                "this model is at work in another call; wait for it, or load a second model: a "
+                "streamer or a processor cannot call the model that is calling it"
+            )
+        with self._lock:
+            self._thread = thread
+            try:
+                yield
+            finally:
+                self._thread = None
+
+
+@contextmanager
+def exclusive(*engines: Engine) -> Iterator[None]:
+    """Enter several engines, in one order for every caller, so that no two wait for each other.
+
+    Raises:
+        InputError: this thread has entered one of them already.
+    """
+    with ExitStack() as stack:
+        for engine in sorted(engines, key=id):
+            stack.enter_context(engine.exclusive())
+        yield
+
+
+def _load_decoders(
     model: ModelDirectory,
-    device: str = "auto",
-    num_threads: int | None = None,
-    provider_options: Mapping[str, Any] | None = None,
+    device: str,
+    num_threads: int | None,
+    provider_options: Mapping[str, Any] | None,
 ) -> DecoderFactory:
     """Make the sessions of a model; the arguments are create_session()'s."""
     options = device, num_threads, provider_options
@@ -38,12 +180,12 @@ def load_decoders(
 def _fused_decoders(model: FusedModel, device: str, *options: Any) -> DecoderFactory:
     session = create_session(model.graph, model.manifest.numbers, device, *options)
 
-    def decoder(slots: int) -> Decoder:
+    def make_decoder(slots: int) -> Decoder:
         capacity = model.config.max_position_embeddings
         cache = SlotCache(model.contract, slots, capacity, session.device)
         return FusedDecoder(session, model.contract, cache)
 
-    return decoder
+    return make_decoder
 
 
 def _portable_decoders(model: PortableModel, device: str, *options: Any) -> DecoderFactory:
@@ -53,7 +195,7 @@ def _portable_decoders(model: PortableModel, device: str, *options: Any) -> Deco
     graph, last = PortableGraph(sessions, model.interfaces), model.interfaces[-1]
     config = model.config
 
-    def decoder(slots: int) -> Decoder:
+    def make_decoder(slots: int) -> Decoder:
         room = slots, config.max_position_embeddings
         if graph.takes_past:
             element = np.dtype(last.cache_type.value)
@@ -62,4 +204,4 @@ def _portable_decoders(model: PortableModel, device: str, *options: Any) -> Deco
         # Ids and positions, which it needs again in every step.
         return PortableDecoder(graph, ConcatenatedCache(2, 1, 1, np.dtype(np.int64), *room, CPU))
 
-    return decoder
+    return make_decoder

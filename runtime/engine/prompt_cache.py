@@ -95,12 +95,19 @@ class PromptCache:
             )
         return past_key_values
 
-    def restore(
+    def prefill(self, decoder: Decoder, slot: int, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Put a prompt [length] into a slot, stepping only what is not saved; logits [vocab]."""
+        logits = self._restore(decoder, slot, ids)
+        if logits is not None:
+            return logits
+        return decoder.prefill(slot, ids[int(decoder.cache.lengths[slot]) :])
+
+    def _restore(
         self, decoder: Decoder, slot: int, ids: NDArray[np.int64]
     ) -> NDArray[np.float32] | None:
         """Put into a slot what serves a prompt; its logits [vocab] if nothing is left to prefill.
 
-        How far the slot then is, its cache's lengths tell.
+        The cache's lengths tell how much of the prompt the slot holds after that.
         """
         cache = decoder.cache
         cache.clear(slot)

@@ -13,6 +13,7 @@ from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime.documents import Document, counted
 from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.engine.decoder import Decoder, Logits
+from gptneo_onnx.runtime.engine.engine import Engine, exclusive
 from gptneo_onnx.runtime.evaluation.divergence import (
     MEASURED,
     Measured,
@@ -117,8 +118,8 @@ class Comparison:
 
 
 def compare(
-    first: GPTNeoForCausalLM,
-    second: GPTNeoForCausalLM,
+    first: GPTNeoForCausalLM | Engine,
+    second: GPTNeoForCausalLM | Engine,
     tokenizer: Tokenizer,
     documents: Iterable[Document],
     *,
@@ -140,11 +141,12 @@ def compare(
         ModelFileError: the tokenizer does not belong to the models, or one of them computes no
             finite numbers.
     """
-    _check(first, second, tokenizer)
-    context = min(model.config.max_position_embeddings for model in (first, second))
+    engines = Engine.of(first, "first"), Engine.of(second, "second")
+    _check(engines, tokenizer)
+    context = min(engine.config.max_position_embeddings for engine in engines)
     reading, found = _Reading(tokenizer, context), _Largest(largest)
-    with first.alone(), second.alone():
-        decoders = first.decoder(SLOTS), second.decoder(SLOTS)
+    with exclusive(*engines):
+        decoders = engines[0].decoder(SLOTS), engines[1].decoder(SLOTS)
         parts = [*_measured(decoders, reading, documents, found, progress)]
     if not parts:
         raise InputError(f"there is nothing to read in {counted(reading.documents)}")
@@ -160,9 +162,10 @@ def compare(
     )
 
 
-def _check(first: GPTNeoForCausalLM, second: GPTNeoForCausalLM, tokenizer: Tokenizer) -> None:
-    for model in (first, second):
-        check_tokenizer(model, tokenizer)
+def _check(engines: tuple[Engine, Engine], tokenizer: Tokenizer) -> None:
+    for engine in engines:
+        check_tokenizer(engine, tokenizer)
+    first, second = engines
     if first.config.vocab_size != second.config.vocab_size:
         raise InputError(
             f"the models have vocabularies of {first.config.vocab_size} and "

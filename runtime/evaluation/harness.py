@@ -56,7 +56,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
             pretrained, device=device or "auto", num_threads=num_threads, file_name=file_name
         )
         self.tokenizer = Tokenizer.from_pretrained(pretrained)
-        check_tokenizer(self.model, self.tokenizer)
+        check_tokenizer(self.model.engine, self.tokenizer)
         self.batch_size = _batch_size(batch_size)
         context = self.model.config.max_position_embeddings
         if max_length is not None and not 2 <= max_length <= context:
@@ -71,7 +71,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
 
     @property
     def tokenizer_name(self) -> str:
-        return f"{NAME}-{self.model.fingerprint}"
+        return f"{NAME}-{self.model.engine.fingerprint}"
 
     def tok_encode(self, string: str, **kwargs: Any) -> list[int]:
         return self.tokenizer.encode(string)
@@ -117,8 +117,8 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
     def _scores(self, windows: Sequence[Window], quiet: bool) -> list[tuple[float, bool]]:
         """(log likelihood, whether all are the likeliest) of each."""
         found = [(0.0, False)] * len(windows)
-        with self.model.alone(), tqdm(total=len(windows), disable=quiet) as bar:
-            decoder = self.model.decoder(self.batch_size)
+        with self.model.engine.exclusive(), tqdm(total=len(windows), disable=quiet) as bar:
+            decoder = self.model.engine.decoder(self.batch_size)
             for index, scored in score(decoder, windows):
                 found[index] = (float(scored.log_likelihoods.sum()), bool(scored.is_greedy.all()))
                 bar.update()

@@ -18,6 +18,7 @@ import numpy as np
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
 from gptneo_onnx.runtime.documents import Document, counted
 from gptneo_onnx.runtime.engine.batching import in_groups
+from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.evaluation import wikitext
 from gptneo_onnx.runtime.evaluation.journal import Journal, WindowScore
 from gptneo_onnx.runtime.evaluation.scoring import SLOTS, WAITING, score
@@ -82,7 +83,7 @@ class Perplexity:
 
 
 def perplexity(
-    model: GPTNeoForCausalLM,
+    model: GPTNeoForCausalLM | Engine,
     tokenizer: Tokenizer,
     documents: Iterable[Document],
     *,
@@ -97,7 +98,7 @@ def perplexity(
     """Measure the perplexity of documents.
 
     Args:
-        model, tokenizer: of one export.
+        model, tokenizer: of one export; an Engine will do for the model.
         documents: what to read.
         protocol: "rolling" or "card", see above.
         stride: with rolling, the tokens that a window scores; the context by default. Fewer give
@@ -115,18 +116,19 @@ def perplexity(
             numbers.
         MissingDependencyError: card without ftfy (extra `eval`).
     """
-    _check(model, tokenizer, protocol, stride, detokenize, batch_size)
+    engine = Engine.of(model)
+    _check(engine, tokenizer, protocol, stride, detokenize, batch_size)
     if tokens_per_byte is not None and not (protocol == "card" and 0 < tokens_per_byte < math.inf):
         raise InputError(
             f"tokens_per_byte is {tokens_per_byte}; with protocol card a number above 0 is allowed"
         )
     counts = _Counts()
-    context = model.config.max_position_embeddings
+    context = engine.config.max_position_embeddings
     if protocol == "card":
         windows = chunks(_stream(tokenizer, counts, documents), context)
     else:
         windows = _rolling(tokenizer, counts, documents, context, stride, detokenize)
-    found = list(_scores(model, windows, journal or Journal(), progress))
+    found = list(_scores(engine, windows, journal or Journal(), progress))
     tokens = sum(each.tokens for each in found)
     if not tokens:
         raise InputError(
@@ -167,7 +169,7 @@ class _Counts:
 
 
 def _check(
-    model: GPTNeoForCausalLM,
+    engine: Engine,
     tokenizer: Tokenizer,
     protocol: str,
     stride: int | None,
@@ -182,12 +184,12 @@ def _check(
         raise InputError("protocol card takes texts as they are, in chunks: leave out the others")
     if batch_size < 1 or (batch_size > 1 and protocol != "card"):
         raise InputError(f"batch_size is {batch_size}; 1 is allowed, and more with protocol card")
-    check_tokenizer(model, tokenizer)
+    check_tokenizer(engine, tokenizer)
 
 
-def check_tokenizer(model: GPTNeoForCausalLM, tokenizer: Tokenizer) -> None:
+def check_tokenizer(engine: Engine, tokenizer: Tokenizer) -> None:
     """Raise ModelFileError unless the tokenizer's ids are the model's."""
-    size, vocabulary = tokenizer.backend.get_vocab_size(), model.config.vocab_size
+    size, vocabulary = tokenizer.backend.get_vocab_size(), engine.config.vocab_size
     if size > vocabulary:
         raise ModelFileError(
             f"the tokenizer has {size} tokens, the model {vocabulary}: it belongs to another "
@@ -243,16 +245,16 @@ def _fixer() -> Any:
 
 
 def _scores(
-    model: GPTNeoForCausalLM, windows: Iterator[Window], journal: Journal, progress: bool
+    engine: Engine, windows: Iterator[Window], journal: Journal, progress: bool
 ) -> Iterator[WindowScore]:
     """Of each window, in their order; those that the journal knows are not scored again."""
     from tqdm import tqdm
 
     with (
-        model.alone(),
+        engine.exclusive(),
         tqdm(unit=" tokens", disable=None if progress else True, unit_scale=True) as bar,
     ):
-        decoder = model.decoder(SLOTS)
+        decoder = engine.decoder(SLOTS)
         for number, waiting in enumerate(in_groups(windows, WAITING)):
             first = number * WAITING
             new = [i for i in range(len(waiting)) if first + i not in journal.scores]

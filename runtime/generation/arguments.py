@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens, Prompt
@@ -23,9 +24,6 @@ from gptneo_onnx.runtime.generation.strategies.slot_batch import Guidance
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.generation.token_healing import heal_prompts
 from gptneo_onnx.runtime.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Arguments:
 
 
 def checked_call(
-    model: "GPTNeoForCausalLM",
+    engine: Engine,
     config: GenerationConfig,
     input_ids: ArrayLike,
     attention_mask: ArrayLike | None,
@@ -64,29 +62,29 @@ def checked_call(
         )
     if attention_mask is None:
         attention_mask = _mask_of_padding(input_ids, config)
-    inputs = PaddedInputs.check(input_ids, attention_mask, model.config, side="left")
+    inputs = PaddedInputs.check(input_ids, attention_mask, engine.config, side="left")
     if config.token_healing:
-        inputs = _healed(model, inputs, arguments.tokenizer)
+        inputs = _healed(engine, inputs, arguments.tokenizer)
     prompts = _prompts(inputs)
     new_tokens = max_new_tokens(
-        config, inputs.input_ids.shape[1], inputs.longest, model.config.max_position_embeddings
+        config, inputs.input_ids.shape[1], inputs.longest, engine.config.max_position_embeddings
     )
     call = Call(
         config,
         inputs.input_ids,
         prompts,
         new_tokens,
-        model.config.vocab_size,
+        engine.config.vocab_size,
         _own(config, arguments),
         arguments.prefix_allowed_tokens_fn,
         arguments.streamer,
         arguments.tokenizer,
-        _guidance(config, arguments, prompts, new_tokens, model.config),
+        _guidance(config, arguments, prompts, new_tokens, engine.config),
         arguments.past_key_values,
         # Of another exporter's model it takes a while, so only whoever keeps prompts asks.
-        "" if arguments.past_key_values is None else model.fingerprint,
+        "" if arguments.past_key_values is None else engine.fingerprint,
     )
-    _check_combinations(call, arguments, model)
+    _check_combinations(call, arguments, engine)
     return call
 
 
@@ -135,13 +133,13 @@ def _check_modes(config: GenerationConfig, arguments: Arguments) -> None:
             raise InputError(f"{name} is {value}; with {assisted} only {least} is allowed")
 
 
-def _check_combinations(call: Call, arguments: Arguments, model: "GPTNeoForCausalLM") -> None:
+def _check_combinations(call: Call, arguments: Arguments, engine: Engine) -> None:
     rows = len(call.prompts) * call.repeats
     if call.streamer is not None and (rows > 1 or call.config.num_beams > 1):
         raise InputError(f"a streamer takes one sequence, and there are {rows}")
     assistant = arguments.assistant_model
     if assistant is not None:
-        _check_assistant(assistant, model)
+        _check_assistant(assistant, engine)
     is_assisted = assistant is not None or call.config.prompt_lookup_num_tokens is not None
     if is_assisted and len(call.prompts) > 1 and (call.own.processors or call.own.criteria):
         raise InputError(
@@ -150,18 +148,19 @@ def _check_combinations(call: Call, arguments: Arguments, model: "GPTNeoForCausa
         )
 
 
-def _check_assistant(assistant: Any, model: "GPTNeoForCausalLM") -> None:
-    if not isinstance(assistant, type(model)):
+def _check_assistant(assistant: Any, engine: Engine) -> None:
+    drafting = getattr(assistant, "engine", None)
+    if not isinstance(drafting, Engine):
         raise InputError(
             f"assistant_model is of type {type(assistant).__name__}; "
             "a GPTNeoForCausalLM is expected"
         )
-    if assistant is model:
+    if drafting is engine:
         raise InputError("assistant_model is the model itself; a smaller one is expected")
-    if assistant.config.vocab_size != model.config.vocab_size:
+    if drafting.config.vocab_size != engine.config.vocab_size:
         raise InputError(
-            f"assistant_model has a vocabulary of {assistant.config.vocab_size} tokens and the "
-            f"model one of {model.config.vocab_size}; they must have the same tokenizer"
+            f"assistant_model has a vocabulary of {drafting.config.vocab_size} tokens and the "
+            f"model one of {engine.config.vocab_size}; they must have the same tokenizer"
         )
 
 
@@ -232,16 +231,14 @@ def _prompts(inputs: PaddedInputs) -> list[Prompt]:
     ]
 
 
-def _healed(
-    model: "GPTNeoForCausalLM", inputs: PaddedInputs, tokenizer: Tokenizer | None
-) -> PaddedInputs:
+def _healed(engine: Engine, inputs: PaddedInputs, tokenizer: Tokenizer | None) -> PaddedInputs:
     if tokenizer is None:
         raise InputError(
             "token_healing encodes prompts anew, and has no tokenizer; pass tokenizer="
         )
     prompts = [prompt.ids.tolist() for prompt in _prompts(inputs)]
-    healed = tokenizer.pad(heal_prompts(model, prompts, tokenizer))
-    return PaddedInputs.check(**healed, config=model.config, side="left")
+    healed = tokenizer.pad(heal_prompts(engine, prompts, tokenizer))
+    return PaddedInputs.check(**healed, config=engine.config, side="left")
 
 
 def _mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> NDArray[np.bool_] | None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation.chain import (
     PrefixAllowedTokens,
@@ -47,9 +47,6 @@ from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables, Ro
 from gptneo_onnx.runtime.generation.strategies.slot_batch import Guidance, SlotBatch
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
 Output = Ids | GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput
 
@@ -136,11 +133,10 @@ class Call:
         return self.input_ids[prompt.row, : prompt.padding]
 
 
-def run_call(model: "GPTNeoForCausalLM", call: Call, assistant: Any) -> Output:
-    """Generate with a model that no one else uses meanwhile."""
+def run_call(engine: Engine, call: Call, assistant: Engine | None) -> Output:
+    """Generate with engines that no one else uses meanwhile."""
     is_assisted = assistant is not None or call.config.prompt_lookup_num_tokens is not None
-    decoder = model.decoder(1 if is_assisted else call.slots)
-    decoder.prefill_chunk = call.config.prefill_chunk_size or decoder.prefill_chunk
+    decoder = engine.decoder(1 if is_assisted else call.slots, call.config.prefill_chunk_size)
     if call.saved is not None:
         call.saved.check(call.fingerprint, decoder.cache, call.vocab_size)
     if is_assisted:
@@ -157,7 +153,7 @@ def _sample(decoder: Decoder, call: Call) -> Output:
     return _output(call, sequences, record)
 
 
-def _assisted(decoder: Decoder, call: Call, assistant: Any) -> Output:
+def _assisted(decoder: Decoder, call: Call, assistant: Engine | None) -> Output:
     """One sequence after the other: a step of several tokens takes a single slot."""
     sequences, records = sampled_sequences(call), []
     for prompt, sequence in zip(call.prompts, sequences, strict=True):
@@ -169,7 +165,9 @@ def _assisted(decoder: Decoder, call: Call, assistant: Any) -> Output:
     return _output(call, sequences, Record.merged(records))
 
 
-def _candidates(call: Call, prompt: Prompt, sequence: Sampled, assistant: Any) -> Candidates:
+def _candidates(
+    call: Call, prompt: Prompt, sequence: Sampled, assistant: Engine | None
+) -> Candidates:
     if assistant is None:
         return PromptLookup(call.config)
     # Chains of its own: some keep state, and the draft's ways are not the sequence's.

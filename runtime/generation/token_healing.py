@@ -6,12 +6,10 @@ with it (transformers.GenerationMixin.heal_tokens; the idea is Lundberg's, in gu
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from gptneo_onnx.runtime.engine.engine import Engine
+from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
 # transformers' numbers: extensions win over anything else, the token itself over a close extension.
 _EXTENSION_BIAS = 10.0
@@ -22,12 +20,16 @@ ContinueOne = Callable[[list[int], SequenceBias], int]
 
 
 def heal_prompts(
-    model: "GPTNeoForCausalLM", prompts: Sequence[Sequence[int]], tokenizer: Tokenizer
+    engine: Engine, prompts: Sequence[Sequence[int]], tokenizer: Tokenizer
 ) -> list[list[int]]:
     """Each prompt's ids, without padding, with the last one chosen anew by the model."""
 
     def continue_one(ids: list[int], bias: SequenceBias) -> int:
-        scores = model.prefill([ids]).sequences[0].logits  # [vocab]
+        [checked] = PaddedInputs.check([ids], None, engine.config).input_ids
+        with engine.exclusive():
+            decoder = engine.decoder(slots=1)
+            decoder.cache.clear(0)
+            scores = decoder.prefill(0, checked)  # [vocab]
         for (token,), value in bias.items():
             scores[token] += value
         return int(scores.argmax())

@@ -64,7 +64,7 @@ class PromptReader:
         prompts = [self._ids(text) for text in texts]
         given = prompts
         if self._config.token_healing:
-            given = heal_prompts(self._model, prompts, self._tokenizer)
+            given = heal_prompts(self._model.engine, prompts, self._tokenizer)
             texts = [text.rstrip() for text in texts]
         return [
             PipelinePrompt(text, ids, own, self._limit(own), self._seeds.take(ids))

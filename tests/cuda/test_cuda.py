@@ -47,7 +47,7 @@ def model(directory):
 def test_logits_are_close_to_the_oracles(model, directory, random, precision):
     ids = random.integers(0, SHAPE.vocab_size, SHAPE.max_position_embeddings)
     expected = ReferenceGPTNeo.open(directory.parent / "checkpoint").logits(ids)
-    for model.prefill_chunk in (64, 20, 7, 1):
+    for model.engine.prefill_chunk in (64, 20, 7, 1):
         logits = model(ids[None]).logits[0]
         assert np.abs(logits - expected).max() / expected.std() < TOLERANCES[precision]
 

@@ -188,7 +188,7 @@ def test_caches_slot_views_and_step_inputs_are_bound_on_the_device(
     model = GPTNeoForCausalLM.from_pretrained(
         export_shape(shape, precision), device="cuda", slots=3
     )
-    decoder: Decoder = model.decoder(slots=3)
+    decoder: Decoder = model.engine.decoder(slots=3)
     views, inputs = bound
     assert all(b.buffer.value.device_name() == "cuda" for b in decoder.cache._buffers)
 
@@ -210,7 +210,7 @@ def test_caches_slot_views_and_step_inputs_are_bound_on_the_device(
 
 def test_step_inputs_reach_the_device(export_shape):
     model = GPTNeoForCausalLM.from_pretrained(export_shape(precision="fp16"), device="cuda")
-    decoder = model.decoder(slots=2)
+    decoder = model.engine.decoder(slots=2)
     decoder.decode(np.array([5, 6]), np.ones(2, bool))
     decoder.decode(np.array([7, 8]), np.ones(2, bool))
     step = decoder._decode_step
@@ -231,7 +231,7 @@ def test_generate_runs_to_its_end(export_shape):
 @pytest.mark.parametrize("axis", [0, 2])
 def test_rows_of_the_cache_move_on_the_device(export_shape, recorded_options, precision, axis):
     model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision), device="cuda")
-    moves = model.decoder(1).cache._moves
+    moves = model.engine.decoder(1).cache._moves
     assert isinstance(moves, DeviceMoves)
     placed = placements(moves._session(axis))
     assert placed == {
@@ -245,7 +245,7 @@ def test_rows_of_the_cache_move_on_the_device(export_shape, recorded_options, pr
 def test_beams_and_rejected_tokens_move_views_of_the_device(export_shape, bound, precision):
     shape = SHAPES["alternating"]
     model = GPTNeoForCausalLM.from_pretrained(export_shape(shape, precision), device="cuda")
-    decoder = model.decoder(slots=3)
+    decoder = model.engine.decoder(slots=3)
     views, _ = bound
     decoder.prefill(1, np.arange(9))
     views.clear()
@@ -288,7 +288,7 @@ def test_a_portable_graph_keeps_its_caches_on_the_device(export_shape, random, p
     """Shapes are computed on the host, all else on CUDA; float32 has kernels for it there."""
     directory = export_shape(SHAPES["alternating"], precision, graph="portable")
     model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda", slots=2)
-    decoder = model.decoder(slots=2)
+    decoder = model.engine.decoder(slots=2)
     for slot, length in enumerate((3, 5)):
         decoder.prefill(slot, random.integers(0, 301, length))
     for tokens in ([1, 2], [3, 4]):

@@ -80,7 +80,7 @@ def test_random_models_in_ragged_batches(export_shape, transformers_model, rando
     mask = np.ones_like(ids)
     for row, padding in enumerate((39, 0, 12, 30)):
         mask[row, :padding] = 0
-    model.prefill_chunk = 16
+    model.engine.prefill_chunk = 16
     result = model.generate(ids, mask, max_new_tokens=60)
     expected = transformers_generate(original, ids, mask, max_new_tokens=60)
     assert result.tolist() == expected.tolist()

@@ -79,7 +79,7 @@ def spread_difference(logits, expected):
 
 
 def decoded(model, ids):
-    decoder = model.decoder(slots=1)
+    decoder = model.engine.decoder(slots=1)
     decoder.cache.clear(0)
     active = np.array([True])
     return np.concatenate([decoder.decode(ids[i : i + 1], active).copy() for i in range(len(ids))])
@@ -91,7 +91,7 @@ def test_small_models(export_shape, transformers_model, random, shape):
     model = GPTNeoForCausalLM.from_pretrained(directory)
     ids = random.integers(0, shape.vocab_size, (1, shape.max_position_embeddings))
     expected = transformers_logits(transformers_model(directory.parent / "checkpoint"), ids)[0]
-    for model.prefill_chunk in (ids.size, 40, 7):
+    for model.engine.prefill_chunk in (ids.size, 40, 7):
         assert spread_difference(model(ids).logits[0], expected) < FP32
     assert spread_difference(decoded(model, ids[0]), expected) < FP32
 
@@ -127,7 +127,7 @@ def test_the_embedded_model(embedded_export, transformers_model, random):
     text = (EMBEDDED_CHECKPOINT / "README.md").read_text() * 2
     ids = np.array([Tokenizer.from_pretrained(embedded_export).encode(text)[:512]])
     expected = transformers_logits(transformers_model(EMBEDDED_CHECKPOINT), ids)[0]
-    for model.prefill_chunk in (512, 100):
+    for model.engine.prefill_chunk in (512, 100):
         assert spread_difference(model(ids).logits[0], expected) < FP32
     assert spread_difference(decoded(model, ids[0]), expected) < FP32
 
@@ -153,10 +153,10 @@ def test_published_shapes_over_three_windows(tmp_path, transformers_model, rando
     ids = random.integers(0, shape.vocab_size, (1, 3 * shape.window_size))
     expected = transformers_logits(transformers_model(checkpoint), ids)[0]
     model = GPTNeoForCausalLM.from_pretrained(directory)
-    for model.prefill_chunk in (ids.size, 256):
+    for model.engine.prefill_chunk in (ids.size, 256):
         assert spread_difference(model(ids).logits[0], expected) < FP32
     # Decode the last window only, behind a chunked prefill.
-    decoder = model.decoder(slots=1)
+    decoder = model.engine.decoder(slots=1)
     decoder.cache.clear(0)
     start = 2 * shape.window_size
     decoder.prefill(0, ids[0, :start])

@@ -28,7 +28,7 @@ def healers(embedded_export, transformers_model, peer_tokenizer):
     tokenizer = Tokenizer.from_pretrained(embedded_export)
 
     def ours(prompt):
-        return heal_prompts(model, [tokenizer.encode(prompt)], tokenizer)[0]
+        return heal_prompts(model.engine, [tokenizer.encode(prompt)], tokenizer)[0]
 
     def theirs(prompt):
         ids = peer_tokenizer(prompt, return_tensors="pt").input_ids

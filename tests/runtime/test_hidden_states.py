@@ -37,7 +37,7 @@ def spread_difference(found, expected):
 @pytest.mark.parametrize("chunk", [64, 20, 3])
 def test_every_layer_is_the_oracles(model, oracle, random, chunk):
     ids = random.integers(0, 301, (1, 64))
-    model.causal_lm.prefill_chunk = chunk
+    model.engine.prefill_chunk = chunk
     found = model(ids, output_hidden_states=True)
     expected = oracle.all_hidden_states(ids[0])
     assert len(found.hidden_states) == len(expected) == 5
@@ -49,7 +49,7 @@ def test_every_layer_is_the_oracles(model, oracle, random, chunk):
 
 def test_logits_and_hidden_states_come_in_one_pass(model, oracle, random):
     ids = random.integers(0, 301, (2, 50))
-    causal_lm = model.causal_lm
+    causal_lm = GPTNeoForCausalLM(model.engine)
     found = causal_lm(ids, output_hidden_states=[-2, 0])
     assert (found.logits == causal_lm(ids).logits).all()
     assert causal_lm(ids).hidden_states is None

@@ -43,13 +43,13 @@ def spread_difference(logits: NDArray[np.float32], expected: NDArray[np.float64]
 
 def stepped(model: GPTNeoForCausalLM, ids: NDArray[np.int64], chunk: int) -> NDArray[np.float32]:
     """Logits [length, vocab] by steps of `chunk` tokens."""
-    model.prefill_chunk = chunk
+    model.engine.prefill_chunk = chunk
     return model(ids[None]).logits[0]
 
 
 def decoded(model: GPTNeoForCausalLM, ids: NDArray[np.int64]) -> NDArray[np.float32]:
     """Logits [length, vocab] by decode steps alone."""
-    decoder = model.decoder(slots=1)
+    decoder = model.engine.decoder(slots=1)
     decoder.cache.clear(0)
     active = np.array([True])
     return np.concatenate([decoder.decode(ids[i : i + 1], active).copy() for i in range(len(ids))])
@@ -82,7 +82,7 @@ def test_float16_logits_are_close_to_the_oracles(export_shape, random, name):
 def test_decode_needs_no_more_than_a_bound_of_the_total_length(export_shape, random, precision):
     """So that every input which is read on the host can stay: captured CUDA graphs ask for that."""
     model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPES["alternating"], precision))
-    decoder = model.decoder(slots=3)
+    decoder = model.engine.decoder(slots=3)
 
     def decode_ragged(total_length=None):
         for slot, length in enumerate((1, 5, 30)):

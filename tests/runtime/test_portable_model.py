@@ -50,7 +50,7 @@ def test_logits_are_the_models(portable, directory, prompts):
 
 @pytest.mark.parametrize("chunk", [1, 5, 64])
 def test_prompts_may_be_read_in_chunks(portable, fused, prompts, chunk):
-    portable.prefill_chunk = chunk
+    portable.engine.prefill_chunk = chunk
     found, expected = portable(prompts[1][None]).logits, fused(prompts[1][None]).logits
     np.testing.assert_allclose(found, expected, atol=1e-4 * expected.std())
 
@@ -170,7 +170,7 @@ def test_either_graph_may_be_the_first(export_shape, prompts):
 
 
 def session_of(model):
-    decoder = model.decoder(1)
+    decoder = model.engine.decoder(1)
     sessions = [decoder.session] if hasattr(decoder, "session") else decoder.graph._sessions
     return sessions[0].inference
 

@@ -112,8 +112,8 @@ def test_logits_are_the_oracles_with_the_stored_weights(
     (model, is_exact), oracle = load(exported), oracle_of(exported)
     ids = random.integers(0, 301, 60)
     expected = oracle.logits(ids)
-    for chunk in (model.prefill_chunk, 7):
-        model.prefill_chunk = chunk
+    for chunk in (model.engine.prefill_chunk, 7):
+        model.engine.prefill_chunk = chunk
         found = model([ids]).logits[0]
         assert np.isfinite(found).all()
         assert difference(found, expected) < CLOSE or not is_exact
@@ -143,7 +143,7 @@ def test_a_rows_result_does_not_depend_on_its_batch(export_shape, random, load, 
     prompts = [random.integers(0, 301, length).tolist() for length in (40, 3, 21, 9)]
 
     def decoded(rows):
-        decoder = model.decoder(len(rows))
+        decoder = model.engine.decoder(len(rows))
         for slot, prompt in enumerate(rows):
             decoder.cache.clear(slot)
             decoder.prefill(slot, np.array(prompt))

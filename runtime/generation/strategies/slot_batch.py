@@ -63,7 +63,7 @@ class SlotBatch:
         first = np.stack(
             [
                 [
-                    self._prefill(prompt * spacing + stream, ids)
+                    self._saved.prefill(self.decoder, prompt * spacing + stream, ids)
                     for stream, ids in enumerate(streams)
                 ]
                 for prompt, streams in enumerate(zip(*self._streams, strict=True))
@@ -87,11 +87,6 @@ class SlotBatch:
         streams = len(self._streams)
         slots = order[:, None] * streams + np.arange(streams)  # [rows, streams]
         self.decoder.cache.reorder(slots.ravel())
-
-    def _prefill(self, slot: int, ids: Ids) -> Scores:
-        logits = self._saved.restore(self.decoder, slot, ids)
-        rest = ids[self.decoder.cache.lengths[slot] :]
-        return self.decoder.prefill(slot, rest) if logits is None else logits
 
     def _scored(self, logits: Scores) -> tuple[Scores, Scores]:
         """From [rows, streams, vocab]."""

@@ -58,7 +58,7 @@ def test_the_cache_of_a_sequence_is_counted(
 def test_the_cache_is_as_large_as_the_runtimes(export_shape: Export, window: int) -> None:
     export = export_shape(Shape(window_size=window))
     model = GPTNeoForCausalLM.from_pretrained(export, slots=3)
-    assert model_info(export)["cache_bytes_per_sequence"] * 3 == model.cache_bytes
+    assert model_info(export)["cache_bytes_per_sequence"] * 3 == model.engine.cache_bytes
 
 
 def test_it_can_be_written_as_json(export_shape: Export) -> None:

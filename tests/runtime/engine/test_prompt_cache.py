@@ -81,7 +81,7 @@ class TestAPromptThatWasSaved:
 
         monkeypatch.setattr(FusedDecoder, "_append", append)
         if not is_argument:
-            model.prefill_chunk = chunk
+            model.engine.prefill_chunk = chunk
         prompt = random.integers(0, VOCAB, (1, 30))
         wanted = {"max_new_tokens": 12, "return_dict_in_generate": True, "output_logits": True}
         wanted |= {"prefill_chunk_size": chunk} if is_argument else {}

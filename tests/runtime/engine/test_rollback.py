@@ -39,7 +39,7 @@ def same(one, other):
 @pytest.mark.parametrize("length", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, 40])
 @pytest.mark.parametrize("tokens", [1, 2, WINDOW])
 def test_tokens_are_taken_back_exactly(model, random, length, tokens):
-    decoder = model.decoder(slots=3)
+    decoder = model.engine.decoder(slots=3)
     ids = random.integers(0, 301, length + tokens)
     for kept in range(tokens + 1):
         decoder.cache.clear(1)
@@ -63,7 +63,7 @@ def test_tokens_are_taken_back_exactly(model, random, length, tokens):
 
 
 def test_taken_back_in_several_steps_and_to_where_it_was(model, random):
-    decoder = model.decoder(slots=3)
+    decoder = model.engine.decoder(slots=3)
     decoder.prefill(0, random.integers(0, 301, 30))
     before = contents(decoder, 0)
     checkpoint = decoder.cache.checkpoint(0, WINDOW)
@@ -75,7 +75,7 @@ def test_taken_back_in_several_steps_and_to_where_it_was(model, random):
 
 
 def test_other_slots_are_left_alone(model, random):
-    decoder = model.decoder(slots=3)
+    decoder = model.engine.decoder(slots=3)
     for slot in range(3):
         decoder.prefill(slot, random.integers(0, 301, 20 + slot))
     others = [contents(decoder, slot) for slot in (0, 2)]
@@ -89,7 +89,7 @@ def test_other_slots_are_left_alone(model, random):
 
 @pytest.mark.parametrize("order", [[1, 2, 0], [0, 0, 0], [2, 2, 1], [0, 1, 2], [1, 0, 2]])
 def test_slots_take_each_others_sequences(model, random, order):
-    decoder = model.decoder(slots=3)
+    decoder = model.engine.decoder(slots=3)
     for slot, length in enumerate((4, 25, 9)):
         decoder.prefill(slot, random.integers(0, 301, length))
     before = [contents(decoder, slot) for slot in range(3)]
@@ -101,7 +101,7 @@ def test_slots_take_each_others_sequences(model, random, order):
 
 
 def test_a_slot_is_written_as_it_was_read(model, random):
-    decoder = model.decoder(slots=3)
+    decoder = model.engine.decoder(slots=3)
     for length in (3, 20):
         decoder.cache.clear(0)
         decoder.prefill(0, random.integers(0, 301, length))
@@ -116,10 +116,10 @@ def test_a_slot_is_written_as_it_was_read(model, random):
 class TestRefusals:
     def test_more_tokens_than_a_window_holds(self, model):
         with pytest.raises(InputError, match="7 tokens push each other out of windows of 6; at"):
-            model.decoder(slots=1).cache.checkpoint(0, WINDOW + 1)
+            model.engine.decoder(slots=1).cache.checkpoint(0, WINDOW + 1)
 
     def test_back_before_the_checkpoint_or_beyond_it(self, model):
-        decoder = model.decoder(slots=1)
+        decoder = model.engine.decoder(slots=1)
         decoder.prefill(0, np.ones(10, np.int64))
         checkpoint = decoder.cache.checkpoint(0, 3)
         decoder.verify(0, np.ones(3, np.int64))

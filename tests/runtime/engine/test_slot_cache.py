@@ -24,21 +24,21 @@ def test_local_layers_hold_the_window_and_no_more():
 def test_cache_bytes_stay_the_same_however_long_the_text(export_shape, precision, share):
     model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPE, precision))
     expected = ROW_BYTES * (48 + 5 + 5) // share
-    assert model.cache_bytes == expected
+    assert model.engine.cache_bytes == expected
     model.generate([[1, 2, 3]], max_new_tokens=45, eos_token_id=None)
-    assert model.cache_bytes == expected
+    assert model.engine.cache_bytes == expected
 
 
 def test_a_larger_batch_makes_more_slots(export_shape):
     model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPE))
-    one = model.cache_bytes
+    one = model.engine.cache_bytes
     model.generate([[1], [2], [3]], max_new_tokens=2)
-    assert model.cache_bytes == 3 * one
+    assert model.engine.cache_bytes == 3 * one
 
 
 def test_a_step_of_some_slots_leaves_the_others_alone(export_shape, random):
     model = GPTNeoForCausalLM.from_pretrained(export_shape(SHAPE), slots=3)
-    decoder = model.decoder(slots=3)
+    decoder = model.engine.decoder(slots=3)
     prompts = [random.integers(0, 301, 12) for _ in range(3)]
     for slot in (2, 0, 1):
         decoder.prefill(slot, prompts[slot])

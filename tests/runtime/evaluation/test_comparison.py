@@ -68,7 +68,7 @@ def models(request, exports):
     """The first fused; the second reads other chunks."""
     first = GPTNeoForCausalLM.from_pretrained(exports[0], device="cpu")
     second = GPTNeoForCausalLM.from_pretrained(exports[1], file_name=request.param)
-    first.prefill_chunk, second.prefill_chunk = 11, 7
+    first.engine.prefill_chunk, second.engine.prefill_chunk = 11, 7
     return first, second
 
 

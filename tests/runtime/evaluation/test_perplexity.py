@@ -84,7 +84,7 @@ def test_log_likelihoods_are_the_models(model, tokenizer, oracle):
         for window in rolling_windows(np.array(tokenizer.encode(text), np.int64), 5, 48)
     ]
     for slots in (1, 4):
-        found = dict(score(model.decoder(slots), windows))
+        found = dict(score(model.engine.decoder(slots), windows))
         assert sorted(found) == [*range(len(windows))]
         for index, window in enumerate(windows):
             expected = oracle(window)

@@ -40,7 +40,7 @@ def test_greedy_text_is_the_oracles_far_past_the_window(model, oracle, random):
 def test_greedy_text_in_a_ragged_batch_is_the_oracles(model, oracle, random):
     prompts = [random.integers(0, VOCAB, length) for length in (1, 23, 4, 12, 23)]
     ids, mask = left_padded(prompts)
-    model.prefill_chunk = 6
+    model.engine.prefill_chunk = 6
     results = model.generate(ids, mask, max_new_tokens=30, eos_token_id=None)
     assert (results[:, : ids.shape[1]] == ids).all()
     for prompt, result in zip(prompts, results, strict=True):
@@ -164,7 +164,7 @@ def test_a_call_that_is_refused_leaves_the_running_one_alone(model):
         def put(self, ids):
             if refusals:
                 return
-            decoder = model.decoder(1)
+            decoder = model.engine.decoder(1)
             decoder.prefill_chunk = 3  # as the running call has it
             with pytest.raises(InputError, match="at work in another call") as refusal:
                 model.generate([[1]], past_key_values=PromptCache(), max_new_tokens=1)
@@ -311,7 +311,7 @@ def test_a_streamer_takes_one_sequence(model):
 
 
 def test_a_step_that_fails_says_where_and_what_to_try(model, monkeypatch):
-    decoder = model.decoder(slots=1)
+    decoder = model.engine.decoder(slots=1)
     decoder.decode(np.array([1]), np.array([True]))
 
     def fail(binding):
@@ -354,12 +354,12 @@ class TestOneCallAtATime:
 
 class TestSlots:
     def test_slots_that_do_not_exist_are_refused(self, model):
-        decoder = model.decoder(slots=1)
+        decoder = model.engine.decoder(slots=1)
         with pytest.raises(InputError, match="slots 0 to 63 were asked for; 0 to 0 exist"):
             decoder.decode(np.ones(64, np.int64), np.ones(64, bool))
 
     def test_tokens_beyond_the_capacity_are_refused(self, model):
-        decoder = model.decoder(slots=1)
+        decoder = model.engine.decoder(slots=1)
         decoder.cache.clear(0)
         decoder.prefill(0, np.ones(60, np.int64))
         with pytest.raises(InputError, match="5 tokens cannot follow the 60 of slot 0; 1 to 4 can"):

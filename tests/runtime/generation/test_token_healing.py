@@ -119,7 +119,7 @@ def test_a_special_token_extends_no_text(tokenizer):
 def test_the_embedded_model_finds_its_words_again(tokenizer, embedded_export):
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
     prompts = ["It is a truth univer", "said Mr. Dar", "I am sorr"]
-    healed = heal_prompts(model, [tokenizer.encode(text) for text in prompts], tokenizer)
+    healed = heal_prompts(model.engine, [tokenizer.encode(text) for text in prompts], tokenizer)
     assert [tokenizer.decode(ids) for ids in healed] == [
         "It is a truth univers",
         "said Mr. Dar",

@@ -88,7 +88,7 @@ def test_a_twin_saves_most_steps(embedded_export, monkeypatch):
             assistant_confidence_threshold=0.0,
             **arguments,
         )
-        own = [name for decoder, name in steps if decoder is model.decoder(1)]
+        own = [name for decoder, name in steps if decoder is model.engine.decoder(1)]
         assert len(own) <= 120 / 20 + 1
         assert "decode" not in own
 

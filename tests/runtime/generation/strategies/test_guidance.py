@@ -91,7 +91,7 @@ class TestGreedy:
         arguments = {"guidance_scale": 2.0, "max_new_tokens": 20, "eos_token_id": None}
         arguments |= negative_arguments(negatives)
         whole = model.generate(*left_padded(prompts), **arguments)
-        model.prefill_chunk = 3
+        model.engine.prefill_chunk = 3
         assert model.generate(*left_padded(prompts), **arguments).tolist() == whole.tolist()
 
     def test_rows_that_end_leave_the_others_alone(self, model, scores, prompts, negatives):

@@ -22,7 +22,7 @@ from random_checkpoint import VOCABULARY, write_draft_pair, write_random_checkpo
 from gptneo_onnx.export import export_model
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.embedded import embedded_model
-from gptneo_onnx.runtime.generation.arguments import Arguments, checked_call
+from gptneo_onnx.runtime.generation.arguments import Arguments, prepare_call
 from gptneo_onnx.runtime.generation.generate import sampled_sequences
 
 BATCH, PROMPT, TOKENS = 16, 128, 64
@@ -81,7 +81,7 @@ def sampling_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
     for name, arguments in WARPERS.items():
         config = model.generation_config.update(do_sample=True, seed=1, **arguments)
         ids = random.integers(0, VOCABULARY, (BATCH, PROMPT))
-        call = checked_call(model, config, ids, None, Arguments())
+        call = prepare_call(model, config, ids, None, Arguments())
         sequences = sampled_sequences(call)
 
         def choose(call: Any = call, sequences: Any = sequences) -> None:

@@ -6,9 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError, MissingDependencyError
+from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, NumberFormat, Precision, layer_number
-from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.models.manifest import GRAPH_KINDS
 
 EXPORTERS = ("direct", "optimum")

@@ -22,11 +22,11 @@ from gptneo_onnx.export.checkpoint.hub import local_checkpoint
 from gptneo_onnx.export.graph_files import GraphFile, weights_of, write_graphs
 from gptneo_onnx.export.graphs.genai import write_genai_config
 from gptneo_onnx.export.graphs.model import OPSET
-from gptneo_onnx.export.output_directory import check_replaceable, whole_directory
+from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.graph import NumberFormat, Precision
-from gptneo_onnx.models.json_file import read_json_object, shown
+from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
     GENERATION_CONFIG_FILE,
@@ -119,7 +119,7 @@ def export_model(
             check_can_verify(numbers)
     source = open_checkpoint(local_checkpoint(checkpoint, revision))
     layers = hidden_layers(hidden_states, source.config.num_layers, kinds, exporter)
-    with whole_directory(out) as partial:
+    with atomic_directory(out) as partial:
         _write_companions(source, partial, report)
         if exporter == "optimum":
             _trace(source, partial, formats[0], report, progress)

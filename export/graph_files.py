@@ -9,7 +9,7 @@ import onnx
 
 from gptneo_onnx.export.calibration.calibration import Calibration
 from gptneo_onnx.export.calibration.calibration_text import calibration_windows
-from gptneo_onnx.export.check.smoke_run import first_logits
+from gptneo_onnx.export.check.smoke_run import smoke_run
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.graphs.decoder import DecoderGraph, build_graph
 from gptneo_onnx.export.graphs.fused import FusedGraph
@@ -17,7 +17,7 @@ from gptneo_onnx.export.graphs.genai import GenaiGraph
 from gptneo_onnx.export.graphs.parameters import graph_weights
 from gptneo_onnx.export.graphs.portable import PortableGraph
 from gptneo_onnx.export.weights.graph_weight import GraphWeight
-from gptneo_onnx.export.weights.weights_file import placed, write_weights
+from gptneo_onnx.export.weights.weights_file import plan_offsets, write_weights
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, ModelFileError
 from gptneo_onnx.models.genai_graph import genai_contract
@@ -74,7 +74,7 @@ def write_graphs(
         ModelFileError: the checkpoint's weights cannot be read, or give no finite logits.
         ExportError: ONNX Runtime cannot run what was written.
     """
-    stored = placed(weights_file.name, weights)
+    stored = plan_offsets(weights_file.name, weights)
     written = []
     for kind, path in graphs:
         make_contract, decoder = _KINDS[kind]
@@ -94,7 +94,7 @@ def _check(graph: GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:
     if numbers.activations is DataType.BFLOAT16:
         return  # ONNX Runtime's CPU provider has no bfloat16 kernels
     try:
-        logits = first_logits(graph.model, graph.path.parent, graph.contract)
+        logits = smoke_run(graph.model, graph.path.parent, graph.contract)
     except (GPTNeoOnnxError, MemoryError):
         raise
     except Exception as error:  # ONNX Runtime's errors have no base of their own

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gptneo_onnx.export import transformers_js
-from gptneo_onnx.models.errors import ExportError, InputError, ModelFileError
-from gptneo_onnx.models.json_file import read_json_object, shown
+from gptneo_onnx.models.errors import ExportError, InputError, ModelFileError, shown
+from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import MANIFEST_FILE
 
 
 @contextmanager
-def whole_directory(out: Path) -> Iterator[Path]:
+def atomic_directory(out: Path) -> Iterator[Path]:
     """A temporary sibling of `out` to write into, renamed to `out` when the block ends well.
 
     If it does not end well (an error, a full disk, Ctrl-C), the sibling is removed and whatever was

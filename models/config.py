@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import read_json_object, shown
+from gptneo_onnx.models.errors import ModelFileError, shown
+from gptneo_onnx.models.json_file import read_json_object
 
 LayerKind = Literal["global", "local"]
 LAYER_KINDS: tuple[LayerKind, ...] = ("global", "local")

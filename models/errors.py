@@ -8,6 +8,8 @@ GPTNeoOnnxError
 └── MissingDependencyError (ImportError) a package that this call needs and that is not installed
 """
 
+from typing import Any
+
 
 class GPTNeoOnnxError(Exception):
     """Base of the tree: catching it catches all that the package raises on purpose."""
@@ -31,3 +33,12 @@ class DeviceError(GPTNeoOnnxError, RuntimeError):
 
 class MissingDependencyError(GPTNeoOnnxError, ImportError):
     """A package that this call needs and that is not installed."""
+
+
+def shown(value: Any) -> str:
+    """A value for a message: as Python writes it, in one line and not too long."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number with more digits than Python writes out
+        text = "a huge number"
+    return text if len(text) <= 80 else f"{text[:77]}..."

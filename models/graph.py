@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, shown
 
 BATCH, SEQUENCE, ROWS, CAPACITY = "batch", "sequence", "rows", "capacity"
 

@@ -60,12 +60,3 @@ def _too_deep(path: Path) -> ModelFileError:
     return ModelFileError(
         f"{path} is not valid JSON: nested too deeply, at most {MAX_DEPTH} levels are read"
     )
-
-
-def shown(value: Any) -> str:
-    """A value for a message: as Python writes it, in one line and not too long."""
-    try:
-        text = repr(value)
-    except ValueError:  # a number with more digits than Python writes out
-        text = "a huge number"
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.config import MAX_LAYERS
-from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
-from gptneo_onnx.models.json_file import read_json_object, shown
+from gptneo_onnx.models.json_file import read_json_object
 
 MANIFEST_FILE = "gptneo_onnx.json"
 GRAPH_FILE = "model.onnx"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.engine.batching import TOGETHER, padded, ragged_steps
+from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragged_steps
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
@@ -113,7 +113,7 @@ class GPTNeoModel:
         checked = [PaddedInputs.check([ids], None, self.config).input_ids[0] for ids in sequences]
         layers = self.layers([layer])
         with self.engine.exclusive():
-            slots = max(1, min(batch_size, TOGETHER, len(checked)))
+            slots = max(1, min(batch_size, MAX_BATCHED_TOKENS, len(checked)))
             decoder = self.engine.decoder(slots)
             for group in ragged_steps([len(ids) for ids in checked], slots):
                 own = [checked[index] for index in group]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError, MissingDependencyError
-from gptneo_onnx.models.json_file import shown
-from gptneo_onnx.runtime.model_files.paths import is_directory
+from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
+from gptneo_onnx.runtime.files import is_directory
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gptneo_onnx.models.embedded import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.manifest import FORMAT_VERSION, MANIFEST_FILE, sha256_of
-from gptneo_onnx.runtime.cache_folder import cache_folder
+from gptneo_onnx.runtime.files import cache_folder
 
 
 def embedded_model() -> Path:

@@ -15,10 +15,15 @@ from gptneo_onnx.runtime.engine.engine import Engine, exclusive
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
-from gptneo_onnx.runtime.generation.arguments import Arguments, check_streamer, checked_call, one_of
+from gptneo_onnx.runtime.generation.arguments import (
+    Arguments,
+    check_streamer,
+    prepare_call,
+    require_single_input,
+)
 from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens
 from gptneo_onnx.runtime.generation.config import GenerationConfig
-from gptneo_onnx.runtime.generation.generate import run_call
+from gptneo_onnx.runtime.generation.generate import run
 from gptneo_onnx.runtime.generation.outputs import compute_transition_scores
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
@@ -193,13 +198,13 @@ class GPTNeoForCausalLM:
                 check_streamer(streamer)
                 # Whoever waits for text must not wait for a call that failed.
                 stack.callback(streamer.end)
-            config = GenerationConfig.given(generation_config).over(self.generation_config)
+            config = GenerationConfig.coerce(generation_config).over(self.generation_config)
             config = config.update(**kwargs)
-            ids = one_of(input_ids, inputs)
-            call = checked_call(self.engine, config, ids, attention_mask, arguments)
+            ids = require_single_input(input_ids, inputs)
+            call = prepare_call(self.engine, config, ids, attention_mask, arguments)
             assistant = None if assistant_model is None else assistant_model.engine
             stack.enter_context(exclusive(self.engine, *([assistant] if assistant else [])))
-            return run_call(self.engine, call, assistant)
+            return run(self.engine, call, assistant)
 
     def prefill(
         self,
@@ -218,7 +223,7 @@ class GPTNeoForCausalLM:
             InputError: ids out of range, a mask with holes, a sequence longer than the context.
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, side="left")
-        saved = PromptCache.given(past_key_values)
+        saved = PromptCache.coerce(past_key_values)
         fingerprint = self.engine.fingerprint
         with self.engine.exclusive():
             decoder = self.engine.decoder(slots=1)

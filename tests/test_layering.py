@@ -1,4 +1,5 @@
-"""Who imports whom: models/ is a leaf, export/ and runtime/ never meet."""
+"""Who imports whom: models/ is a leaf, export/ and runtime/ never meet, and inside each imports go
+one way."""
 
 import ast
 import subprocess
@@ -11,38 +12,63 @@ import gptneo_onnx.models
 
 ROOT = Path(__file__).parent.parent
 STANDARD = set(sys.stdlib_module_names)
-ALLOWED = {
-    "models": {"gptneo_onnx.models"},
-    "export": {
-        "gptneo_onnx.models", "gptneo_onnx.export",
-        "numpy", "onnx", "ml_dtypes", "safetensors", "tokenizers", "tqdm",
-    },
-    "runtime": {"gptneo_onnx.models", "gptneo_onnx.runtime", "numpy", "onnxruntime", "tokenizers"},
-}  # fmt: skip
-# Heavy or optional packages, and the one door between the folders: inside functions only.
-ALLOWED_INSIDE = {
+# What the modules of a folder may import at the top, besides the standard library ...
+PACKAGES = {
+    "models": set(),
+    "export": {"numpy", "onnx", "ml_dtypes", "safetensors", "tokenizers", "tqdm"},
+    "runtime": {"numpy", "onnxruntime", "tokenizers"},
+}
+# ... and inside functions: heavy or optional packages.
+PACKAGES_INSIDE = {
     "models": set(),
     "export": {"onnxruntime", "huggingface_hub", "optimum", "torch", "transformers"},
-    "runtime": {
-        "gptneo_onnx.export",
-        "datasets",
-        "ftfy",
-        "llguidance",
-        "lm_eval",
-        "pyarrow",
-        "tqdm",
-    },
+    "runtime": {"datasets", "ftfy", "llguidance", "lm_eval", "pyarrow", "tqdm"},
 }
-DOORS = {
-    "cli.py", "comparison.py", "documents.py", "embed.py", "embedded.py", "grammar.py",
-    "lm_eval.py", "perplexity.py",
+# lm-evaluation-harness imports this one itself.
+HARNESS = "runtime.evaluation.harness"
+# The only modules that reach from the runtime into the exporter, inside a function.
+DOORS = {"runtime.embedded", "runtime.cli.main"}
+
+# From the leaf up: a module imports its own layer and those before it.
+LAYERS = {
+    "models": [
+        "models.errors", "models.json_file", "models.config", "models.graph",
+        "models.portable_graph", "models.genai_graph", "models.manifest", "models.embedded",
+        "models",
+    ],
+    "export": [
+        "export.checkpoint", "export.weights", "export.graphs", "export.check",
+        "export.calibration", "export.graph_files",
+        ("export.arguments", "export.transformers_js", "export.tokenizer_files"),
+        "export.output_directory", "export.exporter", "export",
+    ],
+    "runtime": [
+        ("runtime.files", "runtime.onnx_runtime"), ("runtime.tokenizer", "runtime.documents"),
+        "runtime.model_files", "runtime.engine", "runtime.generation",
+        ("runtime.modeling", "runtime.base_model"), "runtime.evaluation", "runtime.pipelines",
+        "runtime.embedded", "runtime", "runtime.cli",
+    ],
 }  # fmt: skip
-# Is imported by the harness's own users alone.
-HARNESS = {"harness.py": {"lm_eval", "tqdm"}}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the three folders, named from the repository's root."""
+    found = {}
+    for folder in LAYERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
 
 
 def imports(path: Path, at_the_top: bool) -> set[str]:
-    """Names of imported modules: `gptneo_onnx.folder` for ours, the top package for others."""
+    """Modules that a file imports: ours from the root, as `runtime.engine.cache`, others whole.
+
+    What it imports for type checkers alone counts as imported at the top.
+    """
     tree = ast.parse(path.read_text())
     inside = {
         id(child)
@@ -58,20 +84,74 @@ def imports(path: Path, at_the_top: bool) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found.add(node.module or "")
-    depth = {name: 2 if name.startswith("gptneo_onnx") else 1 for name in found}
-    return {".".join(name.split(".")[: depth[name]]) for name in found} - STANDARD
+            package = node.module or ""
+            names = {f"{package}.{alias.name}" for alias in node.names}
+            ours = {name for name in names if name.removeprefix("gptneo_onnx.") in MODULES}
+            found |= ours | ({package} if ours < names else set())
+    return {name.removeprefix("gptneo_onnx.") for name in found}
 
 
-@pytest.mark.parametrize("folder", ALLOWED)
-def test_imports_follow_the_layers(folder):
-    for path in (ROOT / folder).rglob("*.py"):
-        allowed = ALLOWED[folder] | HARNESS.get(path.name, set())
-        assert imports(path, at_the_top=True) <= allowed, path
-        inside = imports(path, at_the_top=False) - ALLOWED[folder]
-        if folder == "runtime" and path.name not in DOORS:
-            assert not inside, path
-        assert inside <= ALLOWED_INSIDE[folder], path
+def is_ours(name: str) -> bool:
+    return name.partition(".")[0] in LAYERS
+
+
+def imports_of(name: str) -> set[str]:
+    """Modules of ours that one imports, wherever it does."""
+    path = MODULES[name]
+    every = imports(path, at_the_top=True) | imports(path, at_the_top=False)
+    return {each for each in every if is_ours(each)} - {name}
+
+
+def layer(name: str) -> int:
+    """The place of a module in LAYERS; the longest name that it begins with counts."""
+    layers = LAYERS[name.partition(".")[0]]
+    places = {
+        each: place
+        for place, names in enumerate(layers)
+        for each in ([names] if isinstance(names, str) else names)
+    }
+    return places[max((each for each in places if f"{name}.".startswith(f"{each}.")), key=len)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_layers_before_its_own(name):
+    folder = name.partition(".")[0]
+    for other in imports_of(name):
+        if other.partition(".")[0] == folder:
+            assert layer(other) <= layer(name), f"{name} imports {other}"
+        else:
+            assert other.startswith("models") or name in DOORS, f"{name} imports {other}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    finished: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, f"a circle: {' -> '.join([*path[path.index(name) :], name])}"
+        if name not in finished:
+            for other in sorted(imports_of(name)):
+                visit(other, (*path, name))
+            finished.add(name)
+
+    for name in MODULES:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_imports_only_the_packages_of_its_folder(name):
+    folder, path = name.partition(".")[0], MODULES[name]
+    at_the_top = {each for each in imports(path, at_the_top=True) if not is_ours(each)}
+    inside = {each for each in imports(path, at_the_top=False) if not is_ours(each)}
+    allowed = PACKAGES[folder] | STANDARD | ({"lm_eval", "tqdm"} if name == HARNESS else set())
+    assert {each.partition(".")[0] for each in at_the_top} <= allowed
+    assert {each.partition(".")[0] for each in inside} <= allowed | PACKAGES_INSIDE[folder]
+
+
+def test_the_runtime_reaches_the_exporter_inside_functions_only():
+    for name, path in MODULES.items():
+        if name.startswith("runtime"):
+            at_the_top = imports(path, at_the_top=True)
+            assert not any(each.startswith("export") for each in at_the_top), name
 
 
 BLOCKED = ("torch", "transformers", "onnx", "optimum", "safetensors", "ml_dtypes", "tqdm")

@@ -58,7 +58,7 @@ class Calibration:
 
     def moments(self, weight: str) -> Floats:
         """The second moments [inputs, inputs] of a layer's inputs once balanced; given once."""
-        block, layer = _parted(weight)
+        block, layer = split_block_name(weight)
         inputs = self._inputs_of(block)[weight]
         moments, inputs.moments = inputs.moments, np.empty((0, 0), np.float32)
         if layer in (QKV, OUT_PROJ, C_FC):
@@ -68,7 +68,7 @@ class Calibration:
         return moments
 
     def _balanced(self, name: str, tensor: StoredTensor) -> StoredTensor:
-        block, part = _parted(name)
+        block, part = split_block_name(name)
         if part not in _DIVIDED and part not in _MULTIPLIED:
             return tensor
         return _ScaledTensor(
@@ -109,7 +109,7 @@ def balance(inputs: Floats, weights: Floats) -> Floats:
     return np.asarray(np.sqrt(floored[0] / floored[1]), np.float32)
 
 
-def _parted(name: str) -> tuple[int, str]:
+def split_block_name(name: str) -> tuple[int, str]:
     """A tensor's block and its name within that; -1 outside of blocks."""
     match = re.fullmatch(r"h\.(\d+)\.(.+)", name)
     return (int(match[1]), match[2]) if match else (-1, name)

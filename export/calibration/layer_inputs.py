@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from gptneo_onnx.export.check.subgraph import GraphPiece, Tensors, produced_by, read_by
+from gptneo_onnx.export.check.subgraph import Subgraph, Tensors, produced_by, read_by
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.graphs.decoder import build_graph
 from gptneo_onnx.export.graphs.fused import FusedGraph
 from gptneo_onnx.export.graphs.parameters import graph_weights
-from gptneo_onnx.export.weights.weights_file import placed
+from gptneo_onnx.export.weights.weights_file import plan_offsets
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import NumberFormat, Precision, fused_contract
@@ -86,7 +86,9 @@ class _FloatModel:
         config = checkpoint.config
         self.directory = checkpoint.directory
         self.contract = fused_contract(config, numbers)
-        self.model = build_graph(FusedGraph, config, self.contract, numbers, [], placed("", []))
+        self.model = build_graph(
+            FusedGraph, config, self.contract, numbers, [], plan_offsets("", [])
+        )
         self.weights = {weight.name: weight for weight in graph_weights(checkpoint, numbers)}
         starts = range(0, len(ids), WINDOWS_AT_ONCE)
         self.states: list[Tensors] = [
@@ -137,7 +139,7 @@ class _FloatModel:
         for index, state in enumerate(self.states):
             batch = len(next(iter(state.values())))
             tensors = self._step_inputs(batch, read_by(nodes)) | weights | state
-            tensors |= GraphPiece(self.model, nodes, outputs, tensors).run(tensors)
+            tensors |= Subgraph(self.model, nodes, outputs, tensors).run(tensors)
             self.states[index] = {name: tensors[name] for name in later}
             yield tensors
             del tensors  # before the next step makes its own

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from gptneo_onnx.export.check.subgraph import GraphPiece, Tensors, produced_by
+from gptneo_onnx.export.check.subgraph import Subgraph, Tensors, produced_by
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.graph import GraphContract
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK, PAST_LENGTH
@@ -20,7 +20,7 @@ from gptneo_onnx.models.portable_graph import ATTENTION_MASK, PAST_LENGTH
 NODES_AT_ONCE = 8
 
 
-def first_logits(model: ModelProto, folder: Path, contract: GraphContract) -> NDArray[Any]:
+def smoke_run(model: ModelProto, folder: Path, contract: GraphContract) -> NDArray[Any]:
     """Logits [..., vocab] behind token 0 as the first of a sequence.
 
     Args:
@@ -34,7 +34,7 @@ def first_logits(model: ModelProto, folder: Path, contract: GraphContract) -> ND
         piece = nodes[start : start + NODES_AT_ONCE]
         end = start + len(piece)
         outputs = sorted(name for name in produced_by(piece) if wanted_later.get(name, -1) >= end)
-        tensors |= GraphPiece(model, piece, outputs, tensors, folder).run(tensors)
+        tensors |= Subgraph(model, piece, outputs, tensors, folder).run(tensors)
     return tensors[names.LOGITS]
 
 

@@ -13,7 +13,7 @@ from gptneo_onnx.export.check.onnx_runtime import import_onnx_runtime
 Tensors = dict[str, NDArray[Any]]
 
 
-class GraphPiece:
+class Subgraph:
     """Nodes with a session of their own: only the weights that they read are ever mapped."""
 
     def __init__(

@@ -9,8 +9,8 @@ from gptneo_onnx.export.checkpoint.safetensors_file import read_safetensors
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
 from gptneo_onnx.export.checkpoint.torch_file import read_torch_file
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import read_json_object, shown
+from gptneo_onnx.models.errors import ModelFileError, shown
+from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE
 
 PREFIX = "transformer."

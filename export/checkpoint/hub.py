@@ -4,8 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from gptneo_onnx.models.errors import InputError, MissingDependencyError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _SMALL_FILES = ["*.json", "merges.txt"]

@@ -13,8 +13,7 @@ import numpy as np
 from safetensors import safe_open
 
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
-from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import ModelFileError, shown
 
 # The package allows 100 MB. GPT-Neo's largest header has 50 kB, and Python needs about 15 bytes for
 # each byte of a header full of empty tensors.

@@ -16,8 +16,7 @@ from gptneo_onnx.export.checkpoint.torch_pickle import (
     StorageView,
     read_tensor_pickle,
 )
-from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import ModelFileError, shown
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and the extra field
 

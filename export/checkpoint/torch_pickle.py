@@ -15,8 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import ModelFileError, shown
 
 # GPT-Neo's longest takes 60 kB; Python may need 70 bytes of memory for each byte of a pickle.
 MAX_PICKLE_BYTES = 1024 * 1024

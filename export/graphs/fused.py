@@ -147,8 +147,8 @@ class FusedGraph(DecoderGraph):
         hidden, intermediate = self.config.hidden_size, self.config.intermediate_size
         inner = self.multiplied(x, f"{mlp}.c_fc", f"{mlp}.c_fc", hidden, intermediate)
         activated = self.activation(mlp, inner, f"{mlp}.c_fc.bias")
-        least = _LEAST.get(ACTIVATIONS[self.config.activation_function])
-        return self.multiplied(activated, f"{mlp}.c_proj", mlp, intermediate, hidden, least)
+        x_minimum = _LEAST.get(ACTIVATIONS[self.config.activation_function])
+        return self.multiplied(activated, f"{mlp}.c_proj", mlp, intermediate, hidden, x_minimum)
 
     def multiplied(
         self,
@@ -157,11 +157,11 @@ class FusedGraph(DecoderGraph):
         output: str,
         inputs: int,
         outputs: int,
-        least: float | None = None,
+        x_minimum: float | None = None,
     ) -> str:
         """x by a linear layer's weights; see LinearFormat.multiply."""
         product = Product(x, f"{layer}.weight", inputs, outputs)
-        return self.linear.multiply(self.graph, product, output, least)
+        return self.linear.multiply(self.graph, product, output, x_minimum)
 
     def activation(self, mlp: str, x: str, bias: str) -> str:
         function = ACTIVATIONS[self.config.activation_function]

@@ -73,11 +73,11 @@ class LinearFormat(Protocol):
         """The layer's initializers."""
 
     def multiply(
-        self, graph: GraphBuilder, product: "Product", output: str, least: float | None = None
+        self, graph: GraphBuilder, product: "Product", output: str, x_minimum: float | None = None
     ) -> str:
         """Add what computes a layer's product, without its bias; returns `output`.
 
-        `least` is the least value that x can hold, where that is known.
+        `x_minimum` is the least value that x can hold, where that is known.
         """
 
 
@@ -115,7 +115,7 @@ class FloatLinear:
         return [GraphWeight(layer.name, self.data_type, shape, lambda: self._transposed(layer))]
 
     def multiply(
-        self, graph: GraphBuilder, product: Product, output: str, least: float | None = None
+        self, graph: GraphBuilder, product: Product, output: str, x_minimum: float | None = None
     ) -> str:
         return graph.add("MatMul", [product.x, product.weight], output)
 
@@ -150,7 +150,7 @@ class BlockLinear:
         return found
 
     def multiply(
-        self, graph: GraphBuilder, product: Product, output: str, least: float | None = None
+        self, graph: GraphBuilder, product: Product, output: str, x_minimum: float | None = None
     ) -> str:
         weight = product.weight
         zeros = [zeros_of(weight)] if self.bits == 4 else []
@@ -194,9 +194,9 @@ class RowLinear:
         ]
 
     def multiply(
-        self, graph: GraphBuilder, product: Product, output: str, least: float | None = None
+        self, graph: GraphBuilder, product: Product, output: str, x_minimum: float | None = None
     ) -> str:
-        codes, scale, zero = self._quantize_rows(graph, product.x, output, least)
+        codes, scale, zero = self._quantize_rows(graph, product.x, output, x_minimum)
         one = graph.constant("one", np.float32(1))
         by_rows = graph.add(
             "MatMulIntegerToFloat",
@@ -209,14 +209,14 @@ class RowLinear:
         return graph.add("Mul", [by_rows, scales], output)
 
     def _quantize_rows(
-        self, graph: GraphBuilder, x: str, output: str, least: float | None
+        self, graph: GraphBuilder, x: str, output: str, x_minimum: float | None
     ) -> tuple[str, str, str]:
         """x [rows, inputs] as codes uint8, with scales [rows] and a zero point.
 
         A row of zeros has the scale 0 and codes of any kind: times 0 they are 0 again.
         """
         axis = graph.constant("last_axis", np.array([-1]))
-        if least is None:
+        if x_minimum is None:
             zero = _SIGNED_ZERO
             x_size = graph.add("Abs", [x], f"{output}.sizes")
         else:
@@ -225,8 +225,8 @@ class RowLinear:
         largest = graph.add("ReduceMax", [x_size, axis], f"{output}.largest", keepdims=0)
         step = graph.constant(f"step.{zero}", np.float32(1 / (255 - zero)))
         scale = graph.add("Mul", [largest, step], f"{output}.scales")
-        if least is not None:
-            bound = graph.constant(f"least_scale.{zero}", np.float32(-least / zero))
+        if x_minimum is not None:
+            bound = graph.constant(f"least_scale.{zero}", np.float32(-x_minimum / zero))
             scale = graph.add("Max", [scale, bound], f"{output}.bounded_scales")
         zero_point = graph.constant(f"zero.{zero}", np.uint8(zero))
         zeros = f"row_zeros.{zero}"

@@ -23,7 +23,7 @@ from gptneo_onnx.export.graphs.linear import FloatLinear, Layer
 from gptneo_onnx.export.graphs.model import external_initializer, value_info
 from gptneo_onnx.export.graphs.optimum_trace import trace
 from gptneo_onnx.export.weights.graph_weight import GraphWeight
-from gptneo_onnx.export.weights.weights_file import placed, write_weights
+from gptneo_onnx.export.weights.weights_file import plan_offsets, write_weights
 from gptneo_onnx.models.graph import (
     EMBEDDING,
     INPUT_IDS,
@@ -50,7 +50,7 @@ def write_optimum_graph(
     contract = portable_contract(source.config, NumberFormat.of(Precision.FP32))
     model = trace(source)
     weights = _Repairs(source, model.graph, contract).weights()
-    stored = placed(weights_file.name, weights)
+    stored = plan_offsets(weights_file.name, weights)
     model.graph.initializer.extend(external_initializer(each, stored) for each in weights)
     path.write_bytes(model.SerializeToString())
     write_weights(weights_file, weights, stored, progress)

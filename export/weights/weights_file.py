@@ -21,7 +21,7 @@ class StoredWeights:
     offsets: Mapping[str, int]
 
 
-def placed(file: str, weights: Sequence[GraphWeight]) -> StoredWeights:
+def plan_offsets(file: str, weights: Sequence[GraphWeight]) -> StoredWeights:
     """One behind the other in a file of that name, in their order."""
     offsets: dict[str, int] = {}
     end = 0

@@ -1,7 +1,7 @@
-"""python -m gptneo_onnx.runtime.cli.main: the command line without its script."""
+"""python -m gptneo_onnx.runtime.cli: the command line without its script."""
 
 import sys
 
-from gptneo_onnx.runtime.cli.main.main import main
+from gptneo_onnx.runtime.cli.main import main
 
 sys.exit(main())

@@ -11,8 +11,7 @@ from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.runtime.cli.device_options import add_device, load_model
 from gptneo_onnx.runtime.cli.document_options import add_texts, documents_of
 from gptneo_onnx.runtime.documents import counted
-from gptneo_onnx.runtime.files import check_writable, whole_file
-from gptneo_onnx.runtime.model_files.paths import is_directory
+from gptneo_onnx.runtime.files import atomic_file, check_writable, is_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from gptneo_onnx.runtime.evaluation.comparison import Comparison
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-BEYOND = 1
+EXIT_DIVERGED = 1
 _PRINTED = 3
 
 
@@ -87,7 +86,7 @@ def run_compare(options: argparse.Namespace) -> int:
 def _write_report(path: Path, found: "Comparison", names: tuple[str, str]) -> None:
     from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
 
-    with whole_file(path, "w") as file:
+    with atomic_file(path, "w") as file:
         file.write(comparison_page(found, names))
 
 
@@ -172,4 +171,4 @@ def _status(divergence: float, bound: float | None) -> int:
         f"the mean divergence is {divergence:.3g}, beyond --max-divergence {bound:g}",
         file=sys.stderr,
     )
-    return BEYOND
+    return EXIT_DIVERGED

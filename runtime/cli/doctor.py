@@ -12,14 +12,13 @@ import tokenizers
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
-from gptneo_onnx.runtime.cache_folder import cache_folder
 from gptneo_onnx.runtime.engine.device import (
     PROVIDERS,
-    check_onnx_runtime,
-    installed_packages,
+    int8_dot_instructions,
     preload_cuda_libraries,
 )
-from gptneo_onnx.runtime.engine.processor import product_instructions
+from gptneo_onnx.runtime.files import cache_folder
+from gptneo_onnx.runtime.onnx_runtime import check_onnx_runtime, installed_packages
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def _packages() -> Finding:
 
 
 def _products() -> Finding:
-    instructions = product_instructions()
+    instructions = int8_dot_instructions()
     if instructions == "":
         return Finding(
             "8-bit products",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime.cli.device_options import add_device, add_file_name, load_model
 from gptneo_onnx.runtime.cli.document_options import add_documents, documents_of
-from gptneo_onnx.runtime.files import check_writable, whole_file
+from gptneo_onnx.runtime.files import atomic_file, check_writable
 from gptneo_onnx.runtime.pipelines.feature_extraction import POOLINGS, FeatureExtractionPipeline
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def run_embed(options: argparse.Namespace) -> None:
     if options.out is None:
         _write_lines(sys.stdout, documents, features)
     elif options.out.suffix == LINES:
-        with whole_file(options.out, "w") as file:
+        with atomic_file(options.out, "w") as file:
             _write_lines(file, documents, features)
     else:
-        with whole_file(options.out, "wb") as file:
+        with atomic_file(options.out, "wb") as file:
             _write_array(file, len(documents), features)
 
 

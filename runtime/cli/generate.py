@@ -134,7 +134,7 @@ def _each(
 
 def _model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
     """The model's directory, and the prompt unless prompts come otherwise."""
-    from gptneo_onnx.runtime.model_files.paths import is_directory
+    from gptneo_onnx.runtime.files import is_directory
 
     words = options.words
     takes_prompt = options.prompts is None and not options.interactive

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
-from gptneo_onnx.runtime.model_files.paths import is_directory
+from gptneo_onnx.runtime.files import is_directory
 
-COMMAND = "lm-eval"
+LM_EVAL = "lm-eval"
 
 _COMMANDS = ("run", "ls", "validate")
 _CONFIGS = ("--config", "-C")
@@ -36,7 +36,7 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
     given = _with_model(list(arguments), NAME)
     # The harness ends its worker processes by this signal, which must not raise there.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    sys.argv = [COMMAND, *given]
+    sys.argv = [LM_EVAL, *given]
     cli_evaluate()
 
 

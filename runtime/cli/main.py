@@ -19,7 +19,7 @@ from gptneo_onnx.runtime.cli.compare import add_compare
 from gptneo_onnx.runtime.cli.embed import add_embed
 from gptneo_onnx.runtime.cli.generate import run_generate
 from gptneo_onnx.runtime.cli.generate_options import add_generate
-from gptneo_onnx.runtime.cli.lm_eval import COMMAND, run_lm_eval
+from gptneo_onnx.runtime.cli.lm_eval import LM_EVAL, run_lm_eval
 from gptneo_onnx.runtime.cli.perplexity import add_perplexity
 
 PROGRAM = "gptneo-onnx"
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else list(arguments)
     # The harness reads its own command line.
-    evaluates = given[:1] == [COMMAND]
+    evaluates = given[:1] == [LM_EVAL]
     options = None if evaluates else build_parser().parse_args(given)
     try:
         status = None
@@ -90,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_embed(commands)
     add_perplexity(commands)
     commands.add_parser(
-        COMMAND, add_help=False, help="lm-evaluation-harness on a model: [MODEL] and its arguments"
+        LM_EVAL, add_help=False, help="lm-evaluation-harness on a model: [MODEL] and its arguments"
     )
     info = commands.add_parser("info", help="describe an exported model")
     info.add_argument("model", type=Path, metavar="MODEL")

@@ -9,7 +9,7 @@ import numpy as np
 from gptneo_onnx.runtime.engine.inputs import Ids
 
 # Tokens that sequences are read together with at the most, padding included: a step's worth.
-TOGETHER = 256
+MAX_BATCHED_TOKENS = 256
 
 Item = TypeVar("Item")
 
@@ -33,7 +33,7 @@ def ragged_steps(lengths: Sequence[int], slots: int) -> Iterator[list[int]]:
     order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
     done = 0
     while done < len(order):
-        together = max(1, min(slots, TOGETHER // lengths[order[done]]))
+        together = max(1, min(slots, MAX_BATCHED_TOKENS // lengths[order[done]]))
         yield order[done : done + together]
         done += together
 

@@ -12,7 +12,7 @@ from gptneo_onnx.models.errors import InputError
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class RollbackPoint:
     """A length of a slot that can be returned to, with the rows that its windows may lose since."""
 
     slot: int
@@ -63,18 +63,18 @@ class Cache(ABC):
         """Slot i takes the sequence that slot order[i] had."""
 
     @abstractmethod
-    def checkpoint(self, slot: int, tokens: int) -> Checkpoint:
+    def checkpoint(self, slot: int, tokens: int) -> RollbackPoint:
         """Keep what is needed to take back the slot's next `tokens` tokens."""
 
     @abstractmethod
-    def roll_back(self, checkpoint: Checkpoint, length: int) -> None:
+    def roll_back(self, checkpoint: RollbackPoint, length: int) -> None:
         """Drop the tokens behind `length`, exactly.
 
         Raises:
             InputError: a length before the checkpoint, or more tokens since than it was made for.
         """
 
-    def check_roll_back(self, checkpoint: Checkpoint, length: int) -> None:
+    def check_roll_back(self, checkpoint: RollbackPoint, length: int) -> None:
         """Raise InputError unless the checkpoint reaches that length."""
         slot, now = checkpoint.slot, int(self.lengths[checkpoint.slot])
         most = min(now, checkpoint.length + checkpoint.tokens)

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.engine.cache import Cache, Checkpoint
+from gptneo_onnx.runtime.engine.cache import Cache, RollbackPoint
 from gptneo_onnx.runtime.engine.device import Device
 
 # Keys and values of each layer, [batch, heads, columns, head_dim], on the device.
@@ -97,10 +97,10 @@ class ConcatenatedCache(Cache):
         self._apart = {slot: taken[int(old)] for slot, old in enumerate(order) if int(old) in taken}
         self.lengths[:] = self.lengths[order]
 
-    def checkpoint(self, slot: int, tokens: int) -> Checkpoint:
-        return Checkpoint(slot, int(self.lengths[slot]), tokens)
+    def checkpoint(self, slot: int, tokens: int) -> RollbackPoint:
+        return RollbackPoint(slot, int(self.lengths[slot]), tokens)
 
-    def roll_back(self, checkpoint: Checkpoint, length: int) -> None:
+    def roll_back(self, checkpoint: RollbackPoint, length: int) -> None:
         self.check_roll_back(checkpoint, length)
         slot = checkpoint.slot
         if length < self.lengths[slot]:

@@ -3,18 +3,18 @@
 import contextlib
 import ctypes
 import functools
-import importlib.metadata
 import io
 import logging
+import platform
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnxruntime
 
-from gptneo_onnx.models.errors import DeviceError, InputError, MissingDependencyError
+from gptneo_onnx.models.errors import DeviceError, InputError, shown
 from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
-from gptneo_onnx.models.json_file import shown
 
 logger = logging.getLogger("gptneo_onnx")
 
@@ -69,7 +69,7 @@ def _automatic(numbers: NumberFormat | None) -> list[Device]:
     if not devices:
         raise DeviceError(f"no device can run this model: {reasons[CPU]}")
     if reasons[cuda] and _has_cuda_provider() and _has_nvidia_driver():
-        say_fallback(cuda, reasons[cuda])
+        warn_fallback(cuda, reasons[cuda])
     return devices
 
 
@@ -124,7 +124,7 @@ def preload_cuda_libraries() -> None:
 
 
 @functools.cache
-def say_inexact_sums() -> None:
+def warn_saturating_sums() -> None:
     """Tell once that a model's 8-bit sums may be wrong on this processor."""
     logger.warning(
         "this processor has no VNNI or AMX instructions and cuts off some sums of 8-bit products: "
@@ -133,31 +133,35 @@ def say_inexact_sums() -> None:
 
 
 @functools.cache
-def say_fallback(device: Device, reason: str) -> None:
+def warn_fallback(device: Device, reason: str) -> None:
     """Tell once that "auto" found a device that cannot be used."""
     logger.warning("device auto: %s: %s; running on the CPU", device, reason)
 
 
-def check_onnx_runtime(least: str) -> None:
-    """Raise MissingDependencyError unless the installed ONNX Runtime is at least that version."""
-    installed = onnxruntime.__version__
-    if _version(installed) < _version(least):
-        raise MissingDependencyError(
-            f"this model needs ONNX Runtime {least} or later, and {installed} is installed: "
-            "pip install --upgrade 'gptneo-onnx[cpu]' (or [gpu])"
-        )
+CPU_INFO = Path("/proc/cpuinfo")
+# Each adds products of 8 bits in 32. What x86 had before adds pairs in 16 bits and cuts them off.
+_EXACT = ("avx512_vnni", "avx_vnni", "amx_int8")
 
 
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+def int8_dot_instructions() -> str | None:
+    """The best of x86's instructions for sums of 8-bit products, or "" where there is none.
+
+    None where that cannot be told: on other processors, whose sums are exact, and where the system
+    has no /proc/cpuinfo.
+    """
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return None
+    try:
+        info = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    match = re.search(r"^flags\s*:(.*)$", info, re.MULTILINE)
+    if match is None:
+        return None
+    flags = match[1].split()
+    return ", ".join(name for name in _EXACT if name in flags)
 
 
-def installed_packages() -> dict[str, str]:
-    """The installed distributions of ONNX Runtime by name: two of them overwrite each other."""
-    found = {}
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+def saturates_int8_sums() -> bool:
+    """Whether products of full 8 bits are known to be added inexactly here."""
+    return int8_dot_instructions() == ""

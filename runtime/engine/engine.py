@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache
 from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.engine.device import CPU, Device
 from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
-from gptneo_onnx.runtime.engine.portable_decoder import PortableDecoder, PortableGraph
+from gptneo_onnx.runtime.engine.portable_decoder import PortableDecoder, PortableSessions
 from gptneo_onnx.runtime.engine.session import create_session
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
 from gptneo_onnx.runtime.model_files.directory import (
@@ -192,7 +191,7 @@ def _portable_decoders(model: PortableModel, device: str, *options: Any) -> Deco
     sessions = [create_session(model.graphs[0], None, device, *options)]
     for path in model.graphs[1:]:
         sessions.append(create_session(path, None, str(sessions[0].device), *options))
-    graph, last = PortableGraph(sessions, model.interfaces), model.interfaces[-1]
+    graph, last = PortableSessions(sessions, model.interfaces), model.interfaces[-1]
     config = model.config
 
     def make_decoder(slots: int) -> Decoder:

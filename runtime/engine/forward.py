@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.graph import layer_number
-from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.inputs import Ids, PaddedInputs
 

@@ -18,7 +18,7 @@ from gptneo_onnx.runtime.model_files.portable_interface import PortableInterface
 Floats = NDArray[np.floating]
 
 
-class PortableGraph:
+class PortableSessions:
     """One session, or one that begins sequences and one that goes on, as a single function.
 
     A graph without past computes everything anew in each step. Its "cache" is then what it needs
@@ -125,7 +125,7 @@ class PortableDecoder(Decoder):
 
     cache: ConcatenatedCache
 
-    def __init__(self, graph: PortableGraph, cache: ConcatenatedCache) -> None:
+    def __init__(self, graph: PortableSessions, cache: ConcatenatedCache) -> None:
         self.graph = graph
         self.device = graph.device
         self.hidden_layers = graph.hidden_layers

@@ -80,7 +80,7 @@ class PromptCache:
         return max((len(sequence.ids) for sequence in self.sequences), default=0)
 
     @classmethod
-    def given(cls, past_key_values: Any) -> "PromptCache":
+    def coerce(cls, past_key_values: Any) -> "PromptCache":
         """What a call was given, none being empty.
 
         Raises:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.files import replacement
+from gptneo_onnx.runtime.files import replace_atomically
 
 _SUFFIX = ".npy"
 _MOST_SAID = 200
@@ -38,7 +38,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         OSError: it cannot be written.
     """
     try:
-        with replacement(path, "wb") as file:
+        with replace_atomically(path, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub has no keyword arrays
     except OSError as error:  # its own message would name the temporary file
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error

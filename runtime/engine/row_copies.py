@@ -1,4 +1,4 @@
-"""Moving rows of the cache where the cache lives: on a CPU in place, elsewhere by a small graph.
+"""Copies of cache rows, made where the cache is: by numpy on a CPU, elsewhere by a small graph.
 
 Rows are [heads, rows, head_dim] of one slot. On a CPU they are numpy arrays; on another device they
 stay there, as [1, heads, rows, head_dim], until `to_host` fetches them.
@@ -10,7 +10,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.engine import gather_graph as names
 from gptneo_onnx.runtime.engine.buffers import DeviceBuffer
 from gptneo_onnx.runtime.engine.device import CPU, Device
 from gptneo_onnx.runtime.engine.session import create_session_of_bytes
@@ -18,8 +17,16 @@ from gptneo_onnx.runtime.engine.session import create_session_of_bytes
 Indices = NDArray[np.int64]
 _SLOT_AXIS, _ROW_AXIS = 0, 2
 
+# Names and numbers of gather_graph().
+KEPT, ROWS, INDICES, MOVED = "kept", "rows", "indices", "moved"
+# onnx.TensorProto.DataType of an integer with as many bytes.
+ELEMENT_TYPES = {2: 5, 4: 6}
+_INT64 = 7
+_IR_VERSION, _OPSET = 10, 21
+_ATTRIBUTE_INT = 2
 
-class CacheMoves(Protocol):
+
+class RowCopier(Protocol):
     """What beams, rejected tokens and saved prompts need of a cache buffer."""
 
     def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> Any:
@@ -35,12 +42,12 @@ class CacheMoves(Protocol):
         """Rows as an array [heads, rows, head_dim]."""
 
 
-def cache_moves(device: Device, host_type: np.dtype[Any]) -> CacheMoves:
+def row_copier(device: Device, host_type: np.dtype[Any]) -> RowCopier:
     """Those of a device, for elements that the host sees as that type."""
-    return HostMoves() if device == CPU else DeviceMoves(device, host_type)
+    return HostRowCopier() if device == CPU else DeviceRowCopier(device, host_type)
 
 
-class HostMoves:
+class HostRowCopier:
     """On a CPU: numpy on the buffers' own memory, touching only rows in use."""
 
     def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> NDArray[Any]:
@@ -63,19 +70,19 @@ class HostMoves:
         return rows
 
 
-class DeviceMoves:
-    """On any device: gather_graph, its output bound to the buffer's own memory."""
+class DeviceRowCopier:
+    """Copies rows on any device: by gather_graph(), its output bound to the buffer's memory."""
 
     def __init__(self, device: Device, host_type: np.dtype[Any]) -> None:
         self.device = device
         self.host_type = host_type
-        self.element = names.ELEMENT_TYPES[host_type.itemsize]
+        self.element = ELEMENT_TYPES[host_type.itemsize]
         self._integer = np.dtype(f"int{8 * host_type.itemsize}")
         self._sessions: dict[int, onnxruntime.InferenceSession] = {}
 
     def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> onnxruntime.OrtValue:
         binding = self._bound(_ROW_AXIS, buffer, slot, 1, None, np.arange(start, stop))
-        binding.bind_output(names.MOVED, self.device.type, self.device.index)
+        binding.bind_output(MOVED, self.device.type, self.device.index)
         self._run(_ROW_AXIS, binding)
         return binding.get_outputs()[0]
 
@@ -111,15 +118,15 @@ class DeviceMoves:
             shape = [count, *buffer.shape[1:]]
             shape[axis] = 0
             kept = self._from_host(np.empty(shape, self._integer))
-        binding.bind_ortvalue_input(names.KEPT, kept)
-        binding.bind_input(names.ROWS, *buffer.view(first, count, self.element))
-        binding.bind_cpu_input(names.INDICES, np.ascontiguousarray(indices, np.int64))
+        binding.bind_ortvalue_input(KEPT, kept)
+        binding.bind_input(ROWS, *buffer.view(first, count, self.element))
+        binding.bind_cpu_input(INDICES, np.ascontiguousarray(indices, np.int64))
         return binding
 
     def _bind_moved(
         self, binding: onnxruntime.IOBinding, buffer: DeviceBuffer, first: int, count: int
     ) -> None:
-        binding.bind_output(names.MOVED, *buffer.view(first, count, self.element))
+        binding.bind_output(MOVED, *buffer.view(first, count, self.element))
 
     def _from_host(self, rows: NDArray[Any]) -> onnxruntime.OrtValue:
         integers = np.ascontiguousarray(rows).view(self._integer)
@@ -131,6 +138,72 @@ class DeviceMoves:
 
     def _session(self, axis: int) -> onnxruntime.InferenceSession:
         if axis not in self._sessions:
-            graph = names.gather_graph(axis, self.host_type.itemsize)
+            graph = gather_graph(axis, self.host_type.itemsize)
             self._sessions[axis] = create_session_of_bytes(graph, self.device).inference
         return self._sessions[axis]
+
+
+def gather_graph(axis: int, itemsize: int) -> bytes:
+    """Return a serialized ModelProto that moves rows, for elements of that many bytes.
+
+        kept, rows -> Concat(axis) -> Gather(axis, indices) -> moved
+
+    `moved` may be bound to the memory of `rows`: the concatenation in between is a tensor of its
+    own. Elements are moved as integers of their size, so one graph serves every float type. It is
+    encoded by hand, since the runtime works without the onnx package
+    (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto).
+
+    Args:
+        axis: 0 to move slots, 2 to move rows, of tensors [slots, heads, rows, head_dim].
+        itemsize: bytes of an element.
+    """
+    element = ELEMENT_TYPES[itemsize]
+    joined = "joined"
+    graph = b"".join(
+        (
+            _node("Concat", [KEPT, ROWS], joined, axis),
+            _node("Gather", [joined, INDICES], MOVED, axis),
+            _bytes(2, b"gather"),
+            _bytes(11, _value(KEPT, element, 4)),
+            _bytes(11, _value(ROWS, element, 4)),
+            _bytes(11, _value(INDICES, _INT64, 1)),
+            _bytes(12, _value(MOVED, element, 4)),
+        )
+    )
+    opset = _integer(2, _OPSET)
+    return _integer(1, _IR_VERSION) + _bytes(7, graph) + _bytes(8, opset)
+
+
+def _node(operator: str, inputs: list[str], output: str, axis: int) -> bytes:
+    attribute = _bytes(1, b"axis") + _integer(3, axis) + _integer(20, _ATTRIBUTE_INT)
+    return _bytes(
+        1,
+        b"".join(_bytes(1, name.encode()) for name in inputs)
+        + _bytes(2, output.encode())
+        + _bytes(3, output.encode())
+        + _bytes(4, operator.encode())
+        + _bytes(5, attribute),
+    )
+
+
+def _value(name: str, element: int, rank: int) -> bytes:
+    """A ValueInfoProto whose axes have names of their own."""
+    axes = b"".join(_bytes(1, _bytes(2, f"{name}_{axis}".encode())) for axis in range(rank))
+    tensor = _integer(1, element) + _bytes(2, axes)
+    return _bytes(1, name.encode()) + _bytes(2, _bytes(1, tensor))
+
+
+def _integer(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _bytes(field: int, content: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*encoded, value])

@@ -7,18 +7,17 @@ from typing import Any
 
 import onnxruntime
 
-from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError
+from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError, shown
 from gptneo_onnx.models.graph import NumberFormat, Precision
-from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.runtime.engine.device import (
     CPU,
     Device,
     candidate_devices,
     preload_cuda_libraries,
-    say_fallback,
-    say_inexact_sums,
+    saturates_int8_sums,
+    warn_fallback,
+    warn_saturating_sums,
 )
-from gptneo_onnx.runtime.engine.processor import cuts_off_sums
 
 onnxruntime.disable_telemetry_events()
 
@@ -57,8 +56,8 @@ def create_session(
         ModelFileError: ONNX Runtime refuses the graph.
     """
     _check_provider_options(provider_options or {})
-    if _has_full_8_bit_sums(numbers) and cuts_off_sums():
-        say_inexact_sums()
+    if _has_full_8_bit_sums(numbers) and saturates_int8_sums():
+        warn_saturating_sums()
     options = _session_options(num_threads)
     candidates = candidate_devices(device, numbers)
     for candidate in candidates:
@@ -67,7 +66,7 @@ def create_session(
         except DeviceError as error:
             if candidate is candidates[-1]:
                 raise
-            say_fallback(candidate, str(error).removeprefix(f"device {candidate} "))
+            warn_fallback(candidate, str(error).removeprefix(f"device {candidate} "))
     raise AssertionError("candidate_devices returns at least one device")
 
 

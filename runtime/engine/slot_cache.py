@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.graph import BATCH, CAPACITY, GraphContract, TensorSpec
 from gptneo_onnx.runtime.engine.buffers import DeviceBuffer
-from gptneo_onnx.runtime.engine.cache import Cache, Checkpoint
+from gptneo_onnx.runtime.engine.cache import Cache, RollbackPoint
 from gptneo_onnx.runtime.engine.device import Device
-from gptneo_onnx.runtime.engine.row_copies import cache_moves
+from gptneo_onnx.runtime.engine.row_copies import row_copier
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class SlotCache(Cache):
         windows = [buffer.window for buffer in self._buffers if buffer.window is not None]
         self.window = min(windows, default=None)
         self.host_type = self._buffers[0].buffer.host_type
-        self._moves = cache_moves(device, self.host_type)
+        self._moves = row_copier(device, self.host_type)
 
     @property
     def nbytes(self) -> int:
@@ -78,7 +78,7 @@ class SlotCache(Cache):
             self._moves.reorder(each.buffer, order, each.resident(longest))
         self.lengths[:] = self.lengths[order]
 
-    def checkpoint(self, slot: int, tokens: int) -> Checkpoint:
+    def checkpoint(self, slot: int, tokens: int) -> RollbackPoint:
         """Keep what the next `tokens` tokens push out of the slot's windows.
 
         Raises:
@@ -95,9 +95,9 @@ class SlotCache(Cache):
             for each in self._buffers
             if each.window is not None
         )
-        return Checkpoint(slot, length, tokens, evicted)
+        return RollbackPoint(slot, length, tokens, evicted)
 
-    def roll_back(self, checkpoint: Checkpoint, length: int) -> None:
+    def roll_back(self, checkpoint: RollbackPoint, length: int) -> None:
         """Drop the tokens behind `length`: windows get back the rows that they had then."""
         self.check_roll_back(checkpoint, length)
         slot, now = checkpoint.slot, int(self.lengths[checkpoint.slot])

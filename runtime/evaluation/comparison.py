@@ -22,7 +22,12 @@ from gptneo_onnx.runtime.evaluation.divergence import (
     side_by_side,
 )
 from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer, exp_of, finite
-from gptneo_onnx.runtime.evaluation.scoring import SLOTS, WAITING, steps_of, target_logits
+from gptneo_onnx.runtime.evaluation.scoring import (
+    SLOTS,
+    WINDOWS_READ_AHEAD,
+    steps_of,
+    target_logits,
+)
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window, rolling_windows
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -184,7 +189,7 @@ def _measured(
     from tqdm import tqdm
 
     with tqdm(unit=" tokens", disable=None if progress else True, unit_scale=True) as bar:
-        for waiting in in_groups(reading.windows(documents), WAITING):
+        for waiting in in_groups(reading.windows(documents), WINDOWS_READ_AHEAD):
             windows = [each.window for each in waiting]
             rows = [np.empty(len(window.targets), MEASURED) for window in windows]
             for index, targets, one, other in _read(decoders, windows):

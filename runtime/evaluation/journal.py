@@ -9,7 +9,7 @@ from typing import Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.evaluation.scoring import Scored
-from gptneo_onnx.runtime.files import whole_file
+from gptneo_onnx.runtime.files import atomic_file
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Journal:
             scores = _scores(lines, dict(measurement), path)
             # Written anew: the last line of one that was interrupted may be half.
             kept = [dict(measurement), *(_line(*each) for each in scores.items())]
-            with whole_file(path, "w") as file:
+            with atomic_file(path, "w") as file:
                 file.writelines(json.dumps(each) + "\n" for each in kept)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be used to resume: {error}; name another") from error

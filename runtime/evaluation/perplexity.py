@@ -21,7 +21,7 @@ from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.evaluation import wikitext
 from gptneo_onnx.runtime.evaluation.journal import Journal, WindowScore
-from gptneo_onnx.runtime.evaluation.scoring import SLOTS, WAITING, score
+from gptneo_onnx.runtime.evaluation.scoring import SLOTS, WINDOWS_READ_AHEAD, score
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window, chunks, rolling_windows
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -255,8 +255,8 @@ def _scores(
         tqdm(unit=" tokens", disable=None if progress else True, unit_scale=True) as bar,
     ):
         decoder = engine.decoder(SLOTS)
-        for number, waiting in enumerate(in_groups(windows, WAITING)):
-            first = number * WAITING
+        for number, waiting in enumerate(in_groups(windows, WINDOWS_READ_AHEAD)):
+            first = number * WINDOWS_READ_AHEAD
             new = [i for i in range(len(waiting)) if first + i not in journal.scores]
             for index, scored in score(decoder, [waiting[i] for i in new]):
                 journal.add(first + new[index], WindowScore.of(scored))

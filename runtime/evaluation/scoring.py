@@ -18,7 +18,7 @@ from gptneo_onnx.runtime.evaluation.windows import Ids, Window
 # Short documents are read together, as many as this.
 SLOTS = 16
 # Windows that wait to be read: enough to find some of one length.
-WAITING = 64
+WINDOWS_READ_AHEAD = 64
 # Rows of logits that stay in a processor's cache from one pass to the next.
 _ROWS_AT_ONCE = 8
 

@@ -14,12 +14,12 @@ from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens, Prompt
 from gptneo_onnx.runtime.generation.config import GenerationConfig
-from gptneo_onnx.runtime.generation.generate import Call
+from gptneo_onnx.runtime.generation.generate import GenerationCall
 from gptneo_onnx.runtime.generation.lengths import max_new_tokens
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
 from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
-from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables
+from gptneo_onnx.runtime.generation.strategies.sequences import CallerHooks
 from gptneo_onnx.runtime.generation.strategies.slot_batch import Guidance
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.generation.token_healing import heal_prompts
@@ -41,20 +41,20 @@ class Arguments:
     tokenizer: Tokenizer | None = None
 
 
-def checked_call(
+def prepare_call(
     engine: Engine,
     config: GenerationConfig,
     input_ids: ArrayLike,
     attention_mask: ArrayLike | None,
     arguments: Arguments,
-) -> Call:
+) -> GenerationCall:
     """Check everything before the first step.
 
     Raises:
         InputError: an argument, id or mask that cannot be used, or two that exclude each other.
     """
     _check_modes(config, arguments)
-    PromptCache.given(arguments.past_key_values)
+    PromptCache.coerce(arguments.past_key_values)
     if not isinstance(arguments.tokenizer, Tokenizer | None):
         raise InputError(
             f"tokenizer is of type {type(arguments.tokenizer).__name__}; a "
@@ -69,7 +69,7 @@ def checked_call(
     new_tokens = max_new_tokens(
         config, inputs.input_ids.shape[1], inputs.longest, engine.config.max_position_embeddings
     )
-    call = Call(
+    call = GenerationCall(
         config,
         inputs.input_ids,
         prompts,
@@ -88,7 +88,7 @@ def checked_call(
     return call
 
 
-def one_of(input_ids: ArrayLike | None, inputs: ArrayLike | None) -> ArrayLike:
+def require_single_input(input_ids: ArrayLike | None, inputs: ArrayLike | None) -> ArrayLike:
     """The prompts, which transformers takes under either name.
 
     Raises:
@@ -133,7 +133,7 @@ def _check_modes(config: GenerationConfig, arguments: Arguments) -> None:
             raise InputError(f"{name} is {value}; with {assisted} only {least} is allowed")
 
 
-def _check_combinations(call: Call, arguments: Arguments, engine: Engine) -> None:
+def _check_combinations(call: GenerationCall, arguments: Arguments, engine: Engine) -> None:
     rows = len(call.prompts) * call.repeats
     if call.streamer is not None and (rows > 1 or call.config.num_beams > 1):
         raise InputError(f"a streamer takes one sequence, and there are {rows}")
@@ -164,12 +164,12 @@ def _check_assistant(assistant: Any, engine: Engine) -> None:
         )
 
 
-def _own(config: GenerationConfig, arguments: Arguments) -> OwnCallables:
+def _own(config: GenerationConfig, arguments: Arguments) -> CallerHooks:
     processors = _callables("logits_processor", arguments.logits_processor)
     for processor in processors:
         if isinstance(processor, StructuredOutput):  # a new call is a new text
             processor.reset()
-    return OwnCallables(
+    return CallerHooks(
         LogitsProcessorList(processors),
         StoppingCriteriaList(_callables("stopping_criteria", arguments.stopping_criteria)),
         config.fill_token_id,

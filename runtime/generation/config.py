@@ -143,10 +143,10 @@ class GenerationConfig:
             object.__setattr__(self, name, plain(getattr(self, name)))
         watermark = _watermark(self.watermarking_config)
         object.__setattr__(self, "watermarking_config", watermark)
-        check_fields(self)
+        check_fields(vars(self))
 
     @classmethod
-    def given(cls, generation_config: Any) -> "GenerationConfig":
+    def coerce(cls, generation_config: Any) -> "GenerationConfig":
         """What a call was given; none sets nothing.
 
         Raises:

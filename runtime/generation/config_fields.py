@@ -1,15 +1,11 @@
 """The range of every field of GenerationConfig, and the arguments it has no field for, as data."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.json_file import shown
-
-if TYPE_CHECKING:
-    from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.models.errors import InputError, shown
 
 MAX_RETURN_SEQUENCES = 1024
 SCHEDULES = ("constant", "heuristic", "heuristic_transient")
@@ -132,23 +128,23 @@ def plain(value: Any) -> Any:
     return value
 
 
-def check_fields(config: "GenerationConfig") -> None:
+def check_fields(values: Mapping[str, Any]) -> None:
     """Raise InputError for the first field that is out of its range."""
     for name, (least, most) in _INTEGERS.items():
-        _check_integer(name, getattr(config, name), least, most)
+        _check_integer(name, values[name], least, most)
     for name, (low, high) in _NUMBERS.items():
-        if name == "temperature" and config.do_sample is not True and config.temperature == 0:
+        if name == "temperature" and values["do_sample"] is not True and values["temperature"] == 0:
             continue  # greedy decoding has none, and some ask for it so
-        _check_number(name, getattr(config, name), low, high)
+        _check_number(name, values[name], low, high)
     for name in _TOKENS:
-        value = getattr(config, name)
+        value = values[name]
         for token in value if isinstance(value, tuple) else (value,):
             _check_integer(name, token, 0, MAX_TOKEN)
     for name in _BOOLEANS:
-        if type(getattr(config, name)) is not bool:
-            raise InputError(f"{name} is {shown(getattr(config, name))}; True or False is allowed")
+        if type(values[name]) is not bool:
+            raise InputError(f"{name} is {shown(values[name])}; True or False is allowed")
     for check in _COMBINATIONS:
-        check(config)
+        check(values)
 
 
 def _check_integer(name: str, value: Any, least: int, most: int | None = None) -> None:
@@ -174,27 +170,28 @@ def _check_number(name: str, value: Any, least: float, most: float) -> None:
         )
 
 
-def _check_seed(config: "GenerationConfig") -> None:
-    for seed in config.seed if isinstance(config.seed, tuple) else (config.seed,):
+def _check_seed(values: Mapping[str, Any]) -> None:
+    for seed in values["seed"] if isinstance(values["seed"], tuple) else (values["seed"],):
         _check_integer("seed", seed, 0)
 
 
-def _check_choices(config: "GenerationConfig") -> None:
-    if config.early_stopping not in (True, False, "never") or isinstance(
-        config.early_stopping, (int, float)
-    ) != isinstance(config.early_stopping, bool):
+def _check_choices(values: Mapping[str, Any]) -> None:
+    if values["early_stopping"] not in (True, False, "never") or isinstance(
+        values["early_stopping"], (int, float)
+    ) != isinstance(values["early_stopping"], bool):
         raise InputError(
-            f"early_stopping is {shown(config.early_stopping)}; True, False or 'never' is allowed"
+            f"early_stopping is {shown(values['early_stopping'])}; "
+            "True, False or 'never' is allowed"
         )
-    if config.num_assistant_tokens_schedule not in SCHEDULES:
+    if values["num_assistant_tokens_schedule"] not in SCHEDULES:
         raise InputError(
-            f"num_assistant_tokens_schedule is {shown(config.num_assistant_tokens_schedule)}; "
+            f"num_assistant_tokens_schedule is {shown(values['num_assistant_tokens_schedule'])}; "
             f"{', '.join(SCHEDULES)} is allowed"
         )
 
 
-def _check_stop_strings(config: "GenerationConfig") -> None:
-    stops = config.stop_strings
+def _check_stop_strings(values: Mapping[str, Any]) -> None:
+    stops = values["stop_strings"]
     for stop in stops if isinstance(stops, tuple) else (stops,):
         if stop is not None and (not isinstance(stop, str) or not stop):
             raise InputError(
@@ -202,28 +199,28 @@ def _check_stop_strings(config: "GenerationConfig") -> None:
             )
 
 
-def _check_beams(config: "GenerationConfig") -> None:
-    if config.num_beams % config.num_beam_groups:
+def _check_beams(values: Mapping[str, Any]) -> None:
+    if values["num_beams"] % values["num_beam_groups"]:
         raise InputError(
-            f"num_beams is {config.num_beams} and num_beam_groups {config.num_beam_groups}; "
+            f"num_beams is {values['num_beams']} and num_beam_groups {values['num_beam_groups']}; "
             "num_beams must be a multiple of it"
         )
-    if config.num_beam_groups > 1 and config.do_sample:
+    if values["num_beam_groups"] > 1 and values["do_sample"]:
         raise InputError("num_beam_groups is above 1 and do_sample True; groups are not sampled")
-    if (config.diversity_penalty > 0) != (config.num_beam_groups > 1):
+    if (values["diversity_penalty"] > 0) != (values["num_beam_groups"] > 1):
         raise InputError(
-            f"diversity_penalty is {config.diversity_penalty} and num_beam_groups "
-            f"{config.num_beam_groups}; the one acts between the groups of the other: set both"
+            f"diversity_penalty is {values['diversity_penalty']} and num_beam_groups "
+            f"{values['num_beam_groups']}; the one acts between the groups of the other: set both"
         )
-    if 1 < config.num_beams < config.num_return_sequences:
+    if 1 < values["num_beams"] < values["num_return_sequences"]:
         raise InputError(
-            f"num_return_sequences is {config.num_return_sequences}, and there are only "
-            f"{config.num_beams} beams; raise num_beams"
+            f"num_return_sequences is {values['num_return_sequences']}, and there are only "
+            f"{values['num_beams']} beams; raise num_beams"
         )
 
 
-def _check_decay(config: "GenerationConfig") -> None:
-    decay = config.exponential_decay_length_penalty
+def _check_decay(values: Mapping[str, Any]) -> None:
+    decay = values["exponential_decay_length_penalty"]
     if decay is None:
         return
     if not isinstance(decay, tuple) or len(decay) != 2:
@@ -237,7 +234,7 @@ def _check_decay(config: "GenerationConfig") -> None:
     _check_number("exponential_decay_length_penalty's factor", decay[1], 1e-6, 1e6)
 
 
-_COMBINATIONS: Sequence[Callable[["GenerationConfig"], None]] = (
+_COMBINATIONS: Sequence[Callable[[Mapping[str, Any]], None]] = (
     _check_seed,
     _check_choices,
     _check_stop_strings,

@@ -21,7 +21,7 @@ from gptneo_onnx.runtime.generation.noise import TokenNoise, sequence_noise
 from gptneo_onnx.runtime.generation.outputs import (
     GenerateBeamDecoderOnlyOutput,
     GenerateDecoderOnlyOutput,
-    Record,
+    StepRecorder,
 )
 from gptneo_onnx.runtime.generation.processors.base import Ids, LogitsProcessorList, Scores
 from gptneo_onnx.runtime.generation.stopping_criteria import (
@@ -43,7 +43,12 @@ from gptneo_onnx.runtime.generation.strategies.group_beam_search import (
     PromptGroups,
 )
 from gptneo_onnx.runtime.generation.strategies.sample import generate_steps
-from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables, Rows, Sampled, joined
+from gptneo_onnx.runtime.generation.strategies.sequences import (
+    CallerHooks,
+    GrowingSequence,
+    SequenceGroup,
+    joined,
+)
 from gptneo_onnx.runtime.generation.strategies.slot_batch import Guidance, SlotBatch
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -52,7 +57,7 @@ Output = Ids | GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput
 
 
 @dataclass(frozen=True)
-class Call:
+class GenerationCall:
     """What one call of generate() is about, checked.
 
     Attributes:
@@ -74,7 +79,7 @@ class Call:
     prompts: Sequence[Prompt]
     max_new_tokens: int
     vocab_size: int
-    own: OwnCallables
+    own: CallerHooks
     prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None
     streamer: Streamer | None = None
     tokenizer: Tokenizer | None = None
@@ -96,11 +101,11 @@ class Call:
         """Slots of the cache that the call takes."""
         return len(self.prompts) * self.repeats * (2 if self.guidance else 1)
 
-    def record(self) -> Record:
+    def record(self) -> StepRecorder:
         """An empty record of what the output is to hold."""
         config = self.config
         is_dict = config.return_dict_in_generate
-        return Record(
+        return StepRecorder(
             wants_scores=is_dict and config.output_scores,
             wants_logits=is_dict and config.output_logits,
             wants_cache=is_dict and self.saved is not None,
@@ -133,7 +138,7 @@ class Call:
         return self.input_ids[prompt.row, : prompt.padding]
 
 
-def run_call(engine: Engine, call: Call, assistant: Engine | None) -> Output:
+def run(engine: Engine, call: GenerationCall, assistant: Engine | None) -> Output:
     """Generate with engines that no one else uses meanwhile."""
     is_assisted = assistant is not None or call.config.prompt_lookup_num_tokens is not None
     decoder = engine.decoder(1 if is_assisted else call.slots, call.config.prefill_chunk_size)
@@ -144,7 +149,7 @@ def run_call(engine: Engine, call: Call, assistant: Engine | None) -> Output:
     return (_beam_search if call.config.num_beams > 1 else _sample)(decoder, call)
 
 
-def _sample(decoder: Decoder, call: Call) -> Output:
+def _sample(decoder: Decoder, call: GenerationCall) -> Output:
     sequences = sampled_sequences(call)
     record = call.record()
     batch = call.batch(decoder, call.prompts, call.repeats)
@@ -153,7 +158,7 @@ def _sample(decoder: Decoder, call: Call) -> Output:
     return _output(call, sequences, record)
 
 
-def _assisted(decoder: Decoder, call: Call, assistant: Engine | None) -> Output:
+def _assisted(decoder: Decoder, call: GenerationCall, assistant: Engine | None) -> Output:
     """One sequence after the other: a step of several tokens takes a single slot."""
     sequences, records = sampled_sequences(call), []
     for prompt, sequence in zip(call.prompts, sequences, strict=True):
@@ -162,11 +167,11 @@ def _assisted(decoder: Decoder, call: Call, assistant: Engine | None) -> Output:
         batch = call.batch(decoder, [prompt], 1)
         steps = assisted_steps(batch, sequence, candidates, call.own, records[-1])
         _stream(call.streamer, sequence.ids[0], steps)
-    return _output(call, sequences, Record.merged(records))
+    return _output(call, sequences, StepRecorder.merged(records))
 
 
 def _candidates(
-    call: Call, prompt: Prompt, sequence: Sampled, assistant: Engine | None
+    call: GenerationCall, prompt: Prompt, sequence: GrowingSequence, assistant: Engine | None
 ) -> Candidates:
     if assistant is None:
         return PromptLookup(call.config)
@@ -174,10 +179,10 @@ def _candidates(
     return DraftModel(assistant.decoder(1), call.config, call.chains(prompt), sequence.noise)
 
 
-def _beam_search(decoder: Decoder, call: Call) -> Output:
+def _beam_search(decoder: Decoder, call: GenerationCall) -> Output:
     config, own = call.config, call.own
     beams = [
-        Rows(
+        SequenceGroup(
             np.repeat(prompt.ids[None], config.num_beams, axis=0),
             call.padding(prompt),
             *call.chains(prompt),
@@ -203,11 +208,11 @@ def _beam_search(decoder: Decoder, call: Call) -> Output:
     return _beam_output(call, search.prompts, record)
 
 
-def sampled_sequences(call: Call) -> list[Sampled]:
+def sampled_sequences(call: GenerationCall) -> list[GrowingSequence]:
     """A call's sequences at their beginning, prompt by prompt."""
     prompts = [prompt for prompt in call.prompts for _ in range(call.repeats)]
     return [
-        Sampled(
+        GrowingSequence(
             prompt.ids[None],
             call.padding(prompt),
             *call.chains(prompt),
@@ -243,7 +248,9 @@ def _stream(streamer: Streamer | None, prompt: Ids, steps: Iterator[list[int]]) 
             streamer.put(tokens)
 
 
-def _output(call: Call, sequences: Sequence[Sampled], record: Record) -> Output:
+def _output(
+    call: GenerationCall, sequences: Sequence[GrowingSequence], record: StepRecorder
+) -> Output:
     prompts = np.repeat(call.input_ids, call.repeats, axis=0)
     ids = joined(prompts, [sequence.generated for sequence in sequences], call.config.fill_token_id)
     if not call.config.return_dict_in_generate:
@@ -255,7 +262,9 @@ def _output(call: Call, sequences: Sequence[Sampled], record: Record) -> Output:
     return GenerateDecoderOnlyOutput(ids, *_kept(record), saved)
 
 
-def _beam_output(call: Call, searches: Sequence[BeamsOfPrompt], record: Record) -> Output:
+def _beam_output(
+    call: GenerationCall, searches: Sequence[BeamsOfPrompt], record: StepRecorder
+) -> Output:
     config = call.config
     results = [search.results() for search in searches]
     prompts = np.repeat(call.input_ids, config.num_return_sequences, axis=0)
@@ -274,7 +283,7 @@ def _beam_output(call: Call, searches: Sequence[BeamsOfPrompt], record: Record) 
     )
 
 
-def _kept(record: Record) -> tuple[tuple[Scores, ...] | None, tuple[Scores, ...] | None]:
+def _kept(record: StepRecorder) -> tuple[tuple[Scores, ...] | None, tuple[Scores, ...] | None]:
     scores: tuple[NDArray[np.float32], ...] | None = None
     logits: tuple[NDArray[np.float32], ...] | None = None
     if record.wants_scores:

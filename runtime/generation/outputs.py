@@ -82,7 +82,7 @@ class GenerateBeamDecoderOnlyOutput(_ModelOutput):
 
 
 @dataclass
-class Record:
+class StepRecorder:
     """What a call wants to know of its steps.
 
     Attributes:
@@ -110,7 +110,7 @@ class Record:
             self.logits.append(_spread(logits[rows], rows, count))
 
     @classmethod
-    def merged(cls, records: Sequence["Record"]) -> "Record":
+    def merged(cls, records: Sequence["StepRecorder"]) -> "StepRecorder":
         """One record of several sequences that were generated one after the other."""
         merged = cls(records[0].wants_scores, records[0].wants_logits, records[0].wants_cache)
         merged.saved = {row: record.saved[0] for row, record in enumerate(records) if record.saved}
@@ -160,7 +160,7 @@ def compute_transition_scores(
             "there are no scores; pass return_dict_in_generate=True and output_scores=True"
         )
     stacked = np.stack(scores)  # [steps, rows, vocab]
-    is_over = (stacked == 0).all(-1)  # [steps, rows]: what Record keeps of finished ones
+    is_over = (stacked == 0).all(-1)  # [steps, rows]: what StepRecorder keeps of finished ones
     if normalize_logits:
         stacked = log_probabilities(stacked)
     if beam_indices is None:

@@ -6,8 +6,7 @@ import queue
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 _REPLACEMENT = "\ufffd"

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.graph import GraphContract, fused_contract
-from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
     GRAPH_FILE,
@@ -20,13 +19,14 @@ from gptneo_onnx.models.manifest import (
     Manifest,
     sha256_of,
 )
-from gptneo_onnx.runtime.engine.device import check_onnx_runtime
+from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.foreign import find_graphs
 from gptneo_onnx.runtime.model_files.fused_check import check_graph
 from gptneo_onnx.runtime.model_files.hashes import FileVerification
-from gptneo_onnx.runtime.model_files.paths import check_place, is_directory
+from gptneo_onnx.runtime.model_files.paths import check_inside
 from gptneo_onnx.runtime.model_files.portable_check import check_portable_graph
 from gptneo_onnx.runtime.model_files.portable_interface import PortableInterface, check_pair
+from gptneo_onnx.runtime.onnx_runtime import check_onnx_runtime
 
 # What hubs and people add to a folder; never read.
 _IGNORED = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md")
@@ -113,12 +113,12 @@ def open_model_directory(directory: str | Path, file_name: str | None = None) ->
     if graphs is None:
         raise _not_exported(path, directory)
     names = [name for name in (graphs.first, graphs.with_past) if name is not None]
-    check_place(path, CONFIG_FILE)
+    check_inside(path, CONFIG_FILE)
     return _portable(path, names, None)
 
 
 def _open_ours(path: Path, file_name: str) -> ModelDirectory:
-    check_place(path, MANIFEST_FILE)
+    check_inside(path, MANIFEST_FILE)
     manifest = Manifest.read(path)
     _check_listed(path, manifest)
     kinds = manifest.graphs
@@ -148,7 +148,7 @@ def _open_ours(path: Path, file_name: str) -> ModelDirectory:
 def _portable(path: Path, names: Sequence[str], manifest: Manifest | None) -> PortableModel:
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
     for name in names:
-        check_place((path / name).parent, (path / name).name)
+        check_inside((path / name).parent, (path / name).name)
     signatures = [check_portable_graph(path / name) for name in names]
     interfaces = [
         PortableInterface.recognise(path / name, signature, config)
@@ -192,7 +192,7 @@ def _check_listed(path: Path, manifest: Manifest) -> None:
 
 def _check_files(path: Path, manifest: Manifest) -> None:
     for name, record in manifest.files.items():
-        _check_size(path / name, check_place(path, name), record)
+        _check_size(path / name, check_inside(path, name), record)
     for found in path.iterdir():
         name = found.name
         if name in manifest.files or name == MANIFEST_FILE or name in _IGNORED or name[0] == ".":

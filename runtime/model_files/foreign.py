@@ -4,8 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.manifest import GRAPH_FILE
 
 # transformers.js keeps graphs in a folder of their own, one for each of its dtypes.

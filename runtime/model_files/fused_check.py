@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 
-from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.graph import DataType, GraphContract, TensorSpec
-from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.models.manifest import WEIGHTS_FILE
 from gptneo_onnx.runtime.model_files import onnx_schema as messages
 from gptneo_onnx.runtime.model_files.protobuf import Message

@@ -15,7 +15,7 @@ from typing import Any
 from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import FileRecord, sha256_of
-from gptneo_onnx.runtime.cache_folder import cache_folder
+from gptneo_onnx.runtime.files import cache_folder
 
 REMEMBERED_FILE = "verified.json"
 _MAX_REMEMBERED = 1000

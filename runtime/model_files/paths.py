@@ -7,15 +7,7 @@ from pathlib import Path
 from gptneo_onnx.models.errors import ModelFileError
 
 
-def is_directory(path: str | Path) -> bool:
-    """Path.is_dir(), which raises OSError for what is too long to be a path, as prompts may be."""
-    try:
-        return Path(path).is_dir()
-    except OSError:
-        return False
-
-
-def check_place(directory: Path, name: str) -> os.stat_result:
+def check_inside(directory: Path, name: str) -> os.stat_result:
     """The file's status, if it is a regular file and nowhere but in the directory."""
     path = directory / name
     try:

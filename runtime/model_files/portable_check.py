@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
-from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.runtime.model_files import onnx_schema as messages
-from gptneo_onnx.runtime.model_files.paths import check_place
+from gptneo_onnx.runtime.model_files.paths import check_inside
 from gptneo_onnx.runtime.model_files.protobuf import Kind, Message, Schema
 
 # Protobuf's own limit: weights may be in the graph's file.
@@ -216,7 +215,7 @@ class _Weights:
     def check_files(self, folder: Path) -> tuple[Path, ...]:
         """The files, each of them as long as it has to be."""
         for location, (end, name) in self.ends.items():
-            size = check_place(folder, location).st_size
+            size = check_inside(folder, location).st_size
             if end > size:
                 raise ModelFileError(
                     f"{folder / location} has {size} bytes, and {shown(name)} ends at {end}: it is "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.graph import (
     INPUT_IDS,
     LOGITS,
@@ -20,7 +20,6 @@ from gptneo_onnx.models.graph import (
     Precision,
     TensorSpec,
 )
-from gptneo_onnx.models.json_file import shown
 from gptneo_onnx.models.manifest import MANIFEST_FILE
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK, USE_CACHE_BRANCH, portable_contract
 from gptneo_onnx.runtime.model_files.portable_check import GraphSignature, Signature

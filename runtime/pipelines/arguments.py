@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.generation.config_fields import plain
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.models.json_file import read_json_object, shown
+from gptneo_onnx.models.errors import InputError, ModelFileError, shown
+from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE
 from gptneo_onnx.runtime.base_model import GPTNeoModel
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM

@@ -105,7 +105,7 @@ class TextGenerationPipeline:
             kwargs.setdefault("max_new_tokens", None)
         base = self.generation_config
         if generation_config is not None:
-            base = GenerationConfig.given(generation_config).over(self.model.generation_config)
+            base = GenerationConfig.coerce(generation_config).over(self.model.generation_config)
         config = base.update(**{name: kwargs[name] for name in kwargs if name in _FIELDS})
         return config, {name: value for name, value in kwargs.items() if name not in _FIELDS}
 

@@ -20,8 +20,8 @@ from gptneo_onnx.runtime import GPTNeoForCausalLM
 from gptneo_onnx.runtime.engine import session
 from gptneo_onnx.runtime.engine.buffers import DeviceBuffer, StepInput
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.engine.device import say_fallback
-from gptneo_onnx.runtime.engine.row_copies import DeviceMoves
+from gptneo_onnx.runtime.engine.device import warn_fallback
+from gptneo_onnx.runtime.engine.row_copies import DeviceRowCopier
 
 pytestmark = [
     pytest.mark.placement,
@@ -91,7 +91,7 @@ def test_every_node_lands_on_cuda_and_nothing_is_copied(
 ):
     directory = export_shape(shape, precision, activations, hidden_states="all")
     model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
-    placed = placements(model._decoder.session.inference)
+    placed = placements(model.engine._decoder.session.inference)
     assert {provider for provider, _ in placed} == {"CUDAExecutionProvider"}
     assert placed["CUDAExecutionProvider", "GroupQueryAttention"] == len(shape.layers)
     assert copies(recorded_options) == 0
@@ -129,7 +129,7 @@ def test_a_float32_graph_would_fall_back_which_is_why_it_is_refused(
         "gptneo_onnx.runtime.engine.device._ruled_out", lambda device, precision: ""
     )
     model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
-    placed = placements(model._decoder.session.inference)
+    placed = placements(model.engine._decoder.session.inference)
     assert placed["CPUExecutionProvider", "GroupQueryAttention"] == 2
     assert copies(recorded_options) > 0
 
@@ -138,7 +138,7 @@ def test_a_float32_graph_would_fall_back_which_is_why_it_is_refused(
     ("precision", "expected"), [("fp32", "cpu"), ("fp16", "cuda"), ("bf16", "cuda")]
 )
 def test_auto_takes_cuda_where_the_precision_has_kernels(export_shape, caplog, precision, expected):
-    say_fallback.cache_clear()
+    warn_fallback.cache_clear()
     with caplog.at_level("WARNING"):
         model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision))
     assert model.device.type == expected
@@ -232,7 +232,7 @@ def test_generate_runs_to_its_end(export_shape):
 def test_rows_of_the_cache_move_on_the_device(export_shape, recorded_options, precision, axis):
     model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision), device="cuda")
     moves = model.engine.decoder(1).cache._moves
-    assert isinstance(moves, DeviceMoves)
+    assert isinstance(moves, DeviceRowCopier)
     placed = placements(moves._session(axis))
     assert placed == {
         ("CUDAExecutionProvider", "Concat"): 1,

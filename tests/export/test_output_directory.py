@@ -17,7 +17,7 @@ from refusals import refused
 from zero_checkpoint import write_zero_checkpoint
 
 from gptneo_onnx.export import export_model, output_directory
-from gptneo_onnx.export.output_directory import whole_directory
+from gptneo_onnx.export.output_directory import atomic_directory
 from gptneo_onnx.models import ExportError, InputError, ModelFileError
 from gptneo_onnx.models.manifest import MANIFEST_FILE
 
@@ -160,7 +160,7 @@ class TestFailures:
 
     def test_leave_nothing(self, out, failure):
         def write_half():
-            with whole_directory(out) as partial:
+            with atomic_directory(out) as partial:
                 (partial / "model.onnx").write_text("half")
                 raise failure
 
@@ -170,7 +170,7 @@ class TestFailures:
 
     def test_leave_an_earlier_export_as_it_was(self, earlier, out, failure):
         def write_half():
-            with whole_directory(out) as partial:
+            with atomic_directory(out) as partial:
                 (partial / "model.onnx").write_text("half")
                 raise failure
 
@@ -246,7 +246,7 @@ class TestParents:
 
 def export_model_of(checkpoint, out):
     """For users who may not even read the checkpoint."""
-    with whole_directory(out):
+    with atomic_directory(out):
         pass
 
 

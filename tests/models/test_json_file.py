@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import MAX_DEPTH, read_json_object, shown
+from gptneo_onnx.models.errors import ModelFileError, shown
+from gptneo_onnx.models.json_file import MAX_DEPTH, read_json_object
 
 
 @pytest.fixture

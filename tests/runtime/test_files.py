@@ -6,13 +6,13 @@ import pytest
 from refusals import refused
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.files import check_writable, whole_file
+from gptneo_onnx.runtime.files import atomic_file, check_writable
 
 
 @pytest.mark.parametrize(("mode", "content"), [("w", "caf\u00e9"), ("wb", b"\x00\xff")])
 def test_what_was_written_is_there_at_the_end(tmp_path, mode, content):
     path = tmp_path / "file"
-    with whole_file(path, mode) as file:
+    with atomic_file(path, mode) as file:
         file.write(content)
         assert not path.exists()
     assert path.read_bytes() == (content.encode() if mode == "w" else content)
@@ -22,7 +22,7 @@ def test_what_was_written_is_there_at_the_end(tmp_path, mode, content):
 def test_an_error_leaves_what_was_there(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(TypeError), whole_file(path, "w") as file:
+    with pytest.raises(TypeError), atomic_file(path, "w") as file:
         file.writelines(["after", None])
     assert path.read_text() == "before"
     assert [*tmp_path.iterdir()] == [path]
@@ -30,7 +30,7 @@ def test_an_error_leaves_what_was_there(tmp_path):
 
 def test_a_link_stays_one(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "file")
-    with whole_file(tmp_path / "link", "w") as file:
+    with atomic_file(tmp_path / "link", "w") as file:
         file.write("content")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "file").read_text() == "content"
@@ -41,7 +41,7 @@ def test_a_place_that_there_is_not_is_refused_before_and_after(tmp_path, name):
     path = tmp_path / name
     with refused(InputError, "cannot be written: (No such file|File name too long).*name another"):
         check_writable(path)
-    with refused(InputError, "cannot be written: "), whole_file(path, "w"):
+    with refused(InputError, "cannot be written: "), atomic_file(path, "w"):
         pass
     assert not [*tmp_path.iterdir()]
 

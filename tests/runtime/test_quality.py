@@ -8,7 +8,7 @@ import pytest
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
-from gptneo_onnx.runtime.engine import processor
+from gptneo_onnx.runtime.engine import device
 
 CORPUS = Path(__file__).parent.parent.parent / "examples/train_tiny/corpus"
 HELD_OUT = CORPUS / "persuasion.txt"
@@ -16,7 +16,7 @@ CONTEXT, WINDOWS = 512, 24
 
 # tests/runtime/test_quantized.py says what is promised elsewhere.
 exact_sums = pytest.mark.skipif(
-    processor.cuts_off_sums(), reason="needs VNNI or AMX: sums of full range are cut off here"
+    device.saturates_int8_sums(), reason="needs VNNI or AMX: sums of full range are cut off here"
 )
 
 

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
 from gptneo_onnx.runtime.generation.processors.warpers import check_number, check_whole_number
 
-_GONE = np.float32(-np.inf)
+NEG_INF = np.float32(-np.inf)
 _GREATEST = float(np.finfo(np.float32).max)
 AllowedTokens = Callable[[int, Ids], Sequence[int] | Ids]
 
@@ -192,7 +191,7 @@ class PrefixConstrainedLogitsProcessor:
         check_whole_number("first_batch_id", self.first_batch_id, least=0)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        processed = np.full_like(scores, _GONE)
+        processed = np.full_like(scores, NEG_INF)
         for row, tokens in enumerate(input_ids):
             listed = self._listed(self.first_batch_id + row // self.num_beams, tokens)
             allowed = known_tokens("prefix_allowed_tokens_fn's result", listed, scores.shape[-1])
@@ -248,12 +247,12 @@ def _without(scores: Scores, tokens: Ids) -> Scores:
     if not tokens.size:
         return scores
     processed = scores.copy()
-    processed[:, tokens] = _GONE
+    processed[:, tokens] = NEG_INF
     return processed
 
 
 def _only(scores: Scores, tokens: Ids) -> Scores:
-    processed = np.full_like(scores, _GONE)
+    processed = np.full_like(scores, NEG_INF)
     processed[:, tokens] = 0
     return processed
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from gptneo_onnx.models.errors import InputError, MissingDependencyError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 _LONGEST_REASON = 300

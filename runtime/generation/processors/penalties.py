@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
 from gptneo_onnx.runtime.generation.processors.constraints import check_tokens, known_tokens
 from gptneo_onnx.runtime.generation.processors.warpers import check_number, check_whole_number
 
 SequenceBias = Mapping[tuple[int, ...], float] | Sequence[Sequence[Any]]
-_GONE = np.float32(-np.inf)
+NEG_INF = np.float32(-np.inf)
 
 
 @dataclass(frozen=True)
@@ -259,7 +258,7 @@ def _without_each(scores: Scores, banned: Sequence[Ids]) -> Scores:
         return scores
     processed = scores.copy()
     for row, tokens in enumerate(banned):
-        processed[row, tokens[tokens < scores.shape[1]]] = _GONE
+        processed[row, tokens[tokens < scores.shape[1]]] = NEG_INF
     return processed
 
 

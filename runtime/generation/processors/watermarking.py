@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.json_file import shown
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
 from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
 from gptneo_onnx.runtime.generation.processors.torch_random import randperm, randperm_start

@@ -10,27 +10,27 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gptneo_onnx.runtime.engine.cache import Checkpoint
+from gptneo_onnx.runtime.engine.cache import RollbackPoint
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.generation.outputs import Record
+from gptneo_onnx.runtime.generation.outputs import StepRecorder
 from gptneo_onnx.runtime.generation.processors.base import Scores
 from gptneo_onnx.runtime.generation.strategies.candidates import Candidates
-from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables, Sampled
+from gptneo_onnx.runtime.generation.strategies.sequences import CallerHooks, GrowingSequence
 from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 
 
 def assisted_steps(
     batch: SlotBatch,
-    sequence: Sampled,
+    sequence: GrowingSequence,
     candidates: Candidates,
-    own: OwnCallables,
-    record: Record,
+    own: CallerHooks,
+    record: StepRecorder,
 ) -> Iterator[list[int]]:
     """Generate one sequence in the batch's only row; yields the tokens of each round."""
     decoder = batch.decoder
     logits, _ = batch.prefill()  # [1, vocab]
     proposed: list[int] = []
-    checkpoint: Checkpoint | None = None
+    checkpoint: RollbackPoint | None = None
     while True:
         tokens = _choose_until_wrong(sequence, logits, proposed, own, record)
         if checkpoint is not None:
@@ -52,7 +52,11 @@ def assisted_steps(
 
 
 def _choose_until_wrong(
-    sequence: Sampled, logits: Scores, proposed: list[int], own: OwnCallables, record: Record
+    sequence: GrowingSequence,
+    logits: Scores,
+    proposed: list[int],
+    own: CallerHooks,
+    record: StepRecorder,
 ) -> list[int]:
     """Choose by each row of logits for as long as the choice is what the next row was made for."""
     tokens = []
@@ -68,7 +72,7 @@ def _choose_until_wrong(
     return tokens
 
 
-def _most(sequence: Sampled, decoder: Decoder) -> int:
+def _most(sequence: GrowingSequence, decoder: Decoder) -> int:
     """Candidates that leave room for the token behind them, and that a window can take back."""
     room = sequence.max_new_tokens - len(sequence.generated)
     window = decoder.cache.window

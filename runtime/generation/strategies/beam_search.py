@@ -8,14 +8,19 @@ from numpy.typing import NDArray
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.noise import TokenNoise, sample
 from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
-from gptneo_onnx.runtime.generation.strategies.beams import OUT, FinishedBeam, best, candidate_hits
-from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables, Rows
+from gptneo_onnx.runtime.generation.strategies.beams import (
+    EXCLUDED_SCORE,
+    FinishedBeam,
+    best,
+    candidate_hits,
+)
+from gptneo_onnx.runtime.generation.strategies.sequences import CallerHooks, SequenceGroup
 
 
 class BeamSearch:
     """All prompts' searches, which callers' processors see together."""
 
-    def __init__(self, prompts: Sequence["PromptBeams"], own: OwnCallables) -> None:
+    def __init__(self, prompts: Sequence["PromptBeams"], own: CallerHooks) -> None:
         self.prompts = prompts
         self._own = own
 
@@ -32,16 +37,16 @@ class PromptBeams:
     """The beams of one prompt.
 
     Lengths count generated tokens, so that nothing depends on padding. `finished` holds num_beams
-    places for results, at first empty ones with the score -inf (OUT in transformers, which a long
-    result can fall below if length_penalty is negative).
+    places for results, at first empty ones with the score -inf (-1e9 in transformers, which a
+    long result can fall below if length_penalty is negative).
     """
 
     def __init__(
         self,
-        rows: Rows,
+        rows: SequenceGroup,
         config: GenerationConfig,
         max_new_tokens: int,
-        own: OwnCallables,
+        own: CallerHooks,
         noise: TokenNoise | None,
     ) -> None:
         beams = config.num_beams
@@ -53,7 +58,9 @@ class PromptBeams:
         self._prompt_length = rows.ids.shape[1]
         # Enough candidates that num_beams go on even if every beam offers all its end tokens.
         self._candidates = max(2, 1 + len(config.eos_token_ids)) * beams
-        self._scores = np.full(beams, OUT)  # all beams are alike at first: only one may speak
+        self._scores = np.full(
+            beams, EXCLUDED_SCORE
+        )  # all beams are alike at first: only one may speak
         self._scores[0] = 0
         self._parents = np.empty((beams, 0), np.int64)  # [beams, generated]
         self._finished = [FinishedBeam([], -np.inf, [])] * beams
@@ -72,7 +79,7 @@ class PromptBeams:
         hits = candidate_hits(self.rows, self._own, scores)
         stopped = hits(ids) | (history.shape[1] >= self._max_new_tokens)
         self._finish(ids, history, accumulated[chosen], stopped)
-        running = accumulated[chosen] + stopped * OUT
+        running = accumulated[chosen] + stopped * EXCLUDED_SCORE
         kept = best(running, beams)
         self.rows.ids, self._parents, self._scores = ids[kept], history[kept], running[kept]
         self._update_done(stopped)

@@ -7,13 +7,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.generation.outputs import Record
+from gptneo_onnx.runtime.generation.outputs import StepRecorder
 from gptneo_onnx.runtime.generation.processors.base import Ids, Scores, log_probabilities
-from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables, Rows
+from gptneo_onnx.runtime.generation.strategies.sequences import CallerHooks, SequenceGroup
 from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 
 # transformers' score of a beam that must not be chosen: low, but a number.
-OUT = np.float32(-1e9)
+EXCLUDED_SCORE = np.float32(-1e9)
 
 Hits = Callable[[Ids], NDArray[np.bool_]]
 
@@ -36,7 +36,7 @@ class FinishedBeam:
 class BeamsOfPrompt(Protocol):
     """One prompt's search, which finishes its rows."""
 
-    rows: Rows
+    rows: SequenceGroup
 
     def results(self) -> list[FinishedBeam]:
         """num_return_sequences of them, the best first."""
@@ -57,7 +57,9 @@ class Search(Protocol):
         """
 
 
-def search_steps(batch: SlotBatch, search: Search, beams: int, record: Record) -> Iterator[None]:
+def search_steps(
+    batch: SlotBatch, search: Search, beams: int, record: StepRecorder
+) -> Iterator[None]:
     """Step all prompts' beams together until every search is done.
 
     The batch has `beams` rows for each prompt, in order.
@@ -89,7 +91,7 @@ def _part(scores: Scores, index: int, beams: int) -> Scores:
     return part if len(part) == beams else np.zeros((beams, scores.shape[1]), np.float32)
 
 
-def candidate_hits(rows: Rows, own: OwnCallables, scores: Scores) -> Hits:
+def candidate_hits(rows: SequenceGroup, own: CallerHooks, scores: Scores) -> Hits:
     """Which candidates the end tokens, stop strings, times and the caller's criteria stop."""
 
     def hits(candidates: Ids) -> NDArray[np.bool_]:

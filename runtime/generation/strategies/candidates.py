@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from gptneo_onnx.runtime.engine.cache import Checkpoint
+from gptneo_onnx.runtime.engine.cache import RollbackPoint
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.noise import TokenNoise
@@ -30,7 +30,7 @@ class Candidates(Protocol):
         """What became of the last proposal."""
 
 
-class Pace:
+class AdaptiveLength:
     """How many candidates are worth trying, by what became of the last ones.
 
     A step of several tokens costs more than one of a single token: where guesses fail, they become
@@ -72,14 +72,14 @@ class PromptLookup:
     def __init__(self, config: GenerationConfig) -> None:
         self._longest = config.max_matching_ngram_size or 2
         self._ends = set(config.eos_token_ids)
-        self._pace = Pace(config.prompt_lookup_num_tokens or 10)
+        self._adaptive = AdaptiveLength(config.prompt_lookup_num_tokens or 10)
         self._following: dict[tuple[int, ...], int] = {}  # a run -> where its continuation starts
         self._seen = 0
 
     def propose(self, ids: Ids, most: int) -> list[int]:
         text = ids.tolist()
         self._index(text)
-        most = min(most, self._pace.next_length())
+        most = min(most, self._adaptive.next_length())
         if most < 1:
             return []
         for length in range(min(self._longest, len(text) - 1), 0, -1):
@@ -89,7 +89,7 @@ class PromptLookup:
         return []
 
     def learn(self, proposed: int, accepted: int) -> None:
-        self._pace.learn(proposed, accepted)
+        self._adaptive.learn(proposed, accepted)
 
     def _index(self, text: list[int]) -> None:
         """Every run that has a continuation: those that end before the last token."""
@@ -126,16 +126,16 @@ class DraftModel:
         self._noise = noise
         self._ends = set(config.eos_token_ids)
         self._threshold = config.assistant_confidence_threshold
-        self._pace = Pace(config.num_assistant_tokens)
+        self._adaptive = AdaptiveLength(config.num_assistant_tokens)
         self._held = np.empty(0, np.int64)  # the tokens in the slot
-        self._checkpoint: Checkpoint | None = None
+        self._checkpoint: RollbackPoint | None = None
         decoder.cache.clear(0)
 
     def propose(self, ids: Ids, most: int) -> list[int]:
         cache = self._decoder.cache
         room = cache.capacity - len(ids)
         window = cache.window or most
-        most = min(most, self._pace.next_length(), room, window)
+        most = min(most, self._adaptive.next_length(), room, window)
         if most < 1:
             return []
         self._return_to(ids)
@@ -154,7 +154,7 @@ class DraftModel:
         return proposed[:-1] if proposed[-1] in self._ends else proposed
 
     def learn(self, proposed: int, accepted: int) -> None:
-        self._pace.learn(proposed, accepted)
+        self._adaptive.learn(proposed, accepted)
 
     def _return_to(self, ids: Ids) -> None:
         """Drop drafted tokens that the text did not take."""

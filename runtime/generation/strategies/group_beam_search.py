@@ -17,15 +17,20 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
 from gptneo_onnx.runtime.generation.processors.penalties import HammingDiversityLogitsProcessor
-from gptneo_onnx.runtime.generation.strategies.beams import OUT, FinishedBeam, best, candidate_hits
-from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables, Rows
+from gptneo_onnx.runtime.generation.strategies.beams import (
+    EXCLUDED_SCORE,
+    FinishedBeam,
+    best,
+    candidate_hits,
+)
+from gptneo_onnx.runtime.generation.strategies.sequences import CallerHooks, SequenceGroup
 
 
 class GroupBeamSearch:
     """All prompts' searches, which callers' processors see together: group by group of all."""
 
     def __init__(
-        self, prompts: Sequence["PromptGroups"], config: GenerationConfig, own: OwnCallables
+        self, prompts: Sequence["PromptGroups"], config: GenerationConfig, own: CallerHooks
     ) -> None:
         self.prompts = prompts
         self._config = config
@@ -49,7 +54,7 @@ class PromptGroups:
     """The beams of one prompt, in groups; `rows` has all groups' beams, group behind group."""
 
     def __init__(
-        self, rows: Rows, config: GenerationConfig, max_new_tokens: int, own: OwnCallables
+        self, rows: SequenceGroup, config: GenerationConfig, max_new_tokens: int, own: CallerHooks
     ) -> None:
         self.rows = rows
         self._config = config
@@ -62,17 +67,17 @@ class PromptGroups:
         self._diversity = _Diversity(config)
         # Where transformers has it: behind a bias, before what multiplies scores.
         rows.processors.insert(int(config.sequence_bias is not None), self._diversity)
-        self._scores = np.full(config.num_beams, OUT)
+        self._scores = np.full(config.num_beams, EXCLUDED_SCORE)
         self._scores[:: self._size] = 0  # beams of a group are alike at first: one may speak
 
     def part(self, group: int) -> slice:
         """The rows of a group's beams."""
         return slice(group * self._size, (group + 1) * self._size)
 
-    def group_rows(self, group: int) -> Rows:
+    def group_rows(self, group: int) -> SequenceGroup:
         """A group's beams, to be processed next; with what groups before it have taken."""
         self._diversity.group = group
-        return Rows(
+        return SequenceGroup(
             self.rows.ids[self.part(group)],
             self.rows.padding,
             self.rows.processors,

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from gptneo_onnx.runtime.generation.outputs import Record
+from gptneo_onnx.runtime.generation.outputs import StepRecorder
 from gptneo_onnx.runtime.generation.processors.base import Scores
-from gptneo_onnx.runtime.generation.strategies.sequences import OwnCallables, Sampled
+from gptneo_onnx.runtime.generation.strategies.sequences import CallerHooks, GrowingSequence
 from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 
 
 def generate_steps(
-    batch: SlotBatch, sequences: Sequence[Sampled], own: OwnCallables, record: Record
+    batch: SlotBatch, sequences: Sequence[GrowingSequence], own: CallerHooks, record: StepRecorder
 ) -> Iterator[dict[int, int]]:
     """Generate until every sequence is finished; each step yields {index: its new token}.
 
@@ -48,10 +48,10 @@ def _row(scores: Scores, index: int) -> Scores:
 
 
 def _stop(
-    sequences: Sequence[Sampled],
+    sequences: Sequence[GrowingSequence],
     tokens: Iterable[int],
     processed: Mapping[int, Scores],
-    own: OwnCallables,
+    own: CallerHooks,
 ) -> None:
     """Finish those of the sequences that got a token and that a criterion stops."""
     stopped = own.stopped(sequences, list(processed.values()))

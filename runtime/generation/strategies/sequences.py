@@ -13,7 +13,7 @@ from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaLis
 
 
 @dataclass
-class Rows:
+class SequenceGroup:
     """Sequences of one prompt: a single one, or its beams.
 
     Attributes:
@@ -39,7 +39,7 @@ class Rows:
 
 
 @dataclass
-class Sampled(Rows):
+class GrowingSequence(SequenceGroup):
     """One sequence, [1, length], that takes a token after the other.
 
     Attributes:
@@ -61,7 +61,7 @@ class Sampled(Rows):
         self.generated.append(token)
         self.is_finished = len(self.generated) >= self.max_new_tokens
 
-    def stop(self, scores: Scores, own: "OwnCallables") -> None:
+    def stop(self, scores: Scores, own: "CallerHooks") -> None:
         """Finish if a criterion says so; scores [1, vocab] are what chose the last token."""
         stopped = self.criteria(self.ids, scores) | own.stopped([self], [scores])
         self.is_finished |= bool(stopped.any())
@@ -78,7 +78,7 @@ def choose(scores: Scores, position: int, noise: TokenNoise | None) -> int:
 
 
 @dataclass(frozen=True)
-class OwnCallables:
+class CallerHooks:
     """The caller's processors and criteria: called once a step, for all rows, padding included.
 
     With beams, criteria are called for each prompt's candidates; groups of beams take turns, so
@@ -99,7 +99,7 @@ class OwnCallables:
         """Whether finished rows matter, since there is someone to see them."""
         return bool(self.processors or self.criteria)
 
-    def process(self, sequences: Sequence[Rows], scores: Sequence[Scores]) -> list[Scores]:
+    def process(self, sequences: Sequence[SequenceGroup], scores: Sequence[Scores]) -> list[Scores]:
         """Every sequence's scores [rows, vocab] through its chain, and the caller's in between.
 
         Those of finished sequences are the caller's to see, and left alone otherwise.
@@ -109,14 +109,14 @@ class OwnCallables:
             chained = self._through_own(sequences, chained)
         return _through([sequence.warpers for sequence in sequences], sequences, chained)
 
-    def stopped(self, sequences: Sequence[Rows], scores: Sequence[Scores]) -> Verdicts:
+    def stopped(self, sequences: Sequence[SequenceGroup], scores: Sequence[Scores]) -> Verdicts:
         """bool [all rows]: what the caller's criteria say."""
         rows = sum(len(sequence.ids) for sequence in sequences)
         if not self.criteria:
             return np.zeros(rows, np.bool_)
         return self.criteria(self.padded(sequences), np.concatenate(scores))
 
-    def padded(self, sequences: Sequence[Rows]) -> Ids:
+    def padded(self, sequences: Sequence[SequenceGroup]) -> Ids:
         """int64 [all rows, columns]: finished sequences are filled up on the right."""
         padded = [sequence.padded for sequence in sequences]
         width = max(rows.shape[1] for rows in padded)
@@ -127,7 +127,9 @@ class OwnCallables:
             ]
         )
 
-    def _through_own(self, sequences: Sequence[Rows], scores: Sequence[Scores]) -> list[Scores]:
+    def _through_own(
+        self, sequences: Sequence[SequenceGroup], scores: Sequence[Scores]
+    ) -> list[Scores]:
         given = np.concatenate(scores)  # a copy, which may be changed in place
         returned = self.processors(self.padded(sequences), given)
         try:
@@ -146,7 +148,9 @@ class OwnCallables:
 
 
 def _through(
-    chains: Sequence[LogitsProcessorList], sequences: Sequence[Rows], scores: Sequence[Scores]
+    chains: Sequence[LogitsProcessorList],
+    sequences: Sequence[SequenceGroup],
+    scores: Sequence[Scores],
 ) -> list[Scores]:
     return [
         own if sequence.is_finished else chain(sequence.ids, own)

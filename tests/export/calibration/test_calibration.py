@@ -19,6 +19,7 @@ from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli.main import main
+from gptneo_onnx.runtime.engine.device import saturates_int8_sums
 
 SHAPE = Shape(layers=("global", "local", "global"), window_size=5)
 PROMPT = "The family of Dashwood had long been settled in Sussex. "
@@ -168,7 +169,11 @@ def test_float16_activations_can_be_calibrated_too(tmp_path, with_tokenizer, opt
     assert np.square(found - exact).mean() < np.square(plain - exact).mean()
 
 
-def test_an_untied_head_and_another_activation_function(tmp_path, random):
+@pytest.mark.parametrize(("full_range", "bound"), [(False, 0.05), (True, 0.03)])
+def test_an_untied_head_and_another_activation_function(tmp_path, random, full_range, bound):
+    """Weights of 7 bits are rounded twice as coarsely as those of 8; root mean square of spread."""
+    if full_range and saturates_int8_sums():
+        pytest.skip("this processor's sums of full 8-bit products saturate")
     shape = SHAPE.but(tie_word_embeddings=False, activation_function="relu", vocab_size=4096)
     checkpoint = write_checkpoint(tmp_path / "checkpoint", shape, random)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -176,8 +181,11 @@ def test_an_untied_head_and_another_activation_function(tmp_path, random):
     text = tmp_path / "text.txt"
     text.write_text(PROMPT * 20)
     exact = logits_of(export_model(checkpoint, tmp_path / "exact"), PROMPT)
-    found = export_model(checkpoint, tmp_path / "found", precision="w8a8", calibrate=str(text))
-    assert np.abs(logits_of(found, PROMPT) - exact).max() < 0.1 * exact.std()
+    found = export_model(
+        checkpoint, tmp_path / "found", precision="w8a8", full_range=full_range, calibrate=str(text)
+    )
+    error = np.sqrt(np.square(logits_of(found, PROMPT) - exact).mean()) / exact.std()
+    assert error < bound
 
 
 def test_the_command_line_calibrates(tmp_path, with_tokenizer, capsys):

@@ -13,7 +13,7 @@ import tokenizers
 
 from gptneo_onnx.runtime.cli import doctor
 from gptneo_onnx.runtime.cli.doctor import Finding, examine, missing_cuda_library
-from gptneo_onnx.runtime.engine.device import installed_packages
+from gptneo_onnx.runtime.onnx_runtime import installed_packages
 
 
 def finding(subject: str) -> Finding:

@@ -10,7 +10,7 @@ from checkpoints import Shape, write_checkpoint
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.runtime import GPTNeoForCausalLM
-from gptneo_onnx.runtime.engine import processor
+from gptneo_onnx.runtime.engine import device
 
 QEMU = shutil.which("qemu-x86_64")
 
@@ -25,10 +25,10 @@ import sys
 from pathlib import Path
 import numpy as np
 from gptneo_onnx.runtime import GPTNeoForCausalLM
-from gptneo_onnx.runtime.engine import processor
+from gptneo_onnx.runtime.engine import device
 
 *directories, processor_info, out = sys.argv[1:]
-processor.CPU_INFO = Path(processor_info)
+device.CPU_INFO = Path(processor_info)
 ids = np.arange(40)[None]
 models = [GPTNeoForCausalLM.from_pretrained(each, "cpu", num_threads=1) for each in directories]
 np.save(out, [model(ids).logits[0] for model in models])
@@ -104,7 +104,7 @@ def test_full_range_is_worse_there_than_7_bits(errors):
 
 def test_full_range_is_better_where_sums_are_exact(errors):
     here = errors["w8a8 of full range"][0]
-    assert (here < errors["w8a8"][0]) == (not processor.cuts_off_sums())
+    assert (here < errors["w8a8"][0]) == (not device.saturates_int8_sums())
 
 
 @pytest.mark.parametrize(("name", "warns"), [("w8a8", False), ("w8a8 of full range", True)])

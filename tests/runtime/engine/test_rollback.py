@@ -6,9 +6,9 @@ from checkpoints import Shape
 
 from gptneo_onnx.models import InputError
 from gptneo_onnx.runtime import GPTNeoForCausalLM
-from gptneo_onnx.runtime.engine import row_copies as cache_moves
+from gptneo_onnx.runtime.engine import row_copies as row_copier
 from gptneo_onnx.runtime.engine.device import CPU
-from gptneo_onnx.runtime.engine.row_copies import DeviceMoves
+from gptneo_onnx.runtime.engine.row_copies import DeviceRowCopier
 
 CONTEXT, WINDOW = 64, 6
 
@@ -18,8 +18,8 @@ def model(request, export_shape, monkeypatch):
     """On this machine's CPU, with either way of moving rows."""
     if request.param == "graph":
         monkeypatch.setattr(
-            "gptneo_onnx.runtime.engine.slot_cache.cache_moves",
-            lambda device, kind: DeviceMoves(CPU, kind),
+            "gptneo_onnx.runtime.engine.slot_cache.row_copier",
+            lambda device, kind: DeviceRowCopier(CPU, kind),
         )
     shape = Shape(
         layers=("local", "global", "local"), window_size=WINDOW, max_position_embeddings=CONTEXT
@@ -132,4 +132,4 @@ class TestRefusals:
 
 
 def test_the_module_chooses_numpy_for_a_cpu():
-    assert isinstance(cache_moves.cache_moves(CPU, np.dtype("float32")), cache_moves.HostMoves)
+    assert isinstance(row_copier.row_copier(CPU, np.dtype("float32")), row_copier.HostRowCopier)

@@ -7,8 +7,7 @@ import pytest
 from gptneo_onnx.models.graph import DataType
 from gptneo_onnx.runtime.engine.buffers import DeviceBuffer
 from gptneo_onnx.runtime.engine.device import CPU
-from gptneo_onnx.runtime.engine.gather_graph import gather_graph
-from gptneo_onnx.runtime.engine.row_copies import DeviceMoves, HostMoves
+from gptneo_onnx.runtime.engine.row_copies import DeviceRowCopier, HostRowCopier, gather_graph
 
 SHAPE = (5, 3, 7, 4)  # slots, heads, rows, head_dim
 
@@ -23,7 +22,7 @@ def buffer(request, random):
 
 @pytest.fixture(params=["numpy", "graph"])
 def moves(request, buffer):
-    return HostMoves() if request.param == "numpy" else DeviceMoves(CPU, buffer.host_type)
+    return HostRowCopier() if request.param == "numpy" else DeviceRowCopier(CPU, buffer.host_type)
 
 
 def test_rows_are_read_as_copies(buffer, moves):

@@ -13,7 +13,7 @@ from gptneo_onnx.models.errors import DeviceError, GPTNeoOnnxError, InputError, 
 from gptneo_onnx.models.graph import NumberFormat, Precision
 from gptneo_onnx.runtime import GPTNeoForCausalLM
 from gptneo_onnx.runtime.engine import session as session_module
-from gptneo_onnx.runtime.engine.device import CPU, Device, candidate_devices, say_fallback
+from gptneo_onnx.runtime.engine.device import CPU, Device, candidate_devices, warn_fallback
 from gptneo_onnx.runtime.engine.session import create_session
 
 FP32, FP16, BF16 = map(NumberFormat.of, (Precision.FP32, Precision.FP16, Precision.BF16))
@@ -34,7 +34,7 @@ def without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 def with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     providers(monkeypatch, "CUDAExecutionProvider", "CPUExecutionProvider")
     monkeypatch.setattr(session_module, "preload_cuda_libraries", lambda: None)
-    say_fallback.cache_clear()
+    warn_fallback.cache_clear()
 
 
 def providers(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:

@@ -188,7 +188,7 @@ def test_another_models_tokenizer_is_refused(export_shape, tokenizer):
 def test_an_interrupted_measurement_goes_on(model, tokenizer, tmp_path, monkeypatch):
     """Nothing is scored twice, and the result is the same to the last digit."""
     measurement = {"texts": "these"}
-    monkeypatch.setattr(module, "WAITING", 2)
+    monkeypatch.setattr(module, "WINDOWS_READ_AHEAD", 2)
     expected = perplexity(model, tokenizer, documents())
     path = tmp_path / "journal"
     perplexity(model, tokenizer, documents(), journal=Journal.open(path, measurement))

@@ -19,8 +19,8 @@ from gptneo_onnx.models.errors import (
 )
 from gptneo_onnx.models.manifest import MANIFEST_FILE, sha256_of
 from gptneo_onnx.runtime import GPTNeoForCausalLM, pipeline
+from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.directory import open_model_directory
-from gptneo_onnx.runtime.model_files.paths import is_directory
 
 FILES = ("model.onnx", "model.onnx_data", "config.json", "generation_config.json")
 

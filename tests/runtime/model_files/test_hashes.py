@@ -9,7 +9,7 @@ import pytest
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.manifest import FileRecord, sha256_of
-from gptneo_onnx.runtime.cache_folder import cache_folder
+from gptneo_onnx.runtime.files import cache_folder
 from gptneo_onnx.runtime.model_files import hashes as verified_files
 from gptneo_onnx.runtime.model_files.hashes import REMEMBERED_FILE, FileVerification
 
@@ -246,7 +246,7 @@ def test_each_platform_has_its_own_cache_folder(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setattr("gptneo_onnx.runtime.cache_folder.sys.platform", platform)
+    monkeypatch.setattr("gptneo_onnx.runtime.files.sys.platform", platform)
     assert cache_folder() == Path(expected)
 
 

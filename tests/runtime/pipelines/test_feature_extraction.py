@@ -166,7 +166,7 @@ def test_any_batch_size_is_as_large_as_the_texts_need(extractor, batch_size):
 
 def test_what_is_no_model_is_refused(directory):
     for wrong in (str(directory), None):
-        with refused(InputError, "GPTNeoModel is made of a GPTNeoForCausalLM, and got .*from_pret"):
+        with refused(InputError, "model is .*; a model loaded with GPTNeoForCausalLM.from_pret"):
             FeatureExtractionPipeline(wrong, Tokenizer.from_pretrained(directory))
 
 

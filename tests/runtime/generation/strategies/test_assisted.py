@@ -8,7 +8,7 @@ from gptneo_onnx.export import export_model
 from gptneo_onnx.models import InputError
 from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.generation.strategies.candidates import Pace, PromptLookup
+from gptneo_onnx.runtime.generation.strategies.candidates import AdaptiveLength, PromptLookup
 
 VOCAB = 301
 LOOKUP = {"prompt_lookup_num_tokens": 5}
@@ -142,7 +142,7 @@ class TestPromptLookup:
 
 class TestPace:
     def test_it_grows_with_success_up_to_the_most(self):
-        pace = Pace(8)
+        pace = AdaptiveLength(8)
         pace.learn(8, 1)
         assert pace.next_length() == 3
         pace.learn(3, 3)
@@ -151,7 +151,7 @@ class TestPace:
         assert pace.next_length() == 8
 
     def test_it_pauses_longer_and_longer_after_failures(self):
-        pace = Pace(8)
+        pace = AdaptiveLength(8)
         pauses = []
         for _ in range(7):
             waited = 0
@@ -162,7 +162,7 @@ class TestPace:
         assert pauses == [0, 1, 3, 7, 15, 16, 16]
 
     def test_a_success_ends_the_pauses(self):
-        pace = Pace(8)
+        pace = AdaptiveLength(8)
         for _ in range(5):
             pace.learn(2, 0)
         pace.learn(2, 1)

@@ -13,7 +13,7 @@ from gptneo_onnx.runtime import GPTNeoForCausalLM
 from gptneo_onnx.runtime.cli import doctor
 from gptneo_onnx.runtime.cli.info import model_info
 from gptneo_onnx.runtime.cli.main import main
-from gptneo_onnx.runtime.engine import device, processor
+from gptneo_onnx.runtime.engine import device
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def flags(monkeypatch, tmp_path):
     def have(*names):
         info = tmp_path / "cpuinfo"
         info.write_text(f"processor\t: 0\nflags\t\t: fpu avx2 {' '.join(names)}\nbugs\t:\n")
-        monkeypatch.setattr(processor, "CPU_INFO", info)
+        monkeypatch.setattr(device, "CPU_INFO", info)
         monkeypatch.setattr(platform, "machine", lambda: "x86_64")
 
     return have
@@ -32,23 +32,23 @@ def flags(monkeypatch, tmp_path):
 @pytest.mark.parametrize("names", [["avx_vnni"], ["avx512_vnni", "amx_int8"]])
 def test_with_vnni_or_amx_sums_are_exact(flags, names):
     flags(*names)
-    assert processor.product_instructions() == ", ".join(names)
-    assert not processor.cuts_off_sums()
+    assert device.int8_dot_instructions() == ", ".join(names)
+    assert not device.saturates_int8_sums()
 
 
 def test_without_them_sums_are_cut_off(flags):
     flags("avx512f", "avx512bw")
-    assert processor.product_instructions() == ""
-    assert processor.cuts_off_sums()
+    assert device.int8_dot_instructions() == ""
+    assert device.saturates_int8_sums()
 
 
 def test_other_processors_and_systems_are_not_suspected(flags, monkeypatch, tmp_path):
     flags()
-    monkeypatch.setattr(processor, "CPU_INFO", tmp_path / "nowhere")
-    assert processor.product_instructions() is None
-    assert not processor.cuts_off_sums()
+    monkeypatch.setattr(device, "CPU_INFO", tmp_path / "nowhere")
+    assert device.int8_dot_instructions() is None
+    assert not device.saturates_int8_sums()
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert not processor.cuts_off_sums()
+    assert not device.saturates_int8_sums()
 
 
 def test_the_doctor_says_so(flags):
@@ -89,14 +89,14 @@ def test_info_says_it_of_no_other_precision(export_shape):
 
 def test_loading_full_range_there_warns_once_and_not_with_7_bits(flags, export_shape, caplog):
     flags()
-    device.say_inexact_sums.cache_clear()
+    device.warn_saturating_sums.cache_clear()
     exported = export_shape(Shape(), "w8a8", full_range=True)
     with caplog.at_level("WARNING"):
         GPTNeoForCausalLM.from_pretrained(exported)
         GPTNeoForCausalLM.from_pretrained(exported)
     advice = "export again without --full-range (or use --precision int8)"
     assert caplog.text.count(advice) == 1
-    device.say_inexact_sums.cache_clear()
+    device.warn_saturating_sums.cache_clear()
     caplog.clear()
     with caplog.at_level("WARNING"):
         GPTNeoForCausalLM.from_pretrained(export_shape(Shape(), "fp32"))
@@ -107,9 +107,9 @@ def test_loading_full_range_there_warns_once_and_not_with_7_bits(flags, export_s
 @pytest.mark.parametrize("largest", [63, 127])
 def test_the_largest_products_are_added_exactly_where_it_is_said_so(largest):
     """ONNX Runtime's product of the largest codes, of one row and of many."""
-    if largest == 127 and processor.product_instructions() is None:
+    if largest == 127 and device.int8_dot_instructions() is None:
         pytest.skip("this processor is not known to add them exactly")
-    is_exact = largest == 63 or not processor.cuts_off_sums()
+    is_exact = largest == 63 or not device.saturates_int8_sums()
     inputs, outputs = 512, 64
     weights = np.full((inputs, outputs), largest, np.int8)
     weights[:, 1::2] = -largest

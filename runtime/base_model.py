@@ -1,4 +1,4 @@
-"""GPTNeoModel: hidden states of an exported model, without its head."""
+"""GPTNeoModel: the hidden states of an exported model, without its head."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from gptneo_onnx.runtime.engine.forward import HiddenStates, checked_layers, for
 from gptneo_onnx.runtime.engine.inputs import Ids, PaddedInputs
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
-# Where logits are wanted: nowhere.
+# No logits are asked for.
 _NO_ROWS = np.zeros((0, 2), np.int64)
 
 
 @dataclass(frozen=True)
 class BaseModelOutput:
-    """What a call gives; zeros at padded positions.
+    """The outputs of a call; zeros at padded positions.
 
     Attributes:
-        last_hidden_state: behind the final normalization, float32 [batch, sequence, hidden].
-        hidden_states: of each layer that was asked for, of the same shape.
+        last_hidden_state: after the final normalization, float32 [batch, sequence, hidden].
+        hidden_states: those of each layer that was asked for, of the same shape.
     """
 
     last_hidden_state: HiddenStates
@@ -79,34 +79,35 @@ class GPTNeoModel:
         position_ids: ArrayLike | None = None,
         output_hidden_states: bool | Sequence[int] | None = None,
     ) -> BaseModelOutput:
-        """Hidden states of every token; arguments and errors are GPTNeoForCausalLM.__call__'s."""
+        """Return hidden states of every token; see GPTNeoForCausalLM.__call__ for arguments."""
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
         positions = inputs.positions(position_ids, self.config)
-        wanted, (last,) = self.layers(output_hidden_states), self.layers([-1])
-        layers = sorted({*wanted, last})
+        asked, (last,) = self.layers(output_hidden_states), self.layers([-1])
+        layers = sorted({*asked, last})
         with self.engine.exclusive():
             decoder = self.engine.decoder(slots=1)
-            states = forward(decoder, inputs, positions, self.config, layers)
-        found = dict(zip(layers, states, strict=True))
-        return BaseModelOutput(found[last], tuple(found[layer] for layer in wanted) or None)
+            _, states = forward(decoder, inputs, positions, self.config, layers, with_logits=False)
+        by_layer = dict(zip(layers, states, strict=True))
+        hidden_states = tuple(by_layer[layer] for layer in asked) or None
+        return BaseModelOutput(by_layer[last], hidden_states)
 
-    def layers(self, wanted: bool | Sequence[int] | None) -> tuple[int, ...]:
-        """Numbers of layers from 0; raises InputError if the graph does not give one of them."""
-        return checked_layers(wanted, self.hidden_layers, self.config.num_layers)
+    def layers(self, layers: bool | Sequence[int] | None) -> tuple[int, ...]:
+        """Return numbers of layers from 0; raise InputError if the graph lacks one of them."""
+        return checked_layers(layers, self.hidden_layers, self.config.num_layers)
 
     def of_sequences(
         self, sequences: Sequence[Ids], layer: int = -1, batch_size: int = 1
     ) -> Iterator[tuple[int, HiddenStates]]:
-        """(index, hidden states [length, hidden]) of sequences, each as if it were alone.
+        """Yield (index, hidden states [length, hidden]) of sequences, each as if it were alone.
 
         Args:
-            sequences: ids, int [length] each, of at least one token; the longest are read first.
-            layer: whose hidden states.
-            batch_size: short sequences that one step reads together, at the most.
+            sequences: ids, int [length] each, at least one token; the longest are read first.
+            layer: the layer whose hidden states are returned.
+            batch_size: short sequences that one step reads together, at most.
 
         Raises:
-            InputError: a sequence that cannot be read, a layer that the graph does not give, or a
-                batch_size below 1.
+            InputError: a sequence cannot be read, the graph lacks the layer, or batch_size is
+                below 1.
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; a number of at least 1 is allowed")
@@ -116,23 +117,23 @@ class GPTNeoModel:
             slots = max(1, min(batch_size, MAX_BATCHED_TOKENS, len(checked)))
             decoder = self.engine.decoder(slots)
             for group in ragged_steps([len(ids) for ids in checked], slots):
-                own = [checked[index] for index in group]
                 if len(group) == 1:
-                    yield group[0], _read_alone(decoder, own[0], layers)
+                    yield group[0], _read_one(decoder, checked[group[0]], layers)
                 else:
-                    yield from zip(group, _read_together(decoder, own, layers), strict=True)
+                    batch = [checked[index] for index in group]
+                    yield from zip(group, _read_batch(decoder, batch, layers), strict=True)
 
 
-def _read_alone(decoder: Decoder, ids: Ids, layers: Sequence[int]) -> HiddenStates:
-    """Of a sequence of any length, in chunks."""
+def _read_one(decoder: Decoder, ids: Ids, layers: Sequence[int]) -> HiddenStates:
+    """Return the hidden states of a sequence of any length, read in chunks."""
     decoder.cache.clear(0)
     chunks = decoder.prefill_chunks(0, ids, first=len(ids), layers=layers)
     return np.concatenate([chunk.hidden_states[0][0] for chunk in chunks])
 
 
-def _read_together(
+def _read_batch(
     decoder: Decoder, sequences: Sequence[Ids], layers: Sequence[int]
 ) -> list[HiddenStates]:
-    """Of sequences of a step's length or less, in one step."""
+    """Return the hidden states of short sequences, read in one step."""
     [states] = decoder.prefill_together(padded(sequences), _NO_ROWS, layers).hidden_states
     return [states[row, : len(ids)] for row, ids in enumerate(sequences)]

@@ -128,10 +128,11 @@ class GPTNeoForCausalLM:
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
         positions = inputs.positions(position_ids, self.config)
         layers = checked_layers(output_hidden_states, self.hidden_layers, self.config.num_layers)
-        logits = np.zeros((*inputs.input_ids.shape, self.config.vocab_size), np.float32)
         with self.engine.exclusive():
             decoder = self.engine.decoder(slots=1)
-            states = forward(decoder, inputs, positions, self.config, layers, logits)
+            logits, states = forward(
+                decoder, inputs, positions, self.config, layers, with_logits=True
+            )
         return CausalLMOutput(logits, states if layers else None)
 
     def generate(

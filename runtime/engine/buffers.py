@@ -1,4 +1,4 @@
-"""Memory on a device that sessions read and write in place."""
+"""Device memory that sessions read and write in place."""
 
 from math import prod
 from typing import Any
@@ -13,22 +13,20 @@ from gptneo_onnx.runtime.engine.device import CPU, Device
 
 
 class DeviceBuffer:
-    """A zeroed tensor on a device; any run of its first axis can be bound without a copy."""
+    """A zeroed tensor on a device; any range of its first axis can be bound without a copy."""
 
     def __init__(self, shape: tuple[int, ...], data_type: DataType, device: Device) -> None:
         self.shape = shape
         self.data_type = data_type
         self.device = device
-        # numpy has no bfloat16: its two bytes are an integer here, and views are bound with the
-        # right type. On a CPU numpy's zeros cost no memory until they are written.
+        # numpy lacks bfloat16: its two bytes are an integer here, and views are bound with the
+        # right type. On a CPU, numpy's zeros take no memory until they are written.
         self.host_type = np.dtype("int16" if data_type is DataType.BFLOAT16 else data_type.value)
         try:
             self.value = onnxruntime.OrtValue.ortvalue_from_numpy(
                 np.zeros(shape, self.host_type), device.type, device.index
             )
-        except (
-            Exception
-        ) as error:  # numpy's MemoryError, or whatever ONNX Runtime's allocator raises
+        except Exception as error:  # numpy's MemoryError, or what ONNX Runtime's allocator raises
             raise DeviceError(
                 f"a cache of {shape[0]} sequences does not fit into the memory of {device}; "
                 "take fewer slots or a smaller batch"
@@ -39,7 +37,7 @@ class DeviceBuffer:
         return prod(self.shape) * self.data_type.itemsize
 
     def bind_input(self, binding: onnxruntime.IOBinding, name: str, first: int, count: int) -> None:
-        """Bind entries first to first + count of the first axis as a graph input."""
+        """Bind `count` entries of the first axis, from `first` on, as a graph input."""
         binding.bind_input(name, *self.view(first, count))
 
     def bind_output(
@@ -50,15 +48,17 @@ class DeviceBuffer:
 
     @property
     def host(self) -> NDArray[Any]:
-        """The tensor's own memory as an array; of one on a CPU."""
+        """The tensor's memory as an array; only for a tensor on a CPU."""
         return np.asarray(self.value.numpy())
 
     def view(
         self, first: int, count: int, element: int | None = None
     ) -> tuple[str, int, int, tuple[int, ...], int]:
-        """What binding takes: device, its index, element type, shape and address of entries.
+        """Return what binding takes: device, its index, element type, shape and address of entries.
 
-        `element` is another type of the same size, by its number in onnx.TensorProto.DataType.
+        Args:
+            first, count: a range of the first axis.
+            element: another type of the same size, by its number in onnx.TensorProto.DataType.
         """
         entry_bytes = prod(self.shape[1:]) * self.data_type.itemsize
         pointer = self.value.data_ptr() + first * entry_bytes
@@ -68,7 +68,7 @@ class DeviceBuffer:
 
 
 class StepInput:
-    """A small graph input: written on the host, bound once, handed over before each step."""
+    """A small graph input: bound once, written on the host before each step."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class StepInput:
         device: Device,
     ) -> None:
         self.host: NDArray[Any] = np.zeros(shape, spec.data_type.value)
-        # On the CPU the value is a view of `host`: writing there is all it takes.
+        # On the CPU the value is a view of `host`, so writing to `host` is enough.
         self.value = onnxruntime.OrtValue.ortvalue_from_numpy(self.host, device.type, device.index)
         self.is_shared = device == CPU
         binding.bind_ortvalue_input(spec.name, self.value)

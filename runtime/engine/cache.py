@@ -1,4 +1,4 @@
-"""What every cache of sequences offers, whichever graph fills it."""
+"""The interface of every cache of keys and values, whichever graph fills it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,14 @@ from gptneo_onnx.models.errors import InputError
 
 @dataclass(frozen=True)
 class RollbackPoint:
-    """A length of a slot that can be returned to, with the rows that its windows may lose since."""
+    """A point that a slot can be rolled back to.
+
+    Attributes:
+        slot: the slot.
+        length: tokens that the slot held when the point was made.
+        tokens: tokens that may follow before the slot is rolled back.
+        evicted: copies of the window rows that those tokens overwrite, one for each such buffer.
+    """
 
     slot: int
     length: int
@@ -28,8 +35,8 @@ class Cache(ABC):
         slots: how many sequences fit.
         capacity: the longest sequence, in tokens.
         lengths: int64 [slots], the tokens that each slot holds.
-        window: rows that local layers keep; None where every layer keeps all.
-        host_type: numpy's type of what `read` gives; bfloat16, which numpy has not, comes as int16.
+        window: rows that local layers keep; None where every layer keeps all rows.
+        host_type: numpy's type of what `read` returns; bfloat16, which numpy lacks, becomes int16.
     """
 
     window: int | None = None
@@ -43,15 +50,15 @@ class Cache(ABC):
     @property
     @abstractmethod
     def nbytes(self) -> int:
-        """Bytes that the cache may fill on the device."""
+        """Bytes that the cache may take on the device."""
 
     def check_room(self, slot: int, tokens: int) -> None:
-        """Raise InputError unless that many tokens fit behind what the slot holds."""
-        held = int(self.lengths[slot])
-        if not 1 <= tokens <= self.capacity - held:
+        """Raise InputError unless that many tokens fit after those that the slot holds."""
+        length = int(self.lengths[slot])
+        if not 1 <= tokens <= self.capacity - length:
             raise InputError(
-                f"{tokens} tokens cannot follow the {held} of slot {slot}; "
-                f"1 to {self.capacity - held} can"
+                f"{tokens} tokens cannot follow the {length} of slot {slot}; "
+                f"1 to {self.capacity - length} can"
             )
 
     def clear(self, slot: int) -> None:
@@ -60,38 +67,38 @@ class Cache(ABC):
 
     @abstractmethod
     def reorder(self, order: NDArray[np.int64]) -> None:
-        """Slot i takes the sequence that slot order[i] had."""
+        """Give slot i the sequence that slot order[i] had."""
 
     @abstractmethod
     def checkpoint(self, slot: int, tokens: int) -> RollbackPoint:
         """Keep what is needed to take back the slot's next `tokens` tokens."""
 
     @abstractmethod
-    def roll_back(self, checkpoint: RollbackPoint, length: int) -> None:
-        """Drop the tokens behind `length`, exactly.
+    def roll_back(self, point: RollbackPoint, length: int) -> None:
+        """Drop the tokens after `length`, exactly.
 
         Raises:
-            InputError: a length before the checkpoint, or more tokens since than it was made for.
+            InputError: the length is before the point, or more tokens followed than it allows.
         """
 
-    def check_roll_back(self, checkpoint: RollbackPoint, length: int) -> None:
-        """Raise InputError unless the checkpoint reaches that length."""
-        slot, now = checkpoint.slot, int(self.lengths[checkpoint.slot])
-        most = min(now, checkpoint.length + checkpoint.tokens)
-        if now > checkpoint.length + checkpoint.tokens or not checkpoint.length <= length <= now:
+    def check_roll_back(self, point: RollbackPoint, length: int) -> None:
+        """Raise InputError unless the slot can be rolled back from the point to that length."""
+        slot, now = point.slot, int(self.lengths[point.slot])
+        most = min(now, point.length + point.tokens)
+        if now > point.length + point.tokens or not point.length <= length <= now:
             raise InputError(
                 f"slot {slot} cannot go back to {length} of {now} tokens; "
-                f"{checkpoint.length} to {most} are kept"
+                f"{point.length} to {most} are kept"
             )
 
     @abstractmethod
     def read(self, slot: int) -> list[NDArray[Any]]:
-        """Copies of the slot's rows, [heads, rows, head_dim], keys and values of each layer."""
+        """Return copies of the slot's rows [heads, rows, head_dim], keys and values by layer."""
 
     @abstractmethod
     def write(self, slot: int, layers: Sequence[NDArray[Any]], length: int) -> None:
-        """Put what `read` gave, of a sequence of that length, into a slot."""
+        """Put what `read` returned for a sequence of that length into a slot."""
 
     @abstractmethod
     def row_shapes(self, length: int) -> list[tuple[int, ...]]:
-        """The shapes of what `read` gives of a sequence of that length."""
+        """Return the shapes that `read` has for a sequence of that length."""

@@ -1,4 +1,4 @@
-"""Steps through a model: prefill a slot in chunks, decode one token of every slot.
+"""Decoder: the steps of a graph. Prefill a slot in chunks, decode one token of every slot.
 
 Each verb leaves the slots' caches one step further.
 """
@@ -23,11 +23,11 @@ PREFILL_CHUNK = 256
 
 @dataclass(frozen=True)
 class StepOutputs:
-    """What a step gave, in arrays of its own.
+    """The results of one step, in arrays that later steps leave alone.
 
     Attributes:
-        logits: float32 [rows, vocab], where they were wanted.
-        hidden_states: of each layer that was asked for, float32 [batch, sequence, hidden].
+        logits: float32 [rows, vocab], for the tokens whose logits were asked for.
+        hidden_states: for each layer that was asked for, float32 [batch, sequence, hidden].
     """
 
     logits: Logits
@@ -38,10 +38,10 @@ class Decoder(ABC):
     """The steps of one graph, with the cache of the sequences that it steps.
 
     Attributes:
-        cache: of the sequences, each in a slot.
+        cache: the sequences, each in a slot.
         device: where the steps run.
         hidden_layers: the layers whose hidden states the graph gives; see GraphContract.
-        prefill_chunk: tokens of a prompt that one step takes at the most.
+        prefill_chunk: tokens of a prompt that one step reads at most; Engine.decoder() sets it.
     """
 
     cache: Cache
@@ -50,10 +50,10 @@ class Decoder(ABC):
     prefill_chunk: int = PREFILL_CHUNK
 
     def prefill(self, slot: int, ids: Ids, positions: Ids | None = None) -> Logits:
-        """Append ids [length] to a slot; logits [vocab] behind the last of them.
+        """Append ids [length] to a slot; return the logits [vocab] after the last of them.
 
-        `positions` [length] are the embeddings' positions; by default they count on from the slot's
-        length.
+        `positions` [length] are the tokens' positions in the text; by default they count on from
+        the slot's length.
         """
         *_, last = self.prefill_chunks(slot, ids, positions, first=len(ids) - 1)
         logits: Logits = last.logits[0]
@@ -67,12 +67,12 @@ class Decoder(ABC):
         first: int = 0,
         layers: Sequence[int] = (),
     ) -> Iterator[StepOutputs]:
-        """Append ids [length] to a slot; all that comes of it, a chunk at a time.
+        """Append ids [length] to a slot; yield the outputs of one chunk at a time.
 
         Args:
-            slot, ids, positions: as prefill() takes them.
-            first: logits are wanted behind the token of that index, and all later ones.
-            layers: whose hidden states are wanted, of hidden_layers.
+            slot, ids, positions: as in prefill().
+            first: index of the first token whose logits are asked for; all later ones follow.
+            layers: the layers whose hidden states are asked for, out of hidden_layers.
         """
         done = 0
         for chunk_ids, chunk_positions in self._chunks(slot, ids, positions):
@@ -82,24 +82,24 @@ class Decoder(ABC):
 
     @abstractmethod
     def prefill_together(self, ids: Ids, rows: Ids, layers: Sequence[int] = ()) -> StepOutputs:
-        """Read ids [batch, length] into the first slots, in one step; logits of some rows.
+        """Read ids [batch, length] into the first slots in one step; return logits of some rows.
 
-        Shorter sequences are padded on the right, where nothing before sees it. The slots are
+        Shorter sequences are padded on the right, where no earlier token sees it. The slots are
         spoiled: `clear` them before their next use.
 
         Args:
-            ids: of at most prefill_chunk tokens each.
-            rows: [rows, 2], (index into batch, index into length) where logits are wanted.
-            layers: whose hidden states are wanted, of hidden_layers.
+            ids: at most prefill_chunk tokens each.
+            rows: [rows, 2], (index into batch, index into length) whose logits are asked for.
+            layers: the layers whose hidden states are asked for, out of hidden_layers.
         """
 
     @abstractmethod
     def verify(self, slot: int, ids: Ids) -> Logits:
-        """Append a few tokens to a slot; logits [length, vocab] behind each of them."""
+        """Append a few tokens to a slot; return the logits [length, vocab] after each of them."""
 
     @abstractmethod
     def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
-        """Append one token to each of the first len(tokens) slots; logits [slots, vocab].
+        """Append one token to each of the first len(tokens) slots; return logits [slots, vocab].
 
         Inactive slots are spoiled: `clear` them before their next use. The result is valid until
         the next step.
@@ -109,24 +109,23 @@ class Decoder(ABC):
     def _append(
         self, slot: int, ids: Ids, positions: Ids, logits_from: int, layers: Sequence[int] = ()
     ) -> StepOutputs:
-        """One chunk; logits from that index of the chunk to its end."""
+        """Run one chunk; its logits are those from that index of the chunk on."""
 
     def _chunks(self, slot: int, ids: Ids, positions: Ids | None) -> list[tuple[Ids, Ids]]:
         self.cache.check_room(slot, len(ids))
+        length = int(self.cache.lengths[slot])
         if positions is None:
-            start = int(self.cache.lengths[slot])
-            positions = np.arange(start, start + len(ids))
-        cuts = list(self._cuts(int(self.cache.lengths[slot]), len(ids)))
-        return [(ids[part], positions[part]) for part in cuts]
+            positions = np.arange(length, length + len(ids))
+        return [(ids[part], positions[part]) for part in self._cuts(length, len(ids))]
 
-    def _cuts(self, held: int, count: int) -> Iterator[slice]:
-        """How to cut `count` tokens into steps, behind the `held` of the slot."""
+    def _cuts(self, length: int, count: int) -> Iterator[slice]:
+        """Yield the chunks that `count` tokens are cut into, after `length` others."""
         for start in range(0, count, self.prefill_chunk):
             yield slice(start, start + self.prefill_chunk)
 
 
 def failed_step(error: Exception, sequences: int, device: Device) -> DeviceError:
-    """What ONNX Runtime says of a step, in one line."""
+    """Return an error that says in one line why ONNX Runtime failed at a step."""
     reason = str(error).strip().partition("\n")[0]
     return DeviceError(
         f"a step of {sequences} sequences failed on {device}: {reason}; "

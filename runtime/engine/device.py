@@ -1,4 +1,4 @@
-"""Which device a model runs on, and what that takes."""
+"""The device that a model runs on: which can be had, and what its processor can do."""
 
 import contextlib
 import ctypes
@@ -18,6 +18,9 @@ from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 
 logger = logging.getLogger("gptneo_onnx")
 
+CPU_INFO = Path("/proc/cpuinfo")
+# These accumulate 8-bit products in 32 bits; older x86 uses saturating 16-bit sums.
+_EXACT_SUMS = ("avx512_vnni", "avx_vnni", "amx_int8")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -40,15 +43,15 @@ CPU = Device("cpu")
 
 
 def candidate_devices(requested: str, numbers: NumberFormat | None) -> list[Device]:
-    """The devices to try, best first; more than one only for "auto".
+    """Return the devices to try, best first; more than one only for "auto".
 
     Args:
         requested: auto, cpu, cuda or cuda:N.
-        numbers: of a fused graph; None for operators that every device has.
+        numbers: the number format of a fused graph; None for operators that every device has.
 
     Raises:
-        InputError: not a device's name.
-        DeviceError: that device was asked for and this ONNX Runtime or this precision rules it out.
+        InputError: that is no device's name.
+        DeviceError: the installed ONNX Runtime, or the precision, rules that device out.
     """
     if requested == "auto":
         return _automatic(numbers)
@@ -86,7 +89,7 @@ def _has_nvidia_driver() -> bool:
 
 
 def _ruled_out(device: Device, numbers: NumberFormat | None) -> str:
-    """Why a device cannot run a model of this precision, or nothing."""
+    """Return why a device cannot run a model of this precision, or an empty text."""
     if device.provider not in onnxruntime.get_available_providers():
         available = ", ".join(
             name for name, p in PROVIDERS.items() if p in onnxruntime.get_available_providers()
@@ -118,14 +121,14 @@ def _ruled_out(device: Device, numbers: NumberFormat | None) -> str:
 @functools.cache
 def preload_cuda_libraries() -> None:
     """Load CUDA and cuDNN from the nvidia-* packages, if installed, before the first session."""
-    # It prints what it does not find, to standard output; `doctor` tells that better.
+    # It prints to standard output what it does not find; `doctor` reports that better.
     with contextlib.redirect_stdout(io.StringIO()):
         onnxruntime.preload_dlls()
 
 
 @functools.cache
 def warn_saturating_sums() -> None:
-    """Tell once that a model's 8-bit sums may be wrong on this processor."""
+    """Warn once that a model's 8-bit sums may be wrong on this processor."""
     logger.warning(
         "this processor has no VNNI or AMX instructions and cuts off some sums of 8-bit products: "
         "export again without --full-range (or use --precision int8)"
@@ -134,20 +137,15 @@ def warn_saturating_sums() -> None:
 
 @functools.cache
 def warn_fallback(device: Device, reason: str) -> None:
-    """Tell once that "auto" found a device that cannot be used."""
+    """Warn once that "auto" found a device that cannot be used."""
     logger.warning("device auto: %s: %s; running on the CPU", device, reason)
 
 
-CPU_INFO = Path("/proc/cpuinfo")
-# Each adds products of 8 bits in 32. What x86 had before adds pairs in 16 bits and cuts them off.
-_EXACT = ("avx512_vnni", "avx_vnni", "amx_int8")
-
-
 def int8_dot_instructions() -> str | None:
-    """The best of x86's instructions for sums of 8-bit products, or "" where there is none.
+    """Return this x86 processor's instructions for exact sums of 8-bit products, or "".
 
-    None where that cannot be told: on other processors, whose sums are exact, and where the system
-    has no /proc/cpuinfo.
+    None where that is unknown: on other processors, whose sums are exact, and without
+    /proc/cpuinfo.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return None
@@ -159,9 +157,9 @@ def int8_dot_instructions() -> str | None:
     if match is None:
         return None
     flags = match[1].split()
-    return ", ".join(name for name in _EXACT if name in flags)
+    return ", ".join(name for name in _EXACT_SUMS if name in flags)
 
 
 def saturates_int8_sums() -> bool:
-    """Whether products of full 8 bits are known to be added inexactly here."""
+    """Return whether this processor is known to saturate sums of full 8-bit products."""
     return int8_dot_instructions() == ""

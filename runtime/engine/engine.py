@@ -11,9 +11,10 @@ import numpy as np
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache
 from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
-from gptneo_onnx.runtime.engine.device import CPU, Device
+from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
-from gptneo_onnx.runtime.engine.portable_decoder import PortableDecoder, PortableSessions
+from gptneo_onnx.runtime.engine.portable_decoder import PastDecoder, PortableSessions
+from gptneo_onnx.runtime.engine.recomputing_decoder import RecomputingDecoder, TokenHistory
 from gptneo_onnx.runtime.engine.session import create_session
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
 from gptneo_onnx.runtime.model_files.directory import (
@@ -191,16 +192,16 @@ def _portable_decoders(model: PortableModel, device: str, *options: Any) -> Deco
     sessions = [create_session(model.graphs[0], None, device, *options)]
     for path in model.graphs[1:]:
         sessions.append(create_session(path, None, str(sessions[0].device), *options))
-    graph, last = PortableSessions(sessions, model.interfaces), model.interfaces[-1]
-    config = model.config
+    pair = PortableSessions(sessions, model.interfaces)
+    config, last = model.config, model.interfaces[-1]
 
     def make_decoder(slots: int) -> Decoder:
-        room = slots, config.max_position_embeddings
-        if graph.takes_past:
-            element = np.dtype(last.cache_type.value)
-            shape = len(last.past), config.num_heads, config.head_dim, element
-            return PortableDecoder(graph, ConcatenatedCache(*shape, *room, graph.device))
-        # Ids and positions, which it needs again in every step.
-        return PortableDecoder(graph, ConcatenatedCache(2, 1, 1, np.dtype(np.int64), *room, CPU))
+        capacity = config.max_position_embeddings
+        if not pair.takes_past:
+            return RecomputingDecoder(pair, TokenHistory(slots, capacity))
+        element = np.dtype(last.cache_type.value)
+        shape = len(last.past), config.num_heads, config.head_dim
+        cache = ConcatenatedCache(*shape, element, slots, capacity, pair.device)
+        return PastDecoder(pair, cache)
 
     return make_decoder

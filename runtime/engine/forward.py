@@ -1,6 +1,7 @@
 """One pass over a padded batch: what a call of a model returns."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +9,32 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.graph import layer_number
-from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.decoder import Decoder, Logits
 from gptneo_onnx.runtime.engine.inputs import Ids, PaddedInputs
 
 HiddenStates = NDArray[np.float32]
+
+
+@overload
+def forward(
+    decoder: Decoder,
+    inputs: PaddedInputs,
+    positions: Ids,
+    config: GPTNeoConfig,
+    layers: Sequence[int],
+    with_logits: Literal[True],
+) -> tuple[Logits, tuple[HiddenStates, ...]]: ...
+
+
+@overload
+def forward(
+    decoder: Decoder,
+    inputs: PaddedInputs,
+    positions: Ids,
+    config: GPTNeoConfig,
+    layers: Sequence[int],
+    with_logits: Literal[False],
+) -> tuple[None, tuple[HiddenStates, ...]]: ...
 
 
 def forward(
@@ -20,63 +43,71 @@ def forward(
     positions: Ids,
     config: GPTNeoConfig,
     layers: Sequence[int],
-    logits: NDArray[np.float32] | None = None,
-) -> tuple[HiddenStates, ...]:
-    """Hidden states [batch, sequence, hidden] of each of the layers; zeros at padded positions.
+    with_logits: bool,
+) -> tuple[Logits | None, tuple[HiddenStates, ...]]:
+    """Run a batch; return its logits and hidden states, zeros at padded positions.
 
     Args:
-        decoder: whose first slot is used.
-        inputs, positions: the batch; positions [batch, sequence].
-        config: of the model.
-        layers: whose hidden states are wanted, of the decoder's; one at least, if no logits are.
-        logits: [batch, sequence, vocab], filled in where there are tokens.
+        decoder: its first slot is used.
+        inputs: the batch.
+        positions: [batch, sequence].
+        config: the model's dimensions.
+        layers: the layers whose hidden states are asked for; at least one without logits.
+        with_logits: whether logits are asked for.
+
+    Returns:
+        Logits float32 [batch, sequence, vocab] or None, and for each layer hidden states float32
+        [batch, sequence, hidden].
     """
     shape = inputs.input_ids.shape
+    logits = np.zeros((*shape, config.vocab_size), np.float32) if with_logits else None
     states = tuple(np.zeros((*shape, config.hidden_size), np.float32) for _ in layers)
     for row, columns in enumerate(inputs.columns):
         decoder.cache.clear(0)
         ids = inputs.input_ids[row, columns]
-        first = len(ids) if logits is None else 0
+        first = 0 if with_logits else len(ids)
         done = columns.start
         for chunk in decoder.prefill_chunks(0, ids, positions[row, columns], first, layers):
-            if logits is not None:
+            for layer_states, part in zip(states, chunk.hidden_states, strict=True):
+                layer_states[row, done : done + part.shape[1]] = part[0]
+            if logits is None:
+                done += chunk.hidden_states[0].shape[1]
+            else:
                 logits[row, done : done + len(chunk.logits)] = chunk.logits
-            for layer, part in zip(states, chunk.hidden_states, strict=True):
-                layer[row, done : done + part.shape[1]] = part[0]
-            done += len(chunk.logits) if logits is not None else chunk.hidden_states[0].shape[1]
-    return states
+                done += len(chunk.logits)
+    return logits, states
 
 
 def checked_layers(
-    wanted: bool | Sequence[int] | None, given: Iterable[int], num_layers: int
+    layers: bool | Sequence[int] | None, graph_layers: Iterable[int], num_layers: int
 ) -> tuple[int, ...]:
-    """The layers that output_hidden_states asks for, numbered from 0 to num_layers.
+    """Return the layers that output_hidden_states asks for, numbered from 0 to num_layers.
 
     Args:
-        wanted: True for all, False or None for none, or numbers of layers, negative ones from the
-            end.
-        given: those whose hidden states the graph gives.
-        num_layers: of the model.
+        layers: True for all, False or None for none, or numbers of layers; negative ones count
+            from the end.
+        graph_layers: the layers whose hidden states the graph gives.
+        num_layers: layers of the model.
 
     Raises:
-        InputError: a layer that there is not, or that was not asked for at export.
+        InputError: a layer does not exist, or was not asked for at export.
     """
-    if wanted is None or isinstance(wanted, bool | np.bool_):
-        wanted = range(num_layers + 1) if wanted else ()
-    if not isinstance(wanted, Iterable) or isinstance(wanted, str | bytes):
+    if layers is None or isinstance(layers, bool | np.bool_):
+        layers = range(num_layers + 1) if layers else ()
+    if not isinstance(layers, Iterable) or isinstance(layers, str | bytes):
         raise InputError(
-            f"output_hidden_states is {shown(wanted)}; True, or a list of layers is allowed"
+            f"output_hidden_states is {shown(layers)}; True, or a list of layers is allowed"
         )
-    numbers = tuple(wanted)
-    layers = tuple(layer_number(each, num_layers) for each in numbers)
-    if len(set(layers)) < len(layers):
+    numbers = tuple(layers)
+    checked = tuple(layer_number(number, num_layers) for number in numbers)
+    if len(set(checked)) < len(checked):
         raise InputError(f"output_hidden_states names {shown([*numbers])}; name each layer once")
-    given = sorted(given)
-    missing = [layer for layer in layers if layer not in given]
+    available = sorted(graph_layers)
+    missing = [layer for layer in checked if layer not in available]
     if missing:
         raise InputError(
             f"the graph does not give hidden states of layer {', '.join(map(str, missing))} "
-            f"(it gives {', '.join(map(str, given)) or 'none'}); export the checkpoint with "
+            f"(it gives {', '.join(map(str, available)) or 'none'}); export the checkpoint with "
             "--hidden-states all, or with the numbers of layers"
         )
-    return layers
+    return checked

@@ -34,13 +34,13 @@ class FusedDecoder(Decoder):
         self._decode_step: _BoundStep | None = None
 
     def verify(self, slot: int, ids: Ids) -> Logits:
-        """All tokens in one step."""
+        """Append the tokens in one step."""
         self.cache.check_room(slot, len(ids))
         start = int(self.cache.lengths[slot])
         return self._append(slot, ids, np.arange(start, start + len(ids)), 0).logits
 
     def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
-        """All slots in one step, which overwrites the first row of those that are not active."""
+        """Step all slots at once; the first row of each inactive slot is overwritten."""
         step = self._bound_decode_step(len(tokens))
         lengths = self.cache.lengths[: len(tokens)]
         positions = np.where(active, lengths, 0)
@@ -58,7 +58,7 @@ class FusedDecoder(Decoder):
         return StepOutputs(step.run(ids, positions, np.full(batch, length)), states)
 
     def _bound_decode_step(self, count: int) -> "_BoundStep":
-        """Kept from step to step: the number of slots falls now and then, mostly it is the same."""
+        """Return the bound step of that many slots, which rarely changes from step to step."""
         if self._decode_step is None or self._decode_step.batch != count:
             rows = np.stack([np.arange(count), np.zeros(count, np.int64)], axis=1)  # [slots, 2]
             self._decode_step = _BoundStep(self, first=0, batch=count, length=1, logits_rows=rows)
@@ -67,8 +67,8 @@ class FusedDecoder(Decoder):
     def _append(
         self, slot: int, ids: Ids, positions: Ids, logits_from: int, layers: Sequence[int] = ()
     ) -> StepOutputs:
-        wanted = np.arange(logits_from, len(ids))
-        rows = np.stack([np.zeros_like(wanted), wanted], axis=1)  # [rows, 2]
+        indices = np.arange(logits_from, len(ids))
+        rows = np.stack([np.zeros_like(indices), indices], axis=1)  # [rows, 2]
         step = _BoundStep(self, first=slot, batch=1, length=len(ids), logits_rows=rows)
         states = step.bind_hidden_states(layers)
         logits = step.run(ids[None], positions[None], self.cache.lengths[[slot]] + len(ids))
@@ -77,7 +77,7 @@ class FusedDecoder(Decoder):
 
 
 class _BoundStep:
-    """Everything bound that a step of one shape reads and writes; made once, run many times."""
+    """A step of one shape, with every input and output bound: made once, run many times."""
 
     def __init__(
         self, decoder: FusedDecoder, first: int, batch: int, length: int, logits_rows: Ids
@@ -106,11 +106,11 @@ class _BoundStep:
         self.logits = self._bind_on_host(decoder.contract.logits)
 
     def bind_hidden_states(self, layers: Sequence[int]) -> tuple[NDArray[np.float32], ...]:
-        """Arrays that a run will fill, [batch, length, hidden] for each of the layers."""
+        """Return arrays that a run will fill, [batch, length, hidden] for each of the layers."""
         return tuple(self._bind_on_host(self.contract.hidden_states[layer]) for layer in layers)
 
     def _bind_on_host(self, spec: TensorSpec) -> NDArray[np.float32]:
-        """Of all that a step computes, only what is asked for leaves the device."""
+        """Bind an output to an array on the host; outputs that are not bound stay on the device."""
         array = np.empty(spec.shape(self.sizes), np.float32)
         self.binding.bind_ortvalue_output(
             spec.name, onnxruntime.OrtValue.ortvalue_from_numpy(array)
@@ -118,7 +118,7 @@ class _BoundStep:
         return array
 
     def run(self, ids: Ids, positions: Ids, lengths: Ids) -> Logits:
-        """One step; `lengths` [batch] are the sequences' lengths behind it."""
+        """Run the step; `lengths` [batch] are the sequences' lengths after it."""
         self.input_ids.write(ids)
         self.position_ids.write(positions)
         self.seqlens_k.write(lengths - 1)

@@ -1,4 +1,4 @@
-"""Checking what a caller passes: ids, masks and positions."""
+"""Checks of what a caller passes: ids, masks and positions."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +14,12 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PaddedInputs:
-    """A checked batch: input_ids int64 [batch, sequence], and each row's columns with tokens."""
+    """A checked batch.
+
+    Attributes:
+        input_ids: int64 [batch, sequence].
+        columns: for each row, its columns that hold tokens.
+    """
 
     input_ids: Ids
     columns: tuple[slice, ...]
@@ -32,20 +37,20 @@ class PaddedInputs:
 
         Args:
             input_ids, attention_mask: int [batch, sequence].
-            config: of the model.
-            side: where padding may stand.
-            names: of the two arguments, for what is raised.
+            config: the model's dimensions.
+            side: where padding is allowed.
+            names: names of the two arguments, for messages.
 
         Raises:
-            InputError: not [batch, sequence], empty, ids out of range, a mask with holes, or a
-                sequence longer than the context.
+            InputError: the arrays are not [batch, sequence] or are empty, ids are out of range,
+                the mask has holes, or a sequence is longer than the context.
         """
         ids = _integers(names[0], input_ids)
         mask = np.ones_like(ids) if attention_mask is None else _mask(attention_mask, ids, names)
         columns = tuple(_columns(row, mask[row], side, names) for row in range(len(ids)))
-        for row, used in enumerate(columns):
-            _check_ids(ids[row, used], config.vocab_size, names[0])
-            length = used.stop - used.start
+        for row, part in enumerate(columns):
+            _check_ids(ids[row, part], config.vocab_size, names[0])
+            length = part.stop - part.start
             if length > config.max_position_embeddings:
                 raise InputError(
                     f"sequence {row} of {names[0]} has {length} tokens, the model's context "
@@ -56,10 +61,10 @@ class PaddedInputs:
     @property
     def longest(self) -> int:
         """Tokens of the longest sequence, padding not counted."""
-        return max(int(used.stop - used.start) for used in self.columns)
+        return max(int(part.stop - part.start) for part in self.columns)
 
     def positions(self, position_ids: ArrayLike | None, config: GPTNeoConfig) -> Ids:
-        """Positions int64 [batch, sequence]: those given, or the columns' numbers."""
+        """Return positions int64 [batch, sequence]: position_ids, or the columns' numbers."""
         context = config.max_position_embeddings
         if position_ids is None:
             if self.input_ids.shape[1] > context:
@@ -117,11 +122,11 @@ def _mask(attention_mask: ArrayLike, ids: Ids, names: tuple[str, str]) -> Ids:
 
 
 def _columns(row: int, mask: Ids, side: str, names: tuple[str, str]) -> slice:
-    used = np.flatnonzero(mask)
-    if len(used) == 0:
+    tokens = np.flatnonzero(mask)
+    if len(tokens) == 0:
         raise InputError(f"{names[1]} leaves no token of sequence {row}; at least one is needed")
-    start, stop = int(used[0]), int(used[-1]) + 1
-    if stop - start != len(used):
+    start, stop = int(tokens[0]), int(tokens[-1]) + 1
+    if stop - start != len(tokens):
         raise InputError(
             f"{names[1]} of sequence {row} has holes; padding may stand on one side only"
         )
@@ -133,7 +138,7 @@ def _columns(row: int, mask: Ids, side: str, names: tuple[str, str]) -> slice:
 
 
 def _check_ids(ids: Ids, vocab_size: int, name: str) -> None:
-    # GatherBlockQuantized answers zeros for an id out of range: nothing behind this would notice.
+    # GatherBlockQuantized returns zeros for an id out of range: nothing after this would notice.
     if ids.min() < 0 or ids.max() >= vocab_size:
         wrong = int(ids[(ids < 0) | (ids >= vocab_size)][0])
         raise InputError(

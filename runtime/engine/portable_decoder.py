@@ -1,5 +1,6 @@
-"""Steps through a portable graph: Optimum's inputs, and keys and values that are returned anew."""
+"""Steps of a portable graph: Optimum's inputs, and caches that every step returns whole."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,14 +17,12 @@ from gptneo_onnx.runtime.engine.session import Session
 from gptneo_onnx.runtime.model_files.portable_interface import PortableInterface, given_layers
 
 Floats = NDArray[np.floating]
+# Logits [batch, sequence, vocab], and hidden states [batch, sequence, hidden] of some layers.
+Outputs = tuple[Floats, list[Floats]]
 
 
 class PortableSessions:
-    """One session, or one that begins sequences and one that goes on, as a single function.
-
-    A graph without past computes everything anew in each step. Its "cache" is then what it needs
-    for that: ids and positions, int64 [batch, 1, columns, 1] each.
-    """
+    """The session of a portable graph, or two: one begins sequences, the other continues them."""
 
     def __init__(
         self, sessions: Sequence[Session], interfaces: Sequence[PortableInterface]
@@ -34,6 +33,7 @@ class PortableSessions:
 
     @property
     def takes_past(self) -> bool:
+        """Whether a step takes the caches of the steps before; otherwise it recomputes them."""
         return bool(self._interfaces[-1].past)
 
     @property
@@ -43,54 +43,34 @@ class PortableSessions:
 
     @property
     def takes_positions(self) -> bool:
-        """Without, positions are columns: sequences of different lengths make no batch."""
+        """Whether there are position_ids; otherwise columns count, and ragged batches are wrong."""
         return all(interface.has_positions for interface in self._interfaces)
 
     @property
-    def goes_on_by_single_tokens(self) -> bool:
-        """Such exports were traced with one new token over a past, and promise no more."""
+    def continues_by_single_tokens(self) -> bool:
+        """Whether the graph was traced with one new token over a past, and promises no more."""
         return len(self._sessions) > 1 or self._interfaces[0].has_cache_branch
 
-    def step(
+    def run(
         self,
         ids: Ids,
         positions: Ids,
         mask: NDArray[np.bool_],
         past: Rows,
         layers: Sequence[int] = (),
-    ) -> tuple[Floats, list[Floats], Rows]:
-        """One step.
+    ) -> tuple[Outputs, Rows]:
+        """Run one step.
 
         Args:
             ids, positions: [batch, sequence].
             mask: bool [batch, past + sequence], false for padding.
-            past: of each layer, [batch, heads, past, head_dim].
-            layers: whose hidden states are wanted.
+            past: keys and values of each layer, [batch, heads, past, head_dim]; empty for graphs
+                without past.
+            layers: the layers whose hidden states are asked for.
 
         Returns:
-            (logits [batch, sequence, vocab], hidden states [batch, sequence, hidden] of each of
-            the layers, present as past)
+            The outputs, and the caches to pass on as the next step's past.
         """
-        if self.takes_past:
-            return self._run(ids, positions, mask, past, layers)
-        new = [ids[:, None, :, None], positions[:, None, :, None]]
-        joined = [
-            np.concatenate([old.numpy(), own], axis=2) for old, own in zip(past, new, strict=True)
-        ]
-        whole = joined[0][:, 0, :, 0], joined[1][:, 0, :, 0]
-        logits, states, _ = self._run(*whole, mask, (), layers)
-        present = [onnxruntime.OrtValue.ortvalue_from_numpy(each) for each in joined]
-        new_columns = slice(-ids.shape[1], None)
-        return logits[:, new_columns], [each[:, new_columns] for each in states], present
-
-    def _run(
-        self,
-        ids: Ids,
-        positions: Ids,
-        mask: NDArray[np.bool_],
-        past: Rows,
-        layers: Sequence[int],
-    ) -> tuple[Floats, list[Floats], Rows]:
         has_past = bool(past) and past[0].shape()[2] > 0
         index = len(self._sessions) - 1 if has_past else 0
         session, interface = self._sessions[index], self._interfaces[index]
@@ -117,87 +97,113 @@ class PortableSessions:
             raise failed_step(error, len(ids), self.device) from error
         outputs = binding.get_outputs()
         logits, *states = (value.numpy() for value in outputs[: 1 + len(layers)])
-        return logits, states, outputs[1 + len(layers) :]
+        return (logits, states), outputs[1 + len(layers) :]
 
 
 class PortableDecoder(Decoder):
-    """A portable graph with the cache of its sequences."""
+    """The steps of a portable graph, whether it takes a past or not."""
 
-    cache: ConcatenatedCache
+    def __init__(self, sessions: PortableSessions) -> None:
+        self.sessions = sessions
+        self.device = sessions.device
+        self.hidden_layers = sessions.hidden_layers
 
-    def __init__(self, graph: PortableSessions, cache: ConcatenatedCache) -> None:
-        self.graph = graph
-        self.device = graph.device
-        self.hidden_layers = graph.hidden_layers
-        self.cache = cache
+    @abstractmethod
+    def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
+        """Append ids [length] to a slot; return the outputs of these tokens, [1, length, ...]."""
+
+    @abstractmethod
+    def _run_batch(
+        self, ids: Ids, positions: Ids, lengths: Ids, layers: Sequence[int] = ()
+    ) -> Outputs:
+        """Append ids [batch, length] to the first slots, which hold `lengths` [batch] tokens.
+
+        Slots whose length is given as 0 begin anew. The caches' lengths stay as they are.
+        """
 
     def verify(self, slot: int, ids: Ids) -> Logits:
         return np.concatenate([chunk.logits for chunk in self.prefill_chunks(slot, ids)])
 
     def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
-        """All slots in one step where their lengths allow it, else each by itself."""
+        """Step all slots at once if the graph allows for their lengths, else each by itself."""
         lengths = self.cache.lengths[: len(tokens)]
-        held = np.where(active, lengths, 0)
+        active_lengths = np.where(active, lengths, 0)
         if active.any():
-            self.cache.check_room(int(held.argmax()), 1)
-        is_ragged = len(set(held[active].tolist())) > 1
-        if len(tokens) == 1 or (is_ragged and not self.graph.takes_positions):
-            return self._decode_apart(tokens, held, active)
-        past = self.cache.batch(held)
-        columns = int(held.max())
-        mask = np.arange(columns + 1) >= columns - held[:, None]
-        logits, _, present = self.graph.step(tokens[:, None], held[:, None], mask, past)
-        self.cache.put_batch(present, len(tokens))
+            self.cache.check_room(int(active_lengths.argmax()), 1)
+        is_ragged = len(set(active_lengths[active].tolist())) > 1
+        if len(tokens) == 1 or (is_ragged and not self.sessions.takes_positions):
+            return self._decode_separately(tokens, active_lengths, active)
+        logits, _ = self._run_batch(tokens[:, None], active_lengths[:, None], active_lengths)
         lengths += active
         return _float32(logits[:, 0])
 
     def prefill_together(self, ids: Ids, rows: Ids, layers: Sequence[int] = ()) -> StepOutputs:
-        batch, length = ids.shape
-        positions = np.broadcast_to(np.arange(length), ids.shape)
-        past = self.cache.batch(np.zeros(batch, np.int64))
-        mask = np.ones(ids.shape, np.bool_)
-        logits, states, present = self.graph.step(ids, positions, mask, past, layers)
-        self.cache.put_batch(present, batch)
-        return _outputs(logits[rows[:, 0], rows[:, 1]], states)
+        positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        logits, states = self._run_batch(ids, positions, np.zeros(len(ids), np.int64), layers)
+        return _step_outputs(logits[rows[:, 0], rows[:, 1]], states)
 
-    def _decode_apart(self, tokens: Ids, held: Ids, active: NDArray[np.bool_]) -> Logits:
-        rows = [
-            self._append(slot, tokens[[slot]], held[[slot]], logits_from=0).logits[0]
-            if active[slot]
-            else None
-            for slot in range(len(tokens))
-        ]
-        vocab = next(row.shape for row in rows if row is not None)
-        return np.stack([np.zeros(vocab, np.float32) if row is None else row for row in rows])
+    def _decode_separately(self, tokens: Ids, lengths: Ids, active: NDArray[np.bool_]) -> Logits:
+        rows: dict[int, Logits] = {}
+        for slot in np.flatnonzero(active).tolist():
+            outputs = self._append(slot, tokens[[slot]], lengths[[slot]], logits_from=0)
+            rows[slot] = outputs.logits[0]
+        vocab_size = len(next(iter(rows.values())))
+        logits = np.zeros((len(tokens), vocab_size), np.float32)
+        for slot, row in rows.items():
+            logits[slot] = row
+        return logits
 
     def _append(
         self, slot: int, ids: Ids, positions: Ids, logits_from: int, layers: Sequence[int] = ()
     ) -> StepOutputs:
-        held = int(self.cache.lengths[slot])
-        if not self.graph.takes_positions:
-            _check_columns(positions, held)
-        mask = np.ones((1, held + len(ids)), np.bool_)
-        past = self.cache.rows(slot)
-        logits, states, present = self.graph.step(ids[None], positions[None], mask, past, layers)
-        self.cache.put(slot, present, held + len(ids))
-        return _outputs(logits[0, logits_from:], states)
+        if not self.sessions.takes_positions:
+            _check_columns(positions, int(self.cache.lengths[slot]))
+        logits, states = self._run_slot(slot, ids, positions, layers)
+        self.cache.lengths[slot] += len(ids)
+        return _step_outputs(logits[0, logits_from:], states)
 
-    def _cuts(self, held: int, count: int) -> Iterator[slice]:
-        if not self.graph.takes_past:
-            yield slice(0, count)
+
+class PastDecoder(PortableDecoder):
+    """The steps of a portable graph that takes keys and values, and returns them extended."""
+
+    cache: ConcatenatedCache
+
+    def __init__(self, sessions: PortableSessions, cache: ConcatenatedCache) -> None:
+        super().__init__(sessions)
+        self.cache = cache
+
+    def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
+        mask = np.ones((1, int(self.cache.lengths[slot]) + len(ids)), np.bool_)
+        outputs, present = self.sessions.run(
+            ids[None], positions[None], mask, self.cache.rows(slot), layers
+        )
+        self.cache.put(slot, present)
+        return outputs
+
+    def _run_batch(
+        self, ids: Ids, positions: Ids, lengths: Ids, layers: Sequence[int] = ()
+    ) -> Outputs:
+        past = self.cache.batch(lengths)
+        longest = int(lengths.max())
+        columns = np.arange(longest + ids.shape[1])
+        mask = columns >= longest - lengths[:, None]  # [batch, columns], padded on the left
+        outputs, present = self.sessions.run(ids, positions, mask, past, layers)
+        self.cache.put_batch(present, len(ids))
+        return outputs
+
+    def _cuts(self, length: int, count: int) -> Iterator[slice]:
+        if not self.sessions.continues_by_single_tokens:
+            yield from super()._cuts(length, count)
             return
-        if not self.graph.goes_on_by_single_tokens:
-            yield from super()._cuts(held, count)
-            return
-        start = 0 if held else count
+        start = 0 if length else count
         if start:
             yield slice(0, count)
         for index in range(start, count):
             yield slice(index, index + 1)
 
 
-def _check_columns(positions: Ids, held: int) -> None:
-    columns = np.arange(held, held + len(positions))
+def _check_columns(positions: Ids, length: int) -> None:
+    columns = np.arange(length, length + len(positions))
     differing = np.flatnonzero(positions != columns)
     if len(differing):
         first = differing[0]
@@ -207,7 +213,7 @@ def _check_columns(positions: Ids, held: int) -> None:
         )
 
 
-def _outputs(logits: Floats, states: Sequence[Floats]) -> StepOutputs:
+def _step_outputs(logits: Floats, states: Sequence[Floats]) -> StepOutputs:
     return StepOutputs(_float32(logits), tuple(map(_float32, states)))
 
 

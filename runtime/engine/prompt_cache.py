@@ -1,11 +1,11 @@
-"""Saved prompts: keys and values behind texts that later calls begin with.
+"""Saved prompts: the keys and values of texts that later calls begin with.
 
     cache = model.prefill(ids)                                  # once
     model.generate(longer_ids, past_key_values=cache)           # only what is new is prefilled
 
-Exact: what is restored is what the steps left. A saved sequence serves every prompt that it begins.
-One that goes on differently than the prompt serves as far as they agree, but only if no local layer
-has let go of rows since: those would have to be computed anew, so then the whole prompt is.
+The result is exact: what is restored is what the steps left. A saved sequence serves every prompt
+that begins with it. If it continues differently than the prompt, it serves as far as the two agree,
+unless a local layer has dropped rows since: then the whole prompt is computed again.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ class SavedSequence:
 
     Attributes:
         ids: int64 [length].
-        layers: its rows [heads, rows, head_dim], keys and values of each layer.
-        logits: float32 [vocab], behind its last token.
+        layers: keys and values of each layer, [heads, rows, head_dim].
+        logits: float32 [vocab], after its last token.
     """
 
     ids: NDArray[np.int64]
@@ -42,12 +42,12 @@ class SavedSequence:
     def of_slot(
         cls, cache: Cache, slot: int, ids: NDArray[np.int64], logits: NDArray[np.float32]
     ) -> "SavedSequence":
-        """What a slot holds; `ids` may go on behind it."""
-        held = ids[: int(cache.lengths[slot])]
-        return cls(held.copy(), cache.read(slot), logits.copy())
+        """Save what a slot holds; `ids` may continue after that."""
+        ids = ids[: int(cache.lengths[slot])]
+        return cls(ids.copy(), cache.read(slot), logits.copy())
 
     def usable(self, ids: NDArray[np.int64], window: int | None) -> int:
-        """How many tokens of a prompt need not be prefilled."""
+        """Return how many tokens of a prompt need no prefill."""
         length = min(len(self.ids), len(ids))
         differing = np.flatnonzero(self.ids[:length] != ids[:length])
         common = int(differing[0]) if len(differing) else length
@@ -60,11 +60,11 @@ class SavedSequence:
 
 @dataclass(frozen=True)
 class PromptCache:
-    """Saved sequences of one model, as transformers' past_key_values; never changed.
+    """Saved sequences of one model, for past_key_values; immutable.
 
     Attributes:
-        sequences: those saved; a prompt takes the one that serves it best.
-        model: tells which export they belong to.
+        sequences: the saved sequences; a prompt uses the one that agrees longest with it.
+        model: fingerprint of the export that they belong to.
     """
 
     sequences: tuple[SavedSequence, ...] = ()
@@ -81,10 +81,10 @@ class PromptCache:
 
     @classmethod
     def coerce(cls, past_key_values: Any) -> "PromptCache":
-        """What a call was given, none being empty.
+        """Return what a call was given; None becomes an empty cache.
 
         Raises:
-            InputError: something else than a PromptCache.
+            InputError: it is no PromptCache.
         """
         if past_key_values is None:
             return cls()
@@ -105,24 +105,24 @@ class PromptCache:
     def _restore(
         self, decoder: Decoder, slot: int, ids: NDArray[np.int64]
     ) -> NDArray[np.float32] | None:
-        """Put into a slot what serves a prompt; its logits [vocab] if nothing is left to prefill.
+        """Put the saved part of a prompt into a slot; return logits [vocab] if that is all of it.
 
-        The cache's lengths tell how much of the prompt the slot holds after that.
+        The cache's lengths say how much of the prompt the slot then holds.
         """
         cache = decoder.cache
         cache.clear(slot)
-        usable = [sequence.usable(ids, cache.window) for sequence in self.sequences]
-        length = max(usable, default=0)
+        lengths = [sequence.usable(ids, cache.window) for sequence in self.sequences]
+        length = max(lengths, default=0)
         if length == 0:
             return None
-        best = self.sequences[usable.index(length)]
+        best = self.sequences[lengths.index(length)]
         rows = [shape[1] for shape in cache.row_shapes(length)]
         layers = [layer[:, :count] for layer, count in zip(best.layers, rows, strict=True)]
         cache.write(slot, layers, length)
         return best.logits if length == len(best.ids) == len(ids) else None
 
     def check(self, model: str, cache: Cache, vocab_size: int) -> None:
-        """Raise InputError unless the sequences fit into that model's cache."""
+        """Raise InputError unless the sequences fit the cache of the model, by its fingerprint."""
         if self.sequences and self.model != model:
             raise InputError(
                 "the prompt cache was made by another model; make one with this model's prefill()"
@@ -143,10 +143,10 @@ class PromptCache:
                 )
 
     def save(self, path: str | Path) -> None:
-        """Write a file that load() reads; it appears whole or not at all.
+        """Write a file that load() reads, atomically.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         arrays: dict[str, NDArray[Any]] = {
             "format": np.frombuffer(_FORMAT.encode(), np.uint8),
@@ -162,10 +162,10 @@ class PromptCache:
 
     @classmethod
     def load(cls, path: str | Path) -> "PromptCache":
-        """Read what save() wrote; whether it fits a model is checked where it is used.
+        """Read a file that save() wrote; whether it fits a model is checked when it is used.
 
         Raises:
-            InputError: there is no such file, or it is not one of save()'s.
+            InputError: the file is missing, or save() did not write it.
         """
         arrays = read_arrays(Path(path))
         if arrays.pop("format", np.empty(0, np.uint8)).tobytes() != _FORMAT.encode():

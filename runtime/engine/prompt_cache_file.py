@@ -1,8 +1,8 @@
-"""Arrays in a file: numpy's .npz without compression, read as strictly as a model is.
+"""The file of a prompt cache: numpy's .npz without compression, read as strictly as a model.
 
-numpy.load would allocate whatever size a header claims, and evaluates the header. Here it must be
-as numpy writes it and account for every byte of its member, whose checksum was compared before; and
-all members together are no larger than the file.
+numpy.load would allocate whatever size a header claims, and evaluates the header. Here a header
+must be as numpy writes it and account for every byte of its member, whose checksum was compared
+before; and all members together are no larger than the file.
 
 Format: numpy.lib.format
 """
@@ -21,10 +21,10 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.files import replace_atomically
 
 _SUFFIX = ".npy"
-_MOST_SAID = 200
+_MAX_REASON = 200
 _TYPES = {np.dtype(name) for name in ("uint8", "int16", "int64", "float16", "float32")}
 _BY_DESCRIPTION = {dtype.str.encode(): dtype for dtype in _TYPES}
-_START = b"\x93NUMPY\x01\x00"  # then the length of the header, two bytes, little-endian
+_START = b"\x93NUMPY\x01\x00"  # the header's length follows, two bytes, little-endian
 _HEADER = re.compile(
     rb"\{'descr': '([^']*)', 'fortran_order': False, "
     rb"'shape': \(((?:\d{1,18}, ?){0,4}(?:\d{1,18})?)\), \} *\n"
@@ -32,10 +32,10 @@ _HEADER = re.compile(
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays by name; the file appears whole or not at all.
+    """Write arrays by name, atomically.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     try:
         with replace_atomically(path, "wb") as file:
@@ -61,7 +61,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}; make one with PromptCache.save()") from error
     except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        reason = str(error)[:_MOST_SAID]  # zipfile's quotes names, which may be all of the file
+        reason = str(error)[:_MAX_REASON]  # zipfile's quotes names, which may be all of the file
         raise InputError(f"{path} is not a prompt cache, or damaged: {reason}") from error
 
 

@@ -27,28 +27,28 @@ _ATTRIBUTE_INT = 2
 
 
 class RowCopier(Protocol):
-    """What beams, rejected tokens and saved prompts need of a cache buffer."""
+    """Copies rows of a cache buffer, for beams, rejected tokens and saved prompts."""
 
     def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> Any:
-        """A copy of rows start to stop - 1 of a slot."""
+        """Return a copy of rows start to stop - 1 of a slot."""
 
     def put(self, buffer: DeviceBuffer, slot: int, rows: Any, part: slice, keep: int) -> None:
-        """Put a part of some rows in front; the first `keep` that were there move up behind."""
+        """Write a part of some rows at a slot's start; its first `keep` rows move up after them."""
 
     def reorder(self, buffer: DeviceBuffer, order: Indices, rows: int) -> None:
-        """Slot i takes the first `rows` rows that slot order[i] had."""
+        """Give slot i the first `rows` rows that slot order[i] had."""
 
     def to_host(self, rows: Any) -> NDArray[Any]:
-        """Rows as an array [heads, rows, head_dim]."""
+        """Return rows as an array [heads, rows, head_dim]."""
 
 
 def row_copier(device: Device, host_type: np.dtype[Any]) -> RowCopier:
-    """Those of a device, for elements that the host sees as that type."""
+    """Return the copier of a device, for elements that the host sees as that type."""
     return HostRowCopier() if device == CPU else DeviceRowCopier(device, host_type)
 
 
 class HostRowCopier:
-    """On a CPU: numpy on the buffers' own memory, touching only rows in use."""
+    """Copies rows on a CPU: by numpy in the buffers' memory, touching only rows in use."""
 
     def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> NDArray[Any]:
         return buffer.host[slot, :, start:stop].copy()
@@ -56,11 +56,11 @@ class HostRowCopier:
     def put(
         self, buffer: DeviceBuffer, slot: int, rows: NDArray[Any], part: slice, keep: int
     ) -> None:
-        held, rows = buffer.host[slot], rows[:, part]
+        slot_rows, rows = buffer.host[slot], rows[:, part]
         count = rows.shape[1]
         if keep:
-            held[:, count : count + keep] = held[:, :keep]
-        held[:, :count] = rows
+            slot_rows[:, count : count + keep] = slot_rows[:, :keep]
+        slot_rows[:, :count] = rows
 
     def reorder(self, buffer: DeviceBuffer, order: Indices, rows: int) -> None:
         moved = np.flatnonzero(order != np.arange(len(order)))
@@ -90,7 +90,7 @@ class DeviceRowCopier:
         kept = rows if isinstance(rows, onnxruntime.OrtValue) else self._from_host(rows[None])
         count = kept.shape()[_ROW_AXIS]
         used = np.concatenate([np.arange(count)[part], np.arange(count, count + keep)])
-        indices = np.zeros(buffer.shape[_ROW_AXIS], np.int64)  # behind them, any row will do
+        indices = np.zeros(buffer.shape[_ROW_AXIS], np.int64)  # after them, any row will do
         indices[: len(used)] = used
         binding = self._bound(_ROW_AXIS, buffer, slot, 1, kept, indices)
         self._bind_moved(binding, buffer, slot, 1)
@@ -187,7 +187,7 @@ def _node(operator: str, inputs: list[str], output: str, axis: int) -> bytes:
 
 
 def _value(name: str, element: int, rank: int) -> bytes:
-    """A ValueInfoProto whose axes have names of their own."""
+    """Return a ValueInfoProto whose axes all have different names."""
     axes = b"".join(_bytes(1, _bytes(2, f"{name}_{axis}".encode())) for axis in range(rank))
     tensor = _integer(1, element) + _bytes(2, axes)
     return _bytes(1, name.encode()) + _bytes(2, _bytes(1, tensor))

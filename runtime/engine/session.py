@@ -28,7 +28,7 @@ MAX_THREADS = 1024
 
 @dataclass(frozen=True)
 class Session:
-    """An ONNX Runtime session and the device that it really runs on."""
+    """An ONNX Runtime session, and the device that it really runs on."""
 
     inference: onnxruntime.InferenceSession
     device: Device
@@ -41,17 +41,17 @@ def create_session(
     num_threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
 ) -> Session:
-    """A session on the requested device.
+    """Create a session on the requested device.
 
     Args:
         graph: the .onnx file.
-        numbers: of a fused graph: not every device has kernels for each.
+        numbers: the number format of a fused graph: not every device has kernels for each.
         device: auto, cpu, cuda or cuda:N.
         num_threads: threads of one operator; None takes one per physical core.
-        provider_options: of ONNX Runtime's execution provider, over our defaults.
+        provider_options: options of ONNX Runtime's execution provider, over our defaults.
 
     Raises:
-        InputError: an argument out of range.
+        InputError: an argument is out of range.
         DeviceError: the device was asked for by name and cannot be had.
         ModelFileError: ONNX Runtime refuses the graph.
     """
@@ -78,15 +78,15 @@ def _has_full_8_bit_sums(numbers: NumberFormat | None) -> bool:
 
 def _check_provider_options(provider_options: Mapping[str, Any]) -> None:
     if str(provider_options.get("enable_cuda_graph", "0")).lower() in ("1", "true"):
-        # ONNX Runtime would capture the first prefill and play that back for every step.
+        # ONNX Runtime would capture the first prefill and replay it for every step.
         raise InputError(
             "provider_options has enable_cuda_graph, which this runtime does not use; leave it out "
-            "(docs/precision.md, On CUDA, says how a loop of one's own can)"
+            "(docs/precision.md, On CUDA, says how your own loop can use it)"
         )
 
 
 def create_session_of_bytes(graph: bytes, device: Device) -> Session:
-    """A session of a graph of our own making, on exactly that device.
+    """Create a session of a graph that the runtime made itself, on exactly that device.
 
     Raises:
         DeviceError: the device cannot be had.
@@ -100,9 +100,9 @@ def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     # Unscaled scores make softmax emit denormal floats, on which x86 is several times slower.
     # ONNX Runtime sets this for the calling thread too, and leaves it set.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # Threads spin within a run, not behind it: a draft's would take the other model's cores.
+    # Threads spin during a run only: after it, a draft's would take the other model's cores.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # The format that was checked: never guessed from the file's name.
+    # Only this format was checked: ONNX Runtime must not guess another from the file's name.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     if num_threads is not None:
         if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
@@ -122,16 +122,16 @@ def _create(
 ) -> Session:
     if device.type == "cuda":
         preload_cuda_libraries()
-        # What keeps the provider from loading is in our own message; ONNX Runtime logs it as well.
+        # Our own message says why the provider cannot load; ONNX Runtime would log it again.
         onnxruntime.set_default_logger_severity(4)
         user_options = {**CUDA_DEFAULTS, "device_id": str(device.index), **user_options}
     providers: list[Any] = [(device.provider, user_options)]
     if device != CPU:
         providers.append(CPU.provider)  # for the shape arithmetic that has no GPU kernels
-    # Its kernel takes four times as long as the Add and LayerNormalization that it would replace.
+    # The fused kernel takes four times as long as the Add and LayerNormalization it replaces.
     optimizers = {"disabled_optimizers": ["SkipLayerNormFusion"]} if device == CPU else {}
     try:
-        # Without the fallback, a provider that fails raises instead of quietly becoming another.
+        # Without the fallback a provider that fails raises, instead of silently becoming another.
         inference = onnxruntime.InferenceSession(
             graph, options, providers=providers, enable_fallback=0, **optimizers
         )

@@ -18,7 +18,7 @@ from gptneo_onnx.runtime.engine.row_copies import row_copier
 
 @dataclass(frozen=True)
 class _LayerBuffer:
-    """One layer's keys or values; `window` rows of each slot if the layer is local."""
+    """One layer's keys or values; a local layer keeps `window` rows of each slot."""
 
     past: str
     present: str
@@ -26,12 +26,12 @@ class _LayerBuffer:
     window: int | None
 
     def resident(self, length: int) -> int:
-        """How many rows of a sequence of that length are there: its last ones."""
+        """Return how many rows of a sequence of that length the buffer holds: its last ones."""
         return length if self.window is None else min(length, self.window)
 
 
 class SlotCache(Cache):
-    """One [slots, heads, capacity, head_dim] buffer for each layer's keys and each layer's values.
+    """A buffer [slots, heads, capacity, head_dim] for each layer's keys and each layer's values.
 
     A slot holds one sequence. Global layers keep every position up to `capacity`; local layers keep
     the last `window` positions, however long the sequence is.
@@ -44,20 +44,22 @@ class SlotCache(Cache):
             for cache in contract.caches
             for past, present in zip(cache.past, cache.present, strict=True)
         ]
+        self._windows = [buffer for buffer in self._buffers if buffer.window is not None]
         windows = [buffer.window for buffer in self._buffers if buffer.window is not None]
         self.window = min(windows, default=None)
         self.host_type = self._buffers[0].buffer.host_type
-        self._moves = row_copier(device, self.host_type)
+        self._copier = row_copier(device, self.host_type)
 
     @property
     def nbytes(self) -> int:
         return sum(each.buffer.nbytes for each in self._buffers)
 
     def bind(self, binding: onnxruntime.IOBinding, first: int, count: int) -> None:
-        """Bind `count` slots from `first` on as past and present: the same memory for both.
+        """Bind `count` slots from `first` on as past and as present: the same memory for both.
 
         Raises:
-            InputError: slots that there are not; binding is by address: nothing else would notice.
+            InputError: the slots do not exist; memory is bound by address, so ONNX Runtime
+                would not notice.
         """
         if not 0 <= first < first + count <= self.slots:
             raise InputError(
@@ -68,21 +70,21 @@ class SlotCache(Cache):
             each.buffer.bind_output(binding, each.present, first, count)
 
     def reorder(self, order: NDArray[np.int64]) -> None:
-        """Slot i takes the sequence that slot order[i] had; moved on the device itself."""
+        """Give slot i the sequence that slot order[i] had, by copies on the device itself."""
         order = np.concatenate([order, np.arange(len(order), self.slots)])
-        taken = order[order != np.arange(self.slots)]
-        if len(taken) == 0:
+        sources = order[order != np.arange(self.slots)]
+        if len(sources) == 0:
             return
-        longest = int(self.lengths[taken].max())
+        longest = int(self.lengths[sources].max())
         for each in self._buffers:
-            self._moves.reorder(each.buffer, order, each.resident(longest))
+            self._copier.reorder(each.buffer, order, each.resident(longest))
         self.lengths[:] = self.lengths[order]
 
     def checkpoint(self, slot: int, tokens: int) -> RollbackPoint:
-        """Keep what the next `tokens` tokens push out of the slot's windows.
+        """Copy the rows that the next `tokens` tokens push out of the slot's windows.
 
         Raises:
-            InputError: more tokens than a window has rows: they would push out each other.
+            InputError: a window has fewer rows than that: the tokens would push out each other.
         """
         length = int(self.lengths[slot])
         if self.window is not None and tokens > self.window:
@@ -91,35 +93,33 @@ class SlotCache(Cache):
                 f"at most {self.window} can be taken back"
             )
         evicted = tuple(
-            self._moves.read(each.buffer, slot, 0, _evicted(each, length, length + tokens))
-            for each in self._buffers
-            if each.window is not None
+            self._copier.read(each.buffer, slot, 0, _evicted(each, length, length + tokens))
+            for each in self._windows
         )
         return RollbackPoint(slot, length, tokens, evicted)
 
-    def roll_back(self, checkpoint: RollbackPoint, length: int) -> None:
-        """Drop the tokens behind `length`: windows get back the rows that they had then."""
-        self.check_roll_back(checkpoint, length)
-        slot, now = checkpoint.slot, int(self.lengths[checkpoint.slot])
-        windows = [each for each in self._buffers if each.window is not None]
-        for each, evicted in zip(windows, checkpoint.evicted, strict=True):
+    def roll_back(self, point: RollbackPoint, length: int) -> None:
+        """Drop the tokens after `length`; windows get back the rows that they had then."""
+        self.check_roll_back(point, length)
+        slot, now = point.slot, int(self.lengths[point.slot])
+        for each, evicted in zip(self._windows, point.evicted, strict=True):
             back = _evicted(each, length, now)
             if back:
-                first = _evicted(each, checkpoint.length, length)
+                first = _evicted(each, point.length, length)
                 part, keep = slice(first, first + back), each.resident(length) - back
-                self._moves.put(each.buffer, slot, evicted, part, keep)
+                self._copier.put(each.buffer, slot, evicted, part, keep)
         self.lengths[slot] = length
 
     def read(self, slot: int) -> list[NDArray[Any]]:
         length = int(self.lengths[slot])
         return [
-            self._moves.to_host(self._moves.read(each.buffer, slot, 0, each.resident(length)))
+            self._copier.to_host(self._copier.read(each.buffer, slot, 0, each.resident(length)))
             for each in self._buffers
         ]
 
     def write(self, slot: int, layers: Sequence[NDArray[Any]], length: int) -> None:
         for each, rows in zip(self._buffers, layers, strict=True):
-            self._moves.put(each.buffer, slot, rows, slice(None), keep=0)
+            self._copier.put(each.buffer, slot, rows, slice(None), keep=0)
         self.lengths[slot] = length
 
     def row_shapes(self, length: int) -> list[tuple[int, ...]]:
@@ -138,6 +138,6 @@ def _window(spec: TensorSpec) -> int | None:
     return capacity if isinstance(capacity, int) else None
 
 
-def _evicted(each: _LayerBuffer, before: int, after: int) -> int:
-    """How many rows leave a window while its sequence grows."""
-    return (after - each.resident(after)) - (before - each.resident(before))
+def _evicted(buffer: _LayerBuffer, before: int, after: int) -> int:
+    """Return how many rows leave a window while its sequence grows from one length to another."""
+    return (after - buffer.resident(after)) - (before - buffer.resident(before))

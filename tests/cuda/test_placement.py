@@ -231,7 +231,7 @@ def test_generate_runs_to_its_end(export_shape):
 @pytest.mark.parametrize("axis", [0, 2])
 def test_rows_of_the_cache_move_on_the_device(export_shape, recorded_options, precision, axis):
     model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision), device="cuda")
-    moves = model.engine.decoder(1).cache._moves
+    moves = model.engine.decoder(1).cache._copier
     assert isinstance(moves, DeviceRowCopier)
     placed = placements(moves._session(axis))
     assert placed == {

@@ -171,7 +171,7 @@ def test_either_graph_may_be_the_first(export_shape, prompts):
 
 def session_of(model):
     decoder = model.engine.decoder(1)
-    sessions = [decoder.session] if hasattr(decoder, "session") else decoder.graph._sessions
+    sessions = [decoder.session] if hasattr(decoder, "session") else decoder.sessions._sessions
     return sessions[0].inference
 
 

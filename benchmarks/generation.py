@@ -22,8 +22,8 @@ from random_checkpoint import VOCABULARY, write_draft_pair, write_random_checkpo
 from gptneo_onnx.export import export_model
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.embedded import embedded_model
-from gptneo_onnx.runtime.generation.arguments import Arguments, prepare_call
-from gptneo_onnx.runtime.generation.generate import sampled_sequences
+from gptneo_onnx.runtime.generation.call import prepare_call
+from gptneo_onnx.runtime.generation.generate import growing_sequences
 
 BATCH, PROMPT, TOKENS = 16, 128, 64
 WARPERS = {
@@ -79,14 +79,14 @@ def sampling_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
     logits *= 3 / logits.std()  # as spread as a trained model's
     rows = []
     for name, arguments in WARPERS.items():
-        config = model.generation_config.update(do_sample=True, seed=1, **arguments)
         ids = random.integers(0, VOCABULARY, (BATCH, PROMPT))
-        call = prepare_call(model, config, ids, None, Arguments())
-        sequences = sampled_sequences(call)
+        sampling = {"do_sample": True, "seed": 1, **arguments}
+        call = prepare_call(model.engine, model.generation_config, input_ids=ids, **sampling)
+        sequences = growing_sequences(call)
 
         def choose(call: Any = call, sequences: Any = sequences) -> None:
             rows = np.split(logits, BATCH)
-            for sequence, [row] in zip(sequences, call.own.process(sequences, rows), strict=True):
+            for sequence, [row] in zip(sequences, call.hooks.process(sequences, rows), strict=True):
                 sequence.choose(row)
 
         def decode() -> None:

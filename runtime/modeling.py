@@ -1,6 +1,6 @@
-"""GPTNeoForCausalLM: an exported model with the interface that transformers' has."""
+"""GPTNeoForCausalLM: an exported model with the interface of transformers' class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,35 +9,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.engine.device import Device
-from gptneo_onnx.runtime.engine.engine import Engine, exclusive
+from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
-from gptneo_onnx.runtime.generation.arguments import (
-    Arguments,
-    check_streamer,
-    prepare_call,
-    require_single_input,
-)
+from gptneo_onnx.runtime.generation.arguments import check_streamer
+from gptneo_onnx.runtime.generation.call import prepare_call
 from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens
 from gptneo_onnx.runtime.generation.config import GenerationConfig
-from gptneo_onnx.runtime.generation.generate import run
+from gptneo_onnx.runtime.generation.generate import generate, generate_tokens
 from gptneo_onnx.runtime.generation.outputs import compute_transition_scores
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
+from gptneo_onnx.runtime.generation.strategies.sequences import GeneratedToken
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class CausalLMOutput:
-    """What a call gives; zeros at padded positions.
+    """The outputs of a call; zeros at padded positions.
 
     Attributes:
         logits: float32 [batch, sequence, vocab].
-        hidden_states: of each layer that was asked for, float32 [batch, sequence, hidden].
+        hidden_states: for each layer that was asked for, float32 [batch, sequence, hidden].
     """
 
     logits: NDArray[np.float32]
@@ -83,10 +81,10 @@ class GPTNeoForCausalLM:
                 optimum.onnxruntime.
 
         Raises:
-            InputError: an argument out of range, or a directory that was not exported.
-            ModelFileError: the model is damaged, was changed since its export, or is of a kind that
-                cannot be run.
-            DeviceError: the device was asked for by name and cannot be had.
+            InputError: an argument is out of range, or the directory was not exported.
+            ModelFileError: the model is damaged, was changed after its export, or is of a kind
+                that the runtime does not run.
+            DeviceError: the device was asked for by name and cannot be used.
         """
         engine = Engine.load(directory, device, slots, num_threads, provider_options, file_name)
         has_config = (engine.path / GENERATION_CONFIG_FILE).is_file()
@@ -109,21 +107,21 @@ class GPTNeoForCausalLM:
         position_ids: ArrayLike | None = None,
         output_hidden_states: bool | Sequence[int] | None = None,
     ) -> CausalLMOutput:
-        """Logits behind every token, and hidden states if they are asked for.
+        """Return the logits after every token, and hidden states if they are asked for.
 
         Args:
             input_ids: int [batch, sequence].
             attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on either side.
             position_ids: int [batch, sequence]; by default the columns' numbers, padding included,
                 as in transformers. generate() counts from each sequence's first token instead.
-            output_hidden_states: True for those of all layers, as transformers numbers them: the
-                embeddings, then behind each block, the last behind the final normalization too. Or
-                the numbers of some, negative ones from the end. Exports give what --hidden-states
-                asked for.
+            output_hidden_states: True for all layers, as transformers numbers them: the embeddings,
+                then after each block, the last one after the final normalization too. Or numbers
+                of layers; negative ones count from the end. Exports give the layers that
+                --hidden-states named.
 
         Raises:
-            InputError: ids out of range, a mask with holes, a sequence longer than the context, a
-                layer that the graph does not give.
+            InputError: ids are out of range, the mask has holes, a sequence is longer than the
+                context, or the graph lacks a layer.
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
         positions = inputs.positions(position_ids, self.config)
@@ -156,56 +154,84 @@ class GPTNeoForCausalLM:
         """Continue each sequence.
 
         Args:
-            input_ids: int [batch, sequence]; `inputs` is another name of it.
+            input_ids: int [batch, sequence].
             attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on the left. Without
                 one, tokens equal to a pad_token_id that is no end token are padding.
-            generation_config: over the model's own, wherever it sets anything.
-            streamer: given each token as it comes; for a batch of one.
-            logits_processor: processors of your own, behind those that the config asks for.
-            stopping_criteria: criteria of your own, besides the config's.
-            prefix_allowed_tokens_fn: given a prompt's row and ids [length], the tokens that may
-                follow (De Cao et al. 2020, arXiv:2010.00904).
+            generation_config: overrides the model's own config, wherever it sets something.
+            streamer: receives each token as soon as it is chosen; for a single sequence.
+            logits_processor: the caller's processors; they run after the config's.
+            stopping_criteria: the caller's criteria; they stop sequences as the config's do.
+            prefix_allowed_tokens_fn: takes a prompt's row and ids [length], and returns the tokens
+                that may follow (De Cao et al. 2020, arXiv:2010.00904).
             assistant_model: a smaller model that drafts tokens; the result stays the same.
-            negative_prompt_ids: int [batch, sequence], what guidance_scale leads away from.
-            negative_prompt_attention_mask: its padding.
-            past_key_values: saved prompts, of prefill() or of an earlier output; PromptCache() for
-                none yet. What input_ids begins with and they hold is not prefilled again. With
-                return_dict_in_generate, the output has the sequences' own.
+            negative_prompt_ids: int [batch, sequence], the prompts that guidance_scale leads away
+                from.
+            negative_prompt_attention_mask: their mask.
+            past_key_values: saved prompts, from prefill() or an earlier output; PromptCache() if
+                there are none yet. What they hold of the prompts is not prefilled again. With
+                return_dict_in_generate, the output has the caches of its sequences.
             tokenizer: needed by stop_strings and token_healing.
-            kwargs: fields of GenerationConfig, over both.
+            inputs: another name of input_ids.
+            kwargs: fields of GenerationConfig; they override both configs.
 
         Returns:
-            int64 [batch * num_return_sequences, length], prompts included, finished sequences
-            filled up with the pad token. Lengths count columns, padding included, as transformers
-            counts them. With return_dict_in_generate a GenerateDecoderOnlyOutput, or a
-            GenerateBeamDecoderOnlyOutput, that has this as its `sequences`.
+            int64 [batch * num_return_sequences, length], prompts included; finished sequences are
+            filled up with the pad token. Lengths count columns, padding included, as in
+            transformers. With return_dict_in_generate a GenerateDecoderOnlyOutput, or a
+            GenerateBeamDecoderOnlyOutput, whose `sequences` are these.
 
         Raises:
-            InputError: an argument, id or mask that cannot be used.
+            InputError: an argument, id or mask cannot be used.
         """
-        arguments = Arguments(
-            streamer,
-            logits_processor,
-            stopping_criteria,
-            prefix_allowed_tokens_fn,
-            assistant_model,
-            negative_prompt_ids,
-            negative_prompt_attention_mask,
-            past_key_values,
-            tokenizer,
-        )
         with ExitStack() as stack:
             if streamer is not None:
                 check_streamer(streamer)
-                # Whoever waits for text must not wait for a call that failed.
+                # A failed call must not leave a reader waiting for text.
                 stack.callback(streamer.end)
-            config = GenerationConfig.coerce(generation_config).over(self.generation_config)
-            config = config.update(**kwargs)
-            ids = require_single_input(input_ids, inputs)
-            call = prepare_call(self.engine, config, ids, attention_mask, arguments)
-            assistant = None if assistant_model is None else assistant_model.engine
-            stack.enter_context(exclusive(self.engine, *([assistant] if assistant else [])))
-            return run(self.engine, call, assistant)
+            call = prepare_call(
+                self.engine,
+                self.generation_config,
+                input_ids=input_ids,
+                attention_mask=attention_mask,
+                generation_config=generation_config,
+                streamer=streamer,
+                logits_processor=logits_processor,
+                stopping_criteria=stopping_criteria,
+                prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+                assistant_model=assistant_model,
+                negative_prompt_ids=negative_prompt_ids,
+                negative_prompt_attention_mask=negative_prompt_attention_mask,
+                past_key_values=past_key_values,
+                tokenizer=tokenizer,
+                inputs=inputs,
+                **kwargs,
+            )
+            return generate(call)
+
+    def generate_tokens(
+        self, input_ids: ArrayLike | None = None, **kwargs: Any
+    ) -> Iterator[GeneratedToken]:
+        """Continue each sequence; yield every token as soon as it is chosen.
+
+            for step in model.generate_tokens(ids, max_new_tokens=20):
+                print(step.row, step.token, step.log_probability, step.sequence.is_finished)
+
+        The tokens are those of generate(). Other calls of this model wait until the iterator is
+        exhausted or closed, and a call from the thread that iterates is refused.
+
+        Args:
+            input_ids: int [batch, sequence].
+            kwargs: generate()'s other arguments, without streamer and beams.
+
+        Raises:
+            InputError: an argument, id or mask cannot be used.
+        """
+        if kwargs.get("streamer") is not None:
+            raise InputError(
+                "streamer is not for generate_tokens(), which yields tokens itself; leave it out"
+            )
+        call = prepare_call(self.engine, self.generation_config, input_ids=input_ids, **kwargs)
+        return generate_tokens(call)
 
     def prefill(
         self,
@@ -213,7 +239,7 @@ class GPTNeoForCausalLM:
         attention_mask: ArrayLike | None = None,
         past_key_values: PromptCache | None = None,
     ) -> PromptCache:
-        """Step prompts through the model and keep their caches, for generate()'s past_key_values.
+        """Prefill prompts and return their caches, for generate()'s past_key_values.
 
         Args:
             input_ids: int [batch, sequence].
@@ -221,7 +247,8 @@ class GPTNeoForCausalLM:
             past_key_values: saved prompts that these begin with.
 
         Raises:
-            InputError: ids out of range, a mask with holes, a sequence longer than the context.
+            InputError: ids are out of range, the mask has holes, or a sequence is longer than the
+                context.
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, side="left")
         saved = PromptCache.coerce(past_key_values)
@@ -243,15 +270,16 @@ class GPTNeoForCausalLM:
         beam_indices: NDArray[np.int64] | None = None,
         normalize_logits: bool = False,
     ) -> NDArray[np.float32]:
-        """The score that every generated token was chosen by, from an output with output_scores.
+        """Return the score that every generated token was chosen by.
 
         Args:
-            sequences: int64 [results, length], the output's.
-            scores: the output's, float32 [rows, vocab] of each step.
-            beam_indices: the output's, if there were beams.
-            normalize_logits: whether scores become log probabilities first.
+            sequences: the output's sequences, int64 [results, length].
+            scores: the output's scores, float32 [rows, vocab] of each step; output_scores asks
+                for them.
+            beam_indices: the output's beam_indices, if there were beams.
+            normalize_logits: whether to turn scores into log probabilities first.
 
         Returns:
-            float32 [results, generated]; zeros behind a beam's end.
+            float32 [results, generated]; zeros after a result's end.
         """
         return compute_transition_scores(sequences, scores, beam_indices, normalize_logits)

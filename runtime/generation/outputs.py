@@ -1,4 +1,4 @@
-"""What generate() returns with return_dict_in_generate, and what is kept on the way there."""
+"""The outputs of generate() with return_dict_in_generate, and the recorder that fills them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.engine.cache import Cache
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
 from gptneo_onnx.runtime.generation.processors.base import Ids, Scores, log_probabilities
-from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 
 
 class _ModelOutput(Mapping[str, Any]):
-    """Fields are attributes, and those that are there also items, as in transformers.ModelOutput.
+    """A mapping of its fields that are not None, as transformers.ModelOutput is.
 
-    output["scores"] and output.scores are the same, output[0] is the first of to_tuple().
+    output["scores"] and output.scores are the same; output[0] is the first of to_tuple().
     """
 
     def __getitem__(self, key: Any) -> Any:
@@ -33,7 +33,7 @@ class _ModelOutput(Mapping[str, Any]):
         return len(self.to_tuple())
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """The fields that are there, in order."""
+        """Return the fields that are not None, in order."""
         return tuple(getattr(self, name) for name in self)
 
     def _names(self) -> list[str]:
@@ -46,9 +46,9 @@ class GenerateDecoderOnlyOutput(_ModelOutput):
 
     Attributes:
         sequences: int64 [results, length], prompts included.
-        scores: processed scores float32 [results, vocab] of each step; zeros where a sequence was
-            finished. None unless output_scores.
-        logits: the same before any processor; None unless output_logits.
+        scores: each step's processed scores float32 [results, vocab], zeros where a sequence was
+            finished; None unless output_scores.
+        logits: each step's scores before any processor; None unless output_logits.
         past_key_values: every sequence's cache, if the call was given one.
     """
 
@@ -64,13 +64,13 @@ class GenerateBeamDecoderOnlyOutput(_ModelOutput):
 
     Attributes:
         sequences: int64 [results, length], prompts included.
-        sequences_scores: float32 [results], log probability by length to the length_penalty; None
-            unless output_scores.
-        scores: processed log probabilities float32 [batch * beams, vocab] of each step.
-        logits: float32 [batch * beams, vocab] of each step.
+        sequences_scores: float32 [results], log probability divided by length to the power of
+            length_penalty; None unless output_scores.
+        scores: each step's processed log probabilities float32 [batch * beams, vocab].
+        logits: each step's logits float32 [batch * beams, vocab].
         beam_indices: int64 [results, generated], the row of `scores` that each token was taken
-            from; -1 behind the end.
-        past_key_values: None: a beam's cache is given to another when it ends.
+            from; -1 after the end.
+        past_key_values: None, since a beam's cache passes to another when it ends.
     """
 
     sequences: Ids
@@ -83,11 +83,13 @@ class GenerateBeamDecoderOnlyOutput(_ModelOutput):
 
 @dataclass
 class StepRecorder:
-    """What a call wants to know of its steps.
+    """Keeps what an output holds of the steps.
 
     Attributes:
-        wants_scores, wants_logits: whether the steps' are kept.
+        wants_scores, wants_logits: whether each step's scores and logits are kept.
         wants_cache: whether sequences are saved when they finish.
+        scores, logits: of each step, float32 [rows, vocab].
+        saved: the finished sequences by row.
     """
 
     wants_scores: bool = False
@@ -100,44 +102,48 @@ class StepRecorder:
     def step(
         self, rows: Sequence[int], count: int, logits: Scores, scores: Sequence[Scores]
     ) -> None:
-        """Keep what rows were chosen by, out of `count`; others become zeros.
+        """Keep a step.
 
-        `logits` has all rows, and `scores` those, one array or several behind each other.
+        Args:
+            rows: the rows that chose a token; the others are kept as zeros.
+            count: the number of all rows.
+            logits: of all rows, [count, vocab].
+            scores: of `rows`, in one array or several, [some, vocab].
         """
         if self.wants_scores:
             self.scores.append(_spread(np.concatenate(scores), rows, count))
         if self.wants_logits:
             self.logits.append(_spread(logits[rows], rows, count))
 
-    @classmethod
-    def merged(cls, records: Sequence["StepRecorder"]) -> "StepRecorder":
-        """One record of several sequences that were generated one after the other."""
-        merged = cls(records[0].wants_scores, records[0].wants_logits, records[0].wants_cache)
-        merged.saved = {row: record.saved[0] for row, record in enumerate(records) if record.saved}
-        merged.scores = _side_by_side([record.scores for record in records])
-        merged.logits = _side_by_side([record.logits for record in records])
-        return merged
-
-    def finish(self, batch: SlotBatch, row: int, ids: Ids, logits: Scores) -> None:
-        """Save a sequence, ids [length] and logits [vocab], before its slot is used otherwise."""
+    def finish(self, row: int, cache: Cache, slot: int, ids: Ids, logits: Scores) -> None:
+        """Save a finished sequence, ids [length] and logits [vocab], before its slot is reused."""
         if self.wants_cache:
-            slot = batch.slot(row)
-            self.saved[row] = SavedSequence.of_slot(batch.decoder.cache, slot, ids, logits)
+            self.saved[row] = SavedSequence.of_slot(cache, slot, ids, logits)
+
+    def for_one_sequence(self) -> "StepRecorder":
+        """Return an empty recorder that keeps the same."""
+        return StepRecorder(self.wants_scores, self.wants_logits, self.wants_cache)
+
+    def merge(self, records: Sequence["StepRecorder"]) -> None:
+        """Take the records of sequences that were generated one after another, row by row."""
+        self.saved = {row: record.saved[0] for row, record in enumerate(records) if record.saved}
+        self.scores = _side_by_side([record.scores for record in records])
+        self.logits = _side_by_side([record.logits for record in records])
 
 
 def _spread(values: Scores, rows: Sequence[int], count: int) -> Scores:
-    """[count, vocab] with values [rows, vocab] in these rows, zeros in others."""
+    """Return [count, vocab] with values [rows, vocab] in these rows and zeros in the others."""
     step = np.zeros((count, values.shape[1]), np.float32)
     step[rows] = values
     return step
 
 
-def _side_by_side(kept: Sequence[list[Scores]]) -> list[Scores]:
-    """Steps [1, vocab] of each sequence as steps [sequences, vocab]; zeros behind its last."""
+def _side_by_side(sequences: Sequence[list[Scores]]) -> list[Scores]:
+    """Return steps [sequences, vocab] of each sequence's steps [1, vocab]; zeros after its last."""
     steps = []
-    for step in range(max(map(len, kept))):
-        present = [own[step] if step < len(own) else np.zeros_like(own[0]) for own in kept]
-        steps.append(np.concatenate(present))
+    for step in range(max(map(len, sequences))):
+        rows = [own[step] if step < len(own) else np.zeros_like(own[0]) for own in sequences]
+        steps.append(np.concatenate(rows))
     return steps
 
 
@@ -147,10 +153,10 @@ def compute_transition_scores(
     beam_indices: NDArray[np.int64] | None,
     normalize_logits: bool,
 ) -> NDArray[np.float32]:
-    """transformers.GenerationMixin.compute_transition_scores: the score of every generated token.
+    """Return the score of every generated token (GenerationMixin.compute_transition_scores).
 
     Returns:
-        float32 [results, generated]; zeros behind a result's end.
+        float32 [results, generated]; zeros after a result's end.
 
     Raises:
         InputError: no scores were kept.
@@ -160,18 +166,18 @@ def compute_transition_scores(
             "there are no scores; pass return_dict_in_generate=True and output_scores=True"
         )
     stacked = np.stack(scores)  # [steps, rows, vocab]
-    is_over = (stacked == 0).all(-1)  # [steps, rows]: what StepRecorder keeps of finished ones
+    is_over = (stacked == 0).all(-1)  # [steps, rows]: StepRecorder keeps zeros for finished rows
     if normalize_logits:
         stacked = log_probabilities(stacked)
     if beam_indices is None:
         beam_indices = np.broadcast_to(
             np.arange(stacked.shape[1])[:, None], (stacked.shape[1], len(stacked))
         )
-    is_behind = beam_indices < 0
-    longest = int((~is_behind).sum(-1).max())
-    rows, is_behind = np.maximum(beam_indices[:, :longest], 0), is_behind[:, :longest]
+    is_after_end = beam_indices < 0
+    longest = int((~is_after_end).sum(-1).max())
+    rows, is_after_end = np.maximum(beam_indices[:, :longest], 0), is_after_end[:, :longest]
     tokens = sequences[:, sequences.shape[1] - longest :]
-    tokens = np.minimum(tokens, stacked.shape[2] - 1)  # what fills up may be beyond the vocabulary
+    tokens = np.minimum(tokens, stacked.shape[2] - 1)  # the fill token may be out of range
     transitions = stacked[np.arange(longest), rows, tokens]  # [results, generated]
-    is_behind = is_behind | is_over[np.arange(longest), rows]
-    return np.where(is_behind, np.float32(0), transitions)
+    is_after_end = is_after_end | is_over[np.arange(longest), rows]
+    return np.where(is_after_end, np.float32(0), transitions)

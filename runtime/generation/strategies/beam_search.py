@@ -12,23 +12,24 @@ from gptneo_onnx.runtime.generation.strategies.beams import (
     EXCLUDED_SCORE,
     FinishedBeam,
     best,
-    candidate_hits,
+    stopped_candidates,
 )
-from gptneo_onnx.runtime.generation.strategies.sequences import CallerHooks, SequenceGroup
+from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks
+from gptneo_onnx.runtime.generation.strategies.sequences import SequenceGroup
 
 
 class BeamSearch:
-    """All prompts' searches, which callers' processors see together."""
+    """The searches of all prompts; the caller's processors see them together."""
 
-    def __init__(self, prompts: Sequence["PromptBeams"], own: CallerHooks) -> None:
+    def __init__(self, prompts: Sequence["PromptBeams"], hooks: CallerHooks) -> None:
         self.prompts = prompts
-        self._own = own
+        self._hooks = hooks
 
     def advance(self, scores: list[Scores]) -> dict[int, Ids]:
-        scores[:] = self._own.process([prompt.rows for prompt in self.prompts], scores)
+        scores[:] = self._hooks.process([prompt.rows for prompt in self.prompts], scores)
         return {
-            index: prompt.advance(own_scores)
-            for index, (prompt, own_scores) in enumerate(zip(self.prompts, scores, strict=True))
+            index: prompt.advance(prompt_scores)
+            for index, (prompt, prompt_scores) in enumerate(zip(self.prompts, scores, strict=True))
             if not prompt.rows.is_finished
         }
 
@@ -46,21 +47,21 @@ class PromptBeams:
         rows: SequenceGroup,
         config: GenerationConfig,
         max_new_tokens: int,
-        own: CallerHooks,
+        hooks: CallerHooks,
         noise: TokenNoise | None,
     ) -> None:
         beams = config.num_beams
         self.rows = rows
         self._config = config
         self._max_new_tokens = max_new_tokens
-        self._own = own
+        self._hooks = hooks
         self._noise = noise
         self._prompt_length = rows.ids.shape[1]
         # Enough candidates that num_beams go on even if every beam offers all its end tokens.
         self._candidates = max(2, 1 + len(config.eos_token_ids)) * beams
         self._scores = np.full(
             beams, EXCLUDED_SCORE
-        )  # all beams are alike at first: only one may speak
+        )  # all beams are alike at first: only one counts
         self._scores[0] = 0
         self._parents = np.empty((beams, 0), np.int64)  # [beams, generated]
         self._finished = [FinishedBeam([], -np.inf, [])] * beams
@@ -69,41 +70,41 @@ class PromptBeams:
         self._can_improve = True
 
     def advance(self, scores: Scores) -> Ids:
-        """One step by processed scores [beams, vocab]; the beam [beams] each beam goes on from."""
+        """Step by processed scores [beams, vocab]; return the beam that each beam continues."""
         beams, vocab = scores.shape
         accumulated = (scores + self._scores[:, None]).ravel()  # [beams * vocab]
         chosen = self._choose(accumulated)
         parents, tokens = chosen // vocab, chosen % vocab
         ids = np.concatenate([self.rows.ids[parents], tokens[:, None]], axis=1)
         history = np.concatenate([self._parents[parents], parents[:, None]], axis=1)
-        hits = candidate_hits(self.rows, self._own, scores)
-        stopped = hits(ids) | (history.shape[1] >= self._max_new_tokens)
+        stopped = stopped_candidates(self.rows, ids, self._hooks, scores)
+        stopped |= history.shape[1] >= self._max_new_tokens
         self._finish(ids, history, accumulated[chosen], stopped)
-        running = accumulated[chosen] + stopped * EXCLUDED_SCORE
+        running = accumulated[chosen] + stopped.astype(np.float32) * EXCLUDED_SCORE
         kept = best(running, beams)
         self.rows.ids, self._parents, self._scores = ids[kept], history[kept], running[kept]
         self._update_done(stopped)
-        following: Ids = parents[kept]
-        return following
+        continued: Ids = parents[kept]
+        return continued
 
     def results(self) -> list[FinishedBeam]:
         return self._finished[: self._config.num_return_sequences]
 
     def _choose(self, accumulated: Scores) -> Ids:
-        """The candidates' indices into beams * vocab, in order of preference."""
+        """Return the candidates' indices into beams * vocab, the best first."""
         if self._noise is None:
             return best(accumulated, self._candidates)
         drawn = sample(accumulated, self._noise, self.rows.ids.shape[1], self._candidates)
         if len(drawn) == self._candidates:
             return drawn
-        # Too few tokens have a probability: any others make up the number, and are never finished.
+        # Too few tokens have a probability: others fill up the number, and are never finished.
         others = np.setdiff1d(np.arange(len(accumulated)), drawn)
         return np.concatenate([drawn, others[: self._candidates - len(drawn)]])
 
     def _finish(self, ids: Ids, history: Ids, scores: Scores, stopped: NDArray[np.bool_]) -> None:
-        """Put stopped candidates among the results, if they are better than what is there."""
+        """Put stopped candidates among the results, if they are better than those."""
         beams, generated = self._config.num_beams, history.shape[1]
-        is_finished = stopped & (np.arange(len(stopped)) < beams)  # others are only reserves
+        is_finished = stopped & (np.arange(len(stopped)) < beams)  # the others are reserves
         is_full = self._config.early_stopping is True and bool(self._is_filled.all())
         penalized = scores / np.float32(generated**self._config.length_penalty)
         is_taken = is_finished & (not is_full) & self._can_improve

@@ -1,4 +1,4 @@
-"""Where assisted decoding gets its candidates: from a draft model, or from the text itself."""
+"""Candidates for assisted decoding: from a draft model, or from the text itself."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -21,30 +21,30 @@ _LONGEST_PAUSE = 16
 
 
 class Candidates(Protocol):
-    """Guesses how a sequence goes on."""
+    """Proposes how a sequence continues."""
 
-    def propose(self, ids: Ids, most: int) -> list[int]:
-        """At most so many tokens that may follow ids [length]; none is a good answer too."""
+    def propose(self, ids: Ids, limit: int) -> list[int]:
+        """Propose up to `limit` next tokens after ids [length]; may return an empty list."""
 
     def learn(self, proposed: int, accepted: int) -> None:
-        """What became of the last proposal."""
+        """Take note of how many tokens of the last proposal were accepted."""
 
 
 class AdaptiveLength:
-    """How many candidates are worth trying, by what became of the last ones.
+    """The number of candidates to propose, which adapts to how many were accepted.
 
-    A step of several tokens costs more than one of a single token: where guesses fail, they become
-    rare, so that text they do not help is not slowed down noticeably.
+    A step of several tokens costs more than a step of one. Where proposals fail they become rare,
+    so that text they do not help is not slowed down noticeably.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._length = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._length = limit
         self._failures = 0
         self._pause = 0
 
     def next_length(self) -> int:
-        """For this round; 0 while it is not worth trying."""
+        """Return the number for this round; 0 while proposals are not worth trying."""
         if self._pause:
             self._pause -= 1
             return 0
@@ -54,18 +54,18 @@ class AdaptiveLength:
         if proposed == 0:
             return
         if accepted == proposed:
-            self._length = min(self.most, max(self._length, 2 * proposed))
+            self._length = min(self.limit, max(self._length, 2 * proposed))
         else:
-            self._length = min(self.most, accepted + 2)
+            self._length = min(self.limit, accepted + 2)
         self._failures = self._failures + 1 if accepted == 0 else 0
         self._pause = min(2**self._failures - 1, _LONGEST_PAUSE)
 
 
 class PromptLookup:
-    """The text itself: what followed when its last few tokens stood there before.
+    """Proposes what followed the last few tokens when they occurred before in the text.
 
-    Prompt lookup decoding (Saxena 2023; transformers.PromptLookupCandidateGenerator). The latest
-    occurrence of the longest run counts; a continuation that reaches the end of the text goes on
+    Prompt lookup decoding (Saxena 2023; transformers.PromptLookupCandidateGenerator). It takes the
+    latest occurrence of the longest run. A continuation that reaches the end of the text continues
     with itself, as repetitions do.
     """
 
@@ -76,42 +76,42 @@ class PromptLookup:
         self._following: dict[tuple[int, ...], int] = {}  # a run -> where its continuation starts
         self._seen = 0
 
-    def propose(self, ids: Ids, most: int) -> list[int]:
+    def propose(self, ids: Ids, limit: int) -> list[int]:
         text = ids.tolist()
         self._index(text)
-        most = min(most, self._adaptive.next_length())
-        if most < 1:
+        limit = min(limit, self._adaptive.next_length())
+        if limit < 1:
             return []
         for length in range(min(self._longest, len(text) - 1), 0, -1):
             start = self._following.get(tuple(text[-length:]))
             if start is not None:
-                return self._continuation(text, start, most)
+                return self._continuation(text, start, limit)
         return []
 
     def learn(self, proposed: int, accepted: int) -> None:
         self._adaptive.learn(proposed, accepted)
 
     def _index(self, text: list[int]) -> None:
-        """Every run that has a continuation: those that end before the last token."""
+        """Index every run that has a continuation: those that end before the last token."""
         for end in range(max(1, self._seen), len(text)):
             for length in range(1, min(self._longest, end) + 1):
                 self._following[tuple(text[end - length : end])] = end
         self._seen = len(text)
 
-    def _continuation(self, text: list[int], start: int, most: int) -> list[int]:
-        known = len(text)
-        for index in range(start, start + most):
-            if text[index] in self._ends:  # accepted or not, an end token is no gain
+    def _continuation(self, text: list[int], start: int, limit: int) -> list[int]:
+        length = len(text)
+        for index in range(start, start + limit):
+            if text[index] in self._ends:  # even an accepted end token saves no step
                 break
             text.append(text[index])
-        return text[known:]
+        return text[length:]
 
 
 class DraftModel:
-    """A smaller model of the same vocabulary (Leviathan et al. 2023, arXiv:2211.17192).
+    """A smaller model of the same vocabulary that drafts (Leviathan et al. 2023, arXiv:2211.17192).
 
-    It chooses as the large model does, by the same processors and the same noise, which makes the
-    two agree as often as two independent choosers can.
+    It chooses by the same processors and the same noise as the large model, so that the two agree
+    as often as possible.
     """
 
     def __init__(
@@ -127,29 +127,29 @@ class DraftModel:
         self._ends = set(config.eos_token_ids)
         self._threshold = config.assistant_confidence_threshold
         self._adaptive = AdaptiveLength(config.num_assistant_tokens)
-        self._held = np.empty(0, np.int64)  # the tokens in the slot
-        self._checkpoint: RollbackPoint | None = None
+        self._slot_ids = np.empty(0, np.int64)  # the tokens in the slot
+        self._point: RollbackPoint | None = None
         decoder.cache.clear(0)
 
-    def propose(self, ids: Ids, most: int) -> list[int]:
+    def propose(self, ids: Ids, limit: int) -> list[int]:
         cache = self._decoder.cache
         room = cache.capacity - len(ids)
-        window = cache.window or most
-        most = min(most, self._adaptive.next_length(), room, window)
-        if most < 1:
+        window = cache.window or limit
+        limit = min(limit, self._adaptive.next_length(), room, window)
+        if limit < 1:
             return []
         self._return_to(ids)
-        logits = self._decoder.prefill(0, ids[len(self._held) :])
-        self._checkpoint = cache.checkpoint(0, most)
+        logits = self._decoder.prefill(0, ids[len(self._slot_ids) :])
+        self._point = cache.checkpoint(0, limit)
         drafted = ids
         while True:
             token, likelihood = self._choose(drafted, logits)
             drafted = np.append(drafted, token)
             count = len(drafted) - len(ids)
-            if count == most or token in self._ends or likelihood < self._threshold:
+            if count == limit or token in self._ends or likelihood < self._threshold:
                 break
             logits = self._decoder.decode(np.array([token]), np.ones(1, np.bool_))[0]
-        self._held = drafted[: int(cache.lengths[0])]
+        self._slot_ids = drafted[: int(cache.lengths[0])]
         proposed: list[int] = drafted[len(ids) :].tolist()
         return proposed[:-1] if proposed[-1] in self._ends else proposed
 
@@ -157,16 +157,16 @@ class DraftModel:
         self._adaptive.learn(proposed, accepted)
 
     def _return_to(self, ids: Ids) -> None:
-        """Drop drafted tokens that the text did not take."""
-        length = min(len(self._held), len(ids) - 1)
-        differing = np.flatnonzero(self._held[:length] != ids[:length])
+        """Drop drafted tokens that were not accepted."""
+        length = min(len(self._slot_ids), len(ids) - 1)
+        differing = np.flatnonzero(self._slot_ids[:length] != ids[:length])
         length = int(differing[0]) if len(differing) else length
-        if self._checkpoint is not None:
-            self._decoder.cache.roll_back(self._checkpoint, length)
-        self._held = self._held[:length]
+        if self._point is not None:
+            self._decoder.cache.roll_back(self._point, length)
+        self._slot_ids = self._slot_ids[:length]
 
     def _choose(self, ids: Ids, logits: Scores) -> tuple[int, float]:
-        """A token, and how likely the draft model thinks it."""
+        """Return a token, and its probability by the draft model."""
         scores = logits[None]
         for chain in self._processors:
             scores = chain(ids[None], scores)

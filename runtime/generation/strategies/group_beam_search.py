@@ -1,40 +1,41 @@
 """Diverse beam search (Vijayakumar et al. 2016, arXiv:1610.02424).
 
-As in transformers up to 4.55 (GenerationMixin._group_beam_search with BeamSearchScorer), which has
-since moved it out of the package. Groups of beams are searched one after the other; each is
-penalized for tokens that the groups before it have just taken.
+It follows transformers up to 4.55 (GenerationMixin._group_beam_search with BeamSearchScorer), which
+has since moved it out of the package. Groups of beams are searched one after another; each is
+penalized for tokens that the groups before it have just chosen.
 
-A result ends with the end token that it was scored with. (There it is the first of the end tokens,
-whichever was chosen, and is also put behind what a criterion has stopped: tokens without a score.)
+A result ends with the end token that it was scored with. (In transformers it ends with the first of
+the end tokens, whichever was chosen, also where a criterion stopped it: tokens without a score.)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.generation.config import GenerationConfig
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
+from gptneo_onnx.runtime.generation.processors.base import Ids, LogitsProcessorList, Scores
 from gptneo_onnx.runtime.generation.processors.penalties import HammingDiversityLogitsProcessor
 from gptneo_onnx.runtime.generation.strategies.beams import (
     EXCLUDED_SCORE,
     FinishedBeam,
     best,
-    candidate_hits,
+    stopped_candidates,
 )
-from gptneo_onnx.runtime.generation.strategies.sequences import CallerHooks, SequenceGroup
+from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks
+from gptneo_onnx.runtime.generation.strategies.sequences import SequenceGroup
 
 
 class GroupBeamSearch:
-    """All prompts' searches, which callers' processors see together: group by group of all."""
+    """The searches of all prompts; the caller's processors see a group of all prompts at a time."""
 
     def __init__(
-        self, prompts: Sequence["PromptGroups"], config: GenerationConfig, own: CallerHooks
+        self, prompts: Sequence["PromptGroups"], config: GenerationConfig, hooks: CallerHooks
     ) -> None:
         self.prompts = prompts
         self._config = config
-        self._own = own
+        self._hooks = hooks
 
     def advance(self, scores: list[Scores]) -> dict[int, Ids]:
         unfinished = [i for i, prompt in enumerate(self.prompts) if not prompt.rows.is_finished]
@@ -43,7 +44,7 @@ class GroupBeamSearch:
         for group in range(self._config.num_beam_groups):
             rows = [prompt.group_rows(group) for prompt in self.prompts]
             part = self.prompts[0].part(group)
-            processed = self._own.process(rows, [each[part] for each in scores])
+            processed = self._hooks.process(rows, [each[part] for each in scores])
             for index in unfinished:
                 scores[index][part] = processed[index]
                 self.prompts[index].advance_group(group, processed[index])
@@ -51,52 +52,50 @@ class GroupBeamSearch:
 
 
 class PromptGroups:
-    """The beams of one prompt, in groups; `rows` has all groups' beams, group behind group."""
+    """The beams of one prompt, in groups; `rows` holds the beams of all groups, group by group."""
 
     def __init__(
-        self, rows: SequenceGroup, config: GenerationConfig, max_new_tokens: int, own: CallerHooks
+        self, rows: SequenceGroup, config: GenerationConfig, max_new_tokens: int, hooks: CallerHooks
     ) -> None:
-        self.rows = rows
         self._config = config
         self._max_new_tokens = max_new_tokens
-        self._own = own
+        self._hooks = hooks
         self._prompt_length = rows.ids.shape[1]
         self._size = config.num_beams // config.num_beam_groups
         self._groups = [_Group(self._size, config) for _ in range(config.num_beam_groups)]
         self._parents = np.empty((config.num_beams, 0), np.int64)  # [beams, generated]
         self._diversity = _Diversity(config)
-        # Where transformers has it: behind a bias, before what multiplies scores.
-        rows.processors.insert(int(config.sequence_bias is not None), self._diversity)
+        # As in transformers: after a bias, before what multiplies scores.
+        processors = LogitsProcessorList(rows.processors)
+        processors.insert(int(config.sequence_bias is not None), self._diversity)
+        self.rows = replace(rows, processors=processors)
         self._scores = np.full(config.num_beams, EXCLUDED_SCORE)
-        self._scores[:: self._size] = 0  # beams of a group are alike at first: one may speak
+        self._scores[:: self._size] = 0  # beams of a group are alike at first: one counts
 
     def part(self, group: int) -> slice:
-        """The rows of a group's beams."""
+        """Return the rows of a group's beams."""
         return slice(group * self._size, (group + 1) * self._size)
 
     def group_rows(self, group: int) -> SequenceGroup:
-        """A group's beams, to be processed next; with what groups before it have taken."""
+        """Return the group's beams, and make it the one that the diversity penalty is for."""
         self._diversity.group = group
-        return SequenceGroup(
-            self.rows.ids[self.part(group)],
-            self.rows.padding,
-            self.rows.processors,
-            self.rows.warpers,
-            self.rows.criteria,
+        return replace(
+            self.rows,
+            ids=self.rows.ids[self.part(group)],
             is_finished=self.rows.is_finished or self._groups[group].is_done,
         )
 
     def begin_step(self, vocab_size: int) -> None:
-        """What the groups' turns fill in, as it is for groups that are done."""
+        """Reset what the groups' turns fill in; groups that are done leave it so."""
         beams = self._config.num_beams
         self._next_parents = np.arange(beams)
-        # They are stepped with the others, so it must be a token.
+        # Their rows are stepped with the others, so this must be a valid token.
         self._next_tokens = np.full(beams, min(self._config.fill_token_id, vocab_size - 1))
         self._next_scores = np.zeros(beams, np.float32)
         self._diversity.current_tokens = np.zeros(beams, np.int64)
 
     def advance_group(self, group: int, scores: Scores) -> None:
-        """A group's turn, by its processed scores [size, vocab]."""
+        """Take a group's turn, by its processed scores [size, vocab]."""
         part = self.part(group)
         if not self._groups[group].is_done:
             (
@@ -107,7 +106,7 @@ class PromptGroups:
         self._diversity.current_tokens[part] = self._next_tokens[part]
 
     def end_step(self, scores: Scores) -> Ids:
-        """When all groups had their turns; the beam [beams] that each beam goes on from."""
+        """End the step after all turns; return the beam [beams] that each beam continues."""
         parents, tokens = self._next_parents, self._next_tokens
         self._parents = np.concatenate([self._parents[parents], parents[:, None]], axis=1)
         self.rows.ids = np.concatenate([self.rows.ids[parents], tokens[:, None]], axis=1)
@@ -123,35 +122,35 @@ class PromptGroups:
     def _extend(
         self, group: "_Group", start: int, accumulated: Scores
     ) -> tuple[list[int], list[int], list[np.float32]]:
-        """Parents, tokens and scores [size] of a group's beams, from scores [size, vocab]."""
+        """Extend a group's beams by scores [size, vocab]; return parents, tokens, scores [size]."""
         eos, vocab = self._config.eos_token_ids, accumulated.shape[1]
         flat = accumulated.ravel()
         chosen = best(flat, max(2, 1 + len(eos)) * self._size)
-        going_on = []
+        continuing = []
         for rank, index in enumerate(chosen.tolist()):
             beam, token = start + index // vocab, index % vocab
             if token not in eos:
-                going_on.append((beam, token, flat[index]))
+                continuing.append((beam, token, flat[index]))
             elif rank < self._size:
                 generated = [*self._generated(beam), token]
                 group.add(generated, [*self._history(beam), beam], float(flat[index]))
-            if len(going_on) == self._size:
+            if len(continuing) == self._size:
                 break
-        if len(going_on) < self._size:
+        if len(continuing) < self._size:
             raise InputError(
                 f"eos_token_id leaves too few of {vocab} tokens for {self._size} beams to go on "
                 "with; name fewer end tokens, or take fewer beams"
             )
         length = self._parents.shape[1] + 1
         group.update_done(float(flat[chosen[0]]), length, self._max_new_tokens)
-        parents, tokens, scores = zip(*going_on, strict=True)
+        parents, tokens, scores = zip(*continuing, strict=True)
         return list(parents), list(tokens), list(scores)
 
     def _update_done(self, scores: Scores) -> None:
-        """Ends the search when every group is done or nothing may go on; then all are results."""
+        """End the search when every group is done or nothing may follow; then all are results."""
         is_full = self._parents.shape[1] >= self._max_new_tokens
         groups_done = all(group.is_done for group in self._groups)
-        stopped = candidate_hits(self.rows, self._own, scores)(self.rows.ids).all()
+        stopped = stopped_candidates(self.rows, self.rows.ids, self._hooks, scores).all()
         self.rows.is_finished = is_full or groups_done or bool(stopped)
         if not self.rows.is_finished:
             return
@@ -171,7 +170,7 @@ class PromptGroups:
 
 @dataclass
 class _Group:
-    """One group's results so far, at most as many as it has beams (BeamHypotheses)."""
+    """The results of one group so far, at most as many as it has beams (BeamHypotheses)."""
 
     size: int
     config: GenerationConfig
@@ -191,17 +190,17 @@ class _Group:
             scores = [beam.score for beam in self.finished]
             del self.finished[scores.index(min(scores))]
 
-    def update_done(self, log_probability: float, generated: int, most: int) -> None:
-        """Whether what goes on, the best at that log probability, can still be a result."""
+    def update_done(self, log_probability: float, generated: int, limit: int) -> None:
+        """Mark the group as done unless its best running beam can still become a result."""
         early, penalty = self.config.early_stopping, self.config.length_penalty
         if len(self.finished) < self.size:
             return
-        length = most if early == "never" and penalty > 0 else generated
+        length = limit if early == "never" and penalty > 0 else generated
         self.is_done |= early is True or self.worst >= log_probability / length**penalty
 
 
 class _Diversity:
-    """HammingDiversityLogitsProcessor with what it is told at each step."""
+    """HammingDiversityLogitsProcessor, with the arguments that change at each step."""
 
     def __init__(self, config: GenerationConfig) -> None:
         self._processor = HammingDiversityLogitsProcessor(

@@ -32,15 +32,16 @@ class Guidance:
 class SlotBatch:
     """Rows in slots: `repeats` rows of each prompt, and with guidance as many of its negative one.
 
-    Row r is in slot r, or with guidance in slot 2 r, and its negative prompt in the slot behind it.
-    Every step returns (logits, scores), both float32 [rows, vocab]: what the model said, and what
-    guidance made of it; valid until the next step.
+    Row r is in slot r. With guidance it is in slot 2 r, and its negative prompt in the slot after
+    it. Every step returns (logits, scores), both float32 [rows, vocab]: the model's logits, and
+    what guidance makes of them; they are valid until the next step.
     """
 
     def __init__(
         self,
         decoder: Decoder,
         prompts: Sequence[Ids],
+        *,
         repeats: int = 1,
         guidance: Guidance | None = None,
         saved: PromptCache | None = None,
@@ -50,17 +51,16 @@ class SlotBatch:
         self.guidance = guidance
         self.rows = len(prompts) * repeats
         self._saved = saved or PromptCache()
-        negative = guidance.prompts if guidance else []
-        self._streams = [prompts, negative] if guidance else [prompts]
+        self._streams = [prompts, guidance.prompts] if guidance else [prompts]
 
     def slot(self, row: int) -> int:
-        """Where a row's own sequence is."""
+        """Return the slot that holds a row's sequence."""
         return row * len(self._streams)
 
     def prefill(self) -> tuple[Scores, Scores]:
-        """Every prompt once, whatever its repeats."""
+        """Prefill every prompt once, however many rows it has."""
         spacing = self.repeats * len(self._streams)
-        first = np.stack(
+        logits = np.stack(
             [
                 [
                     self._saved.prefill(self.decoder, prompt * spacing + stream, ids)
@@ -71,24 +71,32 @@ class SlotBatch:
         )  # [prompts, streams, vocab]
         if self.repeats > 1:
             self.reorder(np.arange(self.rows) // self.repeats * self.repeats)
-        return self._scored(np.repeat(first, self.repeats, axis=0))
+        return self._scored(np.repeat(logits, self.repeats, axis=0))
 
     def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> tuple[Scores, Scores]:
-        """One more token of each row up to the last active one."""
-        stepped = int(np.flatnonzero(active)[-1]) + 1
+        """Append a token to each active row; the outputs of other rows mean nothing."""
+        stepped = int(np.flatnonzero(active)[-1]) + 1  # rows after the last active one cost nothing
         streams = len(self._streams)
-        logits = self.decoder.decode(
+        step_logits = self.decoder.decode(
             np.repeat(tokens[:stepped], streams), np.repeat(active[:stepped], streams)
         )
-        return self._scored(logits.reshape(stepped, streams, -1))
+        logits, scores = self._scored(step_logits.reshape(stepped, streams, -1))
+        return self._all_rows(logits), self._all_rows(scores)
 
     def reorder(self, order: Ids) -> None:
-        """Row i takes the sequence that row order[i] had."""
+        """Give row i the sequence that row order[i] had."""
         streams = len(self._streams)
         slots = order[:, None] * streams + np.arange(streams)  # [rows, streams]
         self.decoder.cache.reorder(slots.ravel())
 
     def _scored(self, logits: Scores) -> tuple[Scores, Scores]:
-        """From [rows, streams, vocab]."""
-        own = logits[:, 0]
-        return own, self.guidance.guided(own, logits[:, 1]) if self.guidance else own
+        """Return (logits, scores) of logits [rows, streams, vocab]."""
+        conditional = logits[:, 0]
+        if self.guidance is None:
+            return conditional, conditional
+        return conditional, self.guidance.guided(conditional, logits[:, 1])
+
+    def _all_rows(self, values: Scores) -> Scores:
+        """Return [rows, vocab] of the first rows' values, zeros in the others."""
+        missing = self.rows - len(values)
+        return np.pad(values, ((0, missing), (0, 0))) if missing else values

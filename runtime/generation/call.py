@@ -1,0 +1,234 @@
+"""One call of generate(), checked: everything that a strategy needs to know of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.engine import Engine
+from gptneo_onnx.runtime.engine.inputs import PaddedInputs
+from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
+from gptneo_onnx.runtime.generation import arguments
+from gptneo_onnx.runtime.generation.chain import (
+    PrefixAllowedTokens,
+    Prompt,
+    logits_processors,
+    logits_warpers,
+)
+from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.noise import TokenNoise, sequence_noise
+from gptneo_onnx.runtime.generation.outputs import StepRecorder
+from gptneo_onnx.runtime.generation.processors.base import Ids, LogitsProcessor, LogitsProcessorList
+from gptneo_onnx.runtime.generation.stopping_criteria import (
+    MaxTimeCriteria,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
+from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks
+from gptneo_onnx.runtime.generation.strategies.slot_batch import Guidance, SlotBatch
+from gptneo_onnx.runtime.generation.streamers import Streamer
+from gptneo_onnx.runtime.generation.token_healing import heal_prompts
+from gptneo_onnx.runtime.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationCall:
+    """One call of generate(), checked.
+
+    Attributes:
+        engine: steps the model.
+        config: the config of the model, of the caller and of the call's arguments, combined.
+        input_ids: int64 [batch, width], as the caller passed them (or healed).
+        prompts: one for each row of input_ids.
+        max_new_tokens: how many tokens to generate at most.
+        hooks: the caller's processors and criteria.
+        criteria: the config's criteria, but for max_time, which counts from start().
+        prefix_allowed_tokens_fn, streamer: generate()'s arguments.
+        guidance: the negative prompts, if there are any.
+        saved: prompts whose caches may be used; None if the caller passed none.
+        assistant: the engine that drafts tokens, if there is one.
+    """
+
+    engine: Engine
+    config: GenerationConfig
+    input_ids: Ids
+    prompts: Sequence[Prompt]
+    max_new_tokens: int
+    hooks: CallerHooks
+    criteria: StoppingCriteriaList
+    prefix_allowed_tokens_fn: PrefixAllowedTokens | None
+    streamer: Streamer | None
+    guidance: Guidance | None
+    saved: PromptCache | None
+    assistant: Engine | None
+
+    @property
+    def engines(self) -> list[Engine]:
+        """The engines that the call steps."""
+        return [self.engine] if self.assistant is None else [self.engine, self.assistant]
+
+    @property
+    def is_assisted(self) -> bool:
+        """Whether candidates are proposed, by a draft model or by prompt lookup."""
+        return self.assistant is not None or self.config.prompt_lookup_num_tokens is not None
+
+    @property
+    def repeats(self) -> int:
+        """Rows of the batch for each prompt."""
+        return max(self.config.num_beams, self.config.num_return_sequences)
+
+    @property
+    def slots(self) -> int:
+        """Slots of the cache that the call needs."""
+        if self.is_assisted:  # prompts take turns: a step of several tokens takes a single slot
+            return 1
+        return len(self.prompts) * self.repeats * (2 if self.guidance else 1)
+
+    def decoder(self) -> Decoder:
+        """Return the engine's decoder, with room for the call's sequences.
+
+        Raises:
+            InputError: the caller's saved prompts belong to another model.
+        """
+        decoder = self.engine.decoder(self.slots, self.config.prefill_chunk_size)
+        if self.saved is not None:
+            vocab_size = self.engine.config.vocab_size
+            self.saved.check(self.engine.fingerprint, decoder.cache, vocab_size)
+        return decoder
+
+    def batch(self, decoder: Decoder, prompts: Sequence[Prompt], repeats: int) -> SlotBatch:
+        """Return the rows of some prompts, to be generated together."""
+        ids = [prompt.ids for prompt in prompts]
+        return SlotBatch(decoder, ids, repeats=repeats, guidance=self.guidance, saved=self.saved)
+
+    def record(self) -> StepRecorder:
+        """Return an empty record of what the output holds."""
+        config = self.config
+        is_dict = config.return_dict_in_generate
+        return StepRecorder(
+            wants_scores=is_dict and config.output_scores,
+            wants_logits=is_dict and config.output_logits,
+            wants_cache=is_dict and self.saved is not None,
+        )
+
+    def noise(self, prompts: Sequence[Prompt]) -> list[TokenNoise | None]:
+        """Return the noise that each prompt's tokens are drawn by; None for greedy decoding."""
+        if not self.config.do_sample:
+            return [None] * len(prompts)
+        return [*sequence_noise(self.config.seed, [prompt.ids for prompt in prompts])]
+
+    def chains(self, prompt: Prompt) -> tuple[LogitsProcessorList, LogitsProcessorList]:
+        """Return the config's processors for a prompt: those before and after the caller's.
+
+        A processor of the caller's replaces the config's of its class; warpers are never replaced.
+        """
+        replaced = {type(processor) for processor in self.hooks.processors}
+        processors = logits_processors(
+            self.config, prompt, self.max_new_tokens, self.prefix_allowed_tokens_fn
+        )
+        remaining = (each for each in processors if type(each) not in replaced)
+        warpers = logits_warpers(self.config, self.engine.config.vocab_size)
+        return LogitsProcessorList(remaining), warpers
+
+    def padding(self, prompt: Prompt) -> Ids:
+        """Return int64 [columns]: the padding that the caller put to the left of a prompt."""
+        return self.input_ids[prompt.row, : prompt.padding]
+
+    def start(self) -> StoppingCriteriaList:
+        """Return the config's criteria; max_time counts from now."""
+        if self.config.max_time is None:
+            return self.criteria
+        return StoppingCriteriaList([MaxTimeCriteria(self.config.max_time), *self.criteria])
+
+
+def prepare_call(
+    engine: Engine,
+    defaults: GenerationConfig,
+    *,
+    input_ids: ArrayLike | None = None,
+    attention_mask: ArrayLike | None = None,
+    generation_config: GenerationConfig | None = None,
+    streamer: Streamer | None = None,
+    logits_processor: Sequence[LogitsProcessor] | None = None,
+    stopping_criteria: Sequence[StoppingCriteria] | None = None,
+    prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None,
+    assistant_model: Any = None,
+    negative_prompt_ids: ArrayLike | None = None,
+    negative_prompt_attention_mask: ArrayLike | None = None,
+    past_key_values: PromptCache | None = None,
+    tokenizer: Tokenizer | None = None,
+    inputs: ArrayLike | None = None,
+    **kwargs: Any,
+) -> GenerationCall:
+    """Check generate()'s arguments, before the first step.
+
+    Args:
+        engine: steps the model.
+        defaults: the model's own config.
+        input_ids, ...: as GPTNeoForCausalLM.generate takes them.
+
+    Raises:
+        InputError: an argument, id or mask cannot be used, or two arguments exclude each other.
+    """
+    config = GenerationConfig.coerce(generation_config).over(defaults).update(**kwargs)
+    ids = arguments.require_single_input(input_ids, inputs)
+    arguments.check_modes(config, is_drafted=assistant_model is not None)
+    saved = None if past_key_values is None else PromptCache.coerce(past_key_values)
+    arguments.check_tokenizer(tokenizer)
+    if attention_mask is None:
+        attention_mask = arguments.mask_of_padding(ids, config)
+    batch = PaddedInputs.check(ids, attention_mask, engine.config, side="left")
+    if config.token_healing:
+        batch = _healed(engine, batch, tokenizer)
+    prompts = arguments.prompts_of(batch)
+    new_tokens = arguments.max_new_tokens(
+        config, batch.input_ids.shape[1], batch.longest, engine.config.max_position_embeddings
+    )
+    call = GenerationCall(
+        engine=engine,
+        config=config,
+        input_ids=batch.input_ids,
+        prompts=prompts,
+        max_new_tokens=new_tokens,
+        hooks=arguments.caller_hooks(config, logits_processor, stopping_criteria),
+        criteria=arguments.config_criteria(config, tokenizer),
+        prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+        streamer=streamer,
+        guidance=arguments.guidance_of(
+            config,
+            prompts,
+            new_tokens,
+            engine.config,
+            negative_prompt_ids,
+            negative_prompt_attention_mask,
+        ),
+        saved=saved,
+        assistant=arguments.assistant_of(assistant_model, engine),
+    )
+    _check_combinations(call)
+    return call
+
+
+def _healed(engine: Engine, batch: PaddedInputs, tokenizer: Tokenizer | None) -> PaddedInputs:
+    if tokenizer is None:
+        raise InputError(
+            "token_healing encodes prompts anew, and has no tokenizer; pass tokenizer="
+        )
+    prompts = [prompt.ids.tolist() for prompt in arguments.prompts_of(batch)]
+    healed = tokenizer.pad(heal_prompts(engine, prompts, tokenizer))
+    return PaddedInputs.check(**healed, config=engine.config, side="left")
+
+
+def _check_combinations(call: GenerationCall) -> None:
+    rows = len(call.prompts) * call.repeats
+    if call.streamer is not None and (rows > 1 or call.config.num_beams > 1):
+        raise InputError(f"a streamer takes one sequence, and there are {rows}")
+    has_hooks = bool(call.hooks.processors or call.hooks.criteria)
+    if call.is_assisted and has_hooks and len(call.prompts) > 1:
+        raise InputError(
+            "logits_processor and stopping_criteria see a whole batch, and assisted decoding takes "
+            f"its {len(call.prompts)} prompts one by one; pass one prompt at a time"
+        )

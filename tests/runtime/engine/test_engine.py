@@ -1,0 +1,129 @@
+"""Engine: usable alone, shared by the classes that have it, and stepped by one call at a time."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from checkpoints import Shape
+from refusals import refused
+
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime import GPTNeoForCausalLM, GPTNeoModel
+from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK
+from gptneo_onnx.runtime.engine.engine import Engine, exclusive
+
+PROMPTS = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [10]]
+
+
+@pytest.fixture
+def directory(export_shape):
+    return export_shape(Shape())
+
+
+@pytest.fixture
+def engine(directory):
+    return Engine.load(directory, device="cpu")
+
+
+def test_an_engine_steps_without_a_model_class(engine):
+    ids = np.array([3, 1, 4, 1, 5])
+    with engine.exclusive():
+        decoder = engine.decoder(slots=1)
+        decoder.cache.clear(0)
+        logits = decoder.prefill(0, ids)
+    assert (logits == GPTNeoForCausalLM(engine)([ids]).logits[0, -1]).all()
+
+
+def test_model_classes_share_an_engine(engine):
+    causal_lm = GPTNeoForCausalLM(engine)
+    assert GPTNeoModel(causal_lm).engine is GPTNeoModel(engine).engine is causal_lm.engine
+
+
+def test_of_takes_an_engine_or_a_model_that_has_one(engine):
+    assert Engine.of(engine) is Engine.of(GPTNeoForCausalLM(engine)) is engine
+    with refused(InputError, "first is 3; a model loaded with GPTNeoForCausalLM.from_pretrained"):
+        Engine.of(3, "first")
+
+
+@pytest.mark.parametrize("slots", [0, -1, True, 1.5, "2"])
+def test_slots_that_are_no_number_of_sequences_are_refused(directory, slots):
+    with refused(InputError, f"slots is {slots!r}; a whole number of at least 1 is allowed"):
+        Engine.load(directory, slots=slots)
+
+
+def test_a_prefill_chunk_lasts_for_one_call(engine):
+    assert engine.decoder(1, prefill_chunk=3).prefill_chunk == 3
+    assert engine.decoder(1).prefill_chunk == PREFILL_CHUNK
+
+
+def test_room_for_more_sequences_is_made_when_they_come(engine):
+    assert engine.decoder(1).cache.slots == 1
+    assert engine.decoder(4).cache.slots == 4
+    assert engine.decoder(2).cache.slots == 4
+
+
+class TestExclusive:
+    def test_the_same_thread_is_refused_with_the_reason(self, engine):
+        reason = "a streamer or a processor cannot call the model that is calling it"
+        with engine.exclusive(), refused(InputError, reason), engine.exclusive():
+            pass
+        with engine.exclusive():  # the refusal has released nothing and kept nothing
+            pass
+
+    def test_another_thread_waits(self, engine):
+        order = []
+
+        def enter():
+            with engine.exclusive():
+                order.append("second")
+
+        with engine.exclusive():
+            thread = threading.Thread(target=enter)
+            thread.start()
+            time.sleep(0.1)
+            order.append("first")
+        thread.join(timeout=30)
+        assert order == ["first", "second"]
+
+    def test_an_error_releases_the_engine(self, engine):
+        with pytest.raises(ZeroDivisionError), engine.exclusive():
+            1 / 0  # noqa: B018
+        with engine.exclusive():
+            pass
+
+    def test_two_engines_in_either_order_never_wait_for_each_other(self, directory):
+        engines = [Engine.load(directory, device="cpu") for _ in range(2)]
+        rounds = []
+
+        def enter(pair):
+            for _ in range(200):
+                with exclusive(*pair):
+                    rounds.append(1)
+
+        threads = [threading.Thread(target=enter, args=[p]) for p in (engines, engines[::-1])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=60)
+        assert len(rounds) == 400
+
+
+def test_eight_threads_get_the_results_of_one(engine):
+    model = GPTNeoForCausalLM(engine)
+    arguments = {"max_new_tokens": 6, "do_sample": True, "seed": 3, "eos_token_id": None}
+    expected = [model.generate([ids], **arguments).tolist() for ids in PROMPTS]
+    results = []
+
+    def call(number):
+        for turn in range(10):
+            index = (number + turn) % len(PROMPTS)
+            ids = model.generate([PROMPTS[index]], **arguments)
+            results.append(ids.tolist() == expected[index])
+
+    threads = [threading.Thread(target=call, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=120)
+    assert results == [True] * 80

@@ -118,7 +118,8 @@ class PortableDecoder(Decoder):
     ) -> Outputs:
         """Append ids [batch, length] to the first slots, which hold `lengths` [batch] tokens.
 
-        Slots whose length is given as 0 begin anew. The caches' lengths stay as they are.
+        A slot whose length is passed as 0 begins a new sequence. The cache's lengths stay as they
+        are.
         """
 
     def verify(self, slot: int, ids: Ids) -> Logits:

@@ -1,8 +1,8 @@
-"""Token healing: a prompt that was cut within a word goes on as if it had not been.
+"""Token healing: continue a prompt that was cut within a word.
 
-"univer" is encoded as "un" + "i" + "ver", and no text that the model has read goes on from there to
-"university". So the last token is taken back, and the model chooses again among those that begin
-with it (transformers.GenerationMixin.heal_tokens; the idea is Lundberg's, in guidance).
+"univer" is encoded as "un" + "i" + "ver", which no text that the model has read continues to
+"university". So the last token is taken back, and the model chooses again among the tokens that
+begin with it (transformers.GenerationMixin.heal_tokens; the idea is Lundberg's, in guidance).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-# transformers' numbers: extensions win over anything else, the token itself over a close extension.
+# As in transformers: extensions win over anything else, the token itself over close extensions.
 _EXTENSION_BIAS = 10.0
 _TAIL_BIAS = 1.0
 
@@ -22,7 +22,7 @@ ContinueOne = Callable[[list[int], SequenceBias], int]
 def heal_prompts(
     engine: Engine, prompts: Sequence[Sequence[int]], tokenizer: Tokenizer
 ) -> list[list[int]]:
-    """Each prompt's ids, without padding, with the last one chosen anew by the model."""
+    """Return each prompt's ids, without padding, the last one chosen again by the model."""
 
     def continue_one(ids: list[int], bias: SequenceBias) -> int:
         [checked] = PaddedInputs.check([ids], None, engine.config).input_ids
@@ -38,29 +38,29 @@ def heal_prompts(
 
 
 def text_ids(ids: Sequence[int], tokenizer: Tokenizer) -> list[int]:
-    """What of a prompt is healed: as in transformers, its text, stripped and encoded anew."""
+    """Return the part of a prompt that is healed: its text, stripped and encoded again."""
     return tokenizer.encode(tokenizer.decode(ids, skip_special_tokens=True).strip())
 
 
 def heal_prompt(ids: Sequence[int], tokenizer: Tokenizer, continue_one: ContinueOne) -> list[int]:
-    """The prompt with its last token replaced by its likeliest extension.
+    """Replace a prompt's last token by its likeliest extension.
 
     Special tokens and white space at both ends are dropped. A prompt of a single token stays as it
-    is, as in transformers (unless it is padded in a batch, there). Where transformers does not do
-    what it means to, this does:
+    is, as in transformers (there only if it is not padded). Three cases differ from transformers,
+    which misses its own intention there:
 
-    - it looks for extensions of a token with a space in front under a misspelt name (a tokenizer of
-      GPT-2's kind has no token " " to ask for the letter of), finds none and leaves such prompts
-      alone. Here bytes are compared, so tokens that begin within a character are extended too.
-    - a special token extends no text ("<|endoftext|>" is no longer "<").
-    - should something other than an extension win in spite of the bias, it would replace text of
-      the prompt. Here the prompt's own token stays.
+    - It looks for extensions of a token with a leading space under a wrong name, since GPT-2's
+      vocabulary has no token " ", and leaves such prompts alone. Here bytes are compared, so
+      tokens that begin within a character are extended too.
+    - A special token extends no text: "<|endoftext|>" is no extension of "<".
+    - If something other than an extension wins in spite of the bias, it replaces text of the
+      prompt. Here the prompt's token stays.
 
     Args:
         ids: the prompt, without padding.
-        tokenizer: of the model.
-        continue_one: given the ids without the last one, and a bias for the scores of tokens
-            ({(id,): bias}), returns the id of the likeliest next token. Not called if there is
+        tokenizer: the model's tokenizer.
+        continue_one: takes the ids without the last one and a bias for the scores of tokens
+            ({(id,): bias}), and returns the likeliest next token. It is not called if there is
             nothing to choose from.
     """
     read = text_ids(ids, tokenizer)
@@ -77,7 +77,7 @@ def heal_prompt(ids: Sequence[int], tokenizer: Tokenizer, continue_one: Continue
 
 
 def _extensions(tail: int, tokenizer: Tokenizer) -> list[int]:
-    """Tokens whose bytes begin with the tail's; it is one of them."""
+    """Return the tokens whose bytes begin with the tail's, the tail included."""
     beginning = tokenizer.token_bytes(tail)
     return [
         token

@@ -43,7 +43,8 @@ LAYERS = {
         "export.output_directory", "export.exporter", "export",
     ],
     "runtime": [
-        ("runtime.files", "runtime.onnx_runtime"), ("runtime.tokenizer", "runtime.documents"),
+        ("runtime.files", "runtime.onnx_runtime", "runtime.arrays"),
+        ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.engine", "runtime.generation",
         ("runtime.modeling", "runtime.base_model"), "runtime.evaluation", "runtime.pipelines",
         "runtime.embedded", "runtime", "runtime.cli",

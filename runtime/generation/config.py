@@ -15,11 +15,12 @@ from gptneo_onnx.runtime.generation.config_fields import (
     METADATA,
     asks_for_nothing,
     check_fields,
-    plain,
 )
+from gptneo_onnx.runtime.generation.processors.checks import plain
 from gptneo_onnx.runtime.generation.processors.watermarking import (
     SynthIDTextWatermarkingConfig,
     WatermarkingConfig,
+    coerce_watermark,
 )
 
 DEFAULT_NEW_TOKENS = 20
@@ -141,7 +142,7 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         for name in _FIELDS or ():
             object.__setattr__(self, name, plain(getattr(self, name)))
-        watermark = _watermark(self.watermarking_config)
+        watermark = coerce_watermark(self.watermarking_config)
         object.__setattr__(self, "watermarking_config", watermark)
         check_fields(vars(self))
 
@@ -283,16 +284,3 @@ def _as_json(value: Any) -> Any:
         return {name: _as_json(each) for name, each in value.items()}
     value = plain(value)
     return [_as_json(each) for each in value] if isinstance(value, tuple) else value
-
-
-def _watermark(given: Any) -> WatermarkingConfig | SynthIDTextWatermarkingConfig | None:
-    """A config file holds a dict; which of the two it is for, its keys tell."""
-    if given is None or isinstance(given, WatermarkingConfig | SynthIDTextWatermarkingConfig):
-        return given
-    if not isinstance(given, Mapping):
-        raise InputError(
-            f"watermarking_config is of type {type(given).__name__}; a WatermarkingConfig, a "
-            "SynthIDTextWatermarkingConfig or a dict of one's fields is allowed"
-        )
-    kind = SynthIDTextWatermarkingConfig if "ngram_len" in given else WatermarkingConfig
-    return kind.from_dict(dict(given))

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from gptneo_onnx.models.errors import InputError, shown
 
 MAX_RETURN_SEQUENCES = 1024
@@ -115,17 +113,6 @@ def asks_for_nothing(name: str, value: Any) -> bool:
         )
         for neutral in INAPPLICABLE.get(name, ())
     )
-
-
-def plain(value: Any) -> Any:
-    """numpy's numbers as Python's, and sequences as tuples, as JSON's and callers' are not."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return tuple(plain(each) for each in value)
-    return value
 
 
 def check_fields(values: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, shown
-from gptneo_onnx.runtime.generation.config_fields import plain
+from gptneo_onnx.runtime.generation.processors.checks import plain
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 

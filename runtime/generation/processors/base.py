@@ -1,8 +1,8 @@
-"""The contract of logits processors, and the two softmaxes.
+"""The contract of logits processors, and the softmax that they share.
 
 A processor takes the tokens so far, `input_ids` int64 [batch, length], and the next token's
-`scores`, float32 [batch, vocab], and returns new scores; it leaves its inputs alone. The contract
-is that of transformers.generation.LogitsProcessor, with numpy arrays for tensors.
+`scores`, float32 [batch, vocab], and returns new scores without changing its inputs. This is the
+contract of transformers.generation.LogitsProcessor, with numpy arrays for tensors.
 """
 
 from typing import Protocol, TypeVar
@@ -10,9 +10,14 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.float32]
-Ids = NDArray[np.int64]
+from gptneo_onnx.runtime.arrays import Ids as Ids
+from gptneo_onnx.runtime.arrays import Scores as Scores
+
 FloatType = TypeVar("FloatType", np.float32, np.float64)
+
+NEG_INF = np.float32(-np.inf)
+GREATEST = float(np.finfo(np.float32).max)
+LOWEST = -GREATEST
 
 
 class LogitsProcessor(Protocol):
@@ -22,7 +27,7 @@ class LogitsProcessor(Protocol):
 
 
 class LogitsProcessorList(list[LogitsProcessor]):
-    """Processors that are applied one after the other."""
+    """Applies its processors one after the other."""
 
     def __call__(self, input_ids: Ids, scores: Scores, /) -> Scores:
         for processor in self:
@@ -31,12 +36,12 @@ class LogitsProcessorList(list[LogitsProcessor]):
 
 
 def probabilities(scores: NDArray[FloatType]) -> NDArray[FloatType]:
-    """Softmax over the last axis."""
+    """Return the softmax over the last axis."""
     exponentials = np.exp(scores - scores.max(-1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
 
 
 def log_probabilities(scores: NDArray[FloatType]) -> NDArray[FloatType]:
-    """Logarithm of the softmax over the last axis."""
+    """Return the logarithm of the softmax over the last axis."""
     shifted = scores - scores.max(-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))

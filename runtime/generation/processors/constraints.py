@@ -1,11 +1,11 @@
 """Logits processors that say which tokens may come, and when.
 
-Each is transformers' class of that name, with its arguments. `input_ids` int64 [batch, length] and
-`scores` float32 [batch, vocab] in, float32 [batch, vocab] out; where nothing changes, the scores
-themselves are handed back.
+Each is transformers' class of that name, with its arguments. It takes `input_ids` int64
+[batch, length] and `scores` float32 [batch, vocab] and returns float32 [batch, vocab]: the scores
+themselves, uncopied, where nothing changes.
 
-End tokens beyond the vocabulary are passed over: configs of models that were cut down name such.
-Any other token beyond it is the caller's mistake, and an InputError.
+End tokens beyond the vocabulary are ignored: configs of models that were cut down still name them.
+Any other token beyond the vocabulary is the caller's mistake, and raises InputError.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,20 +14,25 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, shown
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
-from gptneo_onnx.runtime.generation.processors.warpers import check_number, check_whole_number
+from gptneo_onnx.runtime.arrays import Ids, Scores
+from gptneo_onnx.runtime.generation.processors.base import GREATEST, NEG_INF
+from gptneo_onnx.runtime.generation.processors.checks import (
+    check_number,
+    check_tokens,
+    check_whole_number,
+    known_end_tokens,
+    known_tokens,
+)
 
-NEG_INF = np.float32(-np.inf)
-_GREATEST = float(np.finfo(np.float32).max)
 AllowedTokens = Callable[[int, Ids], Sequence[int] | Ids]
 
 
 @dataclass(frozen=True)
 class MinLengthLogitsProcessor:
-    """No end token before prompt and continuation have `min_length` tokens together."""
+    """Rules out end tokens before prompt and continuation together have `min_length` tokens."""
 
     min_length: int
     eos_token_id: int | Sequence[int]
@@ -39,12 +44,12 @@ class MinLengthLogitsProcessor:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] >= self.min_length:
             return scores
-        return _without(scores, end_tokens(self.eos_token_id, scores.shape[-1]))
+        return _without(scores, known_end_tokens(self.eos_token_id, scores.shape[-1]))
 
 
 @dataclass(frozen=True)
 class MinNewTokensLengthLogitsProcessor:
-    """No end token before `min_new_tokens` have followed the prompt."""
+    """Rules out end tokens before `min_new_tokens` tokens have followed the prompt."""
 
     prompt_length_to_skip: int
     min_new_tokens: int
@@ -58,12 +63,12 @@ class MinNewTokensLengthLogitsProcessor:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] - self.prompt_length_to_skip >= self.min_new_tokens:
             return scores
-        return _without(scores, end_tokens(self.eos_token_id, scores.shape[-1]))
+        return _without(scores, known_end_tokens(self.eos_token_id, scores.shape[-1]))
 
 
 @dataclass(frozen=True)
 class ForcedBOSTokenLogitsProcessor:
-    """Only `bos_token_id` may follow a prompt of one token."""
+    """Allows only `bos_token_id` after a prompt of one token."""
 
     bos_token_id: int
 
@@ -79,7 +84,7 @@ class ForcedBOSTokenLogitsProcessor:
 
 @dataclass(frozen=True)
 class ForcedEOSTokenLogitsProcessor:
-    """Only an end token may be the last of `max_length`."""
+    """Allows only end tokens as the last of `max_length` tokens."""
 
     max_length: int
     eos_token_id: int | Sequence[int]
@@ -89,8 +94,8 @@ class ForcedEOSTokenLogitsProcessor:
         check_tokens("forced_eos_token_id", self.eos_token_id)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        ends = end_tokens(self.eos_token_id, scores.shape[-1])
-        # With every end token beyond the vocabulary, nothing could follow at all.
+        ends = known_end_tokens(self.eos_token_id, scores.shape[-1])
+        # If every end token is beyond the vocabulary, forcing one would leave no token at all.
         if input_ids.shape[-1] != self.max_length - 1 or not ends.size:
             return scores
         return _only(scores, ends)
@@ -98,7 +103,7 @@ class ForcedEOSTokenLogitsProcessor:
 
 @dataclass(frozen=True)
 class SuppressTokensLogitsProcessor:
-    """`suppress_tokens` never come."""
+    """Rules out `suppress_tokens` everywhere."""
 
     suppress_tokens: Sequence[int]
 
@@ -115,7 +120,7 @@ class SuppressTokensLogitsProcessor:
 
 @dataclass(frozen=True)
 class SuppressTokensAtBeginLogitsProcessor:
-    """`begin_suppress_tokens` do not come as the token at `begin_index`."""
+    """Rules out `begin_suppress_tokens` as the token at `begin_index`."""
 
     begin_suppress_tokens: Sequence[int]
     begin_index: int
@@ -133,11 +138,11 @@ class SuppressTokensAtBeginLogitsProcessor:
 
 @dataclass(frozen=True)
 class ExponentialDecayLengthPenalty:
-    """Raises the end tokens ever more, from so many tokens after the prompt on.
+    """Raises the scores of end tokens more and more, from a number of tokens after the prompt.
 
     `exponential_decay_length_penalty` is (start, factor): n tokens after the start, an end token's
-    score s becomes s + |s| * (factor ** n - 1). Unlike transformers', it lets end tokens that are
-    gone stay gone, where theirs become NaN.
+    score s becomes s + |s| * (factor ** n - 1). End tokens at -inf stay there; transformers' class
+    makes them NaN.
     """
 
     exponential_decay_length_penalty: Sequence[float]
@@ -157,24 +162,24 @@ class ExponentialDecayLengthPenalty:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         start, factor = self.exponential_decay_length_penalty
         passed = input_ids.shape[-1] - (int(start) + self.input_ids_seq_length)
-        ends = end_tokens(self.eos_token_id, scores.shape[-1])
+        ends = known_end_tokens(self.eos_token_id, scores.shape[-1])
         if passed <= 0 or not ends.size:
             return scores
-        growth = np.float32(min(_power(factor, passed) - 1, _GREATEST))
+        growth = np.float32(min(_power(factor, passed) - 1, GREATEST))
         processed = scores.copy()
-        given = scores[:, ends]
+        end_scores = scores[:, ends]
         with np.errstate(over="ignore", invalid="ignore"):
-            raised = np.minimum(given + np.abs(given) * growth, _GREATEST)
-        processed[:, ends] = np.where(np.isneginf(given), given, raised)
+            raised = np.minimum(end_scores + np.abs(end_scores) * growth, GREATEST)
+        processed[:, ends] = np.where(np.isneginf(end_scores), end_scores, raised)
         return processed
 
 
 @dataclass(frozen=True)
 class PrefixConstrainedLogitsProcessor:
-    """Only what `prefix_allowed_tokens_fn(batch_id, tokens)` lists may follow (arXiv:2010.00904).
+    """Allows only what `prefix_allowed_tokens_fn(batch_id, tokens)` lists (arXiv:2010.00904).
 
-    Each prompt has `num_beams` rows. A caller that passes the prompts one by one gives each its
-    batch id with `first_batch_id`.
+    Each prompt has `num_beams` rows. A caller that passes one prompt at a time says which it is
+    with `first_batch_id`.
     """
 
     prefix_allowed_tokens_fn: AllowedTokens
@@ -193,13 +198,13 @@ class PrefixConstrainedLogitsProcessor:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         processed = np.full_like(scores, NEG_INF)
         for row, tokens in enumerate(input_ids):
-            listed = self._listed(self.first_batch_id + row // self.num_beams, tokens)
+            listed = self._listed_tokens(self.first_batch_id + row // self.num_beams, tokens)
             allowed = known_tokens("prefix_allowed_tokens_fn's result", listed, scores.shape[-1])
             processed[row, allowed] = scores[row, allowed]
         return processed
 
-    def _listed(self, batch_id: int, tokens: Ids) -> NDArray[Any]:
-        # A copy: the function is the caller's, and may change what it is given.
+    def _listed_tokens(self, batch_id: int, tokens: Ids) -> NDArray[Any]:
+        # A copy, since the caller's function may change its argument.
         listed = np.asarray(self.prefix_allowed_tokens_fn(batch_id, tokens.copy()))
         if not listed.size:
             raise InputError(
@@ -216,31 +221,10 @@ class PrefixConstrainedLogitsProcessor:
 
 @dataclass(frozen=True)
 class InfNanRemoveLogitsProcessor:
-    """Makes NaN 0, and infinities the greatest and the lowest float32."""
+    """Replaces NaN by 0, and infinities by the greatest and the lowest float32."""
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         return scores if np.isfinite(scores).all() else np.nan_to_num(scores)
-
-
-def check_tokens(name: str, tokens: Any) -> None:
-    """Raise InputError unless `tokens` is a token id or a sequence of them."""
-    for token in tokens if isinstance(tokens, Sequence | np.ndarray) else (tokens,):
-        check_whole_number(name, token, least=0)
-
-
-def known_tokens(name: str, tokens: ArrayLike, vocab_size: int) -> Ids:
-    """`tokens`, all of which the vocabulary must have, or InputError is raised."""
-    array = np.asarray(tokens)
-    unknown = array[(array < 0) | (array >= vocab_size)]
-    if unknown.size:
-        raise InputError(f"{name} holds token id {unknown[0]}; 0 to {vocab_size - 1} is allowed")
-    return array.astype(np.int64)
-
-
-def end_tokens(eos_token_id: int | Sequence[int], vocab_size: int) -> Ids:
-    """Those of the end tokens that the vocabulary has."""
-    tokens = np.atleast_1d(np.array(eos_token_id))
-    return tokens[tokens < vocab_size].astype(np.int64)
 
 
 def _without(scores: Scores, tokens: Ids) -> Scores:

@@ -1,4 +1,4 @@
-"""Grammars as llguidance reads them: from what people write to a matcher of texts.
+"""Compile regular expressions, JSON schemas and grammars with llguidance, into matchers of texts.
 
 llguidance (https://github.com/guidance-ai/llguidance) is an optional package, imported when it is
 needed: pip install 'gptneo-onnx[structured]'.
@@ -13,17 +13,17 @@ from weakref import WeakKeyDictionary
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-_LONGEST_REASON = 300
+_MAX_REASON_LENGTH = 300
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """What a text has to match.
+    """A grammar that a text has to match.
 
     Attributes:
-        kind: what people call it.
-        source: as people write it.
-        syntax: what llguidance calls it: LLMatcher.grammar_from_{syntax}.
+        kind: its kind, in the words of an error message.
+        source: the grammar's text, as the caller wrote it.
+        syntax: llguidance's name for the kind: LLMatcher.grammar_from_{syntax}.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class Grammar:
             raise InputError(f"the {self.kind} is {shown(self.source)}; a text is allowed")
 
     def matcher(self, vocabulary: Any) -> "Matcher":
-        """At the beginning of a text.
+        """Return a matcher at the beginning of a text.
 
         Args:
             vocabulary: from ll_tokenizer().
@@ -44,7 +44,7 @@ class Grammar:
             InputError: the grammar is wrong, or no text matches it.
         """
         llguidance = import_llguidance()
-        # A verbose error holds the whole grammar and the text so far.
+        # Verbose errors contain the whole grammar and the text so far.
         limits = llguidance.LLParserLimits(verbose_errors=False)
         try:
             compiled = getattr(llguidance.LLMatcher, f"grammar_from_{self.syntax}")(self.source)
@@ -63,7 +63,7 @@ class Grammar:
 
 
 class Matcher(Protocol):
-    """What is used of llguidance.LLMatcher: how far a text has come in its grammar."""
+    """The part of llguidance.LLMatcher that is used: the state of a grammar after some tokens."""
 
     def deep_copy(self) -> "Matcher": ...
     def try_consume_tokens(self, tokens: list[int]) -> int: ...
@@ -73,7 +73,7 @@ class Matcher(Protocol):
 
 
 def import_llguidance() -> Any:
-    """The package, with its numpy module.
+    """Return the package llguidance, with its numpy module imported.
 
     Raises:
         MissingDependencyError: it is not installed.
@@ -89,31 +89,34 @@ def import_llguidance() -> Any:
     return llguidance
 
 
-# Making one takes a fifth of a second for GPT-2's vocabulary; a server needs it for each request.
+# Kept for later calls: making one takes a fifth of a second for GPT-2's vocabulary, and a server
+# would do it for each request.
 _LL_TOKENIZERS: WeakKeyDictionary[Tokenizer, dict[tuple[int, ...], Any]] = WeakKeyDictionary()
 
 
 def ll_tokenizer(tokenizer: Tokenizer, eos_token_ids: tuple[int, ...]) -> Any:
-    """llguidance.LLTokenizer of a tokenizer and its end tokens.
+    """Return the llguidance.LLTokenizer of a tokenizer with these end tokens.
 
     Raises:
         InputError: a kind of tokenizer that llguidance cannot read.
     """
-    made = _LL_TOKENIZERS.setdefault(tokenizer, {})
-    if eos_token_ids not in made:
+    by_end_tokens = _LL_TOKENIZERS.setdefault(tokenizer, {})
+    if eos_token_ids not in by_end_tokens:
         llguidance, text = import_llguidance(), tokenizer.backend.to_str()
         try:
-            made[eos_token_ids] = llguidance.LLTokenizer(text, eos_token=list(eos_token_ids))
+            by_end_tokens[eos_token_ids] = llguidance.LLTokenizer(
+                text, eos_token=list(eos_token_ids)
+            )
         except ValueError as error:
             raise InputError(
                 f"the tokenizer cannot be used for structured output: {_reason(str(error))}; take "
                 "one of GPT-2's kind"
             ) from error
-    return made[eos_token_ids]
+    return by_end_tokens[eos_token_ids]
 
 
 def check_health(matcher: Matcher) -> None:
-    """Raise InputError if the matcher gave up: then it allows the end token, whatever the text."""
+    """Raise InputError if the matcher gave up: it would then allow the end token after any text."""
     if matcher.is_error():
         raise InputError(
             f"the text's grammar cannot be followed: {_reason(matcher.get_error())}; simplify it"
@@ -121,14 +124,16 @@ def check_health(matcher: Matcher) -> None:
 
 
 def _reason(message: str) -> str:
-    """The line that says what is wrong: the first, unless (regular expressions) one is marked."""
+    """Return the line that says what is wrong: the one marked "error:", otherwise the first."""
     marked = re.search(r"^error: (.+)$", message, re.MULTILINE)
     line = marked[1] if marked else message.strip().split("\n")[0]
-    return "".join(c if c.isprintable() else "?" for c in line)[:_LONGEST_REASON]
+    return "".join(c if c.isprintable() else "?" for c in line)[:_MAX_REASON_LENGTH]
 
 
 def schema_text(schema: str | dict[str, Any] | bool, whitespace: bool) -> str:
-    """The schema as JSON; a text is read too, since llguidance's columns in it would be others.
+    """Return the schema as JSON text; without `whitespace` it asks llguidance for compact JSON.
+
+    A text is parsed here too, so that an error gives the position in the caller's text.
 
     Raises:
         InputError: it is not JSON.

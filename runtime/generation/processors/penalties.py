@@ -1,12 +1,12 @@
-"""Logits processors that hold against a token what came before, and biases for given sequences.
+"""Logits processors that penalize repetition, and biases for given sequences.
 
-Each is transformers' class of that name, with its arguments. `input_ids` int64 [batch, length] and
-`scores` float32 [batch, vocab] in, float32 [batch, vocab] out; where nothing changes, the scores
-themselves are handed back.
+Each is transformers' class of that name, with its arguments. It takes `input_ids` int64
+[batch, length] and `scores` float32 [batch, vocab] and returns float32 [batch, vocab]: the scores
+themselves, uncopied, where nothing changes.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,19 +14,23 @@ from typing import Any
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
-from gptneo_onnx.runtime.generation.processors.constraints import check_tokens, known_tokens
-from gptneo_onnx.runtime.generation.processors.warpers import check_number, check_whole_number
+from gptneo_onnx.runtime.arrays import Ids, Scores
+from gptneo_onnx.runtime.generation.processors.base import NEG_INF
+from gptneo_onnx.runtime.generation.processors.checks import (
+    check_number,
+    check_tokens,
+    check_whole_number,
+    known_tokens,
+)
 
 SequenceBias = Mapping[tuple[int, ...], float] | Sequence[Sequence[Any]]
-NEG_INF = np.float32(-np.inf)
 
 
 @dataclass(frozen=True)
 class RepetitionPenaltyLogitsProcessor:
-    """Makes tokens that came before less likely: `penalty` above 1 (CTRL, arXiv:1909.05858).
+    """Makes tokens that occurred less likely, with `penalty` above 1 (CTRL, arXiv:1909.05858).
 
-    The first `prompt_ignore_length` tokens are not held against anything.
+    The first `prompt_ignore_length` tokens do not count as occurrences.
     """
 
     penalty: float
@@ -43,11 +47,11 @@ class RepetitionPenaltyLogitsProcessor:
 
 @dataclass(frozen=True, eq=False)
 class EncoderRepetitionPenaltyLogitsProcessor:
-    """Makes the prompt's tokens more likely: `penalty` above 1.
+    """Makes the prompt's tokens more likely, with `penalty` above 1.
 
     Args:
         encoder_input_ids: int64 [prompts, length], or [length]; each prompt has the same number of
-            rows of scores. (transformers passes over all rows but the first ones.)
+            rows of scores. (transformers' class treats only as many rows as there are prompts.)
     """
 
     penalty: float
@@ -63,7 +67,7 @@ class EncoderRepetitionPenaltyLogitsProcessor:
 
 @dataclass(frozen=True)
 class NoRepeatNGramLogitsProcessor:
-    """No `ngram_size` tokens in a row come twice."""
+    """Rules out tokens that would repeat a run of `ngram_size` tokens."""
 
     ngram_size: int
 
@@ -72,12 +76,12 @@ class NoRepeatNGramLogitsProcessor:
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         banned = [_continuations(row, row, self.ngram_size) for row in input_ids]
-        return _without_each(scores, banned)
+        return _without_banned(scores, banned)
 
 
 @dataclass(frozen=True, eq=False)
 class EncoderNoRepeatNGramLogitsProcessor:
-    """No `encoder_ngram_size` tokens in a row come from the prompt.
+    """Rules out tokens that would repeat a run of `encoder_ngram_size` tokens of the prompt.
 
     Args:
         encoder_input_ids: int64 [prompts, length], or [length]; each prompt has the same number of
@@ -96,22 +100,22 @@ class EncoderNoRepeatNGramLogitsProcessor:
             _continuations(prompt, row, self.encoder_ngram_size)
             for prompt, row in zip(prompts, input_ids, strict=True)
         ]
-        return _without_each(scores, banned)
+        return _without_banned(scores, banned)
 
 
 class SequenceBiasLogitsProcessor:
-    """Adds a bias to the token that would complete a sequence; a sequence of one always counts.
+    """Adds a bias to the token that would complete a sequence; a single token always gets its own.
 
-    Like transformers', it looks at a sequence only once the text is as long as the whole sequence.
+    As in transformers, a sequence counts only once the text is as long as the whole sequence.
 
     Args:
-        sequence_bias: {(id, ...): bias}, or as JSON has it, [[[id, ...], bias], ...].
+        sequence_bias: {(id, ...): bias}, or in JSON's form [[[id, ...], bias], ...].
     """
 
     _NAME = "sequence_bias"
 
     def __init__(self, sequence_bias: SequenceBias) -> None:
-        self.sequence_bias = _sequence_bias(sequence_bias)
+        self.sequence_bias = _checked_sequence_bias(sequence_bias)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         known_tokens(self._NAME, self._tokens, scores.shape[-1])
@@ -125,7 +129,7 @@ class SequenceBiasLogitsProcessor:
         return processed
 
     def _biases(self, tokens: Ids) -> dict[int, np.float32]:
-        """The biased tokens that may follow `tokens` [length], each with its biases' sum."""
+        """Return the tokens that complete a sequence after `tokens` [length], with their biases."""
         biases: defaultdict[int, np.float32] = defaultdict(np.float32)
         for size, completions in self._completions.items():
             if size and size >= len(tokens):
@@ -137,9 +141,9 @@ class SequenceBiasLogitsProcessor:
 
     @cached_property
     def _completions(self) -> dict[int, dict[tuple[int, ...], list[tuple[int, float]]]]:
-        """By the prefix's length and the prefix: which tokens complete a sequence, and the bias.
+        """The tokens that complete a sequence, with their biases, by the prefix and its length.
 
-        So one look-up for each length tells whether any of a thousand sequences is at hand.
+        Thus one look-up for each length finds which of a thousand sequences may be completed.
         """
         completions: dict[int, dict[tuple[int, ...], list[tuple[int, float]]]] = {}
         for (*prefix, last), bias in self.sequence_bias.items():
@@ -153,7 +157,7 @@ class SequenceBiasLogitsProcessor:
 
 
 class NoBadWordsLogitsProcessor(SequenceBiasLogitsProcessor):
-    """Never completes one of `bad_words_ids`; an end token alone is no bad word."""
+    """Never completes one of `bad_words_ids`; an end token by itself does not count as one."""
 
     _NAME = "bad_words_ids"
 
@@ -176,7 +180,7 @@ class NoBadWordsLogitsProcessor(SequenceBiasLogitsProcessor):
 
 @dataclass(frozen=True)
 class HammingDiversityLogitsProcessor:
-    """Lowers the tokens that earlier groups of beams chose in this step (arXiv:1610.02424)."""
+    """Penalizes tokens that earlier groups of beams chose in this step (arXiv:1610.02424)."""
 
     diversity_penalty: float
     num_beams: int
@@ -195,21 +199,24 @@ class HammingDiversityLogitsProcessor:
     def __call__(
         self, input_ids: Ids, scores: Scores, current_tokens: Ids, beam_group_idx: int
     ) -> Scores:
-        """
+        """Return the scores of one group of every prompt's beams, penalized.
+
         Args:
+            input_ids: int64 [prompts * beams of the group, length].
             scores: float32 [prompts * beams of the group, vocab].
-            current_tokens: int64 [prompts * num_beams], what the groups before chose.
-            beam_group_idx: which group the scores are of.
+            current_tokens: int64 [prompts * num_beams], the tokens that earlier groups chose.
+            beam_group_idx: the group that the scores belong to.
         """
         group_size = self.num_beams // self.num_beam_groups
-        before = beam_group_idx * group_size
-        if before == 0:
+        earlier_beams = beam_group_idx * group_size
+        if earlier_beams == 0:
             return scores
         processed = scores.copy()
         for prompt, chosen in enumerate(current_tokens.reshape(-1, self.num_beams)):
-            tokens, times = np.unique(chosen[:before], return_counts=True)
+            tokens, counts = np.unique(chosen[:earlier_beams], return_counts=True)
             rows = slice(prompt * group_size, (prompt + 1) * group_size)
-            processed[rows, tokens] -= np.float32(self.diversity_penalty) * times.astype(np.float32)
+            penalties = np.float32(self.diversity_penalty) * counts.astype(np.float32)
+            processed[rows, tokens] -= penalties
         return processed
 
 
@@ -218,10 +225,12 @@ def _penalize(scores: Scores, tokens: Ids, penalty: float) -> Scores:
     if penalty == 1 or not tokens.size:
         return scores
     vocab_size = scores.shape[1]
-    if tokens.max() >= vocab_size:  # what fills up finished rows may be no token of the model's
+    if tokens.max() >= vocab_size:  # finished rows may be filled with an id that the model lacks
         known = [row[row < vocab_size] for row in tokens]
         rows = zip(scores, known, strict=True)
-        return np.concatenate([_penalize(own[None], row[None], penalty) for own, row in rows])
+        return np.concatenate(
+            [_penalize(row_scores[None], row[None], penalty) for row_scores, row in rows]
+        )
     factor = np.float32(penalty)
     seen = np.take_along_axis(scores, tokens, -1)  # [batch, length]
     processed = scores.copy()
@@ -230,7 +239,7 @@ def _penalize(scores: Scores, tokens: Ids, penalty: float) -> Scores:
 
 
 def _prompt_of_each_row(prompts: Ids, rows: int) -> Ids:
-    """[prompts, length] or [length] -> [rows, length]."""
+    """Repeat each prompt for its rows: [prompts, length] or [length] -> [rows, length]."""
     prompts = np.atleast_2d(prompts)
     if rows % len(prompts):
         raise InputError(
@@ -241,19 +250,19 @@ def _prompt_of_each_row(prompts: Ids, rows: int) -> Ids:
 
 
 def _continuations(text: Ids, tokens: Ids, size: int) -> Ids:
-    """What follows in `text` wherever the last `size` - 1 of `tokens` stand in it."""
-    places = len(text) - size + 1
+    """Return the tokens that follow in `text` wherever the last `size` - 1 of `tokens` occur."""
+    positions = len(text) - size + 1
     prefix = tokens[len(tokens) - size + 1 :]
-    if places <= 0 or len(tokens) < size - 1:
+    if positions <= 0 or len(tokens) < size - 1:
         return text[:0]
-    matches = np.ones(places, np.bool_)
+    matches = np.ones(positions, np.bool_)
     for offset, token in enumerate(prefix):
-        matches &= text[offset : offset + places] == token
+        matches &= text[offset : offset + positions] == token
     return text[size - 1 :][matches]
 
 
-def _without_each(scores: Scores, banned: Sequence[Ids]) -> Scores:
-    """Each row [vocab] without its own `banned` tokens."""
+def _without_banned(scores: Scores, banned: Sequence[Ids]) -> Scores:
+    """Rule out the `banned` tokens of each row [vocab]."""
     if not any(tokens.size for tokens in banned):
         return scores
     processed = scores.copy()
@@ -262,25 +271,24 @@ def _without_each(scores: Scores, banned: Sequence[Ids]) -> Scores:
     return processed
 
 
-def _sequence_bias(given: SequenceBias) -> dict[tuple[int, ...], float]:
-    """Either form as a dict, or InputError."""
-    if not isinstance(given, Mapping | Sequence) or isinstance(given, str) or not given:
+def _checked_sequence_bias(sequence_bias: SequenceBias) -> dict[tuple[int, ...], float]:
+    """Return either form as a dict, or raise InputError."""
+    is_collection = isinstance(sequence_bias, Mapping | Sequence)
+    if not is_collection or isinstance(sequence_bias, str) or not sequence_bias:
         raise InputError(
-            f"sequence_bias is {shown(given)}; {{(id, ...): bias}} or [[[id, ...], bias], ...], "
-            "not empty, is allowed"
+            f"sequence_bias is {shown(sequence_bias)}; {{(id, ...): bias}} or "
+            "[[[id, ...], bias], ...], not empty, is allowed"
         )
-    return dict(_checked_biases(given))
-
-
-def _checked_biases(given: SequenceBias) -> Iterator[tuple[tuple[int, ...], float]]:
-    for pair in given.items() if isinstance(given, Mapping) else given:
+    biases = {}
+    for pair in sequence_bias.items() if isinstance(sequence_bias, Mapping) else sequence_bias:
         if not isinstance(pair, Sequence) or len(pair) != 2:
             raise InputError(f"sequence_bias holds {shown(pair)}; [[id, ...], bias] is allowed")
         sequence, bias = pair
         _check_sequence("sequence_bias", sequence)
         if bias != -np.inf:
             check_number(f"sequence_bias of {shown(sequence)}", bias)
-        yield tuple(sequence), float(bias)
+        biases[tuple(sequence)] = float(bias)
+    return biases
 
 
 def _check_sequence(name: str, sequence: Any) -> None:

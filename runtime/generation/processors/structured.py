@@ -1,4 +1,4 @@
-"""Text in a given form: a regular expression, a JSON schema or a grammar, through llguidance."""
+"""StructuredOutput: keeps text within a regular expression, JSON schema or grammar."""
 
 from collections.abc import Sequence
 from typing import Any, TypedDict, Unpack
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, shown
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
+from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.generation.processors.grammar import (
     Grammar,
     Matcher,
@@ -22,25 +22,25 @@ _BYTES_PER_ID = 8
 
 
 class StructuredOptions(TypedDict, total=False):
-    """What every constructor of StructuredOutput takes besides the grammar."""
+    """The options that every constructor of StructuredOutput takes besides the grammar."""
 
     eos_token_id: int | Sequence[int] | None
     prompt_length: int | None
 
 
 class StructuredOutput:
-    """A logits processor that keeps what is generated within a grammar.
+    """A logits processor that keeps generated text within a grammar.
 
-    Once the text is complete only the end token is left, also where another processor (of a least
-    length, say) ruled that out: text behind the end would spoil the whole. Where the text may end
-    or go on, the end token is one choice among others. A text that left the grammar all the same,
-    because another processor enforced a token, or as a beam with no other way, is ended. A text
-    that max_new_tokens cuts short is incomplete.
+    Once the text is complete, only the end token is left, even if another processor (for a minimum
+    length, say) ruled it out: more text would no longer match. Where the text may end or go on,
+    the end token is one choice among others. A text that left the grammar nevertheless, because
+    another processor forced a token or a beam had no other choice, is ended. A text that
+    max_new_tokens cuts short is incomplete.
 
-    To be called once a step, with all rows. Rows may change places or be replaced between calls,
-    as beams are. The text begins behind the prompt, and the first call shows how long that is. The
-    next generate() is noticed by its prompts; where one can be mistaken for the last call's next
-    step, being that call's whole result, call reset() between the two.
+    Call it once a step, with all rows. Rows may change places or be replaced between calls, as
+    beams are. The text begins after the prompt, whose length the first call shows. A new
+    generate() is recognized by its prompts. Where its prompt is the whole result of the last call,
+    it would be mistaken for that call's next step: call reset() between the two.
 
     Attributes:
         eos_token_ids: the end tokens.
@@ -54,14 +54,14 @@ class StructuredOutput:
         eos_token_id: int | Sequence[int] | None = None,
         prompt_length: int | None = None,
     ) -> None:
-        """from_regex(), from_json_schema() and from_grammar() call this.
+        """Prepare a grammar; from_regex(), from_json_schema() and from_grammar() call this.
 
         Args:
-            tokenizer: of the model.
-            grammar: what the text has to match.
+            tokenizer: the model's tokenizer.
+            grammar: the grammar that the text has to match.
             eos_token_id: the end token or tokens; None takes the tokenizer's.
-            prompt_length: columns of input_ids before the text, padding included, where the first
-                call's length is not that number. With 0 the prompt is the text's beginning.
+            prompt_length: columns of input_ids before the text, padding included; None takes the
+                first call's length. With 0 the prompt is the beginning of the text.
 
         Raises:
             InputError: a grammar, end token or length that cannot be used.
@@ -85,7 +85,7 @@ class StructuredOutput:
     def from_regex(
         cls, tokenizer: Tokenizer, pattern: str, **options: Unpack[StructuredOptions]
     ) -> "StructuredOutput":
-        """The whole text matches a regular expression, in the syntax of Rust's regex.
+        """Let the whole text match a regular expression, in the syntax of Rust's regex.
 
         Look-around and back-references are refused. For errors see the constructor.
         """
@@ -99,13 +99,13 @@ class StructuredOutput:
         whitespace: bool = True,
         **options: Unpack[StructuredOptions],
     ) -> "StructuredOutput":
-        """The text is JSON of a schema; keywords that cannot be enforced are refused.
+        """Let the text be JSON of a schema; keywords that cannot be enforced are refused.
 
         Args:
-            tokenizer: of the model.
-            schema: a JSON Schema, or its text; {} or True is any JSON.
-            whitespace: allow white space between the parts, of which a small model may write no
-                end. Without it the JSON is compact.
+            tokenizer: the model's tokenizer.
+            schema: a JSON Schema, or its text; {} or True allows any JSON.
+            whitespace: whether white space is allowed between the parts; a small model may go on
+                writing it without end. Without it the JSON is compact.
             options: the constructor's.
 
         Raises:
@@ -118,10 +118,10 @@ class StructuredOutput:
     def from_grammar(
         cls, tokenizer: Tokenizer, grammar: str, **options: Unpack[StructuredOptions]
     ) -> "StructuredOutput":
-        """The text is a sentence of a context-free grammar, whose first rule is `start`.
+        """Let the text be a sentence of a context-free grammar, whose first rule is `start`.
 
-        In llguidance's variant of Lark's syntax, see docs/syntax.md there. For errors see the
-        constructor.
+        The syntax is llguidance's variant of Lark's: see docs/syntax.md in its repository. For
+        errors see the constructor.
         """
         return cls(tokenizer, Grammar("grammar", grammar, "lark"), **options)
 
@@ -133,25 +133,25 @@ class StructuredOutput:
         self._matchers: dict[bytes, Matcher | None] = {}
 
     def __call__(self, input_ids: Ids, scores: Scores, /) -> Scores:
-        """Scores [batch, vocab] in which tokens that cannot come next are -inf.
+        """Return the scores [batch, vocab] with -inf for tokens that cannot come next.
 
         Raises:
-            InputError: a grammar too complex to follow, nothing that can come next, or fewer
-                tokens than prompt_length.
+            InputError: the grammar is too complex to follow, no token can come next, or there are
+                fewer tokens than prompt_length.
         """
         ids = np.ascontiguousarray(input_ids, np.int64)
         generated = ids[:, self._text_start(ids) :]
-        # Only this call's rows: the next call's are behind them, or are read from their beginning.
+        # Only this call's rows: those of the next call continue them, or are read from the start.
         self._matchers = {row.tobytes(): self._advanced(row) for row in generated}
         matchers = [self._matchers[row.tobytes()] for row in generated]
         constrained = scores.copy()
         self._llguidance.numpy.apply_token_bitmask_inplace(constrained, self._masks(matchers))
         for row in np.flatnonzero(np.isneginf(constrained).all(-1)):
-            constrained[row, self._ends(matchers[row], scores.shape[1])] = 0
+            constrained[row, self._forced_ends(matchers[row], scores.shape[1])] = 0
         return constrained
 
-    def _ends(self, matcher: Matcher | None, vocab_size: int) -> list[int]:
-        """The end tokens, for a text that no token can follow."""
+    def _forced_ends(self, matcher: Matcher | None, vocab_size: int) -> list[int]:
+        """Return the model's end tokens, for a text that no other token can follow."""
         if matcher is not None and not matcher.is_accepting():
             raise InputError(
                 "no token that the grammar allows next is left: another logits processor rules "
@@ -166,7 +166,7 @@ class StructuredOutput:
         return ends
 
     def _text_start(self, ids: Ids) -> int:
-        """The first column behind the prompts."""
+        """Return the first column after the prompts."""
         length = ids.shape[1]
         if self._prompt_length is not None:
             if length < self._prompt_length:
@@ -183,7 +183,7 @@ class StructuredOutput:
         return self._start
 
     def _advanced(self, generated: Ids) -> "Matcher | None":
-        """The matcher behind these tokens [length]; None if only the end token can follow."""
+        """Return the matcher after these tokens [length]; None if only the end token can follow."""
         key = generated.tobytes()
         if key in self._matchers:
             return self._matchers[key]
@@ -194,14 +194,14 @@ class StructuredOutput:
         is_ended = any(t in self.eos_token_ids or not 0 <= t < self._vocab_size for t in tokens)
         if matcher is None or is_ended:
             return None
-        matcher = matcher.deep_copy()  # other beams may go on from the same text
+        matcher = matcher.deep_copy()  # other beams may continue the same text
         if matcher.try_consume_tokens(tokens) == len(tokens):
             return matcher
         check_health(matcher)
         return None
 
     def _masks(self, matchers: "list[Matcher | None]") -> NDArray[np.int32]:
-        """A bit for each token that may come next: [batch, vocab / 32]."""
+        """Return a bit for each token that may come next: [batch, vocab / 32]."""
         numpy_bridge = self._llguidance.numpy
         masks: NDArray[np.int32] = numpy_bridge.allocate_token_bitmask(
             len(matchers), self._vocab_size
@@ -218,18 +218,18 @@ class StructuredOutput:
 def _checked_end_tokens(
     tokenizer: Tokenizer, eos_token_id: int | Sequence[int] | None
 ) -> tuple[int, ...]:
-    given = tokenizer.eos_token_id if eos_token_id is None else eos_token_id
-    if given is None:
+    eos_token_id = tokenizer.eos_token_id if eos_token_id is None else eos_token_id
+    if eos_token_id is None:
         raise InputError(
             "eos_token_id is None and the tokenizer has no end token, so a complete text could not "
             "be ended; pass the id of the model's end token"
         )
-    ids = tuple(given) if isinstance(given, list | tuple) else (given,)
+    ids = tuple(eos_token_id) if isinstance(eos_token_id, list | tuple) else (eos_token_id,)
     vocabulary = tokenizer.vocabulary_bytes
     if not ids or not all(type(i) is int and i in vocabulary for i in ids):
         raise InputError(
-            f"eos_token_id is {shown(given)}; ids of the tokenizer's tokens are allowed, one or a "
-            f"list, from 0 to {max(vocabulary)}"
+            f"eos_token_id is {shown(eos_token_id)}; ids of the tokenizer's tokens are allowed, "
+            f"one or a list, from 0 to {max(vocabulary)}"
         )
     return ids
 
@@ -239,7 +239,7 @@ def _keys(rows: Ids) -> list[bytes]:
 
 
 def _bitmask(ids: Sequence[int], vocab_size: int) -> NDArray[np.int32]:
-    """As llguidance writes them: token i is bit i % 32 of word i // 32."""
+    """Return llguidance's bitmask of some tokens: token i is bit i % 32 of word i // 32."""
     bits = np.zeros(-(-vocab_size // 32) * 32, np.bool_)
     bits[list(ids)] = True
     return np.packbits(bits, bitorder="little").view(np.int32)

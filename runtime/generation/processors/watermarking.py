@@ -1,6 +1,6 @@
-"""Watermarks: what generate()'s watermarking_config asks for, and the green-list processor.
+"""Watermarks: the two kinds of watermarking_config, and the green-list processor.
 
-Names, defaults and results are transformers' on a CPU, so that its detectors find our watermarks.
+Names, defaults and results are transformers' on a CPU, so that its detectors find these watermarks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,36 +11,32 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
+from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
+from gptneo_onnx.runtime.generation.processors.checks import check_number, check_whole_number
 from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
 from gptneo_onnx.runtime.generation.processors.torch_random import randperm, randperm_start
-from gptneo_onnx.runtime.generation.processors.warpers import (
-    Mask,
-    best_tokens,
-    check_number,
-    check_whole_number,
-)
+from gptneo_onnx.runtime.generation.processors.warpers import best_tokens
 
 SEEDING_SCHEMES = ("lefthash", "selfhash")
 _TABLE_SIZE = 1_000_003
 # selfhash tries this many of the best tokens, as the paper's authors do.
 _CANDIDATES = 40
-_GREATEST_SEED = 2**64 - 1
+_MAX_SEED = 2**64 - 1
 Config = TypeVar("Config", "WatermarkingConfig", "SynthIDTextWatermarkingConfig")
 
 
 @dataclass(frozen=True)
 class WatermarkLogitsProcessor:
-    """Raises a green list of tokens, drawn anew for each context (arXiv:2306.04634).
+    """Raises the scores of a green list of tokens, drawn for each context (arXiv:2306.04634).
 
     Args:
-        vocab_size: how many tokens the lists are drawn from.
-        greenlist_ratio: the list's part of the vocabulary.
-        bias: what is added to the scores of green tokens.
-        hashing_key: the secret: whoever knows it finds the watermark.
+        vocab_size: number of tokens that the lists are drawn from.
+        greenlist_ratio: the part of the vocabulary that is in a list.
+        bias: number that is added to the scores of green tokens.
+        hashing_key: the secret key, which a detector needs.
         seeding_scheme: "lefthash" draws by the last token; "selfhash" by the candidate itself and
             the tokens before it, and raises only candidates that are in their own list.
-        context_width: how many tokens count; with fewer there is no watermark yet.
+        context_width: number of tokens that a list depends on; a shorter text gets no watermark.
     """
 
     vocab_size: int
@@ -65,18 +61,19 @@ class WatermarkLogitsProcessor:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] < self.context_width:
             return scores
-        green_tokens = self._left if self.seeding_scheme == "lefthash" else self._self
+        is_lefthash = self.seeding_scheme == "lefthash"
+        green_tokens = self._green_by_last_token if is_lefthash else self._green_by_candidate
         processed = scores.copy()
         for row, tokens in enumerate(input_ids):
             processed[row, green_tokens(tokens, scores[row])] += np.float32(self.bias)
         return processed
 
-    def _left(self, tokens: Ids, row: Scores) -> Ids:
-        """Green after `tokens` [length], whatever the scores."""
+    def _green_by_last_token(self, tokens: Ids, row: Scores) -> Ids:
+        """Return the green tokens after `tokens` [length], whatever their scores."""
         return np.flatnonzero(self._greenlist(self.hashing_key * int(tokens[-1])))
 
-    def _self(self, tokens: Ids, row: Scores) -> Ids:
-        """Those of the candidates, the best of `row` [vocab], that their own list has."""
+    def _green_by_candidate(self, tokens: Ids, row: Scores) -> Ids:
+        """Return those of the best tokens of `row` [vocab] that are in their own list."""
         candidates = np.flatnonzero(best_tokens(row, _CANDIDATES, lower_ids_first=True))
         seeds = self._seeds(tokens, candidates)
         return np.array(
@@ -89,22 +86,23 @@ class WatermarkLogitsProcessor:
         )
 
     def _seeds(self, tokens: Ids, candidates: Ids) -> Ids:
-        """For each candidate, the least product of its own hash with one of the context's."""
+        """Return for each candidate the least product of its hash with one of its context's."""
         table = _hash_table(self.hashing_key)
-        own = table[candidates % _TABLE_SIZE] + 1
-        before = table[tokens[len(tokens) - self.context_width + 1 :] % _TABLE_SIZE] + 1
-        context = np.column_stack([np.tile(before, (len(own), 1)), own])
-        # [candidates, context]; int64 wraps around, as it does there.
-        return np.asarray((np.int64(self.hashing_key) * context * own[:, None]).min(-1))
+        hashes = table[candidates % _TABLE_SIZE] + 1
+        hashes_before = table[tokens[len(tokens) - self.context_width + 1 :] % _TABLE_SIZE] + 1
+        # [candidates, context_width]
+        context = np.column_stack([np.tile(hashes_before, (len(hashes), 1)), hashes])
+        # int64 wraps around, as torch's does.
+        return np.asarray((np.int64(self.hashing_key) * context * hashes[:, None]).min(-1))
 
     def _greenlist(self, seed: int) -> Mask:
         count = int(self.vocab_size * self.greenlist_ratio)
-        return randperm_start(seed % _GREATEST_SEED, self.vocab_size, count)
+        return randperm_start(seed % _MAX_SEED, self.vocab_size, count)
 
 
 @lru_cache(maxsize=4)
 def _hash_table(hashing_key: int) -> Ids:
-    """A permutation that hashes token ids; half a second of shuffling."""
+    """Return the permutation that hashes token ids; shuffling it takes half a second."""
     return randperm(hashing_key, _TABLE_SIZE)
 
 
@@ -119,15 +117,15 @@ class WatermarkingConfig:
     context_width: int = 1
 
     def __post_init__(self) -> None:
-        self.construct_processor(vocab_size=1)  # which checks the fields
+        self.construct_processor(vocab_size=1)  # the processor checks the fields
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "WatermarkingConfig":
-        """Raises InputError for a name that is no field, or a value out of range."""
+        """Make a config from a dict; InputError for an unknown name or a value out of range."""
         return _from_dict(cls, values)
 
     def construct_processor(self, vocab_size: int) -> WatermarkLogitsProcessor:
-        """The processor for a model with that vocabulary."""
+        """Make the processor for a model with a vocabulary of that size."""
         return WatermarkLogitsProcessor(
             vocab_size,
             self.greenlist_ratio,
@@ -151,15 +149,15 @@ class SynthIDTextWatermarkingConfig:
     debug_mode: bool = False
 
     def __post_init__(self) -> None:
-        self.construct_processor(vocab_size=1)  # which checks the fields
+        self.construct_processor(vocab_size=1)  # the processor checks the fields
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SynthIDTextWatermarkingConfig":
-        """Raises InputError for a name that is no field, or missing, or a value out of range."""
+        """Make a config from a dict; InputError for an unknown or missing name or a bad value."""
         return _from_dict(cls, values)
 
     def construct_processor(self, vocab_size: int) -> SynthIDTextWatermarkLogitsProcessor:
-        """A new processor, which follows one batch; it takes the vocabulary from the scores."""
+        """Make a processor for one batch; it takes the vocabulary's size from the scores."""
         return SynthIDTextWatermarkLogitsProcessor(
             self.ngram_len,
             self.keys,
@@ -169,6 +167,23 @@ class SynthIDTextWatermarkingConfig:
             self.skip_first_ngram_calls,
             self.debug_mode,
         )
+
+
+def coerce_watermark(value: Any) -> WatermarkingConfig | SynthIDTextWatermarkingConfig | None:
+    """Return a watermarking_config as an object; a dict's keys tell which of the two it is.
+
+    Raises:
+        InputError: neither of the two, nor a dict of the fields of one.
+    """
+    if value is None or isinstance(value, WatermarkingConfig | SynthIDTextWatermarkingConfig):
+        return value
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"watermarking_config is of type {type(value).__name__}; a WatermarkingConfig, a "
+            "SynthIDTextWatermarkingConfig or a dict of one's fields is allowed"
+        )
+    kind = SynthIDTextWatermarkingConfig if "ngram_len" in value else WatermarkingConfig
+    return kind.from_dict(dict(value))
 
 
 def _from_dict(cls: type[Config], values: Mapping[str, Any]) -> Config:

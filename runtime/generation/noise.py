@@ -1,10 +1,10 @@
-"""Random draws that depend on a sequence's seed, on the position and on the scores alone.
+"""Random draws that depend only on a sequence's seed, the position and the scores.
 
-A token is drawn as the largest of score + Gumbel noise, which has the softmax's distribution
-(Gumbel 1954). The noise of a token at a position is a hash of the sequence's seed: never of what
-else is in the batch, nor of how the scores came about. So a draft model, or the text itself, may
-propose tokens, and the result stays what it would have been without (drafter-invariant speculative
-decoding, Daliri et al. 2024, arXiv:2408.07978).
+The token with the largest score + Gumbel noise is drawn, which gives the softmax's distribution
+(Gumbel 1954). The noise is a hash of the sequence's seed, the position and the token. It depends
+neither on the rest of the batch nor on how the scores were computed. Therefore tokens that a draft
+model or the text itself proposes do not change the result (drafter-invariant speculative decoding,
+Daliri et al. 2024, arXiv:2408.07978).
 """
 
 import functools
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Ids, Scores
+from gptneo_onnx.runtime.generation.processors.checks import check_whole_number
 
 _seeds = np.random.default_rng()
 _seeds_lock = threading.Lock()
@@ -23,89 +25,87 @@ _seeds_lock = threading.Lock()
 # The constants of MurmurHash3's finalizer (Appleby 2011), and of Fibonacci hashing.
 _FACTORS = (np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35))
 _GOLDEN = np.uint32(0x9E3779B9)
-# Above so many candidates it pays to look first which of them can win.
+# With more candidates than this it is faster to find first which of them can win.
 _MANY = 4096
-_MARGIN = 1.001  # for the rounding of float32
+_MARGIN = 1.001  # allows for the rounding of float32
 
 
 def set_seed(seed: int) -> None:
-    """Make all that follows reproducible, as transformers.set_seed does.
+    """Make the following calls reproducible, as transformers.set_seed does.
 
-    Calls of generate() without a seed of their own take theirs from a sequence that starts here.
+    A call of generate() without a seed takes the next number of the sequence that starts here.
+
+    Raises:
+        InputError: the seed is not a whole number of at least 0.
     """
     global _seeds
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed is {seed!r}; a whole number of at least 0 is allowed")
+    check_whole_number("seed", seed, least=0)
     with _seeds_lock:
         _seeds = np.random.default_rng(seed)
 
 
 def next_seed() -> int:
-    """The next of the sequence that set_seed() starts."""
+    """Return the next number of the sequence that set_seed() starts."""
     with _seeds_lock:
         return int(_seeds.integers(2**63))
 
 
 class TokenNoise:
-    """The Gumbel noise of one sequence: of each token, at each position."""
+    """The Gumbel noise of one sequence, for each token at each position."""
 
     def __init__(self, seed: Sequence[int]) -> None:
         state = np.random.SeedSequence(seed).generate_state(4, np.uint32)
         self._keys: NDArray[np.uint32] = state.astype(np.uint32)
 
-    def at(self, position: int, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Noise of tokens [candidates], drawn from the standard Gumbel distribution."""
+    def at(self, position: int, tokens: Ids) -> NDArray[np.float64]:
+        """Return the noise of tokens [candidates], of the standard Gumbel distribution."""
         return np.asarray(-np.log(self.exponential(position, tokens)))
 
-    def exponential(self, position: int, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The same as exponential noise: Gumbel noise is its negative logarithm."""
+    def exponential(self, position: int, tokens: Ids) -> NDArray[np.float64]:
+        """Return the exponential noise of tokens; Gumbel noise is its negative logarithm."""
         scattered = _scattered(tokens)
         coarse, fine = (self._hashes(position, scattered, key) for key in (0, 2))
-        # Uniform above 0 and below 1, with all its digits where it is small.
+        # Uniform above 0 and below 1; small values keep all their digits.
         uniform = (coarse + (fine + 0.5) * 2.0**-32) * 2.0**-32
         return np.asarray(-np.log1p(-uniform))
 
     def lower_bounds(self, position: int, vocab_size: int) -> NDArray[np.uint32]:
-        """Of the exponential noise of every token, times 2**32."""
+        """Return lower bounds of every token's exponential noise, times 2**32: [vocab]."""
         return self._hashes(position, _every_token(vocab_size), 0)
 
     def _hashes(self, position: int, scattered: NDArray[np.uint32], key: int) -> NDArray[np.uint32]:
         keys = self._keys[key : key + 2]
-        place = _mixed(_scattered(np.array([position])) + keys[0], keys[1:])
-        return _mixed(scattered + place, place ^ keys[1])
+        position_hash = _mixed(_scattered(np.array([position])) + keys[0], keys[1:])
+        return _mixed(scattered + position_hash, position_hash ^ keys[1])
 
 
-def sequence_noise(
-    seed: int | tuple[int, ...] | None, prompts: Sequence[NDArray[np.int64]]
-) -> list[TokenNoise]:
-    """The noise for each prompt, made of the seed, and of how often the prompt came before.
+def sequence_noise(seed: int | tuple[int, ...] | None, prompts: Sequence[Ids]) -> list[TokenNoise]:
+    """Return the noise of each prompt, from the seed and how often the prompt occurred before it.
 
     The same prompt twice in a call is thus continued in two ways, but a prompt's continuation does
-    not depend on which others are in the call, or where among them it stands.
+    not depend on the other prompts of the call, or on its place among them.
 
     Raises:
-        InputError: a list of seeds of another length than the prompts.
+        InputError: there are more or fewer seeds than prompts.
     """
     if seed is None:
         seed = next_seed()
     seeds = seed if isinstance(seed, tuple) else (seed,) * len(prompts)
     if len(seeds) != len(prompts):
         raise InputError(f"seed has {len(seeds)} numbers; one for each of {len(prompts)} results")
-    seen: Counter[tuple[int, bytes]] = Counter()
+    occurrences: Counter[tuple[int, bytes]] = Counter()
     noise = []
-    for own_seed, prompt in zip(seeds, prompts, strict=True):
-        key = (own_seed, prompt.tobytes())
-        noise.append(TokenNoise([own_seed, seen[key]]))
-        seen[key] += 1
+    for prompt_seed, prompt in zip(seeds, prompts, strict=True):
+        key = (prompt_seed, prompt.tobytes())
+        noise.append(TokenNoise([prompt_seed, occurrences[key]]))
+        occurrences[key] += 1
     return noise
 
 
-def sample(
-    scores: NDArray[np.float32], noise: TokenNoise, position: int, count: int = 1
-) -> NDArray[np.int64]:
-    """Tokens drawn from softmax(scores) [vocab] without replacement, in the order of the draws.
+def sample(scores: Scores, noise: TokenNoise, position: int, count: int = 1) -> Ids:
+    """Draw tokens from softmax(scores) [vocab] without replacement, in the order of the draws.
 
-    Fewer than `count` come back where fewer have a probability (Gumbel-top-k: Kool et al. 2019,
+    Returns fewer than `count` tokens if fewer have a probability (Gumbel-top-k: Kool et al. 2019,
     arXiv:1903.06059).
     """
     if count == 1:
@@ -118,26 +118,26 @@ def sample(
     return candidates[np.argsort(-keys, kind="stable")[:count]]
 
 
-def _contenders(scores: NDArray[np.float32], noise: TokenNoise, position: int) -> NDArray[np.int64]:
-    """The tokens that can have the largest key; of many, all but a few are sure not to.
+def _contenders(scores: Scores, noise: TokenNoise, position: int) -> Ids:
+    """Return the tokens that can have the largest key; most of a large vocabulary cannot.
 
-    By exponential noise, the least noise over likelihood wins. So a token is out if a lower bound
-    of its noise is above its likelihood, by the likeliest token's, times that one's noise.
+    In terms of exponential noise, the token with the least noise / likelihood is drawn. So it is
+    not a token for which even a lower bound of that ratio is above the likeliest token's ratio.
     """
-    left = scores > -np.inf
-    if np.count_nonzero(left) <= _MANY:
-        return np.flatnonzero(left)
+    possible = scores > -np.inf
+    if np.count_nonzero(possible) <= _MANY:
+        return np.flatnonzero(possible)
     best = scores.argmax()
     to_beat = noise.exponential(position, np.array([best]))[0] * 2.0**32 * _MARGIN
     likelihoods = np.exp(scores - scores[best])
     lower_bounds = noise.lower_bounds(position, len(scores)).astype(np.float32)
     can_win = lower_bounds <= likelihoods * np.float32(to_beat)
     can_win[best] = True
-    return np.flatnonzero(can_win & left)
+    return np.flatnonzero(can_win & possible)
 
 
-def _scattered(values: NDArray[np.int64]) -> NDArray[np.uint32]:
-    """Neighbouring numbers made distant ones."""
+def _scattered(values: Ids) -> NDArray[np.uint32]:
+    """Spread neighbouring numbers over the whole range of uint32."""
     return values.astype(np.uint32) * _GOLDEN
 
 
@@ -147,7 +147,7 @@ def _every_token(vocab_size: int) -> NDArray[np.uint32]:
 
 
 def _mixed(values: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """MurmurHash3's finalizer with a key in its midst, in place; whole numbers wrap around."""
+    """Apply MurmurHash3's finalizer with a key in its midst, in place; products wrap around."""
     shifted = values >> np.uint32(16)
     values ^= shifted
     values *= _FACTORS[0]

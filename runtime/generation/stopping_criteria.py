@@ -1,8 +1,9 @@
-"""When generate() stops, besides its configuration (transformers.generation.stopping_criteria).
+"""Stopping criteria: they tell generate() which rows to stop.
 
 A criterion takes the tokens so far, `input_ids` int64 [batch, length], and the `scores` that the
-last of them was chosen by, float32 [batch, vocab], and returns bool [batch]: True where a row is to
-stop. One bool for all rows, which older versions of transformers asked for, will do too.
+last of them was chosen by, float32 [batch, vocab], and returns bool [batch]: True for rows that
+should stop. It may also return one bool for all rows, as older versions of transformers asked for.
+Names and meaning are those of transformers.generation.stopping_criteria.
 """
 
 import math
@@ -11,26 +12,26 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, shown
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
+from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
+from gptneo_onnx.runtime.generation.processors.checks import is_number, is_whole_number
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-Verdicts = NDArray[np.bool_]
+Verdicts = Mask
 
 
 class StoppingCriteria(Protocol):
-    """Says which rows are to stop."""
+    """Tells which rows should stop."""
 
     def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts | bool: ...
 
 
 class StoppingCriteriaList(list[StoppingCriteria]):
-    """Criteria any of which may stop a row; all of them are asked at every step.
+    """Stops a row if any of its criteria does; every step asks all of them.
 
     Raises:
-        InputError: one of them returns something else than bools.
+        InputError: a criterion returns something other than bools.
     """
 
     def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts:
@@ -48,20 +49,22 @@ class StoppingCriteriaList(list[StoppingCriteria]):
 
     @property
     def max_length(self) -> int | None:
-        """Of the first MaxLengthCriteria, if there is one."""
-        lengths = (each.max_length for each in self if isinstance(each, MaxLengthCriteria))
-        return next(lengths, None)
+        """The limit of the first MaxLengthCriteria; None without one."""
+        for criterion in self:
+            if isinstance(criterion, MaxLengthCriteria):
+                return criterion.max_length
+        return None
 
 
 class MaxLengthCriteria:
-    """Stops once there are max_length tokens, the prompt's and its padding's included.
+    """Stops once there are max_length tokens, prompt and padding included.
 
     Raises:
-        InputError: max_length is no whole number of at least 1.
+        InputError: max_length is not a whole number of at least 1.
     """
 
     def __init__(self, max_length: int) -> None:
-        if not _is_whole(max_length) or max_length < 1:
+        if not is_whole_number(max_length) or max_length < 1:
             raise InputError(
                 f"max_length is {shown(max_length)}; a whole number of at least 1 is allowed"
             )
@@ -76,18 +79,18 @@ class MaxTimeCriteria:
 
     Args:
         max_time: seconds.
-        initial_timestamp: as time.time() gives it; None takes the moment this is made.
+        initial_timestamp: a result of time.time(); None takes the time of construction.
 
     Raises:
-        InputError: max_time is negative or no number.
+        InputError: max_time is negative or not a number.
     """
 
     def __init__(self, max_time: float, initial_timestamp: float | None = None) -> None:
-        if not _is_number(max_time) or not max_time >= 0:
+        if not is_number(max_time) or not max_time >= 0:
             raise InputError(f"max_time is {shown(max_time)}; seconds of at least 0 are allowed")
         if initial_timestamp is None:
             initial_timestamp = time.time()
-        if not _is_number(initial_timestamp) or not math.isfinite(initial_timestamp):
+        if not is_number(initial_timestamp) or not math.isfinite(initial_timestamp):
             raise InputError(
                 f"initial_timestamp is {shown(initial_timestamp)}; seconds as time.time() gives "
                 "them are allowed, or None for now"
@@ -100,18 +103,18 @@ class MaxTimeCriteria:
 
 
 class EosTokenCriteria:
-    """Stops behind an end token.
+    """Stops after an end token.
 
     Args:
-        eos_token_id: one id, or several of which any is an end.
+        eos_token_id: the id of the end token, or the ids of several.
 
     Raises:
-        InputError: not ids, or none.
+        InputError: not token ids, or an empty list.
     """
 
     def __init__(self, eos_token_id: int | Sequence[int] | Ids) -> None:
         ids = np.atleast_1d(np.asarray(eos_token_id, dtype=object))
-        if ids.ndim != 1 or not len(ids) or not all(_is_whole(i) and i >= 0 for i in ids):
+        if ids.ndim != 1 or not len(ids) or not all(is_whole_number(i) and i >= 0 for i in ids):
             raise InputError(
                 f"eos_token_id is {shown(eos_token_id)}; a token id or a list of them is allowed"
             )
@@ -124,20 +127,20 @@ class EosTokenCriteria:
 
 
 class StopStringCriteria:
-    """Stops when a stop string ends inside the last token, where more text may follow it.
+    """Stops when a stop string ends within the last token; the token may hold more text after it.
 
-    The string may straddle any number of tokens, the prompt's too. It is sought among the bytes of
-    the tokens, so that it is found wherever tokens cut its characters; transformers' class of this
-    name compares characters and misses those. Special tokens count with their text.
+    The string may extend over any number of tokens, the prompt's included. Bytes are compared, so
+    that a string is found even where its characters are split between tokens; transformers' class
+    compares characters and misses it there. Special tokens count with their text.
 
     A step looks at no more tokens than the longest stop string has bytes.
 
     Args:
-        tokenizer: of the model.
-        stop_strings: one, or several of which any is a stop.
+        tokenizer: the model's tokenizer.
+        stop_strings: a stop string, or several of which any stops a row.
 
     Raises:
-        InputError: not texts, an empty one, one that UTF-8 cannot hold, or none at all.
+        InputError: not texts, an empty text, one that UTF-8 cannot encode, or an empty list.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop_strings: str | Sequence[str]) -> None:
@@ -148,22 +151,22 @@ class StopStringCriteria:
 
     def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts:
         recent = input_ids[:, -self._longest :].tolist()  # no token is shorter than a byte
-        return np.array([self._ends(row) for row in recent], np.bool_)
+        return np.array([self._ends_row(row) for row in recent], np.bool_)
 
-    def _ends(self, ids: list[int]) -> bool:
+    def _ends_row(self, ids: list[int]) -> bool:
         vocabulary = self.tokenizer.vocabulary_bytes
         last = vocabulary.get(ids[-1], b"") if ids else b""
         before = b""
         for token in reversed(ids[:-1]):
-            # An id that only the model has is no text: nothing can straddle it.
+            # An id that the tokenizer lacks has no text: no stop string extends over it.
             if token not in vocabulary or len(before) >= self._longest - 1:
                 break
             before = vocabulary[token] + before
         text = before + last
-        # Whatever begins later than this ends behind `before`.
-        return any(
-            stop in text[max(0, len(before) - len(stop) + 1) :] for stop in self._stops if last
-        )
+        if not last:
+            return False
+        # A stop string that begins no earlier than this ends after `before`, in the last token.
+        return any(stop in text[max(0, len(before) - len(stop) + 1) :] for stop in self._stops)
 
 
 def _checked_stop_strings(stop_strings: str | Sequence[str]) -> tuple[str, ...]:
@@ -186,11 +189,3 @@ def _checked_stop_strings(stop_strings: str | Sequence[str]) -> tuple[str, ...]:
                 "leave lone surrogates out"
             ) from error
     return tuple(texts)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return _is_whole(value) or isinstance(value, float | np.floating)

@@ -1,4 +1,4 @@
-"""Text while it is generated."""
+"""Streamers: they pass on text while it is generated."""
 
 import asyncio
 import inspect
@@ -13,7 +13,7 @@ _REPLACEMENT = "\ufffd"
 
 
 class Streamer(Protocol):
-    """What generate() calls: put() with the prompt's ids, then with each token's, then end()."""
+    """Receives ids from generate(): put() the prompt's, then put() each token's, then end()."""
 
     def put(self, ids: Sequence[int]) -> None: ...
 
@@ -21,16 +21,16 @@ class Streamer(Protocol):
 
 
 class TextStreamer:
-    """Prints text as soon as it is certain (transformers.TextStreamer).
+    """Prints text as soon as it is final (transformers.TextStreamer).
 
-    Never half a character: bytes of UTF-8 that wait for the rest are held back. transformers holds
-    back whole words, up to the next space. With clean_up_tokenization_spaces lines are held back,
-    since a later token may still take a space away.
+    The bytes of an incomplete character are held back until the rest follows; transformers holds
+    back whole words, up to the next space. With clean_up_tokenization_spaces whole lines are held
+    back, since a later token may still remove a space.
 
     Args:
-        tokenizer: of the model.
-        skip_prompt: leave the prompt out.
-        decode_kwargs: for the tokenizer's decode(), such as skip_special_tokens=True.
+        tokenizer: the model's tokenizer.
+        skip_prompt: whether to leave out the prompt.
+        decode_kwargs: arguments for the tokenizer's decode(), such as skip_special_tokens=True.
 
     Raises:
         InputError: decode() has no such argument.
@@ -55,11 +55,11 @@ class TextStreamer:
                 return
         self._pending.extend(int(token) for token in ids)
         text = self._decoded()
-        if not self._is_certain(text):
+        if not self._is_final(text):
             return
         self.on_finalized_text(text[self._printed :])
         if text.endswith("\n"):
-            # A line is final: later tokens need not decode it again.
+            # No later token changes a whole line, so it need not be decoded again.
             self._pending, self._printed = [], 0
         else:
             self._printed = len(text)
@@ -68,7 +68,7 @@ class TextStreamer:
         text = self._decoded() if self._pending else ""
         rest = text[self._printed :]
         self._has_begun = not self._is_prompt
-        # Before the text goes out: should that fail, the next call still starts a text of its own.
+        # Before the text is sent: if that fails, the next call must still begin a new text.
         self._pending, self._printed, self._is_prompt = [], 0, True
         self.on_finalized_text(rest, stream_end=True)
 
@@ -79,27 +79,27 @@ class TextStreamer:
     def _decoded(self) -> str:
         return self.tokenizer.decode(self._pending, **self.decode_kwargs)
 
-    def _is_certain(self, text: str) -> bool:
+    def _is_final(self, text: str) -> bool:
         if self.decode_kwargs.get("clean_up_tokenization_spaces"):
             return text.endswith("\n")
         return not text.endswith(_REPLACEMENT)
 
 
 class TextIteratorStreamer(TextStreamer):
-    """Text to iterate over while generate() runs in a thread (transformers.TextIteratorStreamer).
+    """Iterates over text while generate() runs in a thread (transformers.TextIteratorStreamer).
 
         streamer = TextIteratorStreamer(tokenizer, skip_prompt=True)
         Thread(target=model.generate, args=[ids], kwargs={"streamer": streamer}).start()
         for text in streamer: ...
 
-    The iteration ends with generate(), also when that fails: the error is the thread's own.
+    The iteration ends with generate(), even when that fails: the error is raised in its thread.
 
     Args:
-        tokenizer, skip_prompt, decode_kwargs: TextStreamer's.
+        tokenizer, skip_prompt, decode_kwargs: as for TextStreamer.
         timeout: seconds to wait for the next piece before queue.Empty is raised; None waits.
 
     Raises:
-        InputError: a timeout that is no time, or an argument that decode() has not.
+        InputError: the timeout is not a number above 0, or decode() has no such argument.
     """
 
     def __init__(
@@ -126,23 +126,23 @@ class TextIteratorStreamer(TextStreamer):
         try:
             text = self.text_queue.get(timeout=self.timeout)
         except queue.Empty as error:
-            raise queue.Empty(_late(self.timeout)) from error
+            raise queue.Empty(_timeout_message(self.timeout)) from error
         if text is None:
             raise StopIteration
         return text
 
 
 class AsyncTextIteratorStreamer(TextStreamer):
-    """TextIteratorStreamer for `async for` (transformers.AsyncTextIteratorStreamer).
+    """A TextIteratorStreamer for `async for` (transformers.AsyncTextIteratorStreamer).
 
-    To be made inside the coroutine that iterates: pieces are handed to its event loop.
+    Construct it inside the coroutine that iterates: pieces are passed to its event loop.
 
     Args:
-        tokenizer, skip_prompt, decode_kwargs: TextStreamer's.
+        tokenizer, skip_prompt, decode_kwargs: as for TextStreamer.
         timeout: seconds to wait for the next piece before TimeoutError is raised; None waits.
 
     Raises:
-        InputError: no event loop is running, or TextIteratorStreamer's reasons.
+        InputError: no event loop is running, or as for TextIteratorStreamer.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class AsyncTextIteratorStreamer(TextStreamer):
             ) from error
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:
-        # generate() runs in another thread, and asyncio's queues are not made for that.
+        # generate() runs in another thread, and asyncio's queues are not thread-safe.
         self.loop.call_soon_threadsafe(self.text_queue.put_nowait, text)
         if stream_end:
             self.loop.call_soon_threadsafe(self.text_queue.put_nowait, self.stop_signal)
@@ -178,14 +178,14 @@ class AsyncTextIteratorStreamer(TextStreamer):
             async with asyncio.timeout(self.timeout):
                 text = await self.text_queue.get()
         except TimeoutError as error:
-            raise TimeoutError(_late(self.timeout)) from error
+            raise TimeoutError(_timeout_message(self.timeout)) from error
         if text is None:
             raise StopAsyncIteration
         return text
 
 
 def _check_decode_kwargs(tokenizer: Tokenizer, decode_kwargs: dict[str, Any]) -> None:
-    """At once: in the midst of a generation it would be too late."""
+    """Check decode()'s arguments before generation, since an error in its midst comes too late."""
     signature = inspect.signature(tokenizer.decode)
     try:
         signature.bind([], **decode_kwargs)
@@ -206,5 +206,5 @@ def _checked_timeout(timeout: float | None) -> float | None:
     return timeout
 
 
-def _late(timeout: float | None) -> str:
+def _timeout_message(timeout: float | None) -> str:
     return f"no text came within {timeout} seconds; see whether generate() still runs"

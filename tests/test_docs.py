@@ -74,17 +74,10 @@ def test_links_lead_somewhere(page):
             assert ((ROOT / page).parent / target).exists(), target
 
 
-def test_every_argument_is_documented():
+def test_the_generation_page_names_every_argument():
     from gptneo_onnx.runtime import GenerationConfig
 
     text = (ROOT / "docs/generation.md").read_text()
-    docstring = GenerationConfig.__doc__ or ""
-    for name in GenerationConfig.__dataclass_fields__:
-        assert re.search(rf"\b{name}\b", docstring), name
-    undocumented = {
-        name for name in GenerationConfig.__dataclass_fields__ if not re.search(rf"`{name}`", text)
-    }
-    assert undocumented == {
-        "unsupported", "explicit", "bos_token_id", "pad_token_id", "max_matching_ngram_size",
-        "num_assistant_tokens", "num_assistant_tokens_schedule", "assistant_confidence_threshold",
-    }  # fmt: skip
+    names = GenerationConfig.__dataclass_fields__
+    undocumented = {name for name in names if f"`{name}`" not in text}
+    assert undocumented == {"unsupported", "explicit"}  # no arguments of generate()

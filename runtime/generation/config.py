@@ -1,20 +1,35 @@
-"""How to generate: the arguments of generate(), with transformers' names, meaning and defaults."""
+"""GenerationConfig: the arguments of generate(), with transformers' names and defaults."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
+from inspect import cleandoc
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.generation.config_fields import (
     INAPPLICABLE,
+    MAX_RETURN_SEQUENCES,
     METADATA,
+    Integer,
+    OneOrSeveral,
     asks_for_nothing,
+    attributes_section,
+    check_decay,
     check_fields,
+    check_stop_string,
+    choice,
+    declare,
+    flag,
+    integer,
+    number,
+    token,
+    tokens,
+    unchecked,
 )
 from gptneo_onnx.runtime.generation.processors.checks import plain
 from gptneo_onnx.runtime.generation.processors.watermarking import (
@@ -26,132 +41,150 @@ from gptneo_onnx.runtime.generation.processors.watermarking import (
 DEFAULT_NEW_TOKENS = 20
 
 Schedule = Literal["constant", "heuristic", "heuristic_transient"]
+# Fields that are not arguments of generate().
+_BOOKKEEPING = ("unsupported", "explicit")
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """transformers.GenerationConfig, as far as it concerns a decoder; what else there is raises.
+    """The arguments of generate() as transformers.GenerationConfig has them.
 
-    Attributes:
-        max_length: the longest result, prompt included, in tokens; None means 20 new tokens.
-        max_new_tokens: the most tokens to generate; takes precedence over max_length.
-        min_length: no end token before the result has this many tokens, prompt included.
-        min_new_tokens: the same, counting generated tokens only.
-        max_time: seconds after which no further token is begun.
-        stop_strings: texts that end a sequence; generate() then needs tokenizer=.
-        do_sample: draw from the distribution instead of taking the likeliest token.
-        num_beams: sequences kept in beam search; 1 for none.
-        num_beam_groups: groups of beams that are kept apart (Vijayakumar et al. 2016).
-        diversity_penalty: for tokens that another group just took.
-        length_penalty: exponent of the length by which a finished beam's score is divided.
-        early_stopping: True stops at num_beams finished beams, False when better ones are
-            unlikely, "never" when they are impossible.
-        temperature: scores are divided by it.
-        top_k: draw from the k likeliest tokens; 0 or None for all.
-        top_p: draw from the likeliest tokens that together reach this probability.
-        min_p: draw from tokens at least this likely, relative to the likeliest.
-        typical_p, epsilon_cutoff, eta_cutoff: other ways to cut the distribution's tail.
-        repetition_penalty: divides positive scores of tokens that already occurred, multiplies
-            negative ones.
-        encoder_repetition_penalty: the other way round, for tokens of the prompt.
-        no_repeat_ngram_size: no run of that many tokens occurs twice.
-        encoder_no_repeat_ngram_size: nor does one of the prompt.
-        bad_words_ids: runs of tokens that may not occur.
-        sequence_bias: added to the score of a run's last token, by run.
-        suppress_tokens, begin_suppress_tokens: tokens never generated, or not at the start.
-        forced_bos_token_id, forced_eos_token_id: the first token, and the last that max_length
-            leaves room for.
-        exponential_decay_length_penalty: (start, factor) of a growing bonus for end tokens.
-        renormalize_logits: whether scores are log probabilities behind all processors.
-        remove_invalid_values: whether NaN and infinities are taken out of the scores.
-        guidance_scale: weight of the prompt against the negative prompt (arXiv:2306.17806).
-        watermarking_config: a WatermarkingConfig, SynthIDTextWatermarkingConfig, or their dict.
-        token_healing: whether a prompt's last token is chosen anew; needs tokenizer=.
-        prefill_chunk_size: tokens of a prompt per step; None for what the model has.
-        num_assistant_tokens: most tokens that a draft model proposes in a round.
-        num_assistant_tokens_schedule: taken, but how many are proposed always follows how many
-            were accepted; no result depends on it.
-        assistant_confidence_threshold: a draft ends at a token less likely than this.
-        prompt_lookup_num_tokens: tokens proposed from the text itself; None for none.
-        max_matching_ngram_size: longest run looked for there; None means 2.
-        eos_token_id: the token or tokens that end a sequence.
-        bos_token_id: not used by generate(), kept for the tokenizer.
-        pad_token_id: what finished sequences are filled up with; None takes the first end token.
-        num_return_sequences: results per prompt.
-        return_dict_in_generate: a GenerateDecoderOnlyOutput instead of the ids alone.
-        output_scores, output_logits: whether that has each step's scores, and logits.
-        seed: of the draws. One number serves the whole call; a list has one for each prompt's
-            result. None takes the next of set_seed()'s numbers, or a fresh one.
-        unsupported: arguments of the model's own generation_config.json that do not apply here;
-            generate() raises for them unless they are set to what asks for nothing.
-        explicit: names that update() was given, which over() keeps even at their defaults.
+    Arguments that do not apply to a decoder raise InputError.
     """
 
-    max_length: int | None = None
-    max_new_tokens: int | None = None
-    min_length: int = 0
-    min_new_tokens: int | None = None
-    max_time: float | None = None
-    stop_strings: str | tuple[str, ...] | None = None
-    do_sample: bool = False
-    num_beams: int = 1
-    num_beam_groups: int = 1
-    diversity_penalty: float = 0.0
-    length_penalty: float = 1.0
-    early_stopping: bool | Literal["never"] = False
-    temperature: float = 1.0
-    top_k: int | None = 50
-    top_p: float = 1.0
-    min_p: float | None = None
-    typical_p: float = 1.0
-    epsilon_cutoff: float = 0.0
-    eta_cutoff: float = 0.0
-    repetition_penalty: float = 1.0
-    encoder_repetition_penalty: float = 1.0
-    no_repeat_ngram_size: int = 0
-    encoder_no_repeat_ngram_size: int = 0
-    bad_words_ids: Any = None
-    sequence_bias: Any = None
-    suppress_tokens: tuple[int, ...] | None = None
-    begin_suppress_tokens: tuple[int, ...] | None = None
-    forced_bos_token_id: int | None = None
-    forced_eos_token_id: int | tuple[int, ...] | None = None
-    exponential_decay_length_penalty: tuple[int, float] | None = None
-    renormalize_logits: bool = False
-    remove_invalid_values: bool = False
-    guidance_scale: float | None = None
-    watermarking_config: WatermarkingConfig | SynthIDTextWatermarkingConfig | None = None
-    token_healing: bool = False
-    prefill_chunk_size: int | None = None
-    num_assistant_tokens: int = 20
-    num_assistant_tokens_schedule: Schedule = "constant"
-    assistant_confidence_threshold: float = 0.4
-    prompt_lookup_num_tokens: int | None = None
-    max_matching_ngram_size: int | None = None
-    eos_token_id: int | tuple[int, ...] | None = None
-    bos_token_id: int | None = None
-    pad_token_id: int | None = None
-    num_return_sequences: int = 1
-    return_dict_in_generate: bool = False
-    output_scores: bool = False
-    output_logits: bool = False
-    seed: int | tuple[int, ...] | None = None
-    unsupported: tuple[str, ...] = ()
-    explicit: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    max_length: int | None = integer(
+        None, 1, "longest result in tokens, prompt included; None means 20 new tokens"
+    )
+    max_new_tokens: int | None = integer(
+        None, 1, "most tokens to generate; takes precedence over max_length"
+    )
+    min_length: int = integer(0, 0, "shortest result in tokens, prompt included")
+    min_new_tokens: int | None = integer(
+        None, 0, "fewest tokens to generate; takes precedence over min_length"
+    )
+    max_time: float | None = number(None, 0, 1e9, "seconds after which no further token is started")
+    stop_strings: str | tuple[str, ...] | None = declare(
+        None,
+        OneOrSeveral(check_stop_string),
+        "texts that end a sequence; generate() needs tokenizer=",
+    )
+    do_sample: bool = flag(False, "whether to draw tokens rather than take the likeliest")
+    num_beams: int = integer(1, 1, "beams to search with; 1 for no search", MAX_RETURN_SEQUENCES)
+    num_beam_groups: int = integer(
+        1, 1, "beam groups that are kept different (Vijayakumar et al. 2016)", MAX_RETURN_SEQUENCES
+    )
+    diversity_penalty: float = number(0.0, 0, 1e6, "penalty for tokens other groups just chose")
+    # 2048 tokens to the 8th power, times the -1e9 of beams that are ruled out, fits into float32.
+    length_penalty: float = number(
+        1.0, -8, 8, "a finished beam's score is divided by its length to the power of this"
+    )
+    early_stopping: bool | Literal["never"] = choice(
+        False,
+        (True, False, "never"),
+        "when a beam search stops: True at num_beams finished beams, False when better ones are "
+        "unlikely, 'never' when they are impossible",
+    )
+    temperature: float = number(1.0, 1e-6, 1e6, "number that scores are divided by")
+    top_k: int | None = integer(50, 0, "draw from this many of the likeliest tokens; 0 for all")
+    top_p: float = number(1.0, 1e-6, 1, "draw from the likeliest tokens of this total probability")
+    min_p: float | None = number(
+        None, 0, 1, "draw from tokens at least this likely, relative to the likeliest"
+    )
+    typical_p: float = number(1.0, 1e-6, 1, "draw from typical tokens of this total probability")
+    epsilon_cutoff: float = number(0.0, 0, 1, "draw from tokens at least this likely")
+    eta_cutoff: float = number(
+        0.0, 0, 1, "draw from tokens above a likelihood that falls as the entropy rises"
+    )
+    repetition_penalty: float = number(
+        1.0, 1e-6, 1e6, "divides positive scores of tokens that occurred, multiplies negative ones"
+    )
+    encoder_repetition_penalty: float = number(
+        1.0, 1e-6, 1e6, "multiplies positive scores of the prompt's tokens, divides negative ones"
+    )
+    no_repeat_ngram_size: int = integer(
+        0, 0, "length of the runs of tokens that may not occur twice; 0 for none"
+    )
+    encoder_no_repeat_ngram_size: int = integer(
+        0, 0, "length of the runs of the prompt's tokens that may not occur again; 0 for none"
+    )
+    bad_words_ids: Any = unchecked(None, "runs of tokens that may not occur")
+    sequence_bias: Any = unchecked(None, "{(id, ...): number added to the score of the last id}")
+    suppress_tokens: tuple[int, ...] | None = tokens(None, "tokens that are never generated")
+    begin_suppress_tokens: tuple[int, ...] | None = tokens(None, "tokens that may not come first")
+    forced_bos_token_id: int | None = token(None, "token that must follow a prompt of one token")
+    forced_eos_token_id: int | tuple[int, ...] | None = tokens(
+        None, "tokens of which one must be the last where a result reaches its greatest length"
+    )
+    exponential_decay_length_penalty: tuple[int, float] | None = declare(
+        None, check_decay, "(start, factor) of a growing bonus for end tokens"
+    )
+    renormalize_logits: bool = flag(False, "whether processed scores become log probabilities")
+    remove_invalid_values: bool = flag(False, "whether to replace NaN and infinities in scores")
+    guidance_scale: float | None = number(
+        None, 0, 1e6, "weight of the prompt against the negative prompt (arXiv:2306.17806)"
+    )
+    watermarking_config: WatermarkingConfig | SynthIDTextWatermarkingConfig | None = unchecked(
+        None, "a WatermarkingConfig, a SynthIDTextWatermarkingConfig, or the dict of one"
+    )
+    token_healing: bool = flag(
+        False, "whether to choose a prompt's last token again; generate() needs tokenizer="
+    )
+    prefill_chunk_size: int | None = integer(
+        None, 1, "tokens of a prompt per step; None takes the model's number"
+    )
+    num_assistant_tokens: int = integer(20, 1, "most tokens that a draft model proposes in a round")
+    num_assistant_tokens_schedule: Schedule = choice(
+        "constant",
+        get_args(Schedule),
+        "without effect: the number accepted sets the number proposed",
+    )
+    assistant_confidence_threshold: float = number(
+        0.4, 0, 1, "a draft ends at a token less likely than this"
+    )
+    prompt_lookup_num_tokens: int | None = integer(
+        None, 1, "most tokens to propose from the text itself; None for none"
+    )
+    max_matching_ngram_size: int | None = integer(
+        None, 1, "longest run of tokens to look for in the text; None means 2"
+    )
+    eos_token_id: int | tuple[int, ...] | None = tokens(None, "tokens that end a sequence")
+    bos_token_id: int | None = token(None, "not used by generate(); kept for the tokenizer")
+    pad_token_id: int | None = token(
+        None, "token that fills up finished sequences; None takes the first end token"
+    )
+    num_return_sequences: int = integer(1, 1, "results per prompt", MAX_RETURN_SEQUENCES)
+    return_dict_in_generate: bool = flag(False, "whether to return a GenerateDecoderOnlyOutput")
+    output_scores: bool = flag(False, "whether that output has the scores of each step")
+    output_logits: bool = flag(False, "whether that output has the logits of each step")
+    seed: int | tuple[int, ...] | None = declare(
+        None,
+        OneOrSeveral(Integer(0)),
+        "number that sets the draws of the whole call, or a list with one for each result; None "
+        "takes the next of set_seed()'s numbers, or a random one",
+    )
+    unsupported: tuple[str, ...] = unchecked(
+        (), "arguments of the model's generation_config.json that generate() refuses until reset"
+    )
+    explicit: frozenset[str] = field(
+        default=frozenset(),
+        compare=False,
+        repr=False,
+        metadata={"meaning": "names that update() was given; over() keeps them even at defaults"},
+    )
 
     def __post_init__(self) -> None:
-        for name in _FIELDS or ():
+        for name in _DEFAULTS:
             object.__setattr__(self, name, plain(getattr(self, name)))
         watermark = coerce_watermark(self.watermarking_config)
         object.__setattr__(self, "watermarking_config", watermark)
-        check_fields(vars(self))
+        check_fields(_ARGUMENTS, vars(self))
 
     @classmethod
     def coerce(cls, generation_config: Any) -> "GenerationConfig":
-        """What a call was given; none sets nothing.
+        """Return a caller's generation_config; None becomes one that sets nothing.
 
         Raises:
-            InputError: something else than a GenerationConfig.
+            InputError: it is not a GenerationConfig.
         """
         if generation_config is None:
             return cls()
@@ -164,22 +197,19 @@ class GenerationConfig:
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "GenerationConfig":
-        """From the generation_config.json of a directory.
+        """Read the generation_config.json of a directory.
 
-        What it asks for and does not apply here does not keep the model from loading: it is noted
-        in `unsupported`.
+        Arguments that do not apply here do not keep the model from loading: `unsupported` lists
+        them.
 
         Raises:
             ModelFileError: the file is missing or damaged, or a value is out of range.
         """
         path = Path(directory) / GENERATION_CONFIG_FILE
         values = read_json_object(path)
-        known = {name: value for name, value in values.items() if name in _FIELDS}
-        unsupported = tuple(
-            name
-            for name, value in values.items()
-            if name not in _FIELDS and not asks_for_nothing(name, value)
-        )
+        known = {name: value for name, value in values.items() if name in _DEFAULTS}
+        others = {name: value for name, value in values.items() if name not in _DEFAULTS}
+        unsupported = tuple(n for n, value in others.items() if not asks_for_nothing(n, value))
         try:
             return replace(cls.from_dict(known), unsupported=unsupported)
         except InputError as error:
@@ -187,23 +217,23 @@ class GenerationConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "GenerationConfig":
-        """From names and values; raises InputError as update() does."""
+        """Make a config from names and values; raises InputError as update() does."""
         return replace(cls().update(**values), explicit=frozenset())
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields that differ from their defaults, as JSON can hold them."""
-        values = {name: getattr(self, name) for name in _FIELDS}
-        given = {name: value for name, value in values.items() if value != _FIELDS[name]}
-        watermark = given.get("watermarking_config")
+        """Return the fields that differ from their defaults, in a form that JSON can hold."""
+        values = {name: getattr(self, name) for name in _DEFAULTS}
+        changed = {name: value for name, value in values.items() if value != _DEFAULTS[name]}
+        watermark = changed.get("watermarking_config")
         if watermark is not None:
-            given["watermarking_config"] = asdict(watermark)
-        if isinstance(given.get("sequence_bias"), Mapping):
-            bias = given["sequence_bias"]
-            given["sequence_bias"] = [[ids, value] for ids, value in bias.items()]
-        return {name: _as_json(value) for name, value in given.items()}
+            changed["watermarking_config"] = asdict(watermark)
+        bias = changed.get("sequence_bias")
+        if isinstance(bias, Mapping):
+            changed["sequence_bias"] = [[ids, value] for ids, value in bias.items()]
+        return {name: _as_json(value) for name, value in changed.items()}
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write generation_config.json into a directory, for a checkpoint that is to be exported.
+        """Write generation_config.json into a directory, such as a checkpoint before its export.
 
         Raises:
             OSError: it cannot be written.
@@ -213,42 +243,42 @@ class GenerationConfig:
         (Path(directory) / GENERATION_CONFIG_FILE).write_text(text)
 
     def update(self, **changes: Any) -> "GenerationConfig":
-        """A copy with other values; None takes a field back to its default.
+        """Return a copy with other values; None resets a field to its default.
 
         Raises:
-            InputError: an argument that is unknown, inapplicable, or out of range; it is named.
+            InputError: an argument is unknown, does not apply here, or is out of range.
         """
         applied = {}
         for name, value in changes.items():
-            if name in _FIELDS:
-                applied[name] = _FIELDS[name] if value is None else value
+            if name in _DEFAULTS:
+                applied[name] = _DEFAULTS[name] if value is None else value
             elif name not in INAPPLICABLE and name not in METADATA:
-                close = get_close_matches(name, _FIELDS, n=3)
+                close = get_close_matches(name, _DEFAULTS, n=3)
                 known = ", ".join(close) or "those of GenerationConfig (docs/generation.md)"
                 raise InputError(f"generate() has no argument {name!r}; it has {known}")
             elif not asks_for_nothing(name, value):
                 raise InputError(
                     f"{name}={value!r} is not supported; leave it at {INAPPLICABLE[name][0]!r}"
                 )
-        settled = tuple(name for name in self.unsupported if name not in changes)
+        unsupported = tuple(name for name in self.unsupported if name not in changes)
         explicit = self.explicit.union(changes)
-        return replace(self, **applied, unsupported=settled, explicit=explicit)
+        return replace(self, **applied, unsupported=unsupported, explicit=explicit)
 
     def over(self, defaults: "GenerationConfig") -> "GenerationConfig":
-        """This config, with `defaults` where it sets nothing, as generate() combines them.
+        """Return this config with the values of `defaults` where it sets none itself.
 
-        A field at its default is one that was not set, unless update() set it so.
+        A field at its default counts as not set, unless update() set it.
         """
         inherited = {
             name: getattr(defaults, name)
-            for name, value in _FIELDS.items()
+            for name, value in _DEFAULTS.items()
             if name not in self.explicit and getattr(self, name) == value
         }
         unsupported = tuple(name for name in defaults.unsupported if name not in self.explicit)
         return replace(self, **inherited, unsupported=unsupported)
 
     def check_supported(self) -> None:
-        """Raise InputError if the model's own config asks for what does not apply here."""
+        """Raise InputError if the model's own config asks for something that does not apply."""
         if self.unsupported:
             name = self.unsupported[0]
             neutral = INAPPLICABLE.get(name, (None,))[0]
@@ -259,27 +289,28 @@ class GenerationConfig:
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
-        """The end tokens, none, one or several."""
+        """The end tokens: none, one or several."""
         if self.eos_token_id is None:
             return ()
         return self.eos_token_id if isinstance(self.eos_token_id, tuple) else (self.eos_token_id,)
 
     @property
     def fill_token_id(self) -> int:
-        """What finished sequences are filled up with."""
+        """The token that fills up finished sequences."""
         if self.pad_token_id is not None:
             return self.pad_token_id
         return self.eos_token_ids[0] if self.eos_token_ids else 0
 
 
-_FIELDS: dict[str, Any] = {}
-_FIELDS.update({each.name: each.default for each in fields(GenerationConfig)})
-for _own in ("unsupported", "explicit"):
-    del _FIELDS[_own]
+_ARGUMENTS = [each for each in fields(GenerationConfig) if each.name not in _BOOKKEEPING]
+_DEFAULTS: dict[str, Any] = {each.name: each.default for each in _ARGUMENTS}
+GenerationConfig.__doc__ = "\n\n".join(
+    [cleandoc(GenerationConfig.__doc__ or ""), attributes_section(fields(GenerationConfig))]
+)
 
 
 def _as_json(value: Any) -> Any:
-    """numpy's numbers and arrays as Python's, and sequences as lists."""
+    """Turn numpy's numbers and arrays into Python's, and sequences into lists."""
     if isinstance(value, Mapping):
         return {name: _as_json(each) for name, each in value.items()}
     value = plain(value)

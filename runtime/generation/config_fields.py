@@ -1,17 +1,30 @@
-"""The range of every field of GenerationConfig, and the arguments it has no field for, as data."""
+"""The kinds of fields that GenerationConfig has, and the arguments that it has no field for.
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+A field is declared with its default, the values that it allows and its meaning:
+
+    temperature: float = number(1.0, 1e-6, 1e6, "number that scores are divided by")
+
+The kinds allow None too, which update() replaces by the default.
+"""
+
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import Field, dataclass, field
+from typing import Any, TypeVar
 
 from gptneo_onnx.models.errors import InputError, shown
 
 MAX_RETURN_SEQUENCES = 1024
-SCHEDULES = ("constant", "heuristic", "heuristic_transient")
+MAX_TOKEN = 2**63 - 1  # ids are int64
+
+T = TypeVar("T")
+# Called with a field's name and value; raises InputError.
+Check = Callable[[str, Any], None]
 
 # transformers' arguments that this runtime has no use for, with the values that ask for nothing:
-# config files and habit pass them so. Any other value is an error that names the argument.
+# config files contain them, and callers pass them by habit. Any other value raises an error.
 INAPPLICABLE: Mapping[str, tuple[Any, ...]] = {
-    # generate() returns neither (a call of the model has hidden states); its cache is always used.
+    # generate() returns neither (calling the model returns hidden states); it always has a cache.
     "output_attentions": (False, None),
     "output_hidden_states": (False, None),
     "use_cache": (True, None),
@@ -26,7 +39,7 @@ INAPPLICABLE: Mapping[str, tuple[Any, ...]] = {
     "dola_layers": (None,),
     "custom_generate": (None,),
     "trust_remote_code": (None, False),
-    # Of newer and older releases, of encoder-decoders, of torch.
+    # From newer and older releases, for encoder-decoders, for torch.
     "top_h": (None,),
     "low_memory": (None, False),
     "decoder_start_token_id": (None,),
@@ -40,7 +53,7 @@ INAPPLICABLE: Mapping[str, tuple[Any, ...]] = {
     "disable_compile": (False, True, None),
     "compile_config": (None,),
 }
-# What transformers writes beside the arguments.
+# Entries of a generation_config.json that are not arguments.
 METADATA = (
     "transformers_version",
     "_from_model_config",
@@ -48,61 +61,143 @@ METADATA = (
     "transformers.js_config",
 )
 
-MAX_TOKEN = 2**63 - 1  # ids are int64
 
-# (least, most); None is passed over: where it is no default, update() has replaced it.
-_INTEGERS: Mapping[str, tuple[int, int | None]] = {
-    "max_length": (1, None),
-    "max_new_tokens": (1, None),
-    "min_length": (0, None),
-    "min_new_tokens": (0, None),
-    "num_beams": (1, MAX_RETURN_SEQUENCES),
-    "num_beam_groups": (1, MAX_RETURN_SEQUENCES),
-    "top_k": (0, None),
-    "no_repeat_ngram_size": (0, None),
-    "encoder_no_repeat_ngram_size": (0, None),
-    "forced_bos_token_id": (0, MAX_TOKEN),
-    "prefill_chunk_size": (1, None),
-    "num_assistant_tokens": (1, None),
-    "prompt_lookup_num_tokens": (1, None),
-    "max_matching_ngram_size": (1, None),
-    "bos_token_id": (0, MAX_TOKEN),
-    "pad_token_id": (0, MAX_TOKEN),
-    "num_return_sequences": (1, MAX_RETURN_SEQUENCES),
-}
-# Beyond a million, or below a millionth, float32 scores overflow.
-_NUMBERS: Mapping[str, tuple[float, float]] = {
-    "max_time": (0, 1e9),
-    "diversity_penalty": (0, 1e6),
-    "length_penalty": (-8, 8),  # 2048 tokens to the 8th of it, times beams' -1e9
-    "temperature": (1e-6, 1e6),
-    "top_p": (1e-6, 1),
-    "min_p": (0, 1),
-    "typical_p": (1e-6, 1),
-    "epsilon_cutoff": (0, 1),
-    "eta_cutoff": (0, 1),
-    "repetition_penalty": (1e-6, 1e6),
-    "encoder_repetition_penalty": (1e-6, 1e6),
-    "guidance_scale": (0, 1e6),
-    "assistant_confidence_threshold": (0, 1),
-}
-_TOKENS = ("eos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens")
-_BOOLEANS = (
-    "do_sample",
-    "renormalize_logits",
-    "remove_invalid_values",
-    "token_healing",
-    "return_dict_in_generate",
-    "output_scores",
-    "output_logits",
-)
+def declare(default: T, check: Check, meaning: str) -> T:
+    """Declare a dataclass field; its metadata are the check of its values and its meaning."""
+    return field(default=default, metadata={"check": check, "meaning": meaning})
+
+
+def integer(default: T, least: int, meaning: str, most: int | None = None) -> T:
+    """Declare a field of a whole number."""
+    return declare(default, Integer(least, most), meaning)
+
+
+def number(default: T, least: float, most: float, meaning: str) -> T:
+    """Declare a field of a number. Beyond a million, or below a millionth, float32 overflows."""
+    return declare(default, Number(least, most), meaning)
+
+
+def token(default: T, meaning: str) -> T:
+    """Declare a field of a token id."""
+    return declare(default, Integer(0, MAX_TOKEN), meaning)
+
+
+def tokens(default: T, meaning: str) -> T:
+    """Declare a field of a token id or a tuple of them."""
+    return declare(default, OneOrSeveral(Integer(0, MAX_TOKEN)), meaning)
+
+
+def flag(default: bool, meaning: str) -> bool:
+    """Declare a field of True or False."""
+    return declare(default, check_flag, meaning)
+
+
+def choice(default: T, choices: Sequence[Any], meaning: str) -> T:
+    """Declare a field of one of several values."""
+    return declare(default, Choice(choices), meaning)
+
+
+def unchecked(default: T, meaning: str) -> T:
+    """Declare a field whose values are checked where they are used."""
+    return declare(default, lambda name, value: None, meaning)
+
+
+@dataclass(frozen=True)
+class Integer:
+    """Allows a whole number from `least` to `most`."""
+
+    least: int
+    most: int | None = None
+
+    def __call__(self, name: str, value: Any) -> None:
+        if value is None:
+            return
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        is_above = is_integer and self.most is not None and value > self.most
+        if is_integer and value >= self.least and not is_above:
+            return
+        # That ids are int64 only concerns callers who exceed it.
+        hides_most = self.most is None or (self.most == MAX_TOKEN and not is_above)
+        at_most = "" if hides_most else f" and at most {self.most}"
+        raise InputError(
+            f"{name} is {shown(value)}; a whole number of at least {self.least}{at_most} is allowed"
+        )
+
+
+@dataclass(frozen=True)
+class Number:
+    """Allows a number from `least` to `most`."""
+
+    least: float
+    most: float
+
+    def __call__(self, name: str, value: Any) -> None:
+        if value is None:
+            return
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not self.least <= value <= self.most:
+            raise InputError(
+                f"{name} is {shown(value)}; a number from {self.least:g} to {self.most:g} is "
+                "allowed"
+            )
+
+
+@dataclass(frozen=True)
+class OneOrSeveral:
+    """Allows what `check` allows, or a tuple of such values."""
+
+    check: Check
+
+    def __call__(self, name: str, value: Any) -> None:
+        for item in value if isinstance(value, tuple) else (value,):
+            self.check(name, item)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Allows one of `choices`; 1 and 0 do not count as True and False."""
+
+    choices: Sequence[Any]
+
+    def __call__(self, name: str, value: Any) -> None:
+        if any(isinstance(value, type(each)) and value == each for each in self.choices):
+            return
+        *others, last = map(repr, self.choices)
+        raise InputError(f"{name} is {shown(value)}; {', '.join(others)} or {last} is allowed")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Check for True or False."""
+    if type(value) is not bool:
+        raise InputError(f"{name} is {shown(value)}; True or False is allowed")
+
+
+def check_stop_string(name: str, value: Any) -> None:
+    """Check for a text of at least one character."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise InputError(
+            f"{name} holds {shown(value)}; texts of at least one character are allowed"
+        )
+
+
+def check_decay(name: str, value: Any) -> None:
+    """Check for (start, factor)."""
+    if value is None:
+        return
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise InputError(f"{name} is {shown(value)}; (start, factor) is allowed")
+    start, factor = value
+    if isinstance(start, float) and start.is_integer():  # a numpy array holds floats only
+        start = int(start)
+    Integer(0)(f"{name}'s start", start)
+    Number(1e-6, 1e6)(f"{name}'s factor", factor)
 
 
 def asks_for_nothing(name: str, value: Any) -> bool:
-    """Whether a value of an argument outside our fields can be passed over."""
+    """Tell whether a value of an argument that has no field can be ignored."""
     if name in METADATA:
         return True
-    # Numbers are compared as such (1 for 1.0), but not with booleans, which Python counts as some.
+    # 1 equals 1.0, but True and False must not equal numbers, as they do in Python.
     return any(
         value is neutral
         or (
@@ -115,75 +210,18 @@ def asks_for_nothing(name: str, value: Any) -> bool:
     )
 
 
-def check_fields(values: Mapping[str, Any]) -> None:
-    """Raise InputError for the first field that is out of its range."""
-    for name, (least, most) in _INTEGERS.items():
-        _check_integer(name, values[name], least, most)
-    for name, (low, high) in _NUMBERS.items():
-        if name == "temperature" and values["do_sample"] is not True and values["temperature"] == 0:
-            continue  # greedy decoding has none, and some ask for it so
-        _check_number(name, values[name], low, high)
-    for name in _TOKENS:
-        value = values[name]
-        for token in value if isinstance(value, tuple) else (value,):
-            _check_integer(name, token, 0, MAX_TOKEN)
-    for name in _BOOLEANS:
-        if type(values[name]) is not bool:
-            raise InputError(f"{name} is {shown(values[name])}; True or False is allowed")
-    for check in _COMBINATIONS:
-        check(values)
+def check_fields(declared: Iterable[Field[Any]], values: Mapping[str, Any]) -> None:
+    """Check every field, and the combinations of several.
 
-
-def _check_integer(name: str, value: Any, least: int, most: int | None = None) -> None:
-    if value is None:
-        return
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    is_above = is_integer and most is not None and value > most
-    if not is_integer or value < least or is_above:
-        # That an id is an int64 is said to those who meet that bound only.
-        most_said = "" if most in (None, MAX_TOKEN) and not is_above else f" and at most {most}"
-        raise InputError(
-            f"{name} is {shown(value)}; a whole number of at least {least}{most_said} is allowed"
-        )
-
-
-def _check_number(name: str, value: Any, least: float, most: float) -> None:
-    if value is None:
-        return
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not least <= value <= most:
-        raise InputError(
-            f"{name} is {shown(value)}; a number from {least:g} to {most:g} is allowed"
-        )
-
-
-def _check_seed(values: Mapping[str, Any]) -> None:
-    for seed in values["seed"] if isinstance(values["seed"], tuple) else (values["seed"],):
-        _check_integer("seed", seed, 0)
-
-
-def _check_choices(values: Mapping[str, Any]) -> None:
-    if values["early_stopping"] not in (True, False, "never") or isinstance(
-        values["early_stopping"], (int, float)
-    ) != isinstance(values["early_stopping"], bool):
-        raise InputError(
-            f"early_stopping is {shown(values['early_stopping'])}; "
-            "True, False or 'never' is allowed"
-        )
-    if values["num_assistant_tokens_schedule"] not in SCHEDULES:
-        raise InputError(
-            f"num_assistant_tokens_schedule is {shown(values['num_assistant_tokens_schedule'])}; "
-            f"{', '.join(SCHEDULES)} is allowed"
-        )
-
-
-def _check_stop_strings(values: Mapping[str, Any]) -> None:
-    stops = values["stop_strings"]
-    for stop in stops if isinstance(stops, tuple) else (stops,):
-        if stop is not None and (not isinstance(stop, str) or not stop):
-            raise InputError(
-                f"stop_strings holds {shown(stop)}; texts of at least one character are allowed"
-            )
+    Raises:
+        InputError: a value that is not allowed; the first one is named.
+    """
+    for each in declared:
+        is_greedy = values["do_sample"] is not True
+        if each.name == "temperature" and is_greedy and values["temperature"] == 0:
+            continue  # greedy decoding uses no temperature, and some callers ask for it with 0
+        each.metadata["check"](each.name, values[each.name])
+    _check_beams(values)
 
 
 def _check_beams(values: Mapping[str, Any]) -> None:
@@ -206,25 +244,14 @@ def _check_beams(values: Mapping[str, Any]) -> None:
         )
 
 
-def _check_decay(values: Mapping[str, Any]) -> None:
-    decay = values["exponential_decay_length_penalty"]
-    if decay is None:
-        return
-    if not isinstance(decay, tuple) or len(decay) != 2:
-        raise InputError(
-            f"exponential_decay_length_penalty is {shown(decay)}; (start, factor) is allowed"
+def attributes_section(declared: Iterable[Field[Any]]) -> str:
+    """Return the "Attributes" section of a docstring, from the meaning of every field."""
+    lines = ["Attributes:"]
+    for each in declared:
+        lines += textwrap.wrap(
+            f"{each.name}: {each.metadata['meaning']}.",
+            width=100,
+            initial_indent=" " * 4,
+            subsequent_indent=" " * 8,
         )
-    start: Any = decay[0]
-    if isinstance(start, float) and start.is_integer():  # numpy's arrays have one type
-        start = int(start)
-    _check_integer("exponential_decay_length_penalty's start", start, 0)
-    _check_number("exponential_decay_length_penalty's factor", decay[1], 1e-6, 1e6)
-
-
-_COMBINATIONS: Sequence[Callable[[Mapping[str, Any]], None]] = (
-    _check_seed,
-    _check_choices,
-    _check_stop_strings,
-    _check_beams,
-    _check_decay,
-)
+    return "\n".join(lines)

@@ -1,13 +1,25 @@
 """GenerationConfig: transformers' names and defaults; nothing is silently ignored."""
 
+import argparse
+import inspect
 import json
+import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from gptneo_onnx.models import InputError, ModelFileError
 from gptneo_onnx.runtime import GenerationConfig
-from gptneo_onnx.runtime.generation.config_fields import INAPPLICABLE
+from gptneo_onnx.runtime.cli.generate_options import add_generate
+from gptneo_onnx.runtime.generation.config_fields import (
+    INAPPLICABLE,
+    Integer,
+    Number,
+    OneOrSeveral,
+)
+
+CHECKS = {each.name: each.metadata.get("check") for each in fields(GenerationConfig)}
 
 
 def test_defaults_are_transformers():
@@ -118,6 +130,61 @@ def test_what_is_saved_is_read_again(tmp_path):
     assert read.sequence_bias == (((1, 2), -5.0),)
     assert "temperature" not in config.to_dict()
     assert GenerationConfig.from_dict(config.to_dict()) == read
+
+
+def test_help_describes_every_field():
+    text = inspect.getdoc(GenerationConfig)
+    head, _, attributes = text.partition("\n\nAttributes:\n")
+    assert head.startswith("The arguments of generate()")
+    assert re.findall(r"^    (\w+): \S", attributes, re.MULTILINE) == list(CHECKS)
+    assert "    temperature: number that scores are divided by.\n" in attributes
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_what_a_field_allows_is_declared_beside_it():
+    assert CHECKS["temperature"] == Number(1e-6, 1e6)
+    assert CHECKS["num_beams"] == Integer(1, 1024)
+    assert CHECKS["eos_token_id"] == OneOrSeveral(Integer(0, 2**63 - 1))
+    assert all(check for name, check in CHECKS.items() if name != "explicit")
+
+
+@pytest.mark.parametrize("name", [n for n, check in CHECKS.items() if isinstance(check, Integer)])
+def test_whole_numbers_up_to_their_bounds(name):
+    least, most = CHECKS[name].least, CHECKS[name].most
+    for value in (least - 1, least + 0.5, True, "5", *([] if most is None else [most + 1])):
+        with pytest.raises(InputError, match=f"^{name} is .*; a whole number of at least {least}"):
+            GenerationConfig(**{name: value})
+    assert getattr(GenerationConfig(**{name: np.int32(least)}), name) == least
+
+
+@pytest.mark.parametrize("name", [n for n, check in CHECKS.items() if isinstance(check, Number)])
+def test_numbers_up_to_their_bounds(name):
+    least, most = CHECKS[name].least, CHECKS[name].most
+    for value in (least - 1e-7, most * 1.001, float("nan"), True, "0.5"):
+        with pytest.raises(
+            InputError, match=f"^{name} is .*; a number from {re.escape(f'{least:g}')}"
+        ):
+            GenerationConfig(**{name: value})
+
+
+def test_numbers_of_the_command_line_are_the_fields_of_their_names():
+    parser = argparse.ArgumentParser()
+    add_generate(parser.add_subparsers(), run=print)
+    (commands,) = parser._subparsers._group_actions
+    options = {option.dest: option for option in commands.choices["generate"]._actions}
+    for other in ("batch_size", "threads"):  # the pipeline's, and the session's
+        del options[other]
+    numbers = {name: option for name, option in options.items() if option.type in (int, float)}
+    assert len(numbers) > 15
+    for name, option in numbers.items():
+        assert f"--{name.replace('_', '-')}" in option.option_strings
+        check = CHECKS[name]
+        kind = check.check if isinstance(check, OneOrSeveral) else check
+        assert isinstance(kind, {int: Integer, float: Number}[option.type]), name
+        for spelling in option.option_strings:
+            parsed = vars(parser.parse_args(["generate", spelling, "1"]))
+            assert parsed[name] == 1
+            check(name, parsed[name])
 
 
 def test_names_that_do_not_exist_are_told_with_their_nearest():

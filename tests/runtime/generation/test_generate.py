@@ -213,7 +213,7 @@ class TestBadInput:
             ({"output_attentions": True}, "output_attentions=True is not supported; leave it at F"),
             ({"penalty_alpha": 0.6}, "penalty_alpha=0.6 is not supported; leave it at None"),
             ({"watermarking_config": 3}, "watermarking_config is of type int; a WatermarkingConf"),
-            ({"num_assistant_tokens_schedule": "fast"}, "schedule is 'fast'; constant, heur"),
+            ({"num_assistant_tokens_schedule": "fast"}, "schedule is 'fast'; 'constant', 'heu"),
             ({"prompt_lookup_num_tokens": 5, "num_beams": 2}, "num_beams is 2; with assistant_mo"),
             ({"prompt_lookup_num_tokens": 5, "guidance_scale": 2.0}, "only None is allowed"),
             ({"logits_processor": 7}, "logits_processor is of type int; a list of callables"),

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptneo_onnx.runtime.generation.processors.base import Ids, LogitsProcessor, LogitsProcessorList
+from gptneo_onnx.runtime.arrays import Ids
+from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
 from gptneo_onnx.runtime.generation.processors.constraints import (
     ExponentialDecayLengthPenalty,
     ForcedBOSTokenLogitsProcessor,
@@ -35,9 +36,7 @@ from gptneo_onnx.runtime.generation.processors.warpers import (
     TopPLogitsWarper,
     TypicalLogitsWarper,
 )
-
-if TYPE_CHECKING:
-    from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.processors.watermarking import SynthIDTextWatermarkingConfig
 
 PrefixAllowedTokens = Callable[[int, Ids], list[int]]
 
@@ -49,7 +48,7 @@ class Prompt:
     Attributes:
         ids: int64 [length], without padding.
         row: its number in the call.
-        padding: columns of padding to its left; lengths that callers give count them.
+        padding: columns of padding to its left, which min_length counts.
     """
 
     ids: Ids
@@ -57,19 +56,88 @@ class Prompt:
     padding: int = 0
 
 
+class ChainFactory:
+    """Makes the chains of a call's sequences: the processors before and after the caller's own.
+
+    Most processors keep no state, so sequences can share them. A processor that depends only on the
+    config is made once for the call, one that depends on the prompt once for each prompt. SynthID's
+    remembers the contexts of a sequence: every chain gets its own.
+    """
+
+    def __init__(
+        self,
+        config: GenerationConfig,
+        max_new_tokens: int,
+        vocab_size: int,
+        prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None,
+    ) -> None:
+        self._config = config
+        self._max_new_tokens = max_new_tokens
+        self._vocab_size = vocab_size
+        self._prefix_allowed_tokens_fn = prefix_allowed_tokens_fn
+        self._shared = _SharedProcessors()
+        self._by_prompt: dict[tuple[int, int, bytes], LogitsProcessorList] = {}
+
+    def processors(self, prompt: Prompt) -> LogitsProcessorList:
+        """Return a new list of a prompt's processors before the caller's own."""
+        key = (prompt.row, prompt.padding, prompt.ids.tobytes())
+        if key not in self._by_prompt:
+            self._by_prompt[key] = _processors(
+                self._config,
+                prompt,
+                self._max_new_tokens,
+                self._prefix_allowed_tokens_fn,
+                self._shared,
+            )
+        return LogitsProcessorList(self._by_prompt[key])
+
+    def warpers(self) -> LogitsProcessorList:
+        """Return a new list of the processors after the caller's own."""
+        return _warpers(self._config, self._vocab_size, self._shared)
+
+
 def logits_processors(
-    config: "GenerationConfig",
+    config: GenerationConfig,
     prompt: Prompt,
     max_new_tokens: int,
     prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None,
 ) -> LogitsProcessorList:
-    """Those that come before the caller's own; made for one prompt, whose padding they never see.
+    """Make the processors before the caller's own, for one prompt.
 
-    A prompt's rows are thus as if it had come alone.
+    They never see its padding, so its rows come out as if the prompt were alone in the batch.
     """
+    shared = _SharedProcessors()
+    return _processors(config, prompt, max_new_tokens, prefix_allowed_tokens_fn, shared)
+
+
+def logits_warpers(config: GenerationConfig, vocab_size: int) -> LogitsProcessorList:
+    """Make the processors after the caller's own: sampling's, watermark and normalization."""
+    return _warpers(config, vocab_size, _SharedProcessors())
+
+
+class _SharedProcessors:
+    """The processors of a call that keep no state and depend only on its config."""
+
+    def __init__(self) -> None:
+        self._made: dict[object, LogitsProcessor] = {}
+
+    def get(self, make: Callable[..., LogitsProcessor], *arguments: object) -> LogitsProcessor:
+        """Return what `make`, a class or a method, made of these arguments the first time."""
+        if make not in self._made:
+            self._made[make] = make(*arguments)
+        return self._made[make]
+
+
+def _processors(
+    config: GenerationConfig,
+    prompt: Prompt,
+    max_new_tokens: int,
+    prefix_allowed_tokens_fn: PrefixAllowedTokens | None,
+    shared: _SharedProcessors,
+) -> LogitsProcessorList:
     length = len(prompt.ids)
     eos = config.eos_token_ids
-    chain = _word_processors(config, prompt)
+    chain = _word_processors(config, prompt, shared)
     if eos and (least := _least_length(config, prompt)) > 0:
         chain.append(MinLengthLogitsProcessor(least, eos))
     if prefix_allowed_tokens_fn is not None:
@@ -79,81 +147,88 @@ def logits_processors(
             )
         )
     if config.forced_bos_token_id is not None:
-        chain.append(ForcedBOSTokenLogitsProcessor(config.forced_bos_token_id))
+        chain.append(shared.get(ForcedBOSTokenLogitsProcessor, config.forced_bos_token_id))
     if config.forced_eos_token_id is not None:
         chain.append(
             ForcedEOSTokenLogitsProcessor(length + max_new_tokens, config.forced_eos_token_id)
         )
     if config.remove_invalid_values:
-        chain.append(InfNanRemoveLogitsProcessor())
+        chain.append(shared.get(InfNanRemoveLogitsProcessor))
     if config.exponential_decay_length_penalty is not None:
         chain.append(
             ExponentialDecayLengthPenalty(config.exponential_decay_length_penalty, eos, length)
         )
     if config.suppress_tokens is not None:
-        chain.append(SuppressTokensLogitsProcessor(config.suppress_tokens))
+        chain.append(shared.get(SuppressTokensLogitsProcessor, config.suppress_tokens))
     if config.begin_suppress_tokens is not None:
         begin = length + (length == 1 and config.forced_bos_token_id is not None)
         chain.append(SuppressTokensAtBeginLogitsProcessor(config.begin_suppress_tokens, begin))
     return LogitsProcessorList(chain)
 
 
-def logits_warpers(config: "GenerationConfig", vocab_size: int) -> LogitsProcessorList:
-    """Those that come behind the caller's own: the cuts of sampling, watermarks, normalization."""
-    chain = _sampling_warpers(config) if config.do_sample else []
-    if config.watermarking_config is not None:
-        chain.append(config.watermarking_config.construct_processor(vocab_size))
-    if config.renormalize_logits:
-        chain.append(LogitNormalization())
-    return LogitsProcessorList(chain)
-
-
-def _word_processors(config: "GenerationConfig", prompt: Prompt) -> list[LogitsProcessor]:
-    """Those that look at which tokens occurred."""
+def _word_processors(
+    config: GenerationConfig, prompt: Prompt, shared: _SharedProcessors
+) -> list[LogitsProcessor]:
+    """Make the processors that depend on which tokens occurred."""
     chain: list[LogitsProcessor] = []
     encoder_ids = prompt.ids[None]  # [1, length]
     if config.sequence_bias is not None:
-        chain.append(SequenceBiasLogitsProcessor(config.sequence_bias))
+        chain.append(shared.get(SequenceBiasLogitsProcessor, config.sequence_bias))
     if config.encoder_repetition_penalty != 1.0:
         chain.append(
             EncoderRepetitionPenaltyLogitsProcessor(config.encoder_repetition_penalty, encoder_ids)
         )
     if config.repetition_penalty != 1.0:
-        chain.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+        chain.append(shared.get(RepetitionPenaltyLogitsProcessor, config.repetition_penalty))
     if config.no_repeat_ngram_size:
-        chain.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
+        chain.append(shared.get(NoRepeatNGramLogitsProcessor, config.no_repeat_ngram_size))
     if config.encoder_no_repeat_ngram_size:
         chain.append(
             EncoderNoRepeatNGramLogitsProcessor(config.encoder_no_repeat_ngram_size, encoder_ids)
         )
     if config.bad_words_ids is not None:
-        chain.append(NoBadWordsLogitsProcessor(config.bad_words_ids, config.eos_token_ids or None))
+        ends = config.eos_token_ids or None
+        chain.append(shared.get(NoBadWordsLogitsProcessor, config.bad_words_ids, ends))
     return chain
 
 
-def _least_length(config: "GenerationConfig", prompt: Prompt) -> int:
-    """In the sequence's own tokens; min_length counts columns, padding included."""
+def _least_length(config: GenerationConfig, prompt: Prompt) -> int:
+    """Return the minimum length in tokens without padding, whereas min_length counts padding."""
     if config.min_new_tokens is not None:
         return len(prompt.ids) + config.min_new_tokens if config.min_new_tokens else 0
     return config.min_length - prompt.padding
 
 
-def _sampling_warpers(config: "GenerationConfig") -> list[LogitsProcessor]:
-    # Beams need a token that ends nothing, besides every end token.
+def _warpers(
+    config: GenerationConfig, vocab_size: int, shared: _SharedProcessors
+) -> LogitsProcessorList:
+    chain = _sampling_warpers(config, shared) if config.do_sample else []
+    watermark = config.watermarking_config
+    if isinstance(watermark, SynthIDTextWatermarkingConfig):
+        chain.append(watermark.construct_processor(vocab_size))  # keeps state: never shared
+    elif watermark is not None:
+        chain.append(shared.get(watermark.construct_processor, vocab_size))
+    if config.renormalize_logits:
+        chain.append(shared.get(LogitNormalization))
+    return LogitsProcessorList(chain)
+
+
+def _sampling_warpers(config: GenerationConfig, shared: _SharedProcessors) -> list[LogitsProcessor]:
+    # Beams need one token that ends nothing, besides every end token.
     keep = 1 if config.num_beams == 1 else (len(config.eos_token_ids) or 1) + 1
     chain: list[LogitsProcessor] = []
     if config.temperature != 1.0:
-        chain.append(TemperatureLogitsWarper(config.temperature))
+        chain.append(shared.get(TemperatureLogitsWarper, config.temperature))
     if config.top_k:
-        chain.append(TopKLogitsWarper(config.top_k, -np.inf, keep))
+        chain.append(shared.get(TopKLogitsWarper, config.top_k, -np.inf, keep))
     if config.top_p < 1.0:
-        chain.append(TopPLogitsWarper(config.top_p, -np.inf, keep))
+        chain.append(shared.get(TopPLogitsWarper, config.top_p, -np.inf, keep))
     if config.min_p is not None:
-        chain.append(MinPLogitsWarper(config.min_p, -np.inf, keep))
+        chain.append(shared.get(MinPLogitsWarper, config.min_p, -np.inf, keep))
     if config.typical_p < 1.0:
-        chain.append(TypicalLogitsWarper(config.typical_p, -np.inf, keep))
+        chain.append(shared.get(TypicalLogitsWarper, config.typical_p, -np.inf, keep))
     if 0.0 < config.epsilon_cutoff < 1.0:
-        chain.append(EpsilonLogitsWarper(config.epsilon_cutoff, -np.inf, keep))
+        chain.append(shared.get(EpsilonLogitsWarper, config.epsilon_cutoff, -np.inf, keep))
     if 0.0 < config.eta_cutoff < 1.0:
-        chain.append(EtaLogitsWarper(config.eta_cutoff, -np.inf, keep))
+        chain.append(shared.get(EtaLogitsWarper, config.eta_cutoff, -np.inf, keep))
     return chain

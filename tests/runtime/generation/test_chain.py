@@ -8,6 +8,7 @@ from reference import ReferenceGPTNeo
 
 from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM
 from gptneo_onnx.runtime.generation.chain import (
+    ChainFactory,
     Prompt,
     logits_processors,
     logits_warpers,
@@ -192,6 +193,75 @@ class TestLengths:
         (processor,) = before(config, Prompt(np.array([4]), row=5), allowed=allowed)
         processor(np.array([[4, 6], [4, 7]]), np.zeros((2, VOCAB), np.float32))
         assert seen == [(5, [4, 6]), (5, [4, 7])]
+
+
+class TestFactory:
+    OTHER = Prompt(np.array([4, 5, 6]), row=1)
+
+    @staticmethod
+    def factory(config, allowed=None):
+        return ChainFactory(config, 10, VOCAB, allowed)
+
+    def test_its_chains_are_those_of_the_functions(self):
+        factory = self.factory(EVERYTHING, allowed := lambda row, ids: [1])
+        ids = np.array([[4, 5, 6, 3]])
+        scores = np.random.default_rng(0).normal(size=(1, VOCAB)).astype(np.float32)
+        for prompt in (PROMPT, self.OTHER, PROMPT):
+            expected = before(EVERYTHING, prompt, allowed=allowed)
+            assert names(factory.processors(prompt)) == names(expected)
+            for made, alone in zip(factory.processors(prompt), expected, strict=True):
+                assert (made(ids, scores) == alone(ids, scores)).all()
+            expected = logits_warpers(EVERYTHING, VOCAB)
+            assert names(factory.warpers()) == names(expected)
+            assert (factory.warpers()(ids, scores) == expected(ids, scores)).all()
+
+    def test_what_does_not_depend_on_the_prompt_is_made_once(self):
+        factory = self.factory(EVERYTHING, lambda row, ids: [1])
+        first, second = (factory.processors(prompt) for prompt in (PROMPT, self.OTHER))
+        shared = [one for one, other in zip(first, second, strict=True) if one is other]
+        assert names(shared) == [
+            "SequenceBiasLogitsProcessor",
+            "RepetitionPenaltyLogitsProcessor",
+            "NoRepeatNGramLogitsProcessor",
+            "NoBadWordsLogitsProcessor",
+            "ForcedBOSTokenLogitsProcessor",
+            "InfNanRemoveLogitsProcessor",
+            "SuppressTokensLogitsProcessor",
+        ]
+        pairs = zip(factory.warpers(), factory.warpers(), strict=True)
+        assert all(one is other for one, other in pairs)
+
+    def test_a_prompts_processors_are_made_once(self):
+        factory = self.factory(EVERYTHING, lambda row, ids: [1])
+        same = Prompt(PROMPT.ids.copy(), padding=2)
+        pairs = zip(factory.processors(PROMPT), factory.processors(same), strict=True)
+        assert all(one is other for one, other in pairs)
+
+    @pytest.mark.parametrize(
+        "other", [Prompt(PROMPT.ids, 1, 2), Prompt(PROMPT.ids, 0, 3), Prompt(PROMPT.ids[:2], 0, 2)]
+    )
+    def test_prompts_that_differ_have_processors_of_their_own(self, other):
+        def allowed(row, ids):
+            return [1]
+
+        config = GenerationConfig(eos_token_id=0, min_length=9, forced_eos_token_id=2)
+        factory = self.factory(config, allowed)
+        assert factory.processors(PROMPT) == before(config, PROMPT, allowed=allowed)
+        assert factory.processors(other) == before(config, other, allowed=allowed)
+        assert factory.processors(other) != factory.processors(PROMPT)
+
+    def test_chains_are_lists_of_their_own(self):
+        factory = self.factory(EVERYTHING)
+        for made in (lambda: factory.processors(PROMPT), factory.warpers):
+            expected = names(made())
+            made().clear()
+            assert names(made()) == expected
+
+    def test_synthids_processor_keeps_state_and_is_never_shared(self):
+        keys = {"ngram_len": 3, "keys": [5, 6]}
+        factory = self.factory(GenerationConfig(watermarking_config=keys))
+        (first,), (second,) = factory.warpers(), factory.warpers()
+        assert first is not second
 
 
 class TestInAText:

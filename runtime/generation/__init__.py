@@ -1,4 +1,4 @@
-"""What generate() is made of, with transformers' names: for processors and criteria of your own."""
+"""The parts of generate() under transformers' names, for custom processors and criteria."""
 
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.outputs import (

@@ -1,4 +1,4 @@
-"""Which processors a config asks for, in which order, and what lengths they are told."""
+"""The processors that a config asks for, their order, and the lengths that they get."""
 
 import numpy as np
 import pytest
@@ -53,13 +53,13 @@ def before(config, prompt=PROMPT, max_new_tokens=10, allowed=None):
 
 
 def only(config, kind, prompt=PROMPT, max_new_tokens=10):
-    """The one processor of that name."""
+    """Return the only processor of a class."""
     (found,) = [each for each in before(config, prompt, max_new_tokens) if names([each]) == [kind]]
     return found
 
 
 class TestOrder:
-    def test_everything_before_the_callers_own(self):
+    def test_everything_before_the_callers_processors(self):
         """transformers 4.57, GenerationMixin._get_logits_processor; one class for both minima."""
         assert names(before(EVERYTHING, allowed=lambda row, ids: [1])) == [
             "SequenceBiasLogitsProcessor",
@@ -78,7 +78,7 @@ class TestOrder:
             "SuppressTokensAtBeginLogitsProcessor",
         ]
 
-    def test_everything_behind_the_callers_own(self):
+    def test_everything_after_the_callers_processors(self):
         assert names(logits_warpers(EVERYTHING, VOCAB)) == [
             "TemperatureLogitsWarper",
             "TopKLogitsWarper",
@@ -91,7 +91,7 @@ class TestOrder:
             "LogitNormalization",
         ]
 
-    def test_without_sampling_only_watermark_and_normalization_stay_behind(self):
+    def test_without_sampling_only_watermark_and_normalization_remain(self):
         greedy_config = EVERYTHING.update(do_sample=False)
         assert names(logits_warpers(greedy_config, VOCAB)) == [
             "WatermarkLogitsProcessor",
@@ -122,7 +122,7 @@ class TestOrder:
         ],
         ids=str,
     )
-    def test_what_asks_for_nothing_adds_none(self, neutral):
+    def test_values_that_ask_for_nothing_add_no_processor(self, neutral):
         # update() takes None back to a field's default, the constructor keeps it.
         config = GenerationConfig(**({"eos_token_id": 0} | neutral))
         assert before(config) == logits_warpers(config, VOCAB) == []
@@ -143,7 +143,7 @@ class TestOrder:
 
 
 class TestLengths:
-    """In the sequence's own tokens; those that callers give count columns."""
+    """Processors count tokens without padding; a caller's min_length counts columns."""
 
     @pytest.mark.parametrize(("padding", "least"), [(0, 9), (2, 7), (8, 1)])
     def test_min_length_counts_padding(self, padding, least):
@@ -163,12 +163,12 @@ class TestLengths:
         prompt = Prompt(np.array([4, 5, 6]), padding=padding)
         assert only(config, "MinLengthLogitsProcessor", prompt).min_length == 3 + 4
 
-    def test_no_new_tokens_at_least_are_none(self):
+    def test_min_new_tokens_of_zero_adds_no_processor(self):
         config = GenerationConfig(eos_token_id=0, min_length=40, min_new_tokens=0)
         assert before(config) == []
 
     @pytest.mark.parametrize("padding", [0, 2, 50])
-    def test_the_rest_counts_from_the_prompts_own_end(self, padding):
+    def test_the_other_lengths_count_from_the_end_of_the_prompt(self, padding):
         prompt = Prompt(np.array([4, 5, 6]), padding=padding)
         assert only(EVERYTHING, "ForcedEOSTokenLogitsProcessor", prompt).max_length == 13
         assert only(EVERYTHING, "SuppressTokensAtBeginLogitsProcessor", prompt).begin_index == 3
@@ -176,13 +176,13 @@ class TestLengths:
         assert decay.input_ids_seq_length == 3
 
     @pytest.mark.parametrize(("forced", "begin"), [(None, 1), (5, 2)])
-    def test_the_beginning_is_behind_a_forced_first_token(self, forced, begin):
+    def test_the_beginning_is_after_a_forced_first_token(self, forced, begin):
         config = GenerationConfig(begin_suppress_tokens=[8], forced_bos_token_id=forced)
         prompt = Prompt(np.array([4]))
         found = only(config, "SuppressTokensAtBeginLogitsProcessor", prompt)
         assert found.begin_index == begin
 
-    def test_each_prompt_is_told_its_own_row(self):
+    def test_each_prompts_function_is_called_with_its_row(self):
         seen = []
 
         def allowed(row, ids):
@@ -265,7 +265,7 @@ class TestFactory:
 
 
 class TestInAText:
-    """The same, seen from outside."""
+    """The effects of the lengths on generated tokens."""
 
     @pytest.fixture
     def directory(self, export_shape):

@@ -61,7 +61,7 @@ def test_the_fill_is_the_pad_token_or_the_first_end_or_zero():
     assert GenerationConfig().fill_token_id == 0
 
 
-def test_a_file_that_asks_for_what_is_not_applicable_is_noted_until_it_is_settled(tmp_path):
+def test_arguments_of_a_file_that_do_not_apply_are_noted_until_they_are_reset(tmp_path):
     (tmp_path / "generation_config.json").write_text('{"penalty_alpha": 0.6, "low_memory": false}')
     config = GenerationConfig.from_pretrained(tmp_path)
     assert config.unsupported == ("penalty_alpha",)
@@ -89,7 +89,7 @@ def test_a_config_over_the_models_own():
     assert combined == GenerationConfig(eos_token_id=3, temperature=0.7, max_new_tokens=9)
 
 
-def test_what_update_was_given_stays_even_if_it_is_a_default():
+def test_values_given_to_update_stay_even_if_they_are_defaults():
     model = GenerationConfig(do_sample=True, max_length=50, top_k=4)
     given = GenerationConfig().update(do_sample=False, max_length=None)
     combined = given.over(model)
@@ -98,7 +98,7 @@ def test_what_update_was_given_stays_even_if_it_is_a_default():
     assert GenerationConfig.from_dict({"do_sample": False}).over(model).do_sample is True
 
 
-def test_what_holds_numpys_values_is_saved_too(tmp_path):
+def test_numpys_values_can_be_saved(tmp_path):
     config = GenerationConfig(
         eos_token_id=np.array([3, 4]),
         sequence_bias={(np.int64(1), 2): np.float32(-5.0)},
@@ -113,7 +113,7 @@ def test_what_holds_numpys_values_is_saved_too(tmp_path):
     assert read.exponential_decay_length_penalty == (3.0, 1.5)
 
 
-def test_what_is_saved_is_read_again(tmp_path):
+def test_a_saved_config_can_be_read_again(tmp_path):
     config = GenerationConfig(
         num_beams=4,
         early_stopping="never",

@@ -1,4 +1,4 @@
-"""Draws: the right distribution, and dependent on seed, position and scores alone."""
+"""Draws: the right distribution, depending only on seed, position and scores."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_consecutive_draws_are_independent(random, noise):
 
 
 def test_several_are_drawn_without_replacement(random, noise):
-    """The second of two has the distribution of draws from what the first has left."""
+    """The second of two is distributed as draws from the tokens that the first left."""
     scores = np.log(np.array([0.5, 0.3, 0.2], np.float32))
     drawn = [tuple(sample(scores, noise, i, count=2).tolist()) for i in range(20_000)]
     likelihoods = [0.5, 0.3, 0.2]
@@ -67,7 +67,7 @@ def test_the_noise_is_gumbels(noise):
 
 @pytest.mark.parametrize("spread", [0.0, 0.01, 1.0, 3.0, 30.0])
 def test_of_many_tokens_the_one_with_the_largest_key_is_drawn(random, noise, spread):
-    """Most are passed over without their keys: none of them may have been the largest."""
+    """Most tokens are skipped without computing their keys: none may have had the largest."""
     tokens = np.arange(50257)
     scores = random.normal(scale=spread, size=len(tokens)).astype(np.float32)
     scores[random.random(len(tokens)) < 0.2] = -np.inf
@@ -76,7 +76,7 @@ def test_of_many_tokens_the_one_with_the_largest_key_is_drawn(random, noise, spr
         assert sample(scores, noise, position).tolist() == [expected]
 
 
-def test_the_bound_that_they_are_passed_over_by_is_one(noise):
+def test_lower_bounds_are_below_the_noise(noise):
     tokens = np.arange(DRAWS)
     exponential = noise.exponential(3, tokens)
     assert (noise.lower_bounds(3, DRAWS) * 2.0**-32 <= exponential).all()
@@ -91,7 +91,7 @@ def test_a_tokens_noise_does_not_depend_on_the_other_candidates(noise):
     assert noise.at(6, np.array([7])).tolist() != every[[7]].tolist()
 
 
-def test_tokens_that_are_gone_are_never_drawn(noise):
+def test_tokens_at_minus_infinity_are_never_drawn(noise):
     scores = np.array([-np.inf, 0, -np.inf, 0, -np.inf], np.float32)
     assert {int(sample(scores, noise, i)[0]) for i in range(1000)} == {1, 3}
 
@@ -117,7 +117,7 @@ def test_the_same_prompt_twice_is_drawn_twice():
     assert first_draws(1, [[5], [5]]) == draws[:2]
 
 
-def test_set_seed_repeats_what_follows():
+def test_set_seed_repeats_the_draws_that_follow():
     set_seed(11)
     first = [first_draws(None, [[1]]), first_draws(None, [[1]])]
     assert first[0] != first[1]
@@ -126,6 +126,6 @@ def test_set_seed_repeats_what_follows():
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "x", True])
-def test_set_seed_refuses_what_is_no_seed(seed):
+def test_set_seed_refuses_other_values(seed):
     with pytest.raises(InputError, match="seed is .*; a whole number of at least 0"):
         set_seed(seed)

@@ -32,7 +32,7 @@ def tokenizer(request, tmp_path_factory):
 
 
 def verdict(tokenizer, tokens, *stop_strings):
-    """Of a row of tokens, each written as its bytes."""
+    """Tell whether a row of tokens, each given by its bytes, is stopped."""
     ids_of = {text: token for token, text in tokenizer.vocabulary_bytes.items()}
     ids = np.array([[ids_of[token] for token in tokens]])
     (stopped,) = StopStringCriteria(tokenizer, stop_strings)(ids, SCORES)
@@ -146,7 +146,7 @@ def test_the_stop_string_may_lie_within_one_token(tokenizer):
 
 
 def test_a_repetition_may_begin_in_the_stop_string_itself(tokenizer):
-    """'aab' ends in the second b, though the first a of three is no part of it."""
+    """'aab' ends with the text, though the first of three a is not part of it."""
     assert verdict(tokenizer, [b"a", b"a", b"a", b"b"], "aab")
     assert not verdict(tokenizer, [b"a", b"b", b"a", b"b"], "aab")
 
@@ -156,7 +156,7 @@ def test_any_of_several_stop_strings_will_do(tokenizer):
     assert not verdict(tokenizer, [b"st", b"op"], "x", "st")
 
 
-def test_rows_are_judged_on_their_own(tokenizer):
+def test_rows_are_judged_independently(tokenizer):
     ids = np.array([tokenizer.encode(text)[-2:] for text in ("a b.", "a b c", "c d.")])
     assert StopStringCriteria(tokenizer, ".")(ids, SCORES).tolist() == [True, False, True]
 
@@ -172,7 +172,7 @@ def test_characters_that_tokens_cut_are_found(tokenizer):
 
 @pytest.mark.parametrize("byte", [b"\x82", b"\xe2"])
 def test_a_stop_string_may_begin_and_end_within_tokens_of_characters(byte):
-    """Two characters and half of a third in each token: 'b' ends before bytes that go on."""
+    """A token may end in half a character: 'b' ends before such bytes."""
 
     pieces = {0: "aé".encode() + b"\xe2", 1: b"\x82\xac" + b"b" + byte}
     criterion = StopStringCriteria(SimpleNamespace(vocabulary_bytes=pieces), "é€b")
@@ -201,7 +201,7 @@ def test_no_tokens_are_no_stop(tokenizer):
 
 
 def test_drawn_tokens_agree_with_a_search_of_the_whole_text(tokenizer, random):
-    """The string is there, and without the last token it is not where that ends."""
+    """A row stops if the string occurs in its text and ends within the last token."""
     corpus = tokenizer.encode("She was stopped; she stops, stop—“stop” she said. € 5 €€ " * 3)
     found = 0
     for _ in range(2000):
@@ -245,25 +245,25 @@ def test_a_step_looks_at_no_more_tokens_than_the_stop_string_has_bytes():
 
 
 @pytest.mark.parametrize("max_length", [0, -1, 1.5, True, None, "9"])
-def test_a_max_length_that_is_none(max_length):
+def test_an_invalid_max_length(max_length):
     with refused(InputError, f"max_length is {max_length!r}; a whole number of at least 1"):
         MaxLengthCriteria(max_length)
 
 
 @pytest.mark.parametrize("max_time", [-1, -0.001, float("nan"), "1", None, True])
-def test_a_max_time_that_is_none(max_time):
+def test_an_invalid_max_time(max_time):
     with refused(InputError, f"max_time is {max_time!r}; seconds of at least 0 are allowed"):
         MaxTimeCriteria(max_time)
 
 
 @pytest.mark.parametrize("timestamp", [float("inf"), "now"])
-def test_an_initial_timestamp_that_is_none(timestamp):
+def test_an_invalid_initial_timestamp(timestamp):
     with refused(InputError, f"initial_timestamp is {timestamp!r}; seconds as time.time"):
         MaxTimeCriteria(1, timestamp)
 
 
 @pytest.mark.parametrize("eos_token_id", [[], -1, 1.0, None, "1", [1, None], [[1]], True])
-def test_end_tokens_that_are_none(eos_token_id):
+def test_invalid_end_tokens(eos_token_id):
     with refused(InputError, "eos_token_id is .*; a token id or a list of them is allowed"):
         EosTokenCriteria(eos_token_id)
 
@@ -275,7 +275,7 @@ def test_stop_strings_that_are_no_texts(tokenizer, stop_strings):
 
 
 @pytest.mark.parametrize("stop_string", ["", None, b"a", 5])
-def test_a_stop_string_that_is_none(tokenizer, stop_string):
+def test_an_invalid_stop_string(tokenizer, stop_string):
     with refused(InputError, f"a stop string is {stop_string!r}; a text of at least one character"):
         StopStringCriteria(tokenizer, ["a", stop_string])
 

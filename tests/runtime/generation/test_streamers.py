@@ -1,4 +1,4 @@
-"""Streamers: text as it comes, never half a character, printed or handed to another thread."""
+"""Streamers: text in whole characters, printed or passed to another thread."""
 
 import asyncio
 import queue
@@ -75,7 +75,7 @@ def test_a_streamer_can_be_used_again(tokenizer, capsys):
     assert capsys.readouterr().out == "b c\nb c\n"
 
 
-def test_what_decode_takes_can_be_passed(tokenizer):
+def test_arguments_of_decode_can_be_passed(tokenizer):
     text = "it is n't , said Anne .\nno ."
     streamer = Pieces(tokenizer, clean_up_tokenization_spaces=True)
     stream(streamer, tokenizer, "", text)
@@ -84,7 +84,7 @@ def test_what_decode_takes_can_be_passed(tokenizer):
 
 
 @pytest.mark.parametrize("arguments", [{"skip_special": True}, {"ids": [1]}])
-def test_what_decode_does_not_take_is_refused_at_once(tokenizer, arguments):
+def test_other_arguments_are_refused_at_once(tokenizer, arguments):
     allowed = "skip_special_tokens, clean_up_tokenization_spaces"
     with refused(InputError, f"decode_kwargs are .*; what .* takes is allowed: {allowed}"):
         TextStreamer(tokenizer, **arguments)
@@ -178,7 +178,7 @@ def test_a_text_that_does_not_come_is_an_error_after_the_timeout(tokenizer):
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), "1", True])
 @pytest.mark.parametrize("streamer", [TextIteratorStreamer, AsyncTextIteratorStreamer])
-def test_a_timeout_that_is_no_time(tokenizer, streamer, timeout):
+def test_an_invalid_timeout(tokenizer, streamer, timeout):
     with refused(InputError, f"timeout is {timeout!r}; seconds above 0 are allowed, or None"):
         streamer(tokenizer, timeout=timeout)
 
@@ -232,7 +232,7 @@ def test_an_event_loop_reads_a_second_text_and_skips_the_prompt(tokenizer):
     assert asyncio.run(read()) == [TEXT, TEXT]
 
 
-def test_outside_an_event_loop_there_is_none_to_hand_text_to(tokenizer):
+def test_outside_an_event_loop_a_streamer_is_refused(tokenizer):
     with refused(InputError, "no event loop is running; .* or take TextIteratorStreamer"):
         AsyncTextIteratorStreamer(tokenizer)
 

@@ -1,4 +1,4 @@
-"""What holds for every logits processor; tests/peers holds each against transformers' class."""
+"""Every logits processor; tests/peers compares each with transformers' class."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Constraints on literal scores; tests/peers holds each against transformers' class."""
+"""Constraints on literal scores; tests/peers compares each with transformers' class."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ MAX = float(np.finfo(np.float32).max)
 
 
 def length(count: int) -> np.ndarray:
-    """So many tokens."""
+    """Return ids of a number of tokens."""
     return np.zeros((1, count), np.int64)
 
 
@@ -65,7 +65,7 @@ def test_forced_eos_comes_last():
         MinLengthLogitsProcessor(9, ()),
     ],
 )
-def test_end_tokens_beyond_the_vocabulary_are_passed_over(processor):
+def test_end_tokens_beyond_the_vocabulary_are_ignored(processor):
     given = scores(1, 2, 3)
     assert processor(length(3), given) is given
 
@@ -75,7 +75,7 @@ def test_end_tokens_within_the_vocabulary_still_count_then():
     assert processed.tolist() == [[1, GONE, 3]]
 
 
-def test_suppressed_tokens_are_gone():
+def test_suppressed_tokens_never_come():
     processor = SuppressTokensLogitsProcessor([0, 2])
     assert processor(length(1), scores(1, 2, 3)).tolist() == [[GONE, 2, GONE]]
 
@@ -97,13 +97,13 @@ def test_negative_scores_grow_too():
     assert processor(length(2), scores(1, -4, 1)).tolist() == [[1, 8, 1]]
 
 
-def test_growth_beyond_float32_stops_at_its_greatest_and_what_is_gone_stays_gone():
+def test_growth_stops_at_float32s_greatest_and_leaves_minus_infinity():
     processor = ExponentialDecayLengthPenalty((0, 2.0), (0, 1, 2), input_ids_seq_length=0)
     for steps in (200, 2000):
         assert processor(length(steps), scores(GONE, 4, 0)).tolist() == [[GONE, MAX, 0]]
 
 
-def test_only_what_the_function_lists_may_follow():
+def test_only_tokens_that_the_function_lists_may_follow():
     asked = []
 
     def allowed(batch, tokens):

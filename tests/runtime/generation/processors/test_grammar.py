@@ -1,4 +1,4 @@
-"""Grammars that cannot be used, and what is said of them."""
+"""Grammars that cannot be used, and their error messages."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ def tokenizer():
         ("\ud800", "surrogates not allowed"),
     ],
 )
-def test_a_regular_expression_that_is_none(tokenizer, pattern, reason):
+def test_an_invalid_regular_expression(tokenizer, pattern, reason):
     with refused(InputError, f"the regular expression '.*' cannot be used: .*{reason}"):
         StructuredOutput.from_regex(tokenizer, pattern)
 
@@ -53,7 +53,7 @@ def test_a_regular_expression_that_is_none(tokenizer, pattern, reason):
     ],
     ids=range(11),
 )
-def test_a_schema_that_is_none(tokenizer, schema, reason):
+def test_an_invalid_schema(tokenizer, schema, reason):
     with refused(InputError, reason):
         StructuredOutput.from_json_schema(tokenizer, schema)
 
@@ -68,13 +68,13 @@ def test_a_schema_that_is_none(tokenizer, schema, reason):
     ],
     ids=range(4),
 )
-def test_a_grammar_that_is_none(tokenizer, grammar, reason):
+def test_an_invalid_grammar(tokenizer, grammar, reason):
     with refused(InputError, f"the grammar '.* cannot be used: .*{reason}"):
         StructuredOutput.from_grammar(tokenizer, grammar)
 
 
 @pytest.mark.parametrize("source", [None, b"a", re.compile("a")])
-def test_a_grammar_that_is_no_text(tokenizer, source):
+def test_a_grammar_that_is_not_a_text(tokenizer, source):
     with refused(InputError, "the regular expression is .*; a text is allowed"):
         StructuredOutput.from_regex(tokenizer, source)
 

@@ -1,4 +1,4 @@
-"""Penalties and biases on literal scores; tests/peers holds each against transformers' class."""
+"""Penalties and biases on literal scores; tests/peers compares each with transformers' class."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def scores(*values: float) -> np.ndarray:
 
 
 def gone(processor, ids: np.ndarray, vocab: int = 8) -> list[int]:
-    """The tokens that may not follow."""
+    """Return the tokens that may not follow."""
     return np.flatnonzero(np.isneginf(processor(ids, np.zeros((1, vocab), np.float32))[0])).tolist()
 
 
@@ -42,7 +42,7 @@ def test_repetition_penalty_can_leave_out_the_prompt():
     assert processor(tokens(0, 1), given) is given
 
 
-def test_encoder_repetition_penalty_raises_what_the_prompt_has():
+def test_encoder_repetition_penalty_raises_the_prompts_tokens():
     processor = EncoderRepetitionPenaltyLogitsProcessor(2.0, tokens(0, 1))
     assert processor(tokens(2), scores(2, -2, 2)).tolist() == [[4, -1, 2]]
 
@@ -78,7 +78,7 @@ def test_no_ngram_of_the_prompt_comes():
     assert gone(EncoderNoRepeatNGramLogitsProcessor(1, np.array([4, 6])), tokens(0)) == [4, 6]
 
 
-def test_sequence_bias_goes_to_what_completes_a_sequence():
+def test_sequence_bias_goes_to_the_token_that_completes_a_sequence():
     processor = SequenceBiasLogitsProcessor({(0,): 1.0, (5, 1): -2.0, (6, 1): 9.0, (4, 5, 1): -3.0})
     assert processor(tokens(0, 0, 5), scores(0, 0, 0, 0, 0, 0, 0)).tolist()[0][:3] == [1, -2, 0]
     assert processor(tokens(0, 4, 5), scores(0, 0, 0, 0, 0, 0, 0)).tolist()[0][:3] == [1, -5, 0]
@@ -94,7 +94,7 @@ def test_a_sequence_as_long_as_the_text_and_one_more_does_not_count_yet():
     assert SequenceBiasLogitsProcessor({(1, 2): 5.0})(tokens(1), given) is given
 
 
-def test_rows_have_biases_of_their_own():
+def test_each_row_has_its_own_biases():
     processor = SequenceBiasLogitsProcessor({(1, 2): 5.0})
     processed = processor(np.array([[0, 1], [0, 0]]), np.zeros((2, 3), np.float32))
     assert processed.tolist() == [[0, 0, 5], [0, 0, 0]]
@@ -112,7 +112,7 @@ def test_an_end_token_alone_is_no_bad_word():
     assert gone(NoBadWordsLogitsProcessor([[4], [6]], eos_token_id=(6, 4)), tokens(0)) == []
 
 
-def test_groups_of_beams_avoid_what_earlier_groups_chose():
+def test_groups_of_beams_avoid_tokens_that_earlier_groups_chose():
     processor = HammingDiversityLogitsProcessor(0.5, num_beams=4, num_beam_groups=2)
     chosen = np.array([1, 1, 0, 0, 2, 0, 0, 0])  # of two prompts
     given = np.zeros((4, 3), np.float32)

@@ -72,7 +72,7 @@ def test_the_end_tokens_can_be_others(tokenizer):
     assert allowed(processor, tokenizer, tokenizer.encode("a")) == [{".", "!"}]
 
 
-def test_behind_the_end_only_end_tokens_follow(tokenizer):
+def test_after_the_end_only_end_tokens_follow(tokenizer):
     """Finished rows of a batch are filled up with pad tokens."""
     processor = StructuredOutput.from_regex(tokenizer, "ab*", prompt_length=0)
     a, end, pad = tokenizer.encode("a")[0], tokenizer.eos_token_id, tokenizer.encode("b")[0]
@@ -98,7 +98,7 @@ def test_ids_that_only_the_model_has_are_ruled_out(tokenizer):
     assert allowed(processor, tokenizer, *beyond, extra=100) == [{"<|endoftext|>"}]
 
 
-def test_scores_of_what_may_come_stay_as_they_are(tokenizer, random):
+def test_scores_of_allowed_tokens_do_not_change(tokenizer, random):
     scores = random.normal(size=(1, size(tokenizer))).astype(np.float32)
     processor = StructuredOutput.from_regex(tokenizer, "[ab]")
     constrained = processor(np.array([[5]]), scores)
@@ -122,7 +122,7 @@ def test_with_a_prompt_length_of_0_the_prompt_begins_the_text(tokenizer):
     assert allowed(processor, tokenizer, tokenizer.encode("He")) == [{"<|endoftext|>"}]
 
 
-def test_rows_are_constrained_on_their_own(tokenizer):
+def test_rows_are_constrained_independently(tokenizer):
     q, z, j = (tokenizer.encode(letter)[0] for letter in "qzj")
     processor = StructuredOutput.from_regex(tokenizer, "q[jx]|z[jk]")
     assert allowed(processor, tokenizer, [9, 5], [5, 9]) == [{"q", "z"}, {"q", "z"}]
@@ -145,7 +145,7 @@ def test_beams_change_places_and_are_replaced(tokenizer):
 
 
 def test_a_beam_that_goes_on_leaves_its_siblings_alone(tokenizer):
-    """Both come from one past: the first must not move the second's matcher."""
+    """Both continue the same text: the first must not advance the second's matcher."""
     a, b = tokenizer.encode("a")[0], tokenizer.encode("b")[0]
     processor = StructuredOutput.from_regex(tokenizer, "x|(a[ab]){3}")
     allowed(processor, tokenizer, [7])
@@ -155,8 +155,8 @@ def test_a_beam_that_goes_on_leaves_its_siblings_alone(tokenizer):
         assert all("a" in texts and "b" not in texts for texts in both)
 
 
-def test_drawn_histories_agree_with_a_processor_that_has_seen_none(tokenizer, random):
-    """However rows change between calls."""
+def test_drawn_histories_agree_with_a_new_processor(tokenizer, random):
+    """Rows may change in any way between calls."""
     letters = [tokenizer.encode(letter)[0] for letter in "abc"] + [tokenizer.eos_token_id]
     processor = StructuredOutput.from_regex(tokenizer, "a(b|ca)*c", prompt_length=1)
     for _ in range(100):
@@ -179,7 +179,7 @@ def test_a_further_call_begins_a_new_text(tokenizer, second):
 
 
 def test_after_a_reset_any_prompt_is_one(tokenizer):
-    """The last call's result cannot be told from its next step."""
+    """The last call's whole result looks the same as its next step."""
     q = tokenizer.encode("q")[0]
     processor = StructuredOutput.from_regex(tokenizer, "[qz][jk]")
     assert allowed(processor, tokenizer, [7]) == [{"q", "z"}]
@@ -204,7 +204,7 @@ def test_white_space_between_the_parts_of_json_is_a_choice(tokenizer):
         assert '"' in texts
 
 
-def test_a_schema_may_be_a_boolean_and_set_options_of_its_own(tokenizer):
+def test_a_schema_may_be_a_boolean_and_set_options_itself(tokenizer):
     (anything,) = allowed(StructuredOutput.from_json_schema(tokenizer, True), tokenizer, [7])
     assert {"[", "{", "1", '"', "t"} <= anything
     schema = {"x-guidance": {"item_separator": ";"}, "type": "array", "items": {"const": 1}}
@@ -256,7 +256,7 @@ def test_a_grammar_that_is_too_much_to_follow(tokenizer):
 
 
 @pytest.mark.parametrize("eos_token_id", [-1, 10**9, 1.5, "a", True, [], [None], [1, -1]])
-def test_an_end_token_that_is_none(tokenizer, eos_token_id):
+def test_an_invalid_end_token(tokenizer, eos_token_id):
     with refused(InputError, "eos_token_id is .*; ids of the tokenizer's tokens are allowed"):
         StructuredOutput.from_regex(tokenizer, "a", eos_token_id=eos_token_id)
 
@@ -272,7 +272,7 @@ def test_without_an_end_token_a_text_could_not_be_ended(tokenizer):
 
 
 @pytest.mark.parametrize("length", [-1, 1.0, True, "1"])
-def test_a_prompt_length_that_is_none(tokenizer, length):
+def test_an_invalid_prompt_length(tokenizer, length):
     with refused(InputError, f"prompt_length is {length!r}; a whole number of at least 0"):
         StructuredOutput.from_regex(tokenizer, "a", prompt_length=length)
 

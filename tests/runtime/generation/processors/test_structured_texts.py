@@ -57,13 +57,13 @@ def generate(processor, tokenizer, prompts, score, steps=200):
 
 @pytest.fixture
 def drawn_scores(random, tokenizer):
-    """A model that knows nothing."""
+    """Return a function that gives random scores, as a model that knows nothing."""
     return lambda ids: random.normal(size=(len(ids), len(tokenizer.vocabulary_bytes))).astype(
         np.float32
     )
 
 
-# --- whole texts, from scores that know nothing
+# --- whole texts, from random scores
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_generate_keeps_to_the_form_however_it_decodes(embedded_tokenizer, model
 
 
 def test_rejected_candidates_leave_no_trace(embedded_tokenizer, model):
-    """Prompt lookup asks for the scores behind candidates, and then goes back."""
+    """Prompt lookup asks for the scores after candidates, and then goes back."""
     ids = embedded_tokenizer.encode("a b. a b a b. a")
     processor = StructuredOutput.from_regex(embedded_tokenizer, "( [ab]){1,9}[.]")
     found = [

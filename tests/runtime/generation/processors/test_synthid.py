@@ -41,7 +41,7 @@ def test_the_first_calls_can_go_without():
     assert likelihoods(processor, [9, 3, 3]) == [0.3125, 0.0625, 0.3125, 0.3125]
 
 
-def test_what_is_gone_gets_the_lowest_score():
+def test_tokens_at_minus_infinity_get_the_lowest_score():
     processed = synthid()(np.array([[9]]), np.array([[0, -np.inf, 0, 0]], np.float32))
     assert processed[0, 1] == LOWEST
     assert np.exp(processed).sum() == pytest.approx(1, abs=1e-6)
@@ -62,7 +62,7 @@ def test_rows_do_not_meet():
             assert (processed[row] == alone[row](np.array(ids[row : row + 1]), UNIFORM)).all()
 
 
-def test_a_detector_finds_the_bits_and_what_to_count():
+def test_a_detector_finds_the_bits_and_which_of_them_count():
     processor = synthid()
     assert processor.compute_g_values(np.array([[1, 2, 3, 4]])).tolist() == [[[0, 1, 0], [0, 0, 1]]]
     mask = processor.compute_context_repetition_mask(np.array([[1, 2, 1, 2, 1, 3]]))

@@ -1,4 +1,4 @@
-"""Warpers on literal scores; tests/peers holds each against transformers' class."""
+"""Warpers on literal scores; tests/peers compares each with transformers' class."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def likelihoods(*values: float) -> np.ndarray:
 
 
 def kept(warper, given: np.ndarray) -> list[int]:
-    """The tokens of the only row that a warper leaves, with their scores as they were."""
+    """Return the tokens of the only row that a warper keeps, with unchanged scores."""
     processed = warper(NOTHING, given)
     left = np.flatnonzero(processed[0] > GONE)
     assert (processed[0, left] == given[0, left]).all()
@@ -44,7 +44,7 @@ def test_top_k_keeps_the_best_and_their_equals():
     assert kept(TopKLogitsWarper(3), scores(1, 3, 2, 3)) == [1, 2, 3]
 
 
-def test_top_k_is_content_with_fewer():
+def test_top_k_keeps_all_of_fewer_tokens():
     assert kept(TopKLogitsWarper(9), scores(1, 2)) == [0, 1]
     assert kept(TopKLogitsWarper(2), scores(GONE, 5, GONE)) == [1]
 
@@ -60,7 +60,7 @@ def test_top_p_drops_of_equals_the_first():
     assert kept(TopPLogitsWarper(0.5), scores(1, 1, 1, 1)) == [2, 3]
 
 
-def test_top_p_passes_over_what_is_gone():
+def test_top_p_ignores_tokens_at_minus_infinity():
     assert kept(TopPLogitsWarper(0.01), scores(GONE, 5, GONE)) == [1]
 
 

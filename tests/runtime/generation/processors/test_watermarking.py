@@ -13,7 +13,7 @@ from gptneo_onnx.runtime.generation.processors.watermarking import (
 
 
 def raised(processor: WatermarkLogitsProcessor, vocab: int, *ids: int) -> list[int]:
-    """The tokens whose scores go up by the bias, the best being the last."""
+    """Return the tokens whose scores rise by the bias; the last token has the best score."""
     scores = np.arange(vocab, dtype=np.float32)[None]
     difference = (processor(np.array([ids]), scores) - scores)[0]
     assert set(difference.tolist()) <= {0, processor.bias}
@@ -44,7 +44,7 @@ def test_another_key_draws_other_lists():
     assert raised(processor, 20, 1, 5) != raised(WatermarkLogitsProcessor(20), 20, 1, 5)
 
 
-def test_a_list_without_tokens_raises_none():
+def test_an_empty_list_raises_no_token():
     assert raised(WatermarkLogitsProcessor(48, 0.001, seeding_scheme="selfhash"), 48, 1, 5) == []
     assert raised(WatermarkLogitsProcessor(48, 0.001), 48, 1, 5) == []
 

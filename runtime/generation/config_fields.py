@@ -4,7 +4,7 @@ A field is declared with its default, the values that it allows and its meaning:
 
     temperature: float = number(1.0, 1e-6, 1e6, "number that scores are divided by")
 
-The kinds allow None too, which update() replaces by the default.
+Numbers and tokens may also be None, which update() replaces by the default.
 """
 
 import textwrap
@@ -73,7 +73,7 @@ def integer(default: T, least: int, meaning: str, most: int | None = None) -> T:
 
 
 def number(default: T, least: float, most: float, meaning: str) -> T:
-    """Declare a field of a number. Beyond a million, or below a millionth, float32 overflows."""
+    """Declare a field of a number. 1e-6 and 1e6 as bounds keep float32 scores from overflowing."""
     return declare(default, Number(least, most), meaning)
 
 
@@ -197,17 +197,15 @@ def asks_for_nothing(name: str, value: Any) -> bool:
     """Tell whether a value of an argument that has no field can be ignored."""
     if name in METADATA:
         return True
-    # 1 equals 1.0, but True and False must not equal numbers, as they do in Python.
-    return any(
-        value is neutral
-        or (
-            not isinstance(value, bool)
-            and isinstance(value, (int, float, str))
-            and not isinstance(neutral, bool)
-            and value == neutral
-        )
-        for neutral in INAPPLICABLE.get(name, ())
-    )
+    for neutral in INAPPLICABLE.get(name, ()):
+        if value is neutral:
+            return True
+        # 1 equals 1.0, but True and False must not equal numbers, as they do in Python.
+        if isinstance(value, bool) or isinstance(neutral, bool):
+            continue
+        if isinstance(value, int | float | str) and value == neutral:
+            return True
+    return False
 
 
 def check_fields(declared: Iterable[Field[Any]], values: Mapping[str, Any]) -> None:

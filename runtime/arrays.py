@@ -3,9 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+# Token ids.
 Ids = NDArray[np.int64]
+# Numbers of slots or rows, and lengths in tokens.
+Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
-# What a model says of each token of the vocabulary, and that after processors: [..., vocab].
+# A model's output for each token of the vocabulary, and the same after processors: [..., vocab].
 Logits = Floats
 Scores = Floats
+# [..., hidden].
+HiddenStates = Floats

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import HiddenStates, Ids
 from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragged_steps
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
-from gptneo_onnx.runtime.engine.forward import HiddenStates, checked_layers, forward
-from gptneo_onnx.runtime.engine.inputs import Ids, PaddedInputs
+from gptneo_onnx.runtime.engine.forward import checked_layers, forward
+from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
 # No logits are asked for.

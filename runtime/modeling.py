@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
+from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
@@ -265,9 +266,9 @@ class GPTNeoForCausalLM:
 
     def compute_transition_scores(
         self,
-        sequences: NDArray[np.int64],
+        sequences: Ids,
         scores: Sequence[NDArray[np.float32]],
-        beam_indices: NDArray[np.int64] | None = None,
+        beam_indices: Ids | None = None,
         normalize_logits: bool = False,
     ) -> NDArray[np.float32]:
         """Return the score that every generated token was chosen by.

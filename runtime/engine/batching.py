@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from gptneo_onnx.runtime.engine.inputs import Ids
+from gptneo_onnx.runtime.arrays import Ids
 
 # Tokens of one batched step at most, padding included.
 MAX_BATCHED_TOKENS = 256

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Indices
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Cache(ABC):
     def __init__(self, slots: int, capacity: int) -> None:
         self.slots = slots
         self.capacity = capacity
-        self.lengths: NDArray[np.int64] = np.zeros(slots, np.int64)
+        self.lengths: Indices = np.zeros(slots, np.int64)
 
     @property
     @abstractmethod
@@ -66,7 +67,7 @@ class Cache(ABC):
         self.lengths[slot] = 0
 
     @abstractmethod
-    def reorder(self, order: NDArray[np.int64]) -> None:
+    def reorder(self, order: Indices) -> None:
         """Give slot i the sequence that slot order[i] had."""
 
     @abstractmethod

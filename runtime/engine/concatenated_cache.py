@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from gptneo_onnx.runtime.arrays import Indices
 from gptneo_onnx.runtime.engine.cache import Cache, RollbackPoint
 from gptneo_onnx.runtime.engine.device import Device
 
@@ -59,7 +60,7 @@ class ConcatenatedCache(Cache):
         """Take a slot's separate tensors after a step."""
         self._separate[slot] = rows
 
-    def batch(self, lengths: NDArray[np.int64]) -> Rows:
+    def batch(self, lengths: Indices) -> Rows:
         """Return the first slots' rows in one batch: the last lengths[i] of slot i, left-padded."""
         count, columns = len(lengths), int(lengths.max())
         is_current = self._batch_slots == count and self._columns == columns
@@ -80,7 +81,7 @@ class ConcatenatedCache(Cache):
         for slot in range(count):
             self._separate.pop(slot, None)
 
-    def reorder(self, order: NDArray[np.int64]) -> None:
+    def reorder(self, order: Indices) -> None:
         order = np.concatenate([order, np.arange(len(order), self.slots)])
         if (order == np.arange(self.slots)).all():
             return

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import DeviceError
+from gptneo_onnx.runtime.arrays import Ids, Logits, Mask
 from gptneo_onnx.runtime.engine.cache import Cache
 from gptneo_onnx.runtime.engine.device import Device
-
-Logits = NDArray[np.float32]
-Ids = NDArray[np.int64]
 
 # On a CPU attention computes the masked half of a chunk too: 128 to 256 tokens were the fastest.
 PREFILL_CHUNK = 256
@@ -98,7 +96,7 @@ class Decoder(ABC):
         """Append a few tokens to a slot; return the logits [length, vocab] after each of them."""
 
     @abstractmethod
-    def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
+    def decode(self, tokens: Ids, active: Mask) -> Logits:
         """Append one token to each of the first len(tokens) slots; return logits [slots, vocab].
 
         Inactive slots are spoiled: `clear` them before their next use. The result is valid until

@@ -4,15 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.graph import layer_number
-from gptneo_onnx.runtime.engine.decoder import Decoder, Logits
-from gptneo_onnx.runtime.engine.inputs import Ids, PaddedInputs
-
-HiddenStates = NDArray[np.float32]
+from gptneo_onnx.runtime.arrays import HiddenStates, Ids, Logits
+from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 
 
 @overload

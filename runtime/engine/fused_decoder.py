@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.graph import GraphContract, TensorSpec
+from gptneo_onnx.runtime.arrays import Ids, Logits, Mask
 from gptneo_onnx.runtime.engine.buffers import StepInput
-from gptneo_onnx.runtime.engine.decoder import Decoder, Ids, Logits, StepOutputs, failed_step
+from gptneo_onnx.runtime.engine.decoder import Decoder, StepOutputs, failed_step
 from gptneo_onnx.runtime.engine.device import CPU
 from gptneo_onnx.runtime.engine.session import Session
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
@@ -39,7 +40,7 @@ class FusedDecoder(Decoder):
         start = int(self.cache.lengths[slot])
         return self._append(slot, ids, np.arange(start, start + len(ids)), 0).logits
 
-    def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
+    def decode(self, tokens: Ids, active: Mask) -> Logits:
         """Step all slots at once; the first row of each inactive slot is overwritten."""
         step = self._bound_decode_step(len(tokens))
         lengths = self.cache.lengths[: len(tokens)]

@@ -8,8 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError
-
-Ids = NDArray[np.int64]
+from gptneo_onnx.runtime.arrays import Ids
 
 
 @dataclass(frozen=True)

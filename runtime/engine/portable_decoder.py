@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.graph import INPUT_IDS, LOGITS, POSITION_IDS
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK, USE_CACHE_BRANCH
+from gptneo_onnx.runtime.arrays import Ids, Logits, Mask
 from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache, Rows
-from gptneo_onnx.runtime.engine.decoder import Decoder, Ids, Logits, StepOutputs, failed_step
+from gptneo_onnx.runtime.engine.decoder import Decoder, StepOutputs, failed_step
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.session import Session
 from gptneo_onnx.runtime.model_files.portable_interface import PortableInterface, given_layers
@@ -55,7 +56,7 @@ class PortableSessions:
         self,
         ids: Ids,
         positions: Ids,
-        mask: NDArray[np.bool_],
+        mask: Mask,
         past: Rows,
         layers: Sequence[int] = (),
     ) -> tuple[Outputs, Rows]:
@@ -125,7 +126,7 @@ class PortableDecoder(Decoder):
     def verify(self, slot: int, ids: Ids) -> Logits:
         return np.concatenate([chunk.logits for chunk in self.prefill_chunks(slot, ids)])
 
-    def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> Logits:
+    def decode(self, tokens: Ids, active: Mask) -> Logits:
         """Step all slots at once if the graph allows for their lengths, else each by itself."""
         lengths = self.cache.lengths[: len(tokens)]
         active_lengths = np.where(active, lengths, 0)
@@ -143,7 +144,7 @@ class PortableDecoder(Decoder):
         logits, states = self._run_batch(ids, positions, np.zeros(len(ids), np.int64), layers)
         return _step_outputs(logits[rows[:, 0], rows[:, 1]], states)
 
-    def _decode_separately(self, tokens: Ids, lengths: Ids, active: NDArray[np.bool_]) -> Logits:
+    def _decode_separately(self, tokens: Ids, lengths: Ids, active: Mask) -> Logits:
         rows: dict[int, Logits] = {}
         for slot in np.flatnonzero(active).tolist():
             outputs = self._append(slot, tokens[[slot]], lengths[[slot]], logits_from=0)

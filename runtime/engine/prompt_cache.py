@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.engine.cache import Cache
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.prompt_cache_file import read_arrays, write_arrays
@@ -34,19 +35,19 @@ class SavedSequence:
         logits: float32 [vocab], after its last token.
     """
 
-    ids: NDArray[np.int64]
+    ids: Ids
     layers: Sequence[NDArray[Any]]
     logits: NDArray[np.float32]
 
     @classmethod
     def of_slot(
-        cls, cache: Cache, slot: int, ids: NDArray[np.int64], logits: NDArray[np.float32]
+        cls, cache: Cache, slot: int, ids: Ids, logits: NDArray[np.float32]
     ) -> "SavedSequence":
         """Save what a slot holds; `ids` may continue after that."""
         ids = ids[: int(cache.lengths[slot])]
         return cls(ids.copy(), cache.read(slot), logits.copy())
 
-    def usable(self, ids: NDArray[np.int64], window: int | None) -> int:
+    def usable(self, ids: Ids, window: int | None) -> int:
         """Return how many tokens of a prompt need no prefill."""
         length = min(len(self.ids), len(ids))
         differing = np.flatnonzero(self.ids[:length] != ids[:length])
@@ -95,16 +96,14 @@ class PromptCache:
             )
         return past_key_values
 
-    def prefill(self, decoder: Decoder, slot: int, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    def prefill(self, decoder: Decoder, slot: int, ids: Ids) -> NDArray[np.float32]:
         """Put a prompt [length] into a slot, stepping only what is not saved; logits [vocab]."""
         logits = self._restore(decoder, slot, ids)
         if logits is not None:
             return logits
         return decoder.prefill(slot, ids[int(decoder.cache.lengths[slot]) :])
 
-    def _restore(
-        self, decoder: Decoder, slot: int, ids: NDArray[np.int64]
-    ) -> NDArray[np.float32] | None:
+    def _restore(self, decoder: Decoder, slot: int, ids: Ids) -> NDArray[np.float32] | None:
         """Put the saved part of a prompt into a slot; return logits [vocab] if that is all of it.
 
         The cache's lengths say how much of the prompt the slot then holds.

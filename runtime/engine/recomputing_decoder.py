@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gptneo_onnx.runtime.arrays import Ids, Indices, Mask
 from gptneo_onnx.runtime.engine.cache import Cache, RollbackPoint
-from gptneo_onnx.runtime.engine.decoder import Ids
 from gptneo_onnx.runtime.engine.portable_decoder import Outputs, PortableDecoder, PortableSessions
 
 
@@ -36,7 +36,7 @@ class TokenHistory(Cache):
         self.positions[slot, start:end] = positions
         return end
 
-    def reorder(self, order: NDArray[np.int64]) -> None:
+    def reorder(self, order: Indices) -> None:
         order = np.concatenate([order, np.arange(len(order), self.slots)])
         for array in (self.ids, self.positions, self.lengths):
             array[:] = array[order]
@@ -94,7 +94,7 @@ class RecomputingDecoder(PortableDecoder):
         return self._run(all_ids, all_positions, mask, layers, count)
 
     def _run(
-        self, ids: Ids, positions: Ids, mask: NDArray[np.bool_], layers: Sequence[int], count: int
+        self, ids: Ids, positions: Ids, mask: Mask, layers: Sequence[int], count: int
     ) -> Outputs:
         """Run sequences [batch, columns]; return the outputs of their last `count` columns."""
         (logits, states), _ = self.sessions.run(ids, positions, mask, (), layers)

@@ -10,11 +10,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from gptneo_onnx.runtime.arrays import Indices
 from gptneo_onnx.runtime.engine.buffers import DeviceBuffer
 from gptneo_onnx.runtime.engine.device import CPU, Device
 from gptneo_onnx.runtime.engine.session import create_session_of_bytes
 
-Indices = NDArray[np.int64]
 _SLOT_AXIS, _ROW_AXIS = 0, 2
 
 # Names and numbers of gather_graph().

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.graph import BATCH, CAPACITY, GraphContract, TensorSpec
+from gptneo_onnx.runtime.arrays import Indices
 from gptneo_onnx.runtime.engine.buffers import DeviceBuffer
 from gptneo_onnx.runtime.engine.cache import Cache, RollbackPoint
 from gptneo_onnx.runtime.engine.device import Device
@@ -69,7 +70,7 @@ class SlotCache(Cache):
             each.buffer.bind_input(binding, each.past, first, count)
             each.buffer.bind_output(binding, each.present, first, count)
 
-    def reorder(self, order: NDArray[np.int64]) -> None:
+    def reorder(self, order: Indices) -> None:
         """Give slot i the sequence that slot order[i] had, by copies on the device itself."""
         order = np.concatenate([order, np.arange(len(order), self.slots)])
         sources = order[order != np.arange(self.slots)]

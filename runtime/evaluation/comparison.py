@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.documents import Document, counted
 from gptneo_onnx.runtime.engine.batching import in_groups
-from gptneo_onnx.runtime.engine.decoder import Decoder, Logits
+from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.engine import Engine, exclusive
 from gptneo_onnx.runtime.evaluation.divergence import (
     MEASURED,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.engine.decoder import Logits
+from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.evaluation.windows import Ids
 
 # What target_logits() yields: which window, which of its targets, and the logits of these.

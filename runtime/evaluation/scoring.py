@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.engine.batching import padded, ragged_steps
-from gptneo_onnx.runtime.engine.decoder import Decoder, Logits
+from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window
 
 # Short documents are read together, as many as this.

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Mask
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.generation.chain import Prompt
@@ -83,7 +84,7 @@ def check_tokenizer(tokenizer: Any) -> None:
         )
 
 
-def mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> NDArray[np.bool_] | None:
+def mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> Mask | None:
     """Return the mask that leaves pad tokens out, if the prompts have some.
 
     It is inferred as GenerationMixin._prepare_attention_mask_for_generation does.

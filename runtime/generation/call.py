@@ -7,21 +7,17 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation import arguments
-from gptneo_onnx.runtime.generation.chain import (
-    PrefixAllowedTokens,
-    Prompt,
-    logits_processors,
-    logits_warpers,
-)
+from gptneo_onnx.runtime.generation.chain import ChainFactory, PrefixAllowedTokens, Prompt
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.noise import TokenNoise, sequence_noise
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
-from gptneo_onnx.runtime.generation.processors.base import Ids, LogitsProcessor, LogitsProcessorList
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
 from gptneo_onnx.runtime.generation.stopping_criteria import (
     MaxTimeCriteria,
     StoppingCriteria,
@@ -46,7 +42,8 @@ class GenerationCall:
         max_new_tokens: how many tokens to generate at most.
         hooks: the caller's processors and criteria.
         criteria: the config's criteria, but for max_time, which counts from start().
-        prefix_allowed_tokens_fn, streamer: generate()'s arguments.
+        chain_factory: makes the config's processors.
+        streamer: generate()'s argument.
         guidance: the negative prompts, if there are any.
         saved: prompts whose caches may be used; None if the caller passed none.
         assistant: the engine that drafts tokens, if there is one.
@@ -59,7 +56,7 @@ class GenerationCall:
     max_new_tokens: int
     hooks: CallerHooks
     criteria: StoppingCriteriaList
-    prefix_allowed_tokens_fn: PrefixAllowedTokens | None
+    chain_factory: ChainFactory
     streamer: Streamer | None
     guidance: Guidance | None
     saved: PromptCache | None
@@ -126,12 +123,9 @@ class GenerationCall:
         A processor of the caller's replaces the config's of its class; warpers are never replaced.
         """
         replaced = {type(processor) for processor in self.hooks.processors}
-        processors = logits_processors(
-            self.config, prompt, self.max_new_tokens, self.prefix_allowed_tokens_fn
-        )
+        processors = self.chain_factory.processors(prompt)
         remaining = (each for each in processors if type(each) not in replaced)
-        warpers = logits_warpers(self.config, self.engine.config.vocab_size)
-        return LogitsProcessorList(remaining), warpers
+        return LogitsProcessorList(remaining), self.chain_factory.warpers()
 
     def padding(self, prompt: Prompt) -> Ids:
         """Return int64 [columns]: the padding that the caller put to the left of a prompt."""
@@ -195,7 +189,9 @@ def prepare_call(
         max_new_tokens=new_tokens,
         hooks=arguments.caller_hooks(config, logits_processor, stopping_criteria),
         criteria=arguments.config_criteria(config, tokenizer),
-        prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
+        chain_factory=ChainFactory(
+            config, new_tokens, engine.config.vocab_size, prefix_allowed_tokens_fn
+        ),
         streamer=streamer,
         guidance=arguments.guidance_of(
             config,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.engine.engine import exclusive
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation.call import GenerationCall
@@ -18,7 +19,6 @@ from gptneo_onnx.runtime.generation.outputs import (
     GenerateDecoderOnlyOutput,
     StepRecorder,
 )
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
 from gptneo_onnx.runtime.generation.strategies.assisted import assisted_tokens
 from gptneo_onnx.runtime.generation.strategies.beam_search import BeamSearch, PromptBeams
 from gptneo_onnx.runtime.generation.strategies.beams import BeamsOfPrompt, Search, run_search

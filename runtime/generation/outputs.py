@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.engine.cache import Cache
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores, log_probabilities
+from gptneo_onnx.runtime.generation.processors.base import log_probabilities
 
 
 class _ModelOutput(Mapping[str, Any]):
@@ -77,7 +78,7 @@ class GenerateBeamDecoderOnlyOutput(_ModelOutput):
     sequences_scores: NDArray[np.float32] | None = None
     scores: tuple[Scores, ...] | None = None
     logits: tuple[Scores, ...] | None = None
-    beam_indices: NDArray[np.int64] | None = None
+    beam_indices: Ids | None = None
     past_key_values: None = None
 
 
@@ -150,7 +151,7 @@ def _side_by_side(sequences: Sequence[list[Scores]]) -> list[Scores]:
 def compute_transition_scores(
     sequences: Ids,
     scores: Sequence[Scores],
-    beam_indices: NDArray[np.int64] | None,
+    beam_indices: Ids | None,
     normalize_logits: bool,
 ) -> NDArray[np.float32]:
     """Return the score of every generated token (GenerationMixin.compute_transition_scores).

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.runtime.arrays import HiddenStates, Ids
 from gptneo_onnx.runtime.base_model import GPTNeoModel
 from gptneo_onnx.runtime.engine.batching import in_groups
-from gptneo_onnx.runtime.engine.forward import HiddenStates
-from gptneo_onnx.runtime.engine.inputs import Ids
 from gptneo_onnx.runtime.generation.processors.checks import plain
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.arguments import check_batch_size

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from gptneo_onnx.runtime.arrays import Scores
 from gptneo_onnx.runtime.engine.cache import RollbackPoint
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
-from gptneo_onnx.runtime.generation.processors.base import Scores
 from gptneo_onnx.runtime.generation.strategies.candidates import Candidates
 from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks, finish_stopped
 from gptneo_onnx.runtime.generation.strategies.sequences import GeneratedToken, GrowingSequence

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.noise import TokenNoise, sample
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores
 from gptneo_onnx.runtime.generation.strategies.beams import (
     EXCLUDED_SCORE,
     FinishedBeam,
@@ -101,7 +100,7 @@ class PromptBeams:
         others = np.setdiff1d(np.arange(len(accumulated)), drawn)
         return np.concatenate([drawn, others[: self._candidates - len(drawn)]])
 
-    def _finish(self, ids: Ids, history: Ids, scores: Scores, stopped: NDArray[np.bool_]) -> None:
+    def _finish(self, ids: Ids, history: Ids, scores: Scores, stopped: Mask) -> None:
         """Put stopped candidates among the results, if they are better than those."""
         beams, generated = self._config.num_beams, history.shape[1]
         is_finished = stopped & (np.arange(len(stopped)) < beams)  # the others are reserves
@@ -120,7 +119,7 @@ class PromptBeams:
         self._finished_scores = merged[kept]
         self._is_filled = np.concatenate([self._is_filled, is_finished])[kept]
 
-    def _update_done(self, stopped: NDArray[np.bool_]) -> None:
+    def _update_done(self, stopped: Mask) -> None:
         early, penalty = self._config.early_stopping, self._config.length_penalty
         generated = self._parents.shape[1]
         length = self._max_new_tokens if early == "never" and penalty > 0 else generated

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores, log_probabilities
+from gptneo_onnx.runtime.generation.processors.base import log_probabilities
 from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks
 from gptneo_onnx.runtime.generation.strategies.sequences import SequenceGroup, pad_left
 from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
@@ -84,7 +84,7 @@ def run_search(batch: SlotBatch, search: Search, beams: int, record: StepRecorde
 
 def stopped_candidates(
     rows: SequenceGroup, candidates: Ids, hooks: CallerHooks, scores: Scores
-) -> NDArray[np.bool_]:
+) -> Mask:
     """Return which candidates [n, length] a criterion of the config or of the caller stops."""
     stopped = rows.criteria(candidates, scores)
     if hooks.criteria:

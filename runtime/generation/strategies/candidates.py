@@ -5,16 +5,12 @@ from typing import Protocol
 
 import numpy as np
 
+from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.engine.cache import RollbackPoint
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.noise import TokenNoise
-from gptneo_onnx.runtime.generation.processors.base import (
-    Ids,
-    LogitsProcessorList,
-    Scores,
-    probabilities,
-)
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessorList, probabilities
 from gptneo_onnx.runtime.generation.strategies.sequences import choose
 
 _LONGEST_PAUSE = 16

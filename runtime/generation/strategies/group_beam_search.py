@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.generation.config import GenerationConfig
-from gptneo_onnx.runtime.generation.processors.base import Ids, LogitsProcessorList, Scores
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessorList
 from gptneo_onnx.runtime.generation.processors.penalties import HammingDiversityLogitsProcessor
 from gptneo_onnx.runtime.generation.strategies.beams import (
     EXCLUDED_SCORE,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.generation.processors.base import Ids, LogitsProcessorList, Scores
+from gptneo_onnx.runtime.arrays import Ids, Scores
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessorList
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList, Verdicts
 from gptneo_onnx.runtime.generation.strategies.sequences import SequenceGroup
 

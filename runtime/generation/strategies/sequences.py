@@ -6,13 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.generation.noise import TokenNoise, sample
-from gptneo_onnx.runtime.generation.processors.base import (
-    Ids,
-    LogitsProcessorList,
-    Scores,
-    log_probabilities,
-)
+from gptneo_onnx.runtime.generation.processors.base import LogitsProcessorList, log_probabilities
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
-from gptneo_onnx.runtime.generation.processors.base import Ids, Scores, log_probabilities
+from gptneo_onnx.runtime.generation.processors.base import log_probabilities
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class SlotBatch:
             self.reorder(np.arange(self.rows) // self.repeats * self.repeats)
         return self._scored(np.repeat(logits, self.repeats, axis=0))
 
-    def decode(self, tokens: Ids, active: NDArray[np.bool_]) -> tuple[Scores, Scores]:
+    def decode(self, tokens: Ids, active: Mask) -> tuple[Scores, Scores]:
         """Append a token to each active row; the outputs of other rows mean nothing."""
         stepped = int(np.flatnonzero(active)[-1]) + 1  # rows after the last active one cost nothing
         streams = len(self._streams)

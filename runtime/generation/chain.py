@@ -79,7 +79,10 @@ class ChainFactory:
         self._by_prompt: dict[tuple[int, int, bytes], LogitsProcessorList] = {}
 
     def processors(self, prompt: Prompt) -> LogitsProcessorList:
-        """Return a new list of a prompt's processors before the caller's own."""
+        """Return a new list of a prompt's processors before the caller's own.
+
+        They never see its padding, so its rows come out as if the prompt were alone in the batch.
+        """
         key = (prompt.row, prompt.padding, prompt.ids.tobytes())
         if key not in self._by_prompt:
             self._by_prompt[key] = _processors(
@@ -94,25 +97,6 @@ class ChainFactory:
     def warpers(self) -> LogitsProcessorList:
         """Return a new list of the processors after the caller's own."""
         return _warpers(self._config, self._vocab_size, self._shared)
-
-
-def logits_processors(
-    config: GenerationConfig,
-    prompt: Prompt,
-    max_new_tokens: int,
-    prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None,
-) -> LogitsProcessorList:
-    """Make the processors before the caller's own, for one prompt.
-
-    They never see its padding, so its rows come out as if the prompt were alone in the batch.
-    """
-    shared = _SharedProcessors()
-    return _processors(config, prompt, max_new_tokens, prefix_allowed_tokens_fn, shared)
-
-
-def logits_warpers(config: GenerationConfig, vocab_size: int) -> LogitsProcessorList:
-    """Make the processors after the caller's own: sampling's, watermark and normalization."""
-    return _warpers(config, vocab_size, _SharedProcessors())
 
 
 class _SharedProcessors:

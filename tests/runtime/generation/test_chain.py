@@ -10,8 +10,6 @@ from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM
 from gptneo_onnx.runtime.generation.chain import (
     ChainFactory,
     Prompt,
-    logits_processors,
-    logits_warpers,
 )
 
 VOCAB = 301
@@ -49,7 +47,12 @@ def names(chain):
 
 
 def before(config, prompt=PROMPT, max_new_tokens=10, allowed=None):
-    return logits_processors(config, prompt, max_new_tokens, allowed)
+    return ChainFactory(config, max_new_tokens, VOCAB, allowed).processors(prompt)
+
+
+def after(config):
+    """The config's processors after the caller's own."""
+    return ChainFactory(config, 1, VOCAB).warpers()
 
 
 def only(config, kind, prompt=PROMPT, max_new_tokens=10):
@@ -79,7 +82,7 @@ class TestOrder:
         ]
 
     def test_everything_after_the_callers_processors(self):
-        assert names(logits_warpers(EVERYTHING, VOCAB)) == [
+        assert names(after(EVERYTHING)) == [
             "TemperatureLogitsWarper",
             "TopKLogitsWarper",
             "TopPLogitsWarper",
@@ -93,7 +96,7 @@ class TestOrder:
 
     def test_without_sampling_only_watermark_and_normalization_remain(self):
         greedy_config = EVERYTHING.update(do_sample=False)
-        assert names(logits_warpers(greedy_config, VOCAB)) == [
+        assert names(after(greedy_config)) == [
             "WatermarkLogitsProcessor",
             "LogitNormalization",
         ]
@@ -101,10 +104,10 @@ class TestOrder:
     def test_greedy_decoding_has_none(self):
         config = GenerationConfig(eos_token_id=0, pad_token_id=3)
         assert before(config) == []
-        assert logits_warpers(config, VOCAB) == []
+        assert after(config) == []
 
     def test_sampling_has_the_top_50_by_default(self):
-        (warper,) = logits_warpers(GenerationConfig(do_sample=True), VOCAB)
+        (warper,) = after(GenerationConfig(do_sample=True))
         assert type(warper).__name__ == "TopKLogitsWarper"
         assert warper.top_k == 50
 
@@ -125,7 +128,7 @@ class TestOrder:
     def test_values_that_ask_for_nothing_add_no_processor(self, neutral):
         # update() takes None back to a field's default, the constructor keeps it.
         config = GenerationConfig(**({"eos_token_id": 0} | neutral))
-        assert before(config) == logits_warpers(config, VOCAB) == []
+        assert before(config) == after(config) == []
 
     @pytest.mark.parametrize(
         ("arguments", "kept"),
@@ -139,7 +142,7 @@ class TestOrder:
     )
     def test_beams_keep_a_token_more_than_there_are_ends(self, arguments, kept):
         config = GenerationConfig(do_sample=True, top_k=1, top_p=0.1, **arguments)
-        assert [each.min_tokens_to_keep for each in logits_warpers(config, VOCAB)] == [kept, kept]
+        assert [each.min_tokens_to_keep for each in after(config)] == [kept, kept]
 
 
 class TestLengths:
@@ -211,7 +214,7 @@ class TestFactory:
             assert names(factory.processors(prompt)) == names(expected)
             for made, alone in zip(factory.processors(prompt), expected, strict=True):
                 assert (made(ids, scores) == alone(ids, scores)).all()
-            expected = logits_warpers(EVERYTHING, VOCAB)
+            expected = after(EVERYTHING)
             assert names(factory.warpers()) == names(expected)
             assert (factory.warpers()(ids, scores) == expected(ids, scores)).all()
 

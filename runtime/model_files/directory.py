@@ -21,7 +21,7 @@ from gptneo_onnx.models.manifest import (
 )
 from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.foreign import find_graphs
-from gptneo_onnx.runtime.model_files.fused_check import check_graph
+from gptneo_onnx.runtime.model_files.fused_check import check_fused_graph
 from gptneo_onnx.runtime.model_files.hashes import FileVerification
 from gptneo_onnx.runtime.model_files.paths import check_inside
 from gptneo_onnx.runtime.model_files.portable_check import check_portable_graph
@@ -140,7 +140,7 @@ def _open_ours(path: Path, file_name: str) -> ModelDirectory:
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
     contract = fused_contract(config, manifest.numbers, manifest.hidden_states)
     graph = path / file_name
-    check_graph(graph, contract)
+    check_fused_graph(graph, contract)
     verification = _weights_verification(path, manifest)
     return FusedModel(path, config, manifest, verification, contract, graph)
 

@@ -1,7 +1,7 @@
-"""Which of the portable graph's variants a file is: recognised by what it takes and gives.
+"""Recognise which variant of the portable graph a file has, by its inputs and outputs.
 
 Optimum has written GPT-Neo in several ways, all of which hubs still hold: with and without
-position_ids, with and without past, and with both in one graph, behind `use_cache_branch`.
+position_ids, with and without past, and with both in one graph, selected by `use_cache_branch`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +15,7 @@ from gptneo_onnx.models.graph import (
     LOGITS,
     POSITION_IDS,
     SEQLENS_K,
+    CacheSpec,
     DataType,
     NumberFormat,
     Precision,
@@ -22,7 +23,8 @@ from gptneo_onnx.models.graph import (
 )
 from gptneo_onnx.models.manifest import MANIFEST_FILE
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK, USE_CACHE_BRANCH, portable_contract
-from gptneo_onnx.runtime.model_files.portable_check import GraphSignature, Signature
+from gptneo_onnx.runtime.model_files.graph_reader import Signature
+from gptneo_onnx.runtime.model_files.portable_check import GraphSignature
 
 _FLOATS = {DataType.FLOAT32.onnx: DataType.FLOAT32, DataType.FLOAT16.onnx: DataType.FLOAT16}
 _STEP_INPUTS = (INPUT_IDS, ATTENTION_MASK, POSITION_IDS, USE_CACHE_BRANCH)
@@ -31,15 +33,17 @@ _OPTIONAL = {POSITION_IDS, USE_CACHE_BRANCH}
 
 @dataclass(frozen=True)
 class PortableInterface:
-    """What a step of a portable graph needs, and what comes of it.
+    """The inputs and outputs that a portable graph has of those that variants may have.
 
     Attributes:
-        has_positions: whether it takes position_ids; without them a sequence's columns count.
-        has_cache_branch: whether an input says if the past is to be used.
-        past: the caches' inputs, layer by layer; empty where every step computes all anew.
-        present: their outputs; there may be some without past, for a second graph to begin with.
-        cache_type: elements of the caches.
-        hidden_states: the outputs that hold them, by layer; see GraphContract.
+        has_positions: whether it takes position_ids; a graph without counts a sequence's columns.
+        has_cache_branch: whether it takes use_cache_branch.
+        past: names of the cache inputs, layer by layer; empty where every step computes the whole
+            sequence again.
+        present: names of the cache outputs; a graph without past may have them, for a second graph
+            to continue with.
+        cache_type: element type of the caches.
+        hidden_states: names of the outputs that hold them, by layer; see GraphContract.
     """
 
     has_positions: bool
@@ -53,10 +57,10 @@ class PortableInterface:
     def recognise(
         cls, path: Path, signature: GraphSignature, config: GPTNeoConfig
     ) -> "PortableInterface":
-        """The variant that a graph's inputs and outputs make it.
+        """Return the interface of a graph with these inputs and outputs.
 
         Raises:
-            ModelFileError: they are not those of a GPT-Neo as config.json describes it.
+            ModelFileError: they are not those of the GPT-Neo that config.json describes.
         """
         if SEQLENS_K in signature.inputs:
             raise ModelFileError(
@@ -64,7 +68,7 @@ class PortableInterface:
                 "or export the checkpoint again"
             )
         try:
-            return _recognised(signature, config)
+            return _recognise(signature, config)
         except ModelFileError as error:
             raise ModelFileError(
                 f"{path}: {error}; export the checkpoint with gptneo-onnx export, or with "
@@ -75,7 +79,7 @@ class PortableInterface:
 def check_pair(
     directory: Path, names: Sequence[str], interfaces: Sequence[PortableInterface]
 ) -> None:
-    """Raise ModelFileError unless the last graph can go on with what the first gives."""
+    """Raise ModelFileError unless the last graph can continue with what the first returns."""
     first, last = interfaces[0], interfaces[-1]
     if len(interfaces) == 2 and (not last.past or len(first.present) != len(last.past)):
         raise ModelFileError(
@@ -85,20 +89,17 @@ def check_pair(
 
 
 def given_layers(interfaces: Sequence[PortableInterface]) -> tuple[int, ...]:
-    """The layers whose hidden states every one of a model's graphs gives."""
-    given = [set(interface.hidden_states) for interface in interfaces]
-    return tuple(sorted(set.intersection(*given)))
+    """Return the layers whose hidden states all graphs of a model return."""
+    layers = [set(interface.hidden_states) for interface in interfaces]
+    return tuple(sorted(set.intersection(*layers)))
 
 
-def _recognised(signature: GraphSignature, config: GPTNeoConfig) -> PortableInterface:
+def _recognise(signature: GraphSignature, config: GPTNeoConfig) -> PortableInterface:
     every_layer = range(config.num_layers + 1)
     contract = portable_contract(config, NumberFormat.of(Precision.FP32), every_layer)
-    caches, states = contract.caches, [spec.name for spec in contract.hidden_states.values()]
+    states = [spec.name for spec in contract.hidden_states.values()]
     inputs, outputs = signature.inputs, signature.outputs
-    pasts = [name for name in inputs if name not in _STEP_INPUTS]
-    past = _cache_tensors("input", inputs, [each.past for each in caches], bool(pasts))
-    presents = bool(pasts) or any(name not in (LOGITS, *states) for name in outputs)
-    present = _cache_tensors("output", outputs, [each.present for each in caches], presents)
+    past, present = _caches(signature, contract.caches, states)
     _check_names("input", inputs, [*_STEP_INPUTS, *past], _OPTIONAL)
     _check_names("output", outputs, [LOGITS, *states, *present], set(states))
     if USE_CACHE_BRANCH in inputs and not past:
@@ -110,50 +111,64 @@ def _recognised(signature: GraphSignature, config: GPTNeoConfig) -> PortableInte
     for name in states:
         if name in outputs:
             _check_floats(name, outputs[name], (None, None, config.hidden_size))
-    types = {inputs[name][0] for name in past} | {outputs[name][0] for name in present}
-    if len(types) > 1:
-        raise ModelFileError("the graph's caches are of different types")
+    caches = [*(inputs[name] for name in past), *(outputs[name] for name in present)]
     return PortableInterface(
-        POSITION_IDS in inputs,
-        USE_CACHE_BRANCH in inputs,
-        past,
-        present,
-        _FLOATS[types.pop()] if types else DataType.FLOAT32,
-        {layer: name for layer, name in enumerate(states) if name in outputs},
+        has_positions=POSITION_IDS in inputs,
+        has_cache_branch=USE_CACHE_BRANCH in inputs,
+        past=past,
+        present=present,
+        cache_type=_cache_type(caches),
+        hidden_states={layer: name for layer, name in enumerate(states) if name in outputs},
     )
 
 
-def _cache_tensors(
-    kind: str,
-    found: Mapping[str, Signature],
-    layers: "list[tuple[TensorSpec, TensorSpec]]",
-    are_there: bool,
+def _caches(
+    signature: GraphSignature, specs: Sequence[CacheSpec], states: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the cache inputs and of the cache outputs."""
+    past: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+    has_past = any(name not in _STEP_INPUTS for name in signature.inputs)
+    if has_past:
+        past = _cache_names("input", signature.inputs, [cache.past for cache in specs])
+    if has_past or any(name not in (LOGITS, *states) for name in signature.outputs):
+        present = _cache_names("output", signature.outputs, [cache.present for cache in specs])
+    return past, present
+
+
+def _cache_type(caches: Sequence[Signature]) -> DataType:
+    types = {cache.element_type for cache in caches}
+    if len(types) > 1:
+        raise ModelFileError("the graph's caches are of different types")
+    return _FLOATS[types.pop()] if types else DataType.FLOAT32
+
+
+def _cache_names(
+    kind: str, signatures: Mapping[str, Signature], layers: list[tuple[TensorSpec, TensorSpec]]
 ) -> tuple[str, ...]:
-    """The names of all layers' keys and values, if there are any."""
-    if not are_there:
-        return ()
+    """Check that keys and values of all layers are there, and return their names."""
     specs = [spec for layer in layers for spec in layer]
     for spec in specs:
-        if spec.name not in found:
+        if spec.name not in signatures:
             raise ModelFileError(
                 f"the graph has no {kind} {spec.name}; a GPT-Neo of {len(layers)} layers has "
                 f"{specs[0].name} to {specs[-1].name}, and this one's {kind}s are "
-                f"{shown(list(found))}"
+                f"{shown(list(signatures))}"
             )
         _, heads, _, head_dim = spec.axes
-        _check_floats(spec.name, found[spec.name], (None, heads, None, head_dim))
+        _check_floats(spec.name, signatures[spec.name], (None, heads, None, head_dim))
     return tuple(spec.name for spec in specs)
 
 
 def _check_names(
-    kind: str, found: Mapping[str, Signature], expected: list[str], optional: set[str]
+    kind: str, signatures: Mapping[str, Signature], expected: list[str], optional: set[str]
 ) -> None:
     for name in expected:
-        if name not in found and name not in optional:
+        if name not in signatures and name not in optional:
             raise ModelFileError(
-                f"the graph has no {kind} {name}; its {kind}s are {shown(list(found))}"
+                f"the graph has no {kind} {name}; its {kind}s are {shown(list(signatures))}"
             )
-    if extra := sorted(found.keys() - set(expected)):
+    if extra := sorted(signatures.keys() - set(expected)):
         raise ModelFileError(
             f"the graph has an unexpected {kind}: {shown(extra[0])}; a GPT-Neo's are "
             f"{', '.join(name for name in expected if '.' not in name)} and the caches"
@@ -161,28 +176,27 @@ def _check_names(
 
 
 def _check_step_input(name: str, signature: Signature) -> None:
-    expected = (DataType.BOOL, 1) if name == USE_CACHE_BRANCH else (DataType.INT64, 2)
-    if (signature[0], len(signature[1])) != (expected[0].onnx, expected[1]):
+    data_type, rank = (DataType.BOOL, 1) if name == USE_CACHE_BRANCH else (DataType.INT64, 2)
+    if (signature.element_type, len(signature.axes)) != (data_type.onnx, rank):
         raise ModelFileError(
-            f"the input {name} has type {signature[0]} and axes {shown(list(signature[1]))}; "
-            f"{expected[0].value} with {expected[1]} of them is expected"
+            f"the input {name} has type {signature.element_type} and axes "
+            f"{shown(list(signature.axes))}; {data_type.value} with {rank} of them is expected"
         )
 
 
-def _check_floats(name: str, signature: Signature, sizes: "tuple[int | str | None, ...]") -> None:
-    """Axes that the graph gives in numbers have to be config.json's."""
-    element, axes = signature
-    if element not in _FLOATS:
+def _check_floats(name: str, signature: Signature, sizes: tuple[int | str | None, ...]) -> None:
+    """Check a tensor's type, its rank and those sizes that config.json and the graph both give."""
+    if signature.element_type not in _FLOATS:
         raise ModelFileError(
-            f"{name} has element type {element}; float32 and float16 are run here "
+            f"{name} has element type {signature.element_type}; float32 and float16 are run here "
             "(bfloat16: export with --graph fused)"
         )
-    fits = len(axes) == len(sizes) and all(
+    fits = len(signature.axes) == len(sizes) and all(
         size is None or not isinstance(axis, int) or axis == size
-        for axis, size in zip(axes, sizes, strict=True)
+        for axis, size in zip(signature.axes, sizes, strict=True)
     )
     if not fits:
         raise ModelFileError(
             f"config.json makes {name} {['any' if s is None else s for s in sizes]}, "
-            f"the graph has {shown(list(axes))}"
+            f"the graph has {shown(list(signature.axes))}"
         )

@@ -30,7 +30,7 @@ class Kind(Enum):
     INTEGERS = (_VARINT, True)
     FLOAT = (_FIXED32, False)
     BYTES = (_LENGTH_DELIMITED, False)
-    SEVERAL_BYTES = (_LENGTH_DELIMITED, True)
+    REPEATED_BYTES = (_LENGTH_DELIMITED, True)
 
     @property
     def wire_type(self) -> int:
@@ -48,8 +48,8 @@ class Schema:
     name: str
     fields: Mapping[int, tuple[str, Kind]]
 
-    def and_also(self, fields: Mapping[int, tuple[str, Kind]]) -> "Schema":
-        """The same message with more fields allowed."""
+    def extended(self, fields: Mapping[int, tuple[str, Kind]]) -> "Schema":
+        """Return the schema with more fields allowed."""
         return Schema(self.name, {**self.fields, **fields})
 
 

@@ -26,7 +26,7 @@ from gptneo_onnx.models.graph import (
     Precision,
     fused_contract,
 )
-from gptneo_onnx.runtime.model_files.fused_check import MAX_GRAPH_BYTES, check_graph
+from gptneo_onnx.runtime.model_files.fused_check import MAX_GRAPH_BYTES, check_fused_graph
 
 WEIGHTS = "model.onnx_data"
 
@@ -53,7 +53,7 @@ class Graph:
     def check(self, graph: ModelProto | bytes, contract: GraphContract | None = None) -> None:
         content = graph if isinstance(graph, bytes) else graph.SerializeToString()
         (self.folder / "model.onnx").write_bytes(content)
-        check_graph(self.folder / "model.onnx", contract or self.contract)
+        check_fused_graph(self.folder / "model.onnx", contract or self.contract)
 
     def refuses(self, graph: ModelProto | bytes, match: str) -> None:
         with pytest.raises(ModelFileError, match=match) as caught:
@@ -149,7 +149,7 @@ def test_graphs_of_every_precision_are_accepted(
     shape = Shape(layers=("local", "global", "local"), tie_word_embeddings=False)
     export = export_shape(shape, precision=precision)
     config = GPTNeoConfig.from_dict(shape.config)
-    check_graph(
+    check_fused_graph(
         export / "model.onnx", fused_contract(config, NumberFormat.of(Precision(precision)))
     )
 
@@ -162,7 +162,7 @@ def test_a_graph_that_is_too_large_is_refused_unread(graph: Graph) -> None:
     with path.open("wb") as file:
         file.truncate(MAX_GRAPH_BYTES + 1)
     with pytest.raises(ModelFileError, match="has 16777217 bytes, at most 16777216 are read"):
-        check_graph(path, graph.contract)
+        check_fused_graph(path, graph.contract)
 
 
 def test_an_empty_file_is_refused(graph: Graph) -> None:
@@ -585,7 +585,7 @@ def test_sparse_weights_are_refused(graph: Graph) -> None:
 def test_weights_are_refused_where_there_is_no_weights_file(graph: Graph, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(graph.content)
     with pytest.raises(ModelFileError, match=rf"ends at byte \d+ of {WEIGHTS}, which has 0"):
-        check_graph(tmp_path / "model.onnx", graph.contract)
+        check_fused_graph(tmp_path / "model.onnx", graph.contract)
 
 
 # Inputs and outputs.

@@ -18,7 +18,7 @@ TENSOR = Schema(
         2: ("data_type", Kind.INTEGER),
         8: ("name", Kind.BYTES),
         9: ("raw_data", Kind.BYTES),
-        13: ("external_data", Kind.SEVERAL_BYTES),
+        13: ("external_data", Kind.REPEATED_BYTES),
         14: ("data_location", Kind.INTEGER),
     },
 )

@@ -1,15 +1,31 @@
-"""The installed ONNX Runtime: its version, and the packages that it comes from."""
+"""The installed ONNX Runtime: whether there is one, its version and its packages.
+
+This module can be imported without ONNX Runtime.
+"""
 
 import importlib.metadata
 import re
 
-import onnxruntime
-
 from gptneo_onnx.models.errors import MissingDependencyError
+
+
+def require_onnx_runtime() -> None:
+    """Raise MissingDependencyError, saying what to install, unless ONNX Runtime is installed."""
+    try:
+        # After one of two builds was uninstalled, an empty package is left, which can be imported.
+        from onnxruntime import InferenceSession  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]', or "
+            "'gptneo-onnx[gpu]' for CUDA (not both: they overwrite each other; after that, "
+            "uninstall both first)"
+        ) from error
 
 
 def check_onnx_runtime(least: str) -> None:
     """Raise MissingDependencyError unless the installed ONNX Runtime is at least that version."""
+    import onnxruntime
+
     installed = onnxruntime.__version__
     if _version(installed) < _version(least):
         raise MissingDependencyError(
@@ -23,11 +39,14 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def installed_packages() -> dict[str, str]:
-    """The installed distributions of ONNX Runtime by name: two of them overwrite each other."""
-    found = {}
+    """Return the versions of the installed distributions of ONNX Runtime, by name.
+
+    There should be one: two overwrite each other's files.
+    """
+    versions = {}
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions

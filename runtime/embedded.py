@@ -8,7 +8,7 @@ from gptneo_onnx.runtime.files import cache_folder
 
 
 def embedded_model() -> Path:
-    """The directory of its float32 export, made in the cache folder if it is not there yet.
+    """Return the directory of its float32 export; export it into the cache folder if it is missing.
 
     Raises:
         MissingDependencyError: it must be exported first, and the `export` extra is not installed.

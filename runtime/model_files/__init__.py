@@ -1,1 +1,1 @@
-"""A model directory, checked before anything runs."""
+"""Opening a model directory, with every file checked before anything runs."""

@@ -1,4 +1,4 @@
-"""Opening an exported directory: everything is checked before a session is made."""
+"""Open an exported directory, and check all of it before a session is made."""
 
 import functools
 import os
@@ -28,19 +28,20 @@ from gptneo_onnx.runtime.model_files.portable_check import check_portable_graph
 from gptneo_onnx.runtime.model_files.portable_interface import PortableInterface, check_pair
 from gptneo_onnx.runtime.onnx_runtime import check_onnx_runtime
 
-# What hubs and people add to a folder; never read.
+# Files that hubs and people add to a folder; they are never read.
 _IGNORED = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md")
 
 
 @dataclass(frozen=True)
 class ModelDirectory(ABC):
-    """A directory whose files were checked.
+    """A model directory whose files were checked.
 
     Attributes:
-        path: of the directory.
-        config: what the model is.
-        manifest: of an export of our own; None of another exporter's.
-        verification: may still be hashing the weights: `finish()` it before trusting a result.
+        path: the directory.
+        config: the model's config.json.
+        manifest: the export's manifest; None if another exporter wrote the directory.
+        verification: may still be hashing the weights: call its `finish()` before trusting a
+            result.
     """
 
     path: Path
@@ -51,12 +52,12 @@ class ModelDirectory(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Of graph and weights: what one export computes, another may not."""
+        """Identifies graph and weights; a prompt cache is only valid for the same fingerprint."""
 
 
 @dataclass(frozen=True)
 class FusedModel(ModelDirectory):
-    """With the fused graph, as only this project writes it."""
+    """A directory with a fused graph, which only this project writes."""
 
     manifest: Manifest
     contract: GraphContract
@@ -70,12 +71,13 @@ class FusedModel(ModelDirectory):
 
 @dataclass(frozen=True)
 class PortableModel(ModelDirectory):
-    """With a graph of the portable kind, whoever wrote it.
+    """A directory with a portable graph, whoever wrote it.
 
     Attributes:
-        graphs: the one that begins a sequence, and the one that goes on if that is another.
-        interfaces: of each.
-        data_files: where their weights are, besides in the graphs' own files.
+        graphs: the graph that begins a sequence, and the graph that continues it if the first
+            cannot.
+        interfaces: the interface of each graph.
+        data_files: the files that hold weights, besides the graphs' own.
     """
 
     graphs: tuple[Path, ...]
@@ -84,7 +86,7 @@ class PortableModel(ModelDirectory):
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Takes as long as reading the weights."""
+        """As in ModelDirectory; the first time, this reads and hashes all weights."""
         return "-".join(map(sha256_of, (*self.graphs, *self.data_files)))
 
 
@@ -92,13 +94,13 @@ def open_model_directory(directory: str | Path, file_name: str | None = None) ->
     """Open and check an exported directory: our own, Optimum's or one for transformers.js.
 
     Args:
-        directory: what was exported.
-        file_name: which graph to run; by default model.onnx, or what other exporters call it.
+        directory: the exported directory.
+        file_name: the graph to run; by default model.onnx, or the name that other exporters use.
 
     Raises:
-        InputError: there is no such directory or graph, or it holds a checkpoint that was not
-            exported.
-        ModelFileError: a file is missing, unlisted, changed, or not of a kind that can be run.
+        InputError: there is no such directory or graph, or the directory is a checkpoint that was
+            not exported.
+        ModelFileError: a file is missing, unlisted or changed, or the graph cannot be run here.
         MissingDependencyError: the model needs a newer ONNX Runtime.
     """
     path = Path(directory)
@@ -108,16 +110,16 @@ def open_model_directory(directory: str | Path, file_name: str | None = None) ->
             f"gptneo-onnx export {directory} OUT"
         )
     if (path / MANIFEST_FILE).exists():
-        return _open_ours(path, GRAPH_FILE if file_name is None else file_name)
+        return _open_own_export(path, GRAPH_FILE if file_name is None else file_name)
     graphs = find_graphs(path, file_name)
     if graphs is None:
-        raise _not_exported(path, directory)
+        raise _not_exported(directory)
     names = [name for name in (graphs.first, graphs.with_past) if name is not None]
     check_inside(path, CONFIG_FILE)
-    return _portable(path, names, None)
+    return _open_portable(path, names, None)
 
 
-def _open_ours(path: Path, file_name: str) -> ModelDirectory:
+def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
     check_inside(path, MANIFEST_FILE)
     manifest = Manifest.read(path)
     _check_listed(path, manifest)
@@ -136,16 +138,15 @@ def _open_ours(path: Path, file_name: str) -> ModelDirectory:
     _check_files(path, manifest)
     _verify_small_files(path, manifest)
     if kinds[file_name] == "portable":
-        return _portable(path, [file_name], manifest)
+        return _open_portable(path, [file_name], manifest)
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
     contract = fused_contract(config, manifest.numbers, manifest.hidden_states)
     graph = path / file_name
     check_fused_graph(graph, contract)
-    verification = _weights_verification(path, manifest)
-    return FusedModel(path, config, manifest, verification, contract, graph)
+    return FusedModel(path, config, manifest, _verify_weights(path, manifest), contract, graph)
 
 
-def _portable(path: Path, names: Sequence[str], manifest: Manifest | None) -> PortableModel:
+def _open_portable(path: Path, names: Sequence[str], manifest: Manifest | None) -> PortableModel:
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
     for name in names:
         check_inside((path / name).parent, (path / name).name)
@@ -159,25 +160,25 @@ def _portable(path: Path, names: Sequence[str], manifest: Manifest | None) -> Po
         path,
         config,
         manifest,
-        _weights_verification(path, manifest),
+        _verify_weights(path, manifest),
         tuple(path / name for name in names),
         tuple(interfaces),
         tuple(sorted({file for signature in signatures for file in signature.data_files})),
     )
 
 
-def _weights_verification(path: Path, manifest: Manifest | None) -> FileVerification:
-    """Another exporter's weights have nothing to be held against."""
+def _verify_weights(path: Path, manifest: Manifest | None) -> FileVerification:
+    """Begin to hash the weights; without a manifest there is nothing to compare them with."""
     return FileVerification(path, {WEIGHTS_FILE: manifest.files[WEIGHTS_FILE]} if manifest else {})
 
 
-def _not_exported(path: Path, given: str | Path) -> InputError:
-    if (path / CONFIG_FILE).is_file():
+def _not_exported(directory: str | Path) -> InputError:
+    if (Path(directory) / CONFIG_FILE).is_file():
         return InputError(
-            f"{given} is a checkpoint; export it first: gptneo-onnx export {given} OUT"
+            f"{directory} is a checkpoint; export it first: gptneo-onnx export {directory} OUT"
         )
     return InputError(
-        f"{given} is not an exported model: it has neither {MANIFEST_FILE} nor a graph; "
+        f"{directory} is not an exported model: it has neither {MANIFEST_FILE} nor a graph; "
         "make one with: gptneo-onnx export CHECKPOINT OUT"
     )
 
@@ -193,11 +194,11 @@ def _check_listed(path: Path, manifest: Manifest) -> None:
 def _check_files(path: Path, manifest: Manifest) -> None:
     for name, record in manifest.files.items():
         _check_size(path / name, check_inside(path, name), record)
-    for found in path.iterdir():
-        name = found.name
+    for file in path.iterdir():
+        name = file.name
         if name in manifest.files or name == MANIFEST_FILE or name in _IGNORED or name[0] == ".":
             continue
-        raise ModelFileError(f"{found} is not listed in {MANIFEST_FILE}; remove it")
+        raise ModelFileError(f"{file} is not listed in {MANIFEST_FILE}; remove it")
 
 
 def _check_size(path: Path, status: os.stat_result, record: FileRecord) -> None:
@@ -209,6 +210,6 @@ def _check_size(path: Path, status: os.stat_result, record: FileRecord) -> None:
 
 
 def _verify_small_files(path: Path, manifest: Manifest) -> None:
-    """All that is read before the weights: what it says decides how the rest is checked."""
+    """Check the hash of every file but the weights: they decide how the rest is checked."""
     small = {name: record for name, record in manifest.files.items() if name != WEIGHTS_FILE}
     FileVerification(path, small).finish()

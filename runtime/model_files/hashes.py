@@ -1,12 +1,11 @@
-"""Checking files against the manifest, without hashing the same gigabytes at every start.
+"""Check files against the manifest, without hashing the same gigabytes at every start.
 
-What was verified is remembered in the user's cache folder by device, inode, size and times. The
-change time is among them: unlike the modification time, no ordinary program can set it back.
+The hashes of verified files are remembered in the user's cache folder, by device, inode, size,
+modification time and change time. No ordinary program can set the change time back, as it can the
+modification time.
 """
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import Any
 from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import FileRecord, sha256_of
-from gptneo_onnx.runtime.files import cache_folder
+from gptneo_onnx.runtime.files import cache_folder, replace_atomically
 
 REMEMBERED_FILE = "verified.json"
 _MAX_REMEMBERED = 1000
 
 
 class FileVerification:
-    """Hashing in a thread of its own, so that a session can be made meanwhile."""
+    """Hashes files in a thread, so that a session can be made meanwhile."""
 
     def __init__(self, directory: Path, files: Mapping[str, FileRecord]) -> None:
         self.directory = directory
@@ -31,7 +30,7 @@ class FileVerification:
         self.result = self.pool.submit(self._verify)
 
     def finish(self) -> None:
-        """Wait for the outcome; raises ModelFileError if a file is not as the manifest says."""
+        """Wait for the thread; raises ModelFileError if a file is not as the manifest says."""
         try:
             self.result.result()
         finally:
@@ -43,7 +42,7 @@ class FileVerification:
         for name, record in self.files.items():
             path = self.directory / name
             try:
-                verified[_verified(path, record, remembered)] = record.sha256
+                verified[_check_hash(path, record, remembered)] = record.sha256
             except OSError as error:
                 raise ModelFileError(
                     f"{path} cannot be read ({error.strerror}); check its permissions, "
@@ -53,8 +52,8 @@ class FileVerification:
             _write_remembered(verified)
 
 
-def _verified(path: Path, record: FileRecord, remembered: Mapping[str, Any]) -> str:
-    """The identity of a file that is as recorded; raises ModelFileError if it is not."""
+def _check_hash(path: Path, record: FileRecord, remembered: Mapping[str, Any]) -> str:
+    """Return a file's identity; raises ModelFileError if its hash is not the recorded one."""
     identity = _identity(path)
     if remembered.get(identity) != record.sha256 and sha256_of(path) != record.sha256:
         raise ModelFileError(
@@ -80,14 +79,12 @@ def _read_remembered() -> dict[str, Any]:
 
 
 def _write_remembered(verified: dict[str, Any]) -> None:
-    """Remembering is a convenience: where the cache folder cannot be written, nothing is said."""
-    kept = dict(list(verified.items())[-_MAX_REMEMBERED:])
+    """Write the newest hashes; a cache folder that cannot be written costs only time."""
+    newest = dict(list(verified.items())[-_MAX_REMEMBERED:])
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, partial = tempfile.mkstemp(prefix=REMEMBERED_FILE, dir=folder)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(kept, file)
-        Path(partial).replace(folder / REMEMBERED_FILE)
+        with replace_atomically(folder / REMEMBERED_FILE, "w") as file:
+            json.dump(newest, file)
     except (OSError, InputError):
         return

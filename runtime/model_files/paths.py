@@ -1,4 +1,4 @@
-"""Where the files of a model may lie: in its own directory, and nowhere else."""
+"""A model's files may only be in its own directory: checks of paths and links."""
 
 import os
 import stat
@@ -8,14 +8,21 @@ from gptneo_onnx.models.errors import ModelFileError
 
 
 def check_inside(directory: Path, name: str) -> os.stat_result:
-    """The file's status, if it is a regular file and nowhere but in the directory."""
+    """Return a file's status.
+
+    Raises:
+        ModelFileError: it is missing or not a regular file, or it is a link, hard or symbolic, to a
+            file outside the directory.
+    """
     path = directory / name
     try:
         resolved = path.resolve(strict=True)
         status = resolved.stat()
     except (OSError, RuntimeError) as error:
         raise ModelFileError(f"{path} is missing; fetch or export the model again") from error
-    if path.is_symlink() and not any(map(resolved.is_relative_to, _homes(directory.resolve()))):
+    if path.is_symlink() and not any(
+        map(resolved.is_relative_to, _allowed_folders(directory.resolve()))
+    ):
         raise ModelFileError(f"{path} links out of its directory; copy the file instead")
     if not stat.S_ISREG(status.st_mode):
         raise ModelFileError(f"{path} is not a regular file; fetch or export the model again")
@@ -24,9 +31,12 @@ def check_inside(directory: Path, name: str) -> os.stat_result:
     return status
 
 
-def _homes(directory: Path) -> list[Path]:
-    """Where links may lead: a snapshot in Hugging Face's cache links to the blobs beside it."""
-    for snapshot in (directory, directory.parent):  # or a folder of one
+def _allowed_folders(directory: Path) -> list[Path]:
+    """Return the folders that symbolic links may lead into.
+
+    A snapshot in Hugging Face's cache links to the folder of blobs beside it.
+    """
+    for snapshot in (directory, directory.parent):  # the parent: where `directory` is its onnx/
         if snapshot.parent.name == "snapshots":
             return [snapshot, snapshot.parent.parent / "blobs"]
     return [directory]

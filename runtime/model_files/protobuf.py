@@ -1,9 +1,9 @@
-"""Reading protobuf's wire format strictly: as much of it as the check of a graph needs.
+"""A strict reader of protobuf's wire format, as far as checking a graph needs it.
 
 Real parsers are lenient: the last of several values wins, a message given twice is merged, unknown
-fields and fields of another wire type are passed over, numbers are cut to 32 bits. Whoever checks a
-file that such a parser will read must not see anything else than it does. So all of that is refused
-here; the files that we write have none of it.
+fields and fields of another wire type are skipped, numbers are truncated to 32 bits. A check must
+see the same file as the parser that reads it afterwards, so all of that is refused here; the files
+that we write have none of it.
 
 Format: https://protobuf.dev/programming-guides/encoding
 """
@@ -14,7 +14,7 @@ from enum import Enum
 
 from gptneo_onnx.models.errors import ModelFileError
 
-# A graph of 1024 layers has 10 thousand nodes. Each value costs far more memory than its bytes.
+# A graph of 1024 layers has 10,000 nodes. Each value takes far more memory than its bytes.
 MAX_FIELDS = 100_000
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
@@ -24,7 +24,7 @@ Value = int | memoryview
 
 
 class Kind(Enum):
-    """How a field is written (its wire type), and whether it may stand there several times."""
+    """How a field is written (its wire type), and whether it is repeated."""
 
     INTEGER = (_VARINT, False)
     INTEGERS = (_VARINT, True)
@@ -43,7 +43,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Schema:
-    """A message's name and the fields that it may have: (name, kind) by number."""
+    """A message's name for errors, and the fields that it may have: (name, kind) by number."""
 
     name: str
     fields: Mapping[int, tuple[str, Kind]]
@@ -54,10 +54,10 @@ class Schema:
 
 
 class Message:
-    """The fields of a message by name.
+    """A message, whose fields are read by name.
 
     Raises:
-        ModelFileError: it is not well-formed, or not as its schema says.
+        ModelFileError: it is not well-formed, or has a field that its schema does not allow.
     """
 
     def __init__(self, schema: Schema, content: memoryview) -> None:
@@ -72,23 +72,23 @@ class Message:
         return name in self._values
 
     def integer(self, name: str) -> int:
-        """The value of a number, as an unsigned 64-bit integer; 0 if it is not there."""
+        """Return a number as an unsigned 64-bit integer; 0 if it is missing."""
         return next(iter(self.integers(name)), 0)
 
     def integers(self, name: str) -> list[int]:
-        """The values of a repeated number."""
+        """Return all values of a repeated number."""
         return [value for value in self._values.get(name, ()) if isinstance(value, int)]
 
     def view(self, name: str) -> memoryview:
-        """The value of bytes or of a message; empty if it is not there."""
+        """Return bytes or a message; empty if it is missing."""
         return next(iter(self.views(name)), memoryview(b""))
 
     def views(self, name: str) -> list[memoryview]:
-        """The values of repeated bytes or messages."""
+        """Return all values of repeated bytes or messages."""
         return [value for value in self._values.get(name, ()) if isinstance(value, memoryview)]
 
     def text(self, name: str) -> str:
-        """The value of a text; empty if it is not there."""
+        """Return a text, empty if it is missing; raises ModelFileError if it is not UTF-8."""
         try:
             return str(self.view(name), "utf-8")
         except UnicodeDecodeError as error:
@@ -110,7 +110,7 @@ class Message:
 
 
 def _fields(content: memoryview) -> Iterator[tuple[int, int, Value]]:
-    """(field number, wire type, value): an int for varints, a view for all else."""
+    """Yield (field number, wire type, value); the value is an int for varints, otherwise a view."""
     position = 0
     while position < len(content):
         tag, position = _varint(content, position)
@@ -143,7 +143,7 @@ def _packed_integers(content: memoryview) -> list[int]:
 
 
 def _varint(content: memoryview, position: int) -> tuple[int, int]:
-    """(number, position behind it); unsigned, below 2^64."""
+    """Return (number, position after it); the number is unsigned, below 2^64."""
     result = 0
     for index in range(_MAX_VARINT_BYTES):
         if position + index >= len(content):

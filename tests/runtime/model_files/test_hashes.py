@@ -10,7 +10,7 @@ import pytest
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.manifest import FileRecord, sha256_of
 from gptneo_onnx.runtime.files import cache_folder
-from gptneo_onnx.runtime.model_files import hashes as verified_files
+from gptneo_onnx.runtime.model_files import hashes
 from gptneo_onnx.runtime.model_files.hashes import REMEMBERED_FILE, FileVerification
 
 NAMES = ("a", "b")
@@ -42,7 +42,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         names.append(path.name)
         return sha256_of(path)
 
-    monkeypatch.setattr(verified_files, "sha256_of", counting)
+    monkeypatch.setattr(hashes, "sha256_of", counting)
     return names
 
 
@@ -180,10 +180,10 @@ def test_a_cache_folder_that_cannot_be_made_is_no_obstacle(
 def test_a_cache_folder_that_cannot_be_written_is_no_obstacle(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(**options: object) -> None:
+    def full(path: Path, mode: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(verified_files.tempfile, "mkstemp", full)
+    monkeypatch.setattr(hashes, "replace_atomically", full)
     verify(directory)
 
 
@@ -212,7 +212,7 @@ def test_nothing_but_the_memory_is_left_in_the_cache_folder(directory: Path, cac
 def test_only_so_much_is_remembered(
     directory: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verified_files, "_MAX_REMEMBERED", 3)
+    monkeypatch.setattr(hashes, "_MAX_REMEMBERED", 3)
     for index in range(5):
         os.utime(directory / "a", ns=(0, index))
         verify(directory)

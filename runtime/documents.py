@@ -1,4 +1,4 @@
-"""Documents to read: texts, JSON lines, Parquet files and datasets that were saved."""
+"""Read documents from text files, JSON lines, Parquet files and saved datasets."""
 
 import json
 import sys
@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
-from gptneo_onnx.runtime.files import is_directory
+from gptneo_onnx.runtime.files import decode_utf8, is_directory, read_lines, read_text
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text, and where it is from."""
+    """A text and its source, as errors name it."""
 
     text: str
     source: str
 
 
-# A path that stands for standard input.
+# The path that stands for standard input.
 STANDARD_INPUT = Path("-")
 
 
@@ -29,16 +29,21 @@ def read_documents(
     lines: bool = False,
     final_newline: bool = True,
 ) -> Iterator[Document]:
-    """The documents of files, in their order.
+    """Yield the documents of files, in order.
 
-    A text file is one document, with its final newline or without, or with `lines` has one in each
-    line; STANDARD_INPUT is such a file too. A .jsonl file has one in each line, a .parquet file and
-    a directory that datasets.Dataset.save_to_disk wrote (extra `datasets`) one in each row; `field`
-    says where.
+    A text file or STANDARD_INPUT is one document, or with `lines` a document for each line. A
+    .jsonl file holds a document in each line; a .parquet file, or a directory that
+    datasets.Dataset.save_to_disk wrote (extra `datasets`), in each row.
+
+    Args:
+        paths: the files and directories.
+        field: the field of a .jsonl line, or the column of a row, that holds the text.
+        lines: whether each line of a text file is a document.
+        final_newline: whether to keep a text file's final newline.
 
     Raises:
-        InputError: a file that cannot be read, is empty, or has no such field.
-        MissingDependencyError: a Parquet file or a dataset, without the extra.
+        InputError: a file cannot be read, is empty, or has no such field.
+        MissingDependencyError: Parquet files and datasets need the extra.
     """
     for path in map(Path, paths):
         count = 0
@@ -46,62 +51,53 @@ def read_documents(
             count += 1
             yield document
         if not count:
-            raise InputError(f"{_shown(path)} is empty; a text is expected")
+            raise InputError(f"{_source(path)} is empty; a text is expected")
 
 
 def _documents_of(path: Path, field: str, lines: bool, final_newline: bool) -> Iterator[Document]:
     if is_directory(path):
-        yield from _of_dataset(path, field)
+        yield from _read_dataset(path, field)
     elif path.suffix.lower() == ".jsonl":
-        yield from _of_lines(path, field)
+        yield from _read_json_lines(path, field)
     elif path.suffix.lower() == ".parquet":
-        yield from _of_parquet(path, field)
-    elif text := read_text(path):
-        if not final_newline and not lines:
+        yield from _read_parquet(path, field)
+    elif text := _read_standard_input() if path == STANDARD_INPUT else read_text(path):
+        if lines:
+            yield from _split_lines(text, _source(path))
+            return
+        if not final_newline:
             text = text.removesuffix("\n").removesuffix("\r")
-        yield from _of_text_lines(text, path) if lines else [Document(text, _shown(path))]
+        yield Document(text, _source(path))
 
 
-def read_text(path: Path) -> str:
-    """A file's whole text; raises InputError if it is not there, or not UTF-8."""
-    try:
-        content = _standard_input() if path == STANDARD_INPUT else path.read_bytes()
-        return content.decode("utf-8")
-    except (UnicodeDecodeError, OSError) as error:
-        raise _unreadable(_shown(path), error) from error
-
-
-def _unreadable(where: str, error: UnicodeDecodeError | OSError) -> InputError:
-    if isinstance(error, OSError):
-        return InputError(f"{where} cannot be read: {error.strerror}; name another file")
-    return InputError(
-        f"{where} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}; "
-        "convert it first"
-    )
-
-
-def _standard_input() -> bytes:
+def _read_standard_input() -> str:
     if sys.stdin is None:
         raise InputError("standard input is closed; name a file")
-    return sys.stdin.buffer.read()
+    try:
+        content = sys.stdin.buffer.read()
+    except OSError as error:
+        raise InputError(
+            f"standard input cannot be read: {error.strerror}; name another file"
+        ) from error
+    return decode_utf8(content, "standard input")
 
 
 def counted(count: int, noun: str = "document") -> str:
-    """So many of them, in words."""
+    """Return a number with its noun: "1 document", "1,000 documents"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _shown(path: Path) -> str:
+def _source(path: Path) -> str:
     return "standard input" if path == STANDARD_INPUT else str(path)
 
 
-def _of_text_lines(text: str, path: Path) -> Iterator[Document]:
+def _split_lines(text: str, source: str) -> Iterator[Document]:
     for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
-        yield Document(line.removesuffix("\r"), f"{_shown(path)}:{number}")
+        yield Document(line.removesuffix("\r"), f"{source}:{number}")
 
 
-def _of_lines(path: Path, field: str) -> Iterator[Document]:
-    for number, line in _lines(path):
+def _read_json_lines(path: Path, field: str) -> Iterator[Document]:
+    for number, line in read_lines(path):
         if not line.strip():
             continue
         try:
@@ -111,19 +107,7 @@ def _of_lines(path: Path, field: str) -> Iterator[Document]:
         yield Document(_text_of(row, field, f"{path}, line {number}"), f"{path}:{number}")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number, line): one at a time, as files may be larger than memory."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                yield number, line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _unreadable(f"{path}, line {number}", error) from error
-    except OSError as error:
-        raise _unreadable(str(path), error) from error
-
-
-def _of_parquet(path: Path, field: str) -> Iterator[Document]:
+def _read_parquet(path: Path, field: str) -> Iterator[Document]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -139,14 +123,14 @@ def _of_parquet(path: Path, field: str) -> Iterator[Document]:
         raise InputError(f"{path} is no Parquet file that can be read: {reason}") from error
 
 
-def _of_dataset(path: Path, field: str) -> Iterator[Document]:
+def _read_dataset(path: Path, field: str) -> Iterator[Document]:
     try:
         import datasets
     except ImportError as error:
         raise _needs_datasets(path) from error
     try:
         rows = datasets.load_from_disk(str(path))
-    except Exception as error:  # datasets raises what it likes
+    except Exception as error:  # datasets raises errors of many kinds
         reason = str(error).partition("\n")[0]
         raise InputError(f"{path} is no dataset that was saved to disk: {reason}") from error
     if isinstance(rows, dict):
@@ -155,17 +139,17 @@ def _of_dataset(path: Path, field: str) -> Iterator[Document]:
         yield Document(_text_of(row, field, f"{path}, row {number}"), f"{path}:{number}")
 
 
-def _text_of(row: Any, field: str, where: str) -> str:
+def _text_of(row: Any, field: str, source: str) -> str:
     if not isinstance(row, dict) or field not in row:
-        there = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
-        raise InputError(f"{where} has no text {field!r} (it has {shown(there)}); pass --field")
+        fields = ", ".join(map(str, row)) if isinstance(row, dict) else type(row).__name__
+        raise InputError(f"{source} has no text {field!r} (it has {shown(fields)}); pass --field")
     text = row[field]
     if not isinstance(text, str):
-        raise InputError(f"{where}: its {field!r} is {shown(text)}; a text is expected")
+        raise InputError(f"{source}: its {field!r} is {shown(text)}; a text is expected")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{where} has a lone surrogate, which no UTF-8 text can hold") from error
+        raise InputError(f"{source} has a lone surrogate, which no UTF-8 text can hold") from error
     return text
 
 

@@ -1,4 +1,4 @@
-"""Files and folders: atomic writes, whether a path can be written, and the user's cache folder."""
+"""Files and folders: UTF-8 texts, atomic writes, and the user's cache folder."""
 
 import os
 import secrets
@@ -11,22 +11,67 @@ from typing import IO, Any
 from gptneo_onnx.models.errors import InputError
 
 
-def check_writable(path: Path, read: Iterable[Path] = ()) -> None:
-    """Before the work that a file is made for.
-
-    Args:
-        path: of the file.
-        read: files that the work reads, which must not be lost.
+def read_text(path: str | Path, max_bytes: int | None = None) -> str:
+    """Read a UTF-8 file; line ends stay as they are.
 
     Raises:
-        InputError: it cannot be made there, or is one of those.
+        InputError: the file cannot be read, is larger than max_bytes, or is not UTF-8.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if max_bytes is not None and size > max_bytes:
+                raise InputError(f"{path} has {size} bytes; at most {max_bytes} are read")
+            return decode_utf8(file.read(), str(path))
+    except OSError as error:
+        raise _cannot_be_read(path, error) from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, line with its line end) of a UTF-8 file that may exceed memory.
+
+    Raises:
+        InputError: the file cannot be read, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                yield number, decode_utf8(line, f"{path}, line {number}")
+    except OSError as error:
+        raise _cannot_be_read(path, error) from error
+
+
+def decode_utf8(content: bytes, source: str) -> str:
+    """Decode bytes; raises InputError, naming their source, if they are not UTF-8."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{source} is not UTF-8: byte {error.start} is {content[error.start]:#x}; "
+            "convert it first"
+        ) from error
+
+
+def _cannot_be_read(path: str | Path, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read: {error.strerror}; name another file")
+
+
+def check_writable(path: Path, read: Iterable[Path] = ()) -> None:
+    """Check that a file can be made, before the work whose result it is to hold.
+
+    Args:
+        path: the file to write.
+        read: files that the work reads, and that must not be overwritten.
+
+    Raises:
+        InputError: the file cannot be made there, or is one of those read.
     """
     try:
         if path.is_dir():
             raise InputError(f"{path} is a directory; name a file")
-        if path.exists() and any(each.exists() and path.samefile(each) for each in read):
+        if path.exists() and any(file.exists() and path.samefile(file) for file in read):
             raise InputError(f"{path} is one of the texts, and would be lost; name another file")
-        trial = _partial(path.resolve())
+        trial = _temporary(path.resolve())
         with trial.open("x"):
             pass
         trial.unlink()
@@ -36,14 +81,16 @@ def check_writable(path: Path, read: Iterable[Path] = ()) -> None:
 
 @contextmanager
 def atomic_file(path: Path, mode: str) -> Iterator[IO[Any]]:
-    """Open a file for writing beside its place, and put it there at the end; links stay links.
+    """Write a file atomically: write a temporary file, then rename it to `path`.
+
+    If `path` is a symbolic link, the file that it leads to is replaced.
 
     Args:
-        path: of the file.
-        mode: w or wb.
+        path: the file to write.
+        mode: w (UTF-8) or wb.
 
     Raises:
-        InputError: it cannot be written; what was there before stays.
+        InputError: the file cannot be written; an earlier one stays as it was.
     """
     try:
         with replace_atomically(path.resolve(), mode) as file:
@@ -54,25 +101,25 @@ def atomic_file(path: Path, mode: str) -> Iterator[IO[Any]]:
 
 @contextmanager
 def replace_atomically(path: Path, mode: str) -> Iterator[IO[Any]]:
-    """The same without a word of its own on what goes wrong, and links are replaced.
+    """Write a file as atomic_file does, but replace a link itself, and let errors pass.
 
     Raises:
-        OSError: it cannot be written; what was there before stays.
+        OSError: the file cannot be written; an earlier one stays as it was.
     """
-    # A name of its own, and the permissions that any new file gets.
-    partial = _partial(path)
+    # Not tempfile's: its files can only be read by the user, and keep that when they are renamed.
+    temporary = _temporary(path)
     encoding, errors = (None, None) if "b" in mode else ("utf-8", "backslashreplace")
     try:
-        with partial.open(mode.replace("w", "x"), encoding=encoding, errors=errors) as file:
+        with temporary.open(mode.replace("w", "x"), encoding=encoding, errors=errors) as file:
             yield file
-        partial.replace(path)
+        temporary.replace(path)
     finally:
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
-def _partial(path: Path) -> Path:
-    """A name that nobody else has, in the same folder."""
+def _temporary(path: Path) -> Path:
+    """Return an unused name in the folder of `path`."""
     return path.parent / f".{secrets.token_hex(8)}.partial"
 
 
@@ -81,7 +128,7 @@ def _cannot_be_written(path: Path, error: OSError) -> InputError:
 
 
 def is_directory(path: str | Path) -> bool:
-    """Path.is_dir(), which raises OSError for what is too long to be a path, as prompts may be."""
+    """Like Path.is_dir(), but False for a text too long to be a path, as a prompt may be."""
     try:
         return Path(path).is_dir()
     except OSError:
@@ -91,10 +138,10 @@ def is_directory(path: str | Path) -> bool:
 def cache_folder() -> Path:
     """Return the user's cache folder, which may not exist yet.
 
-    It is $GPTNEO_ONNX_CACHE, or gptneo-onnx below the platform's own.
+    It is $GPTNEO_ONNX_CACHE, or gptneo-onnx in the platform's cache folder.
 
     Raises:
-        InputError: none is chosen, and the user has no home directory.
+        InputError: GPTNEO_ONNX_CACHE is not set, and the user has no home directory.
     """
     if chosen := os.environ.get("GPTNEO_ONNX_CACHE"):
         return Path(chosen)

@@ -1,4 +1,4 @@
-"""Files are there once they are whole, or not at all."""
+"""UTF-8 texts are read as they are, and files are written whole or not at all."""
 
 from pathlib import Path
 
@@ -6,11 +6,41 @@ import pytest
 from refusals import refused
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.files import atomic_file, check_writable
+from gptneo_onnx.runtime.files import atomic_file, check_writable, read_lines, read_text
+
+
+def test_a_text_keeps_its_line_ends(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes("one\r\ncaf\u00e9\rthree\n\u2028four".encode())
+    assert read_text(path) == read_text(str(path)) == "one\r\ncaf\u00e9\rthree\n\u2028four"
+    assert [*read_lines(path)] == [
+        (1, "one\r\n"), (2, "caf\u00e9\rthree\n"), (3, "\u2028four"),
+    ]  # fmt: skip
+
+
+def test_a_text_that_cannot_be_read_is_named(tmp_path):
+    path = tmp_path / "file"
+    with refused(InputError, "file cannot be read: No such file or directory; name another file"):
+        read_text(path)
+    with refused(InputError, "file cannot be read: No such file or directory; name another file"):
+        [*read_lines(path)]
+    path.write_bytes(b"one\ntw\xff")
+    with refused(InputError, "file is not UTF-8: byte 6 is 0xff; convert it first"):
+        read_text(path)
+    with refused(InputError, "file, line 2 is not UTF-8: byte 2 is 0xff; convert it first"):
+        [*read_lines(path)]
+
+
+def test_a_text_may_be_limited(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("1234")
+    assert read_text(path, max_bytes=4) == "1234"
+    with refused(InputError, "file has 4 bytes; at most 3 are read"):
+        read_text(path, max_bytes=3)
 
 
 @pytest.mark.parametrize(("mode", "content"), [("w", "caf\u00e9"), ("wb", b"\x00\xff")])
-def test_what_was_written_is_there_at_the_end(tmp_path, mode, content):
+def test_a_file_appears_once_it_is_written(tmp_path, mode, content):
     path = tmp_path / "file"
     with atomic_file(path, mode) as file:
         file.write(content)
@@ -19,7 +49,7 @@ def test_what_was_written_is_there_at_the_end(tmp_path, mode, content):
     assert [*tmp_path.iterdir()] == [path]
 
 
-def test_an_error_leaves_what_was_there(tmp_path):
+def test_an_error_leaves_the_earlier_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
     with pytest.raises(TypeError), atomic_file(path, "w") as file:
@@ -37,7 +67,7 @@ def test_a_link_stays_one(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nowhere/file", "x" * 300])
-def test_a_place_that_there_is_not_is_refused_before_and_after(tmp_path, name):
+def test_a_path_that_cannot_be_made_is_refused_by_check_and_write(tmp_path, name):
     path = tmp_path / name
     with refused(InputError, "cannot be written: (No such file|File name too long).*name another"):
         check_writable(path)
@@ -47,12 +77,12 @@ def test_a_place_that_there_is_not_is_refused_before_and_after(tmp_path, name):
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="needs a folder that nobody writes into")
-def test_a_folder_that_takes_no_files_is_refused_before():
+def test_a_folder_that_takes_no_files_is_refused_by_the_check():
     with refused(InputError, "/proc/file cannot be written: "):
         check_writable(Path("/proc/file"))
 
 
-def test_what_is_read_is_not_overwritten(tmp_path):
+def test_a_file_that_is_read_is_not_overwritten(tmp_path):
     (tmp_path / "text").write_text("text")
     (tmp_path / "link").symlink_to(tmp_path / "text")
     for path in (tmp_path / "text", tmp_path / "link"):

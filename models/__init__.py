@@ -1,6 +1,6 @@
-"""What a GPT-Neo is: its config, the contracts of its graphs, its files and its errors.
+"""A GPT-Neo model: its config, the contracts of its graphs, its files and its errors.
 
-A leaf: imports only the standard library, so that exporter and runtime can both stand on it.
+A leaf: imports only the standard library, so that exporter and runtime can both use it.
 """
 
 from gptneo_onnx.models.config import GPTNeoConfig

@@ -1,4 +1,4 @@
-"""What a GPT-Neo is made of, read from the config.json of a checkpoint or of an exported model."""
+"""A GPT-Neo's config, read from the config.json of a checkpoint or of an exported model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LAYER_KINDS: tuple[LayerKind, ...] = ("global", "local")
 MAX_LAYERS = 1024
 MAX_SIZE = 2**24
 
-# transformers' names (transformers.activations.ACT2FN) for the same function.
+# Our name for each of transformers' (transformers.activations.ACT2FN); several mean one function.
 ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_fast": "gelu_tanh",
@@ -32,20 +32,20 @@ ACTIVATIONS = {
 
 @dataclass(frozen=True)
 class GPTNeoConfig:
-    """The fields of transformers.GPTNeoConfig that change what the model computes.
+    """The fields of transformers.GPTNeoConfig that the model's computation depends on.
 
     Attributes:
         vocab_size: rows of the token embedding and columns of the logits.
-        hidden_size: width of the residual stream; heads x head_dim.
+        hidden_size: width of the residual stream: num_heads x head_dim.
         num_heads: attention heads per layer.
         layer_kinds: one kind per layer. "global" attends to every earlier position, "local" to the
             last window_size positions, the current one included.
-        window_size: positions that a local layer sees.
+        window_size: positions that a local layer attends to.
         max_position_embeddings: the longest sequence, in tokens.
         intermediate_size: width of the MLP.
         activation_function: a key of ACTIVATIONS.
         layer_norm_epsilon: added to the variance in every layer normalization.
-        tie_word_embeddings: whether logits are products with the token embedding.
+        tie_word_embeddings: whether the token embedding is also the logits' weight.
         bos_token_id, eos_token_id, pad_token_id: token ids, or None.
     """
 
@@ -73,7 +73,7 @@ class GPTNeoConfig:
 
     @property
     def window_capacity(self) -> int:
-        """Rows in a local layer's cache: a window wider than the context sees the whole context."""
+        """Rows of a local layer's cache: window_size, but at most max_position_embeddings."""
         return min(self.window_size, self.max_position_embeddings)
 
     @classmethod
@@ -87,12 +87,12 @@ class GPTNeoConfig:
 
     @classmethod
     def from_file(cls, path: Path) -> "GPTNeoConfig":
-        """Read config.json; raises ModelFileError as from_dict does, or if it cannot be read."""
+        """Read a config.json; raises ModelFileError as from_dict does, or if it cannot be read."""
         return cls.from_dict(read_json_object(path, max_bytes=1024 * 1024), str(path))
 
 
 class _Reader:
-    """Normalises a config.json once, so that nothing behind it needs a default or a check."""
+    """Normalises a config.json once, so that no later code needs a default or a check."""
 
     def __init__(self, values: Mapping[str, Any], source: str) -> None:
         self.values = values
@@ -153,12 +153,12 @@ class _Reader:
     def token(self, name: str, vocab_size: int) -> int | None:
         value = self.values.get(name)
         if isinstance(value, list) and value:
-            value = value[0]  # transformers allows several end tokens: those are generation's
+            value = value[0]  # transformers allows several end tokens; generation reads them all
         if value is None:
             return None
         if type(value) is not int or value < 0:
             raise self.error(f"{name} is {shown(value)}; a token id below {vocab_size} is allowed")
-        # Ids beyond the vocabulary stand in real configs of shrunk models: no token can match them.
+        # Real configs of shrunk models have ids beyond the vocabulary, which no token can match.
         return value if value < vocab_size else None
 
     def epsilon(self) -> float:
@@ -189,7 +189,7 @@ class _Reader:
         return kinds
 
     def expand(self, types: Any) -> tuple[LayerKind, ...]:
-        """[[["global", "local"], 2]] -> global, local, global, local."""
+        """Expand [[["global", "local"], 2]] to global, local, global, local."""
         kinds: list[LayerKind] = []
         try:
             for pattern, count in types:

@@ -1,4 +1,4 @@
-"""Where the embedded checkpoint lies: a small GPT-Neo trained on Jane Austen (see its README)."""
+"""The embedded checkpoint: a small GPT-Neo trained on Jane Austen (see its README)."""
 
 from pathlib import Path
 

@@ -1,18 +1,18 @@
-"""Every error that the package raises on purpose.
+"""The errors that the package raises on purpose.
 
 GPTNeoOnnxError
 ├── InputError (ValueError)              an argument, prompt or mask that cannot be used
 ├── ModelFileError (ValueError)          a checkpoint or an exported model that cannot be used
 ├── ExportError (OSError)                an export that could not be written
-├── DeviceError (RuntimeError)           a device that was asked for and cannot be had
-└── MissingDependencyError (ImportError) a package that this call needs and that is not installed
+├── DeviceError (RuntimeError)           a device that was asked for and is not available
+└── MissingDependencyError (ImportError) a package that this call needs is not installed
 """
 
 from typing import Any
 
 
 class GPTNeoOnnxError(Exception):
-    """Base of the tree: catching it catches all that the package raises on purpose."""
+    """The base class: catching it catches every error that the package raises on purpose."""
 
 
 class InputError(GPTNeoOnnxError, ValueError):
@@ -24,19 +24,19 @@ class ModelFileError(GPTNeoOnnxError, ValueError):
 
 
 class ExportError(GPTNeoOnnxError, OSError):
-    """An export that could not be written; nothing is left behind."""
+    """An export that could not be written; no part of it remains."""
 
 
 class DeviceError(GPTNeoOnnxError, RuntimeError):
-    """A device that was asked for by name and cannot be had."""
+    """A device that was asked for by name is not available."""
 
 
 class MissingDependencyError(GPTNeoOnnxError, ImportError):
-    """A package that this call needs and that is not installed."""
+    """A package that this call needs is not installed."""
 
 
 def shown(value: Any) -> str:
-    """A value for a message: as Python writes it, in one line and not too long."""
+    """Return a value's repr for a message: one line of at most 80 characters."""
     try:
         text = repr(value)
     except ValueError:  # a number with more digits than Python writes out

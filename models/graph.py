@@ -4,8 +4,8 @@ An axis is a number or one of the symbolic names below:
 
 - batch: the sequences that take part in this step, one cache slot each
 - sequence: the new tokens of each sequence in this step
-- rows: the positions at which logits are wanted
-- capacity: the rows of a global layer's cache, at least the longest sequence
+- rows: the positions whose logits are returned
+- capacity: the rows of a global layer's cache, at least the length of the longest sequence
 """
 
 import operator
@@ -31,7 +31,7 @@ POSITIONS = "wpe.weight"
 
 
 class DataType(Enum):
-    """Element types by their names; `onnx` is the number in onnx.TensorProto.DataType."""
+    """An element type by its name; `onnx` is its number in onnx.TensorProto.DataType."""
 
     BOOL = "bool"
     FLOAT32 = "float32"
@@ -49,12 +49,12 @@ class DataType(Enum):
 
     @property
     def bits(self) -> int:
-        """Of one element; two of 4 bits share a byte."""
+        """Bits of one element; two elements of 4 bits share a byte."""
         return _BITS[self.value]
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one element of a type that has whole ones."""
+        """Bytes of one element; the type must have at least 8 bits."""
         assert self.bits >= 8
         return self.bits // 8
 
@@ -69,14 +69,14 @@ _BITS = {
 }  # fmt: skip
 
 
-# What people call the types that activations may have.
+# The names that users write for the types that activations may have.
 ACTIVATION_NAMES = {DataType.FLOAT32: "fp32", DataType.FLOAT16: "fp16", DataType.BFLOAT16: "bf16"}
 
 
 class Precision(Enum):
-    """What the weights of linear layers and the embedding are stored as.
+    """How the weights of linear layers and the embedding are stored.
 
-    - int8, int4: in blocks along the inputs, each with its scale
+    - int8, int4: in blocks along the inputs, each block with its scale
     - w8a8: 7 or 8 bits with a scale for each output, multiplied by activations of 8 bits with a
       scale for each row
     """
@@ -90,7 +90,7 @@ class Precision(Enum):
 
     @property
     def activations(self) -> tuple[DataType, ...]:
-        """What activations, cache and all other weights may be with it, the default first."""
+        """The types that activations, cache and all other weights may have, the default first."""
         match self:
             case Precision.FP16:
                 return (DataType.FLOAT16,)
@@ -108,12 +108,12 @@ class Precision(Enum):
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """A graph's numbers: how its large weights are stored, and what everything else is.
+    """The number types of a graph.
 
     Attributes:
-        precision: of the weights of linear layers and the embedding.
-        activations: type of activations, cache and all other weights.
-        reduce_range: with w8a8, whether weights have 7 bits: then no processor cuts off sums.
+        precision: how the weights of linear layers and the embedding are stored.
+        activations: the type of activations, cache and all other weights.
+        reduce_range: with w8a8, whether weights have 7 bits: then no processor saturates sums.
     """
 
     precision: Precision
@@ -122,13 +122,13 @@ class NumberFormat:
 
     @classmethod
     def of(cls, precision: Precision, activations: DataType | None = None) -> "NumberFormat":
-        """With the precision's defaults; activations may be named."""
-        default = activations or precision.activations[0]
-        return cls(precision, default, reduce_range=precision is Precision.W8A8)
+        """Return the precision with its defaults, or with activations of another type."""
+        activations = activations or precision.activations[0]
+        return cls(precision, activations, reduce_range=precision is Precision.W8A8)
 
     @property
     def embedding(self) -> DataType:
-        """Type of the embedding's stored elements: 8 bits wherever weights are quantized."""
+        """The type of the embedding's stored elements: 8 bits wherever weights are quantized."""
         return DataType.UINT8 if self.precision.is_quantized else self.activations
 
 
@@ -141,15 +141,15 @@ class TensorSpec:
     axes: tuple[int | str, ...]
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The axes as numbers; `sizes` has those of the symbolic ones."""
+        """Return the axes as numbers; `sizes` has the sizes of the symbolic axes."""
         return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in self.axes)
 
 
 @dataclass(frozen=True)
 class CacheSpec:
-    """The two cache tensors of one layer, each past bound to the same buffer as its present.
+    """The two cache tensors of one layer, keys and values, as inputs and as outputs.
 
-    Both are [batch, heads, capacity, head_dim]; capacity is a number where the layer is local.
+    All are [batch, heads, rows, head_dim].
     """
 
     past_key: TensorSpec
@@ -171,11 +171,14 @@ class GraphContract:
     """All inputs and outputs of a graph, in the graph's order.
 
     Attributes:
+        step_inputs: the inputs besides the caches.
+        caches: the caches, layer by layer.
         logits: the one output that every graph has.
-        hidden_states: those that it gives, by layer: layer i is what block i reads, and the number
-            of layers stands for what is behind the final layer normalization, as in transformers.
-        tables: the weights that ids and positions look up; their rows bound what a step may ask
-            for.
+        tables: the weights that ids and positions select rows of; their sizes limit ids and
+            positions.
+        hidden_states: the outputs that hold them, by layer: layer i is the input of block i, and
+            the number of layers stands for the output of the final layer normalization, as in
+            transformers.
     """
 
     step_inputs: tuple[TensorSpec, ...]
@@ -195,18 +198,20 @@ class GraphContract:
 
 
 def layer_number(layer: object, num_layers: int) -> int:
-    """Which hidden states a layer's number means, from 0 to num_layers, as transformers has them.
+    """Return the hidden states that a layer's number selects, from 0 to num_layers.
+
+    Negative numbers count from the end, as in transformers' tuple of hidden states.
 
     Raises:
-        InputError: no whole number, or one that is out of range.
+        InputError: it is not a whole number, or out of range.
     """
     try:
-        number = operator.index(layer)  # type: ignore[arg-type]  # whatever the caller gave
+        number = operator.index(layer)  # type: ignore[arg-type]  # `layer` may be anything
         if isinstance(layer, bool) or not -num_layers - 1 <= number <= num_layers:
             raise TypeError
     except TypeError as error:
         raise InputError(
-            f"layer is {shown(layer)}; 0 (the embeddings) to {num_layers} (behind the last layer) "
+            f"layer is {shown(layer)}; 0 (the embeddings) to {num_layers} (after the last layer) "
             "is allowed, or a negative number from the end"
         ) from error
     return number % (num_layers + 1)
@@ -219,7 +224,7 @@ def hidden_states_outputs(
     data_type: DataType,
     axes: tuple[int | str, ...],
 ) -> dict[int, TensorSpec]:
-    """The outputs that hold layers' hidden states; that of num_layers is called `last`."""
+    """Return the outputs for the hidden states of `layers`; that of num_layers is called `last`."""
     return {
         layer: TensorSpec(
             last if layer == num_layers else f"{HIDDEN_STATES}.{layer}", data_type, axes
@@ -231,17 +236,18 @@ def hidden_states_outputs(
 def fused_contract(
     config: GPTNeoConfig, numbers: NumberFormat, layers: Sequence[int] = ()
 ) -> GraphContract:
-    """The graph of ONNX Runtime's fused operators.
+    """Return the contract of the graph of ONNX Runtime's fused operators.
 
-    A step takes the new tokens of each sequence and updates the caches in place:
+    A step takes the new tokens of each sequence, and updates the caches in place: each past is
+    bound to the same buffer as its present, and local layers' caches have window_capacity rows.
 
     - seqlens_k: each sequence's length after this step, minus one
     - total_sequence_length: the greatest length after this step
-    - logits_rows: (index into batch, index into sequence) of each row of logits wanted
-    - hidden_states: behind the final layer normalization, at every new position
-    - hidden_states.N: what block N reads, for each N of `layers`
+    - logits_rows: (index into batch, index into sequence) of each row of logits to return
+    - hidden_states: the output of the final layer normalization, at every new position
+    - hidden_states.N: the input of block N, for each N of `layers`
 
-    More than one new token over a cache that already holds some needs batch 1.
+    Several new tokens for a sequence that is in the cache already need batch 1.
     """
     last, hidden = config.num_layers, (BATCH, SEQUENCE, config.hidden_size)
     return GraphContract(

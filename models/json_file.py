@@ -1,4 +1,4 @@
-"""Reading JSON from files that nobody vouches for."""
+"""Read JSON from untrusted files."""
 
 import json
 import stat
@@ -12,7 +12,7 @@ MAX_DEPTH = 100
 
 
 def read_json_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
-    """The object that a JSON file holds.
+    """Return the object that a JSON file holds.
 
     Raises:
         ModelFileError: the file is missing, not a regular file, larger than max_bytes, not JSON,
@@ -42,7 +42,7 @@ def read_json_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
 
 
 def _check_depth(path: Path, content: dict[str, Any]) -> None:
-    """Nothing behind this needs to fear that printing or walking a value recurses too deeply."""
+    """Refuse deep nesting, so that no later code recurses too deeply in a value."""
     level: list[Any] = [content]
     for _ in range(MAX_DEPTH):
         level = [

@@ -1,9 +1,9 @@
-"""gptneo_onnx.json: what an exported directory holds, so that no change goes unnoticed."""
+"""gptneo_onnx.json: lists the files of an exported directory, so that changes are noticed."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,18 @@ TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 
 FORMAT_VERSION = 1
 GRAPH_KINDS = ("fused", "portable", "genai")
-# sliding_window_cache of GroupQueryAttention came with this release.
+# The first release with sliding_window_cache of GroupQueryAttention.
 LEAST_ONNX_RUNTIME = "1.30.0"
 
-_HASHED_AT_ONCE = 1024 * 1024
+_HASH_BLOCK = 1024 * 1024
 _MAX_FILES = 64
-# Neither a path on any platform, nor hidden, nor more than file systems can name.
+# Not a path on any platform, not hidden, and not too long for a file system.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """One file of an exported directory: its size in bytes and its SHA-256 in hexadecimal."""
+    """A file of an exported directory: its size in bytes and its SHA-256 in hexadecimal."""
 
     size: int
     sha256: str
@@ -46,11 +46,12 @@ class Manifest:
 
     Attributes:
         graph: the kind of model.onnx, one of GRAPH_KINDS.
-        numbers: what weights, activations and cache are.
+        numbers: the types of weights, activations and cache.
         opset: version of the standard operators.
-        least_onnx_runtime: oldest ONNX Runtime that has every operator of the graph.
-        files: every file of the directory but this one, by base name.
-        hidden_states: layers whose hidden states were asked for, from 0 to the number of layers.
+        least_onnx_runtime: the oldest ONNX Runtime that has every operator of the graph.
+        files: every file of the directory except the manifest, by base name.
+        hidden_states: the layers whose hidden states were asked for, from 0 to the number of
+            layers.
     """
 
     graph: str
@@ -62,7 +63,7 @@ class Manifest:
 
     @property
     def graphs(self) -> dict[str, str]:
-        """The kind of each graph by its file's name: all but the first are called by their kind."""
+        """The kind of each graph by file name: model.onnx, and KIND.onnx for each other kind."""
         others = {f"{kind}.onnx": kind for kind in GRAPH_KINDS}
         kinds = {GRAPH_FILE: self.graph, **others}
         return {name: kind for name, kind in kinds.items() if name in self.files}
@@ -86,7 +87,7 @@ class Manifest:
         """Read gptneo_onnx.json.
 
         Raises:
-            ModelFileError: it is missing, from a newer version of the format, or not as written.
+            ModelFileError: it is missing, damaged, or of another version of the format.
         """
         path = directory / MANIFEST_FILE
         if not path.is_file():
@@ -112,17 +113,15 @@ class Manifest:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's contents, in hexadecimal, read a megabyte at a time."""
+    """Return the SHA-256 of a file's contents in hexadecimal; reads a megabyte at a time."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_HASHED_AT_ONCE):
+        while block := file.read(_HASH_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
 
-def _one_of(
-    path: Path, values: Mapping[str, Any], name: str, allowed: "tuple[str, ...] | list[str]"
-) -> str:
+def _one_of(path: Path, values: Mapping[str, Any], name: str, allowed: Sequence[str]) -> str:
     value = values.get(name)
     if value not in allowed:
         raise ModelFileError(
@@ -132,7 +131,10 @@ def _one_of(
 
 
 def _numbers(path: Path, values: Mapping[str, Any]) -> NumberFormat:
-    """The first exports name only the precision: activations are its default, weights of 8 bits."""
+    """Read the number format; the first exports name only the precision.
+
+    Their activations are of its default type, and their weights of full range.
+    """
     precision = Precision(_one_of(path, values, "precision", [p.value for p in Precision]))
     if "activations" not in values:
         return NumberFormat(precision, precision.activations[0])
@@ -147,7 +149,7 @@ def _numbers(path: Path, values: Mapping[str, Any]) -> NumberFormat:
 
 
 def _layers(path: Path, values: Mapping[str, Any]) -> tuple[int, ...]:
-    """The first exports do not say: they have the last alone."""
+    """Read hidden_states, which the first exports lack: they return only the last layer's."""
     layers = values.get("hidden_states", [])
     valid = isinstance(layers, list) and all(
         type(layer) is int and 0 <= layer <= MAX_LAYERS for layer in layers

@@ -1,12 +1,12 @@
-"""The portable graph's contract: that of Optimum's exports, which other stacks know.
+"""The contract of portable graphs: that of Optimum's exports, which other stacks know.
 
 Names, types and axes are those of optimum.exporters.onnx.model_configs.GPTNeoOnnxConfig with task
 text-generation-with-past. Its axes:
 
 - batch_size: sequences, padded on the left to one length
-- sequence_length: the new tokens of each in this step
-- past_sequence_length: the positions that the cache holds, padding too
-- past_sequence_length + sequence_length: both
+- sequence_length: the new tokens of each sequence in this step
+- past_sequence_length: the positions that the cache holds, padding included
+- past_sequence_length + sequence_length: all positions after this step
 """
 
 from collections.abc import Sequence
@@ -32,22 +32,22 @@ PAST_LENGTH = "past_sequence_length"
 TOTAL_LENGTH = f"{PAST_LENGTH} + {SEQUENCE_LENGTH}"
 
 ATTENTION_MASK = "attention_mask"
-# As transformers.js' feature-extraction pipeline asks for it.
+# The name that transformers.js' feature-extraction pipeline asks for.
 LAST_HIDDEN_STATE = "last_hidden_state"
-# Of decoder_model_merged.onnx, as older versions of Optimum wrote it: whether to use the past.
+# Whether to use the past: an input of decoder_model_merged.onnx, as older Optimum wrote it.
 USE_CACHE_BRANCH = "use_cache_branch"
 
 
 def portable_contract(
     config: GPTNeoConfig, numbers: NumberFormat, layers: Sequence[int] = ()
 ) -> GraphContract:
-    """The graph of standard operators.
+    """Return the contract of the graph of standard operators.
 
-    - attention_mask: 1 for tokens and 0 for padding, those in the cache too
+    - attention_mask: 1 for tokens and 0 for padding, also for positions in the cache
     - logits: at every new position, of the activations' type
-    - last_hidden_state, hidden_states.N: at every new position, behind the final layer
-      normalization and before block N, where `layers` names them
-    - present: past and the new keys or values, one behind the other, for local layers too
+    - last_hidden_state, hidden_states.N: at every new position, after the final layer
+      normalization and before block N, if they are in `layers`
+    - present: past followed by the new keys or values, for local layers too
     """
     activations = numbers.activations
     hidden = (BATCH_SIZE, SEQUENCE_LENGTH, config.hidden_size)

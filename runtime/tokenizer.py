@@ -1,4 +1,4 @@
-"""Text to ids and back, with the names that transformers' tokenizers have."""
+"""Turn text into token ids and back, with the method names of transformers' tokenizers."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -29,9 +29,10 @@ _CLEAN_UPS = (
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's letters for the 256 bytes: printable Latin-1 stands for itself, the rest from U+0100.
+    """Return the byte of each of GPT-2's 256 letters.
 
-    transformers.models.gpt2.tokenization_gpt2.bytes_to_unicode, turned round.
+    Printable Latin-1 letters stand for themselves, those from U+0100 on for the other bytes. The
+    inverse of transformers.models.gpt2.tokenization_gpt2.bytes_to_unicode.
     """
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = [byte for byte in range(0x100) if byte not in printable]
@@ -56,7 +57,7 @@ class Tokenizer:
         """Read tokenizer.json and tokenizer_config.json.
 
         Raises:
-            ModelFileError: there is none, or it is damaged.
+            ModelFileError: tokenizer.json is missing, or one of the files is damaged.
         """
         path = Path(directory) / TOKENIZER_FILE
         if not path.is_file():
@@ -82,20 +83,26 @@ class Tokenizer:
         padding: bool | str = True,
         return_tensors: str = "np",
     ) -> dict[str, Any]:
-        """input_ids and attention_mask, int64 [texts, length], shorter texts padded on the left.
+        """Return input_ids and attention_mask, int64 [texts, length], padded on the left.
 
-        A single text makes a batch of one. `padding` and `return_tensors` are there for those who
-        are used to them: what they ask for is what is done.
+        A single text makes a batch of one. `padding` and `return_tensors` exist so that calls of
+        transformers' tokenizers work; they change nothing.
+
+        Raises:
+            InputError: another padding or another kind of tensors is asked for, or a text cannot be
+                encoded.
         """
         if padding not in (True, "longest", "left") or return_tensors != "np":
             raise InputError(
                 f"padding is {padding!r} and return_tensors {return_tensors!r}; "
                 "True and 'np' are allowed: texts are padded on the left, to numpy arrays"
             )
-        return self.pad([self.encode(text) for text in _several(texts)])
+        if isinstance(texts, str):
+            texts = [texts]
+        return self.pad([self.encode(text) for text in texts])
 
     def pad(self, encoded: Sequence[Sequence[int]]) -> dict[str, Any]:
-        """input_ids and attention_mask, int64 [texts, length], of encoded texts."""
+        """Return input_ids and attention_mask, int64 [texts, length], of encoded texts."""
         width = max(map(len, encoded), default=0)
         fill = self.eos_token_id or 0
         input_ids = np.full((len(encoded), width), fill, np.int64)
@@ -106,10 +113,10 @@ class Tokenizer:
         return {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text.
+        """Return the ids of a text.
 
         Raises:
-            InputError: not a text, or one with lone surrogates, which no UTF-8 file can hold.
+            InputError: it is not a text, or has lone surrogates, which UTF-8 cannot encode.
         """
         if not isinstance(text, str):
             raise InputError(f"a prompt is of type {type(text).__name__}; a text is expected")
@@ -124,10 +131,16 @@ class Tokenizer:
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool = False,
     ) -> str:
-        """The text of ids [length], or of one; cleaned up, without the spaces before punctuation.
+        """Return the text of ids [length], or of one id.
+
+        Args:
+            ids: token ids.
+            skip_special_tokens: whether to leave out <|endoftext|> and its like.
+            clean_up_tokenization_spaces: whether to remove spaces before punctuation, as
+                transformers does.
 
         Raises:
-            InputError: an id that cannot be a token's.
+            InputError: an id is negative or has more than 32 bits.
         """
         tokens = [int(i) for i in np.atleast_1d(np.asarray(ids, object))]
         try:
@@ -139,21 +152,21 @@ class Tokenizer:
                 f"{max(self.vocabulary_bytes, default=-1)} are allowed"
             ) from error
         if clean_up_tokenization_spaces:
-            for spaced, joined in _CLEAN_UPS:
-                text = text.replace(spaced, joined)
+            for spaced, cleaned in _CLEAN_UPS:
+                text = text.replace(spaced, cleaned)
         return text
 
     def batch_decode(
         self, batch: Sequence[Any] | NDArray[np.int64], skip_special_tokens: bool = False
     ) -> list[str]:
-        """The texts of ids [batch, length]."""
+        """Return the texts of ids [batch, length]."""
         return [self.decode(ids, skip_special_tokens) for ids in batch]
 
     def token_bytes(self, token_id: int) -> bytes:
-        """The bytes that a token adds to the text; they may begin or end within a character.
+        """Return the bytes that a token adds to the text; they may start or end within a character.
 
         Raises:
-            InputError: the vocabulary has no such token.
+            InputError: the vocabulary has no token of that id.
         """
         try:
             return self.vocabulary_bytes[token_id]
@@ -165,10 +178,11 @@ class Tokenizer:
 
     @cached_property
     def vocabulary_bytes(self) -> dict[int, bytes]:
-        """token_bytes() of every id.
+        """The result of token_bytes() for every id.
 
-        Tokens that were added to the vocabulary are plain text. decode() reads their letters as
-        bytes nevertheless (tokenizers' ByteLevel decoder does), so it garbles an added "café".
+        Tokens that were added to the vocabulary are plain text here. decode() garbles those with
+        other letters than ASCII, such as "café": tokenizers' ByteLevel decoder takes their letters
+        for bytes.
         """
         added = self.backend.get_added_tokens_decoder()
         return {
@@ -178,25 +192,24 @@ class Tokenizer:
 
     @cached_property
     def special_token_ids(self) -> frozenset[int]:
-        """Ids of tokens that stand for no text, <|endoftext|> among them."""
+        """The ids of tokens that stand for no text, such as <|endoftext|>."""
         added = self.backend.get_added_tokens_decoder()
         return frozenset(index for index, token in added.items() if token.special)
 
 
 def _bytes_of(token: str) -> bytes:
-    """A token outside the byte alphabet is its own text, as for tokenizers' ByteLevel decoder."""
+    """Return a token's bytes; one with letters outside the byte alphabet is plain text.
+
+    Source: tokenizers' ByteLevel decoder.
+    """
     try:
         return bytes(_BYTE_ALPHABET[character] for character in token)
     except KeyError:
         return token.encode()
 
 
-def _several(texts: str | Sequence[str]) -> Sequence[str]:
-    return [texts] if isinstance(texts, str) else texts
-
-
 def _token_text(token: Any) -> str | None:
-    """A special token is a text, or an object with the text as its content."""
+    """Return the text of a special token, which may be an object with the text as `content`."""
     if isinstance(token, dict):
         token = token.get("content")
     return token if isinstance(token, str) else None

@@ -140,7 +140,7 @@ def test_exports_of_before_have_the_last(embedded_export, tmp_path):
 
 @pytest.mark.parametrize("layer", [5, -6, 1.0, True, "1", None, 10**30])
 def test_a_layer_that_there_is_not_is_refused(model, layer):
-    with refused(InputError, r"layer is .*; 0 \(the embeddings\) to 4 \(behind the last layer\)"):
+    with refused(InputError, r"layer is .*; 0 \(the embeddings\) to 4 \(after the last layer\)"):
         model([[1, 2]], output_hidden_states=[layer])
 
 

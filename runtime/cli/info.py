@@ -12,7 +12,7 @@ from gptneo_onnx.runtime.model_files.directory import (
     PortableModel,
     open_model_directory,
 )
-from gptneo_onnx.runtime.model_files.portable_interface import given_layers
+from gptneo_onnx.runtime.model_files.portable_interface import hidden_state_layers
 
 
 def model_info(directory: str | Path, file_name: str | None = None) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _hidden_layers(model: ModelDirectory) -> list[int]:
     if isinstance(model, FusedModel):
         return [*model.contract.hidden_states]
     assert isinstance(model, PortableModel)
-    return [*given_layers(model.interfaces)]
+    return [*hidden_state_layers(model.interfaces)]
 
 
 def _file_sizes(model: ModelDirectory) -> dict[str, int]:

@@ -15,7 +15,10 @@ from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache, Row
 from gptneo_onnx.runtime.engine.decoder import Decoder, StepOutputs, failed_step
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.session import Session
-from gptneo_onnx.runtime.model_files.portable_interface import PortableInterface, given_layers
+from gptneo_onnx.runtime.model_files.portable_interface import (
+    PortableInterface,
+    hidden_state_layers,
+)
 
 Floats = NDArray[np.floating]
 # Logits [batch, sequence, vocab], and hidden states [batch, sequence, hidden] of some layers.
@@ -40,7 +43,7 @@ class PortableSessions:
     @property
     def hidden_layers(self) -> tuple[int, ...]:
         """The layers whose hidden states every session gives."""
-        return given_layers(self._interfaces)
+        return hidden_state_layers(self._interfaces)
 
     @property
     def takes_positions(self) -> bool:

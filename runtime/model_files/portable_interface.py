@@ -88,7 +88,7 @@ def check_pair(
         )
 
 
-def given_layers(interfaces: Sequence[PortableInterface]) -> tuple[int, ...]:
+def hidden_state_layers(interfaces: Sequence[PortableInterface]) -> tuple[int, ...]:
     """Return the layers whose hidden states all graphs of a model return."""
     layers = [set(interface.hidden_states) for interface in interfaces]
     return tuple(sorted(set.intersection(*layers)))

@@ -54,7 +54,7 @@ def test_every_field_is_read() -> None:
     assert (config.num_layers, config.head_dim) == (2, 8)
 
 
-def test_what_is_not_said_is_as_transformers_has_it() -> None:
+def test_a_missing_field_has_the_default_of_transformers() -> None:
     config = GPTNeoConfig.from_dict({"model_type": "gpt_neo"})
     assert (config.hidden_size, config.num_heads, config.num_layers) == (2048, 16, 24)
     assert config.layer_kinds == ("global", "local") * 12

@@ -24,9 +24,9 @@ def test_a_text_file_is_one_document(tmp_path):
 def test_each_line_of_a_text_is_one_where_that_is_asked_for(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("one\r\n\ncaf\u00e9\u2028still it\n".encode())
-    found = [*read_documents([path], lines=True)]
-    assert [document.text for document in found] == ["one", "", "caf\u00e9\u2028still it"]
-    assert [document.source for document in found] == [f"{path}:{i}" for i in (1, 2, 3)]
+    documents = [*read_documents([path], lines=True)]
+    assert [document.text for document in documents] == ["one", "", "caf\u00e9\u2028still it"]
+    assert [document.source for document in documents] == [f"{path}:{i}" for i in (1, 2, 3)]
 
 
 def test_a_final_newline_is_left_out_where_that_is_asked_for(tmp_path):
@@ -38,15 +38,15 @@ def test_a_final_newline_is_left_out_where_that_is_asked_for(tmp_path):
 
 
 def test_standard_input_is_a_text_too(monkeypatch):
-    def given(content):
+    def read(content):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         return [*read_documents(["-"])]
 
-    assert given("caf\u00e9\n".encode()) == [Document("caf\u00e9\n", "standard input")]
+    assert read("caf\u00e9\n".encode()) == [Document("caf\u00e9\n", "standard input")]
     with pytest.raises(InputError, match="standard input is empty; a text is expected"):
-        given(b"")
+        read(b"")
     with pytest.raises(InputError, match="standard input is not UTF-8: byte 1 is 0xff"):
-        given(b"a\xff")
+        read(b"a\xff")
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(InputError, match="standard input is closed; name a file"):
         list(read_documents(["-"]))

@@ -1,4 +1,4 @@
-"""Directories that Optimum wrote, in several of its versions, generate what our own export does.
+"""Directories that several versions of Optimum wrote generate the same tokens as our own export.
 
 tests/golden/optimum has one model, exported by tests/golden/make_foreign.py; its checkpoint and
 what transformers makes of it are in tests/golden/alternating.npz.
@@ -62,8 +62,8 @@ def test_every_layout_is_there():
 
 def test_logits_are_transformers(model, golden):
     expected = golden["logits"]
-    found = model(golden["ids"][None]).logits[0]
-    assert np.abs(found - expected).max() < 1e-4 * expected.std()
+    logits = model(golden["ids"][None]).logits[0]
+    assert np.abs(logits - expected).max() < 1e-4 * expected.std()
 
 
 def test_greedy_text_is_transformers(model, golden):
@@ -96,8 +96,8 @@ def test_saved_prompts_are_gone_on_with(model, prompts):
 def test_a_draft_changes_nothing(model, fused, prompts):
     arguments = {"max_new_tokens": 20, "eos_token_id": None, "num_assistant_tokens": 4}
     expected = fused.generate(prompts[1][None], **arguments)
-    for own, draft in ((model, fused), (fused, model)):
-        found = own.generate(prompts[1][None], assistant_model=draft, **arguments)
+    for target, draft in ((model, fused), (fused, model)):
+        found = target.generate(prompts[1][None], assistant_model=draft, **arguments)
         assert found.tolist() == expected.tolist()
 
 

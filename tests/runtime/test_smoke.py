@@ -1,4 +1,4 @@
-"""The shortest proof that an environment works: the embedded model, exported, writes text."""
+"""The shortest check that an environment works: the embedded model is exported, and writes text."""
 
 from gptneo_onnx.runtime import pipeline, set_seed
 

@@ -23,7 +23,7 @@ def tokenizer(request, tmp_path_factory):
 
 
 def small_tokenizer(*tokens):
-    """Of these tokens, then as added ones 'café' and, a special one, '<end>'."""
+    """Make a tokenizer of these tokens, an added token 'café' and the special token '<end>'."""
     model = tokenizers.models.BPE({token: index for index, token in enumerate(tokens)}, [])
     backend = tokenizers.Tokenizer(model)
     backend.decoder = tokenizers.decoders.ByteLevel()
@@ -49,7 +49,7 @@ def test_each_of_the_256_bytes_is_a_token(tokenizer):
     assert {bytes([value]) for value in range(256)} <= set(tokenizer.vocabulary_bytes.values())
 
 
-def test_one_id_is_decoded_too_and_what_is_none_is_named(tokenizer):
+def test_a_single_id_is_decoded_and_an_impossible_one_is_named(tokenizer):
     assert tokenizer.decode(5) == tokenizer.decode([5]) == tokenizer.decode(np.array(5))
     assert tokenizer.decode([]) == tokenizer.decode(np.array([], np.int64)) == ""
     for wrong in (-1, 2**40, 2**70):

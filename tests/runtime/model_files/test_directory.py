@@ -1,4 +1,4 @@
-"""An exported directory is as its manifest says, or it is not opened."""
+"""An exported directory is only opened if it is as its manifest says."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def change_manifest(directory: Path, **changes: Any) -> None:
 
 
 def list_as_it_is(directory: Path, *names: str) -> None:
-    """An attacker can make the manifest fit: it protects from nothing but accidents."""
+    """Make the manifest fit, as an attacker can: it only protects from accidents."""
     files = json.loads((directory / MANIFEST_FILE).read_text())["files"]
     for name in names:
         path = directory / name

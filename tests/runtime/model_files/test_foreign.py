@@ -1,4 +1,4 @@
-"""What others exported is untrusted too: recognised by its inputs, or refused in one line."""
+"""Directories of other exporters: untrusted, recognised by their graphs' inputs or refused."""
 
 import contextlib
 import json
@@ -170,9 +170,9 @@ def test_a_config_of_another_size_is_refused(directory, values, match):
 
 
 def without(values, *names):
-    kept = [value for value in values if value.name not in names]
+    others = [value for value in values if value.name not in names]
     del values[:]
-    values.extend(kept)
+    values.extend(others)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,14 @@ def test_an_input_that_nobody_knows_is_named(directory, graph):
     graph.graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1]))
     onnx.save(graph, directory / "model.onnx")
     refused(directory, "unexpected input: 'pixels'; a GPT-Neo's are input_ids, attention_mask")
+
+
+@pytest.mark.parametrize("kind", ["input", "output"])
+def test_a_name_given_twice_is_refused(directory, graph, kind):
+    values = getattr(graph.graph, kind)
+    values.append(values[0])
+    (directory / "model.onnx").write_bytes(graph.SerializeToString())
+    refused(directory, f"the graph has the {kind} '(input_ids|logits)' twice")
 
 
 def test_ids_of_another_type_are_refused(directory, graph):
@@ -290,6 +298,15 @@ def test_weights_elsewhere_are_refused(external, location):
 def test_places_that_cannot_be_are_refused(external, places):
     change_place(external, **places)
     refused(external, "it is not all there|a size is expected|but .* bytes")
+
+
+@pytest.mark.parametrize("key", ["location", "basepath"])
+def test_a_place_of_unknown_or_repeated_entries_is_refused(external, key):
+    path = external / "model.onnx"
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].external_data.add(key=key, value="../x")
+    path.write_bytes(model.SerializeToString())
+    refused(external, "has the entries .*; checksum, length, location, offset, each once, are all")
 
 
 def test_a_weight_whose_bytes_do_not_fit_its_shape_is_refused(directory, graph):

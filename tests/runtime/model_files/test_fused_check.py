@@ -1,4 +1,4 @@
-"""The check of a graph, as seen by an attacker who knows that ONNX Runtime has another parser."""
+"""The check of a fused graph, attacked through everything that ONNX Runtime's parser would see."""
 
 import math
 import re
@@ -65,7 +65,7 @@ class Graph:
         assert len(message) < 600
 
     def accepts(self, content: bytes) -> bool:
-        """Whether the check passes; anything but a ModelFileError is a fault."""
+        """Return whether the check passes; any error but ModelFileError fails the test."""
         try:
             self.check(content)
         except ModelFileError:
@@ -86,7 +86,7 @@ def entry(tensor: TensorProto, key: str) -> Any:
 
 
 def with_place(graph: Graph, **changes: str) -> ModelProto:
-    """The first weight lies elsewhere."""
+    """Return the model with another place for its first weight."""
     model = graph.model
     for key, value in changes.items():
         entry(model.graph.initializer[0], key).value = value
@@ -112,7 +112,7 @@ def field(number: int, content: bytes) -> bytes:
 
 
 def with_weight_bytes(graph: Graph, change: Callable[[bytes], bytes]) -> bytes:
-    """The model with one weight more, of bytes that no serializer would write."""
+    """Return the model with one more weight, in bytes that no serializer would write."""
     tensor = graph.model.graph.initializer[0]
     tensor.name = "another"
     body = graph.model.graph.SerializeToString() + field(5, change(tensor.SerializeToString()))
@@ -366,7 +366,7 @@ def test_an_offset_beyond_the_file_is_refused_however_large(graph: Graph, offset
     )
 
 
-def test_a_weight_that_ends_a_byte_behind_the_file_is_refused(graph: Graph) -> None:
+def test_a_weight_that_ends_one_byte_after_the_file_is_refused(graph: Graph) -> None:
     length = int(entry(graph.model.graph.initializer[0], "length").value)
     last = graph.weights_size - length
     graph.check(with_place(graph, offset=str(last)))
@@ -425,7 +425,7 @@ def test_an_element_type_of_another_size_is_refused(graph: Graph) -> None:
 @pytest.mark.parametrize("key", ["location", "offset", "length"])
 @pytest.mark.parametrize("first", [True, False])
 def test_an_entry_given_twice_is_refused(graph: Graph, key: str, first: bool) -> None:
-    """Whichever of the two counts."""
+    """Refused whichever of the two a parser would take."""
     model = graph.model
     tensor = model.graph.initializer[0]
     evil = onnx.StringStringEntryProto(key=key, value="../x" if key == "location" else "7")
@@ -719,7 +719,7 @@ def test_a_config_that_promises_more_rows_than_a_table_has_is_refused(
 
 
 def assert_harmless(graph: Graph, content: bytes) -> None:
-    """What a real parser makes of a graph that passed: nothing that was to be refused."""
+    """Assert that a real parser sees nothing in an accepted graph that had to be refused."""
     model = ModelProto.FromString(content)
     signatures = {
         value.name: (value.type.tensor_type.elem_type, axes(value))
@@ -790,7 +790,7 @@ def test_a_graph_with_bytes_put_in_or_cut_out_is_refused_or_harmless(
 @settings(max_examples=300)
 @given(st.data())
 def test_a_weight_of_any_fields_is_refused_or_harmless(graph: Graph, data: Any) -> None:
-    """Well-formed, so that it comes past the outer layers."""
+    """Well-formed, so that the outer layers let it pass."""
     small = st.integers(0, 20) | st.integers(0, 2**64 - 1)
     texts = st.sampled_from([b"location", b"offset", b"length", b"0", b"4", WEIGHTS.encode()])
     entries = st.lists(st.tuples(st.integers(1, 2), texts), max_size=3).map(

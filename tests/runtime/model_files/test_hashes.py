@@ -1,4 +1,4 @@
-"""What was verified once is remembered, and remembering never does harm."""
+"""Hashes of verified files are remembered, and a damaged memory does no harm."""
 
 import json
 import os
@@ -18,7 +18,7 @@ NAMES = ("a", "b")
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache folder, not there yet."""
+    """The path of a cache folder that does not exist yet."""
     folder = tmp_path / "cache" / "folder"
     monkeypatch.setenv("GPTNEO_ONNX_CACHE", str(folder))
     return folder

@@ -1,4 +1,4 @@
-"""The strict reader of protobuf, held against onnx's own serializer and against what is lenient."""
+"""The strict reader of protobuf, compared with onnx's serializer and with its lenient parser."""
 
 import struct
 from typing import Any
@@ -28,7 +28,7 @@ int64s = st.integers(-(2**63), 2**63 - 1)
 
 
 def varint(number: int, length: int = 0) -> bytes:
-    """The number in at least `length` bytes; more than it needs are allowed."""
+    """Encode a number in at least `length` bytes, which may be more than it needs."""
     encoded = bytearray()
     while number >= 0x80 or len(encoded) + 1 < length:
         encoded.append(number & 0x7F | 0x80)
@@ -117,7 +117,7 @@ def test_a_message_in_another_is_read_without_a_copy() -> None:
     assert view.obj is whole
 
 
-# What real parsers pass over or put right, so that they would see another file than we do.
+# What real parsers skip or repair: they would see another file than we do.
 
 
 @pytest.mark.parametrize(

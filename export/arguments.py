@@ -1,17 +1,112 @@
-"""The arguments of export_model, checked before any work is done."""
+"""Checks the arguments of export_model, and makes a plan of them, before any work is done."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from gptneo_onnx.export import transformers_js
+from gptneo_onnx.export.check.verify import check_can_verify
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, NumberFormat, Precision, layer_number
 from gptneo_onnx.models.manifest import GRAPH_KINDS
 
 EXPORTERS = ("direct", "optimum")
 LAYOUTS = ("flat", "transformers.js")
+ALL_LAYERS = "all"
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """What one export writes, from where and to where; made and checked by `plan_export`.
+
+    Attributes:
+        checkpoint: a directory, or a hub id.
+        revision: the branch, tag or commit of a hub id.
+        out: the directory to make.
+        graphs: kinds of graphs, of GRAPH_KINDS. The first becomes model.onnx.
+        formats: one number format in layout flat, one for each file in layout transformers.js.
+        layout: one of LAYOUTS.
+        exporter: one of EXPORTERS.
+        calibration_text: the file that the float model reads before its weights are rounded.
+        hidden_states: layers as the caller numbers them, or ALL_LAYERS; see `hidden_layers`.
+        verify: whether graphs are compared with transformers.
+    """
+
+    checkpoint: str | Path
+    revision: str | None
+    out: Path
+    graphs: tuple[str, ...]
+    formats: tuple[NumberFormat, ...]
+    layout: str
+    exporter: str
+    calibration_text: Path | None
+    hidden_states: tuple[Any, ...] | str
+    verify: bool
+
+    @property
+    def verify_windows(self) -> int:
+        """The windows of tokens to compare over; Optimum checks its own traces on 16 tokens."""
+        return 3 if self.exporter == "optimum" else 2
+
+    def hidden_layers(self, num_layers: int) -> tuple[int, ...]:
+        """Return the layers whose hidden states graphs give, from 0 to num_layers, in order.
+
+        Raises:
+            InputError: the model has no such layer.
+        """
+        if self.hidden_states == ALL_LAYERS:
+            return tuple(range(num_layers + 1))
+        return tuple(sorted({layer_number(layer, num_layers) for layer in self.hidden_states}))
+
+
+def plan_export(
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    graph: str | Sequence[str] | None,
+    precision: str | Precision | Sequence[str | Precision],
+    activations: str | None,
+    full_range: bool,
+    calibrate: str | Path | None,
+    hidden_states: str | Iterable[int] | None,
+    layout: str,
+    exporter: str,
+    verify: bool,
+    revision: str | None,
+) -> ExportPlan:
+    """Check the arguments of export_model, one by one and in combination.
+
+    No file is looked at yet: neither the checkpoint, nor `out`, nor the text to calibrate with.
+
+    Raises:
+        InputError: an argument that is not allowed, or not with the others.
+        MissingDependencyError: verify or exporter needs a package that is not installed.
+    """
+    check_choice("layout", layout, LAYOUTS)
+    check_choice("exporter", exporter, EXPORTERS)
+    if graph is None:
+        graph = "fused" if layout == "flat" and exporter == "direct" else "portable"
+    plan = ExportPlan(
+        checkpoint=checkpoint,
+        revision=revision,
+        out=Path(out),
+        graphs=graph_kinds(graph),
+        formats=tuple(number_format(p, activations, full_range) for p in as_list(precision)),
+        layout=layout,
+        exporter=exporter,
+        calibration_text=None if calibrate is None else Path(calibrate),
+        hidden_states=requested_layers(hidden_states),
+        verify=verify or exporter == "optimum",
+    )
+    _check_layout(plan)
+    _check_exporter(plan)
+    _check_calibration(plan)
+    if hidden_states is not None:
+        _check_hidden_states(plan)
+    _check_packages(plan)
+    return plan
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
@@ -20,25 +115,29 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
         raise InputError(f"{name} is {value!r}; one of {', '.join(allowed)} is allowed")
 
 
-def several(value: object) -> list[Any]:
-    """A list or tuple as it is, anything else as the only one."""
+def as_list(value: object) -> list[Any]:
+    """Return the items of a list or tuple; anything else becomes the only item."""
     return [*value] if isinstance(value, list | tuple) else [value]
 
 
-def graph_kinds(graph: str | Sequence[str]) -> list[str]:
-    """One or several of GRAPH_KINDS; raises InputError for anything else."""
-    kinds = several(graph)
+def graph_kinds(graph: str | Sequence[str]) -> tuple[str, ...]:
+    """Return one or more of GRAPH_KINDS, each once; raises InputError for anything else."""
+    kinds = as_list(graph)
     for kind in kinds or [""]:
         check_choice("graph", kind, GRAPH_KINDS)
     if len(set(kinds)) < len(kinds):
         raise InputError(f"graph names {shown(kinds)}; name each kind once")
-    return kinds
+    return tuple(kinds)
 
 
 def number_format(
     precision: str | Precision, activations: str | None, full_range: bool
 ) -> NumberFormat:
-    """What the arguments stand for; raises InputError if they do not go together."""
+    """Return the number format that the arguments name.
+
+    Raises:
+        InputError: there is no such precision, or the others do not go together with it.
+    """
     if not isinstance(precision, Precision):
         check_choice("precision", precision, [p.value for p in Precision])
     precision = Precision(precision)
@@ -51,7 +150,7 @@ def number_format(
         numbers = replace(numbers, reduce_range=False)
     if activations is None:
         return numbers
-    allowed = {ACTIVATION_NAMES[each]: each for each in precision.activations}
+    allowed = {ACTIVATION_NAMES[data_type]: data_type for data_type in precision.activations}
     if activations not in allowed:
         raise InputError(
             f"activations is {activations!r}; with precision {precision.value} "
@@ -60,59 +159,79 @@ def number_format(
     return replace(numbers, activations=allowed[activations])
 
 
-def check_exporter(
-    exporter: str, kinds: list[str], formats: list[NumberFormat], layout: str
-) -> None:
-    """Raise unless the exporter can make what is asked for.
+def requested_layers(hidden_states: Any) -> tuple[Any, ...] | str:
+    """Return ALL_LAYERS or the requested layers; their range depends on the checkpoint."""
+    if hidden_states is None:
+        return ()
+    if isinstance(hidden_states, str):
+        check_choice("hidden_states", hidden_states, (ALL_LAYERS,))
+        return hidden_states
+    return tuple(hidden_states) if isinstance(hidden_states, Iterable) else (hidden_states,)
 
-    Raises:
-        InputError: Optimum traces one graph of one precision.
-        MissingDependencyError: it is not installed.
-    """
-    check_choice("exporter", exporter, EXPORTERS)
-    if exporter == "direct":
+
+def _check_layout(plan: ExportPlan) -> None:
+    if plan.layout == "flat":
+        if len(plan.formats) != 1:
+            raise InputError(
+                f"precision names {shown(_precisions(plan))}; name one, or take layout "
+                "transformers.js, which has a file for each"
+            )
         return
-    precisions = [numbers.precision.value for numbers in formats]
-    if kinds != ["portable"] or precisions != ["fp32"] or layout != "flat":
+    if plan.graphs != ("portable",):
+        raise InputError(
+            f"graph is {shown([*plan.graphs])}; transformers.js runs portable graphs only"
+        )
+    files = [transformers_js.graph_file(numbers) for numbers in plan.formats]
+    if not files or len(set(files)) < len(files):
+        raise InputError("precision must name at least one, and each once")
+
+
+def _check_exporter(plan: ExportPlan) -> None:
+    """Raise InputError if Optimum would have to trace anything but one graph in float32."""
+    if plan.exporter == "direct":
+        return
+    precisions = _precisions(plan)
+    if plan.graphs != ("portable",) or precisions != ["fp32"] or plan.layout != "flat":
         raise InputError(
             f"exporter optimum traces graph portable in precision fp32 and layout flat; asked for "
-            f"are {', '.join(kinds)}, {', '.join(precisions)} and {layout}: take exporter direct"
+            f"are {', '.join(plan.graphs)}, {', '.join(precisions)} and {plan.layout}: take "
+            "exporter direct"
         )
-    for package in ("torch", "transformers", "optimum"):
-        if find_spec(package) is None:
-            raise MissingDependencyError(
-                f"exporter optimum needs {package}: pip install 'gptneo-onnx[optimum]'"
+
+
+def _check_calibration(plan: ExportPlan) -> None:
+    """Raise InputError if there is a text to calibrate with and weights that are not rounded."""
+    if plan.calibration_text is None:
+        return
+    quantized = [precision.value for precision in Precision if precision.is_quantized]
+    for numbers in plan.formats:
+        if not numbers.precision.is_quantized:
+            raise InputError(
+                f"calibrate is for precision {', '.join(quantized)}, and precision is "
+                f"{numbers.precision.value}; leave it out"
             )
 
 
-def hidden_layers(
-    hidden_states: Any, num_layers: int, kinds: list[str], exporter: str
-) -> tuple[int, ...]:
-    """The layers whose hidden states are asked for, from 0 to num_layers, in order.
-
-    Raises:
-        InputError: a layer that there is not, or graphs that give none.
-    """
-    if hidden_states is None:
-        return ()
-    if exporter == "optimum" or kinds == ["genai"]:
+def _check_hidden_states(plan: ExportPlan) -> None:
+    if plan.exporter == "optimum" or plan.graphs == ("genai",):
         raise InputError(
             "hidden_states is for graphs fused and portable by exporter direct, and asked for are "
-            f"{', '.join(kinds)} by {exporter}; leave it out"
+            f"{', '.join(plan.graphs)} by {plan.exporter}; leave it out"
         )
-    if isinstance(hidden_states, str):
-        check_choice("hidden_states", hidden_states, ("all",))
-        return tuple(range(num_layers + 1))
-    if not isinstance(hidden_states, Iterable):
-        hidden_states = [hidden_states]
-    return tuple(sorted({layer_number(layer, num_layers) for layer in hidden_states}))
 
 
-def check_calibrate(calibrate: str | Path | None, numbers: NumberFormat) -> None:
-    """Raise InputError if there is a text to calibrate with, and nothing to round."""
-    if calibrate is not None and not numbers.precision.is_quantized:
-        quantized = [precision.value for precision in Precision if precision.is_quantized]
-        raise InputError(
-            f"calibrate is for precision {', '.join(quantized)}, and precision is "
-            f"{numbers.precision.value}; leave it out"
-        )
+def _check_packages(plan: ExportPlan) -> None:
+    """Raise MissingDependencyError now, rather than after minutes of writing."""
+    if plan.exporter == "optimum":
+        for package in ("torch", "transformers", "optimum"):
+            if find_spec(package) is None:
+                raise MissingDependencyError(
+                    f"exporter optimum needs {package}: pip install 'gptneo-onnx[optimum]'"
+                )
+    if plan.verify:
+        for numbers in plan.formats:
+            check_can_verify(numbers)
+
+
+def _precisions(plan: ExportPlan) -> list[str]:
+    return [numbers.precision.value for numbers in plan.formats]

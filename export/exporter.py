@@ -1,4 +1,7 @@
-"""From a checkpoint to an exported directory."""
+"""Exports a checkpoint: plan, open, write, verify, declare, rename into place.
+
+These steps are the body of `export_model`; every other function here serves one of them.
+"""
 
 import json
 import shutil
@@ -7,25 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.export import transformers_js
-from gptneo_onnx.export.arguments import (
-    LAYOUTS,
-    check_calibrate,
-    check_choice,
-    check_exporter,
-    graph_kinds,
-    hidden_layers,
-    number_format,
-    several,
-)
+from gptneo_onnx.export.arguments import ExportPlan, plan_export
+from gptneo_onnx.export.check.verify import verify_graph
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from gptneo_onnx.export.checkpoint.hub import local_checkpoint
-from gptneo_onnx.export.graph_files import GraphFile, weights_of, write_graphs
+from gptneo_onnx.export.graph_files import weights_of, write_graphs
+from gptneo_onnx.export.graphs import optimum_trace
 from gptneo_onnx.export.graphs.genai import write_genai_config
 from gptneo_onnx.export.graphs.model import OPSET
+from gptneo_onnx.export.graphs.optimum import write_optimum_graph
 from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
-from gptneo_onnx.models.errors import InputError, shown
-from gptneo_onnx.models.graph import NumberFormat, Precision
+from gptneo_onnx.models.graph import GraphContract, NumberFormat, Precision
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
@@ -61,132 +57,87 @@ def export_model(
 
     Args:
         checkpoint: a directory in Hugging Face layout, or a hub id.
-        out: the directory to make; an earlier export there is replaced once the new one is whole.
-        graph: one of GRAPH_KINDS or several: "fused" for this project's runtime and for whoever
-            drives ONNX Runtime, "genai" for onnxruntime-genai, "portable" (standard operators,
-            Optimum's names) for every other stack. They share one weights file. The first is
-            model.onnx, others are called after themselves: portable.onnx. By default fused, and
-            portable with transformers.js.
-        precision: what weights are stored as: fp32, fp16 and bf16 (activations and cache too);
+        out: the directory to make; an earlier export there is replaced once the new one is
+            complete.
+        graph: one or more of GRAPH_KINDS: "fused" for this project's runtime and for code that
+            drives ONNX Runtime itself, "genai" for onnxruntime-genai, "portable" (standard
+            operators, Optimum's names) for every other stack. They share one weights file. The
+            first is model.onnx, the others are named after their kind: portable.onnx. By default
+            fused; portable in layout transformers.js and with exporter optimum.
+        precision: how weights are stored: fp32, fp16 and bf16 (activations and cache too);
             int8 and int4, in blocks with a scale each; w8a8, 7 bits multiplied by activations of 8
             bits, for the CPU.
         activations: fp32, fp16 or bf16, with int8 and int4; by default fp32, for the CPU. CUDA
-            takes the two others.
+            needs fp16 or bf16.
         full_range: with w8a8, store weights of full 8 bits. Only for processors with VNNI or AMX:
-            other x86 processors cut off the sums of their products.
-        calibrate: with int8, w8a8 and int4, a text (UTF-8, like what the model will read) that the
-            float model reads first, to round weights so that its results change least. Needs the
-            checkpoint's tokenizer.
-        hidden_states: layers whose hidden states graphs are to give, for feature extraction: their
-            numbers as in transformers (0 is the embeddings, k is behind block k, the last behind
-            the final layer normalization too), or "all". Fused graphs always give the last.
+            other x86 processors saturate the sums of their products.
+        calibrate: with int8, w8a8 and int4, a text file (UTF-8, similar to what the model will
+            read). The float model reads it first, so that weights are rounded with the least
+            change to its results. Needs the checkpoint's tokenizer.
+        hidden_states: layers whose hidden states the graphs give, for feature extraction:
+            numbered as in transformers (0 is the embeddings, k is the output of block k, the last
+            is taken after the final layer normalization), or "all". Fused graphs always give the
+            last.
         layout: "flat", or "transformers.js": a folder onnx/ of portable graphs, one for each of
-            several precisions (fp32, fp16, int8, int4), as transformers.js asks for them.
+            one or more precisions (fp32, fp16, int8, int4), under the names that transformers.js
+            asks for.
         exporter: "direct" builds graphs straight from the checkpoint; "optimum" has
             optimum.exporters.onnx trace the portable graph in fp32, and always compares it with
             transformers over three windows (needs the `optimum` extra).
-        verify: compare the exported graph with transformers on random tokens longer than twice the
-            window (needs the `optimum` extra), and raise if they differ.
-        revision: of a hub id, the branch, tag or commit to fetch.
+        verify: compare each exported graph with transformers on random tokens longer than twice
+            the window (needs the `optimum` extra), and raise if they differ.
+        revision: the branch, tag or commit of a hub id to fetch.
         progress: draw a progress bar on standard error, if that is a terminal.
         report: called with each line worth telling the user.
 
     Returns:
-        The directory.
+        `out`, as a path.
 
     Raises:
         InputError: an argument that cannot be used.
         MissingDependencyError: verify or exporter needs a package that is not installed.
-        ModelFileError: the checkpoint is missing, damaged, or no GPT-Neo.
-        ExportError: the export cannot be written; nothing is left behind.
+        ModelFileError: the checkpoint is missing, damaged, or not a GPT-Neo; or a graph differs
+            from transformers by more than its precision explains.
+        ExportError: the export cannot be written, or ONNX Runtime cannot run it.
+
+    Whatever is raised, Ctrl-C included, nothing of the new export remains, and an earlier one is
+    as it was.
     """
-    report = report or _say_nothing
-    check_choice("layout", layout, LAYOUTS)
-    if graph is None:
-        graph = "fused" if layout == "flat" and exporter != "optimum" else "portable"
-    kinds = graph_kinds(graph)
-    formats = [number_format(each, activations, full_range) for each in several(precision)]
-    _check_layout(layout, kinds, formats)
-    check_exporter(exporter, kinds, formats, layout)
-    for numbers in formats:
-        check_calibrate(calibrate, numbers)
-    out = Path(out)
-    check_replaceable(out.absolute())
-    if verify:
-        from gptneo_onnx.export.check.verify import check_can_verify
-
-        for numbers in formats:
-            check_can_verify(numbers)
-    source = open_checkpoint(local_checkpoint(checkpoint, revision))
-    layers = hidden_layers(hidden_states, source.config.num_layers, kinds, exporter)
-    with atomic_directory(out) as partial:
+    plan = plan_export(
+        checkpoint,
+        out,
+        graph=graph,
+        precision=precision,
+        activations=activations,
+        full_range=full_range,
+        calibrate=calibrate,
+        hidden_states=hidden_states,
+        layout=layout,
+        exporter=exporter,
+        verify=verify,
+        revision=revision,
+    )
+    report = report or _ignore
+    check_replaceable(plan.out.absolute())
+    source = open_checkpoint(local_checkpoint(plan.checkpoint, plan.revision))
+    layers = plan.hidden_layers(source.config.num_layers)
+    with atomic_directory(plan.out) as partial:  # renamed to plan.out when the block ends
         _write_companions(source, partial, report)
-        if exporter == "optimum":
-            _trace(source, partial, formats[0], report, progress)
-            return out
-        for numbers in formats:
-            text = None if calibrate is None else Path(calibrate)
-            weights = weights_of(source, numbers, text, partial / TOKENIZER_FILE)
-            places, weights_file = _places(partial, layout, kinds, numbers)
-            graphs = write_graphs(source, places, numbers, weights, weights_file, layers, progress)
-            if verify:
-                _verify(graphs, source, numbers, report)
-            if "genai" in kinds:
-                name = dict(places)["genai"].name
-                write_genai_config(partial, name, source.config, _generation_config(source))
-        _declare(partial, layout, kinds, formats, layers)
-    return out
+        for numbers in plan.formats:
+            graphs = _write_graphs(plan, source, partial, numbers, layers, progress)
+            if plan.verify:
+                for path, contract in graphs.items():
+                    verify_graph(path, contract, source, numbers, report, plan.verify_windows)
+        _declare(plan, partial, layers)
+    return plan.out
 
 
-def _say_nothing(line: str) -> None:
-    """For callers who want no reports."""
-
-
-def _check_layout(layout: str, kinds: list[str], formats: list[NumberFormat]) -> None:
-    if layout == "flat":
-        if len(formats) != 1:
-            names = [numbers.precision.value for numbers in formats]
-            raise InputError(
-                f"precision names {shown(names)}; name one, or take layout transformers.js, "
-                "which has a file for each"
-            )
-        return
-    if kinds != ["portable"]:
-        raise InputError(f"graph is {shown(kinds)}; transformers.js runs portable graphs only")
-    files = [transformers_js.graph_file(numbers) for numbers in formats]
-    if not files or len(set(files)) < len(files):
-        raise InputError("precision must name at least one, and each once")
-
-
-def _places(
-    directory: Path, layout: str, kinds: list[str], numbers: NumberFormat
-) -> tuple[list[tuple[str, Path]], Path]:
-    """Where each kind of graph goes, and the weights of all."""
-    if layout == "flat":
-        first, *others = kinds
-        graphs = [(first, directory / GRAPH_FILE)]
-        graphs += [(kind, directory / f"{kind}.onnx") for kind in others]
-        return graphs, directory / WEIGHTS_FILE
-    folder = directory / transformers_js.FOLDER
-    folder.mkdir(exist_ok=True)
-    graph = folder / transformers_js.graph_file(numbers)
-    return [("portable", graph)], graph.with_suffix(".onnx_data")
-
-
-def _verify(
-    graphs: list[GraphFile],
-    source: Checkpoint,
-    numbers: NumberFormat,
-    report: Callable[[str], object],
-) -> None:
-    from gptneo_onnx.export.check.verify import verify_graph
-
-    for graph in graphs:
-        verify_graph(graph.path, graph.contract, source, numbers, report)
+def _ignore(line: str) -> None:
+    """Stand in for `report` where the caller gives none."""
 
 
 def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str], object]) -> None:
-    """config.json, generation_config.json and the tokenizer, as the checkpoint has them."""
+    """Write config.json, generation_config.json and the tokenizer, from the checkpoint's."""
     shutil.copyfile(source.directory / CONFIG_FILE, partial / CONFIG_FILE)
     generation = _generation_config(source)
     (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(generation, indent=2) + "\n")
@@ -198,56 +149,68 @@ def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str],
 
 
 def _generation_config(source: Checkpoint) -> dict[str, Any]:
+    """Return the checkpoint's generation_config.json, or the special tokens of its config.json."""
     path = source.directory / GENERATION_CONFIG_FILE
     if path.is_file():
         return read_json_object(path)
-    ids = ("bos_token_id", "eos_token_id", "pad_token_id")
-    values = read_json_object(source.directory / CONFIG_FILE)
-    return {name: values[name] for name in ids if values.get(name) is not None}
+    config = read_json_object(source.directory / CONFIG_FILE)
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    return {name: config[name] for name in names if config.get(name) is not None}
 
 
-def _declare(
-    partial: Path,
-    layout: str,
-    kinds: list[str],
-    formats: list[NumberFormat],
-    hidden_states: tuple[int, ...],
-) -> None:
-    """Say what the directory holds, where those who load it look for that."""
-    if layout == "flat":
-        _write_manifest(partial, kinds[0], formats[0], OPSET, hidden_states)
-        return
-    files = [transformers_js.graph_file(numbers) for numbers in formats]
-    transformers_js.declare_weights(partial, files)
-
-
-def _trace(
+def _write_graphs(
+    plan: ExportPlan,
     source: Checkpoint,
     partial: Path,
     numbers: NumberFormat,
-    report: Callable[[str], object],
+    layers: Sequence[int],
     progress: bool,
-) -> None:
-    """The portable graph by Optimum: compared over three windows, where Optimum takes 16 tokens."""
-    from gptneo_onnx.export.check.verify import verify_graph
-    from gptneo_onnx.export.graphs import optimum as optimum_graph
-    from gptneo_onnx.export.graphs import optimum_trace
+) -> dict[Path, GraphContract]:
+    """Write the graphs of one number format, and the weights file that they share.
 
-    graph = partial / GRAPH_FILE
-    contract = optimum_graph.write_optimum_graph(source, graph, partial / WEIGHTS_FILE, progress)
-    verify_graph(graph, contract, source, numbers, report, windows=3)
-    _write_manifest(partial, "portable", numbers, optimum_trace.OPSET)
+    Returns:
+        The graphs' files, with what their inputs and outputs are.
+    """
+    paths, weights_file = _paths(plan, partial, numbers)
+    weights_file.parent.mkdir(exist_ok=True)
+    if plan.exporter == "optimum":
+        graph = paths["portable"]
+        return {graph: write_optimum_graph(source, graph, weights_file, progress)}
+    weights = weights_of(source, numbers, plan.calibration_text, partial / TOKENIZER_FILE)
+    graphs = write_graphs(
+        source, [*paths.items()], numbers, weights, weights_file, layers, progress
+    )
+    if "genai" in paths:
+        generation = _generation_config(source)
+        write_genai_config(partial, paths["genai"].name, source.config, generation)
+    return {graph.path: graph.contract for graph in graphs}
 
 
-def _write_manifest(
-    partial: Path,
-    graph: str,
-    numbers: NumberFormat,
-    opset: int,
-    hidden_states: tuple[int, ...] = (),
-) -> None:
-    files = {
-        path.name: FileRecord(path.stat().st_size, sha256_of(path)) for path in partial.iterdir()
-    }
-    manifest = Manifest(graph, numbers, opset, LEAST_ONNX_RUNTIME, files, hidden_states)
+def _paths(plan: ExportPlan, partial: Path, numbers: NumberFormat) -> tuple[dict[str, Path], Path]:
+    """Return the file of each kind of graph, and the weights file that they share."""
+    if plan.layout == "transformers.js":
+        graph = partial / transformers_js.FOLDER / transformers_js.graph_file(numbers)
+        return {"portable": graph}, graph.with_suffix(".onnx_data")
+    first, *others = plan.graphs
+    graphs = {first: partial / GRAPH_FILE} | {kind: partial / f"{kind}.onnx" for kind in others}
+    return graphs, partial / WEIGHTS_FILE
+
+
+def _declare(plan: ExportPlan, partial: Path, layers: tuple[int, ...]) -> None:
+    """Declare what the directory holds: in our manifest, or where transformers.js looks for it."""
+    if plan.layout == "transformers.js":
+        files = [transformers_js.graph_file(numbers) for numbers in plan.formats]
+        transformers_js.declare_weights(partial, files)
+        return
+    manifest = Manifest(
+        graph=plan.graphs[0],
+        numbers=plan.formats[0],
+        opset=optimum_trace.OPSET if plan.exporter == "optimum" else OPSET,
+        least_onnx_runtime=LEAST_ONNX_RUNTIME,
+        files={
+            path.name: FileRecord(path.stat().st_size, sha256_of(path))
+            for path in partial.iterdir()
+        },
+        hidden_states=layers,
+    )
     manifest.write(partial)

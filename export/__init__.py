@@ -1,4 +1,13 @@
-"""From a GPT-Neo checkpoint to ONNX graphs, without PyTorch."""
+"""Exports a GPT-Neo checkpoint to ONNX graphs, without PyTorch.
+
+    from gptneo_onnx.export import export_model
+
+    export_model("EleutherAI/gpt-neo-1.3B", "gpt-neo-1.3B", precision="fp16")
+
+Errors are those of gptneo_onnx.models, all under GPTNeoOnnxError: InputError for an argument,
+ModelFileError for a checkpoint, ExportError for what cannot be written, and MissingDependencyError,
+which importing this package raises too where the `export` extra is not installed.
+"""
 
 from gptneo_onnx.models.errors import MissingDependencyError
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime, which checks and verifications run an exported graph with."""
+"""Imports ONNX Runtime, an optional package here: exporting runs graphs only to check them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from gptneo_onnx.models.errors import MissingDependencyError
 
 
 def import_onnx_runtime() -> Any:
-    """The module; raises MissingDependencyError if it is not installed."""
+    """Return the module onnxruntime; raises MissingDependencyError if it is not installed."""
     try:
         import onnxruntime
     except ImportError as error:

@@ -1,7 +1,7 @@
-"""Running the first step of a graph that was just written, a few nodes at a time.
+"""Runs the first step of a graph that was just written, a few nodes at a time.
 
-Every node and every weight goes through ONNX Runtime, as in one session, but only one layer's
-weights are mapped at any time: an export stays within bounded memory, however large the model.
+Every node and every weight goes through ONNX Runtime, as in one session, but at most one layer's
+weights are mapped at a time: an export stays within bounded memory, however large the model.
 """
 
 from collections import defaultdict
@@ -21,25 +21,25 @@ NODES_AT_ONCE = 8
 
 
 def smoke_run(model: ModelProto, folder: Path, contract: GraphContract) -> NDArray[Any]:
-    """Logits [..., vocab] behind token 0 as the first of a sequence.
+    """Return the logits [..., vocab] after token 0 as the first of a sequence.
 
     Args:
-        model: the graph, its weights in `folder`.
-        contract: what its inputs are, of types that ONNX Runtime's CPU has kernels for.
+        model: the graph, whose weights are in `folder`.
+        contract: its inputs, of types that ONNX Runtime's CPU has kernels for.
     """
     tensors = _first_inputs(contract)
-    wanted_later = _last_uses(model)
+    last_reader = _last_readers(model)
     nodes = list(model.graph.node)
     for start in range(0, len(nodes), NODES_AT_ONCE):
-        piece = nodes[start : start + NODES_AT_ONCE]
-        end = start + len(piece)
-        outputs = sorted(name for name in produced_by(piece) if wanted_later.get(name, -1) >= end)
-        tensors |= Subgraph(model, piece, outputs, tensors, folder).run(tensors)
+        group = nodes[start : start + NODES_AT_ONCE]
+        end = start + len(group)
+        outputs = sorted(name for name in produced_by(group) if last_reader.get(name, -1) >= end)
+        tensors |= Subgraph(model, group, outputs, tensors, folder).run(tensors)
     return tensors[names.LOGITS]
 
 
 def _first_inputs(contract: GraphContract) -> Tensors:
-    """One token, id 0 at position 0, over caches of the least size."""
+    """Return the inputs for one token, id 0 at position 0, with caches as small as they can be."""
     sizes = defaultdict(lambda: 1, {PAST_LENGTH: 0})
     inputs = {
         spec.name: np.zeros(spec.shape(sizes), spec.data_type.value) for spec in contract.inputs
@@ -50,7 +50,10 @@ def _first_inputs(contract: GraphContract) -> Tensors:
     return inputs
 
 
-def _last_uses(model: ModelProto) -> dict[str, int]:
-    """The index of the last node that reads each tensor; logits are read behind the last of all."""
-    uses = {name: index for index, node in enumerate(model.graph.node) for name in node.input}
-    return uses | {names.LOGITS: len(model.graph.node)}
+def _last_readers(model: ModelProto) -> dict[str, int]:
+    """Return the index of the last node that reads each tensor; the caller reads logits after all.
+
+    Outputs other than logits are not collected.
+    """
+    readers = {name: index for index, node in enumerate(model.graph.node) for name in node.input}
+    return readers | {names.LOGITS: len(model.graph.node)}

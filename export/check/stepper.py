@@ -1,7 +1,7 @@
-"""Running an exported graph of any kind by hand: the plainest way to drive it, for --verify.
+"""Steps through a whole exported graph of any kind in the plainest way, for verify.py.
 
-Caches go in and come out as arrays. The runtime binds them in place instead; that both give the
-same numbers is tested.
+Caches go in and come out as arrays. The runtime binds them in place instead; a test compares the
+two.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +20,13 @@ from gptneo_onnx.models.portable_graph import ATTENTION_MASK, BATCH_SIZE, PAST_L
 
 @dataclass
 class GraphStepper:
-    """One sequence, stepped through a graph on the CPU."""
+    """A sequence that is stepped through a graph on the CPU, one or more tokens at a time.
+
+    Attributes:
+        length: the tokens stepped through so far.
+        caches: by the names of the graph's inputs.
+        hidden_states: [tokens, hidden] of the last step, for each layer that the graph gives.
+    """
 
     session: Any
     contract: GraphContract
@@ -38,9 +44,11 @@ class GraphStepper:
         return cls(session, contract, config)
 
     def step(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits [rows, vocab] behind the next tokens of the sequence, or behind the last.
+        """Append ids [tokens] to the sequence, and set `hidden_states`.
 
-        `hidden_states` [tokens, hidden] of the layers that the graph gives are left behind.
+        Returns:
+            Logits [rows, vocab]: after each of these tokens, or after the last one alone where the
+            graph gives no more.
         """
         if not self.caches:
             self.caches = self._empty_caches()

@@ -1,4 +1,4 @@
-"""A few consecutive nodes of a graph, run by themselves on the CPU."""
+"""Runs a few consecutive nodes of a graph on the CPU, without the rest of the graph."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ Tensors = dict[str, NDArray[Any]]
 
 
 class Subgraph:
-    """Nodes with a session of their own: only the weights that they read are ever mapped."""
+    """Some nodes of a graph in a session, which maps only the weights that those nodes read."""
 
     def __init__(
         self,
@@ -24,36 +24,37 @@ class Subgraph:
         tensors: Mapping[str, NDArray[Any]],
         folder: Path | None = None,
     ) -> None:
-        """Make the session.
+        """Open the session.
 
         Args:
-            model: the graph, whose initializers the nodes may read.
-            nodes: in the graph's order.
-            outputs: what `run` is to give, all made by the nodes.
-            tensors: everything else that the nodes read, of the types and shapes that `run` gets.
-            folder: where the graph's weights are, if any.
+            model: the whole graph, whose initializers the nodes may read.
+            nodes: the nodes to run, in the graph's order.
+            outputs: the tensors that `run` returns, all produced by the nodes.
+            tensors: at least the other tensors that the nodes read, of the types and shapes that
+                `run` will get.
+            folder: where the graph's weights file is; None if all weights are in `tensors`.
         """
         self._outputs = [*outputs]
-        self._session = _open(_piece_model(model, nodes, self._outputs, tensors), folder)
+        self._session = _open(_subgraph_model(model, nodes, self._outputs, tensors), folder)
         self._inputs = [value.name for value in self._session.get_inputs()]
 
     def run(self, tensors: Mapping[str, NDArray[Any]]) -> Tensors:
-        """The outputs by name, for at least the inputs in `tensors`."""
+        """Return the outputs by name; `tensors` may hold more than the nodes read."""
         feeds = {name: tensors[name] for name in self._inputs}
         return dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
 
 
 def produced_by(nodes: Iterable[NodeProto]) -> set[str]:
-    """The tensors that the nodes make."""
+    """Return the names of the tensors that the nodes produce."""
     return {name for node in nodes for name in node.output if name}
 
 
 def read_by(nodes: Iterable[NodeProto]) -> set[str]:
-    """The tensors that the nodes read, weights and those of their own making too."""
+    """Return the names of the tensors that the nodes read, weights and each other's outputs too."""
     return {name for node in nodes for name in node.input if name}
 
 
-def _piece_model(
+def _subgraph_model(
     model: ModelProto,
     nodes: Sequence[NodeProto],
     outputs: Sequence[str],
@@ -65,8 +66,8 @@ def _piece_model(
         _value_info(name, tensors[name])
         for name in sorted(read - {tensor.name for tensor in weights})
     ]
-    named = [ValueInfoProto(name=name) for name in outputs]
-    graph = helper.make_graph(nodes, "piece", inputs, named, weights)
+    untyped_outputs = [ValueInfoProto(name=name) for name in outputs]  # ONNX Runtime infers types
+    graph = helper.make_graph(nodes, "subgraph", inputs, untyped_outputs, weights)
     return helper.make_model(
         graph, ir_version=model.ir_version, opset_imports=list(model.opset_import)
     )
@@ -78,11 +79,11 @@ def _value_info(name: str, tensor: NDArray[np.generic]) -> ValueInfoProto:
     )
 
 
-def _open(piece: ModelProto, folder: Path | None) -> Any:
+def _open(model: ModelProto, folder: Path | None) -> Any:
     onnxruntime = import_onnx_runtime()
     options = onnxruntime.SessionOptions()
-    options.enable_cpu_mem_arena = False  # it would grow to twice what a run needs
-    # Packed weights are a second copy that pays off over many steps only.
+    options.enable_cpu_mem_arena = False  # the arena would grow to twice what a run needs
+    # Prepacked weights are a second copy, which pays off only over many steps.
     options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     if folder is not None:
@@ -90,5 +91,5 @@ def _open(piece: ModelProto, folder: Path | None) -> Any:
             "session.model_external_initializers_file_folder_path", str(folder)
         )
     return onnxruntime.InferenceSession(
-        piece.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

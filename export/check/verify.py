@@ -1,6 +1,7 @@
-"""Comparing an exported graph with transformers: the `optimum` extra's part of an export."""
+"""Compares an exported graph with transformers (needs the `optimum` extra)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
 from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, Precision
 
-# Largest difference of a logit, in standard deviations of the logits.
+# The largest difference of a logit that is allowed, in standard deviations of the logits.
 TOLERANCES = {Precision.FP32: 1e-4, Precision.FP16: 2e-2}
-# What rounding weights costs depends on the weights: it is reported, and a graph that is wrong in
-# another way would be far beyond this.
+# What rounding weights costs depends on the weights, so it is only reported; a graph that is wrong
+# in another way would be far beyond this.
 QUANTIZED_TOLERANCE = 1.0
 CHUNK = 64
 SEED = 2021
@@ -24,11 +25,19 @@ SEED = 2021
 Array = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class _Expected:
+    """The results of transformers: logits [length, vocab], hidden states [length, hidden]."""
+
+    logits: Array
+    hidden_states: dict[int, Array]
+
+
 def check_can_verify(numbers: NumberFormat) -> None:
-    """To be called before the work of an export.
+    """Check, before the work of an export, that `verify_graph` will be able to run.
 
     Raises:
-        InputError: bfloat16, which ONNX Runtime's CPU cannot run.
+        InputError: the numbers are bfloat16, which ONNX Runtime's CPU cannot run.
         MissingDependencyError: torch or transformers is not installed.
     """
     if numbers.activations is DataType.BFLOAT16:
@@ -51,61 +60,71 @@ def verify_graph(
     report: Callable[[str], object],
     windows: int = 2,
 ) -> None:
-    """Hold prefill, chunked prefill and decode against transformers in float32.
+    """Compare prefill, chunked prefill and decode with transformers in float32.
 
-    On random tokens, longer than that many windows where the context allows it. Reports the largest
-    difference of each.
+    The tokens are random, and more than `windows` local windows where the context allows it.
+    Reports the largest difference of each.
 
     Raises:
-        ModelFileError: the difference is beyond the precision's tolerance.
+        ModelFileError: a difference is beyond the precision's tolerance.
     """
     config, precision = source.config, numbers.precision
     tolerance = TOLERANCES.get(precision, QUANTIZED_TOLERANCE)
     length = min(windows * config.window_size + CHUNK + 1, config.max_position_embeddings)
     ids = np.random.default_rng(SEED).integers(0, config.vocab_size, length)
-    # What rounded weights cost shows in the logits.
+    # What rounding weights costs shows in the logits already.
     layers = [] if precision.is_quantized else [*contract.hidden_states]
-    expected, states = _transformers_outputs(source.directory, ids, layers)
-    spread = float(expected.std())
-    of_states = []
-    # One session for all: two of a large model would not fit into memory beside each other.
+    expected = _run_transformers(source.directory, ids, layers)
+    state_differences = []
+    # One session for all: memory may not hold a large model twice.
     session = GraphStepper.open(graph, contract, config).session
     for name, chunk in (("prefill", length), ("chunked prefill", CHUNK), ("decode", 1)):
         stepper = GraphStepper(session, contract, config)
-        differences = []
-        for start in range(0, length, chunk):
-            logits = stepper.step(ids[start : start + chunk])
-            end = min(start + chunk, length)  # of some graphs the logits are the last row alone
-            wanted = expected[end - len(logits) : end]
-            differences.append(np.abs(logits - wanted).max())
-            of_states += [
-                _states_difference(stepper.hidden_states[layer], states[layer], start)
-                for layer in layers
-            ]
-        difference = float(np.max(differences)) / spread  # not a number if one is not
+        logits, states = _largest_differences(stepper, ids, chunk, expected)
+        difference = logits / float(expected.logits.std())
         report(
             f"verify: {name} of {length} tokens differs from transformers by at most "
             f"{difference:.1e} of the logits' spread ({graph.name})"
         )
-        if not difference <= tolerance:
+        if not difference <= tolerance:  # also if it is not a number
             raise ModelFileError(
                 f"{name} differs from transformers by {difference:.1e} of the logits' spread; "
                 f"{tolerance:.0e} is allowed for {precision.value} ({graph.name})"
             )
-    if of_states:
-        _report_states(float(np.max(of_states)), tolerance, graph, report)
+        state_differences.append(states)
+    if layers:
+        _check_states(float(np.max(state_differences)), tolerance, graph, report)
 
 
-def _states_difference(found: Array, expected: Array, start: int) -> float:
-    """The largest of found [tokens, hidden], in shares of the spread and of the numbers themselves.
+def _largest_differences(
+    stepper: GraphStepper, ids: NDArray[np.int64], chunk: int, expected: _Expected
+) -> tuple[float, float]:
+    """Step through the ids in chunks; return the largest difference of a logit and of a state.
 
-    A few dimensions of hidden states are far from all others, and rounded accordingly.
+    Either is not a number if one of the results is not.
     """
-    wanted = expected[start : start + len(found)]
-    return float((np.abs(found - wanted) / (expected.std() + np.abs(wanted))).max())
+    of_logits, of_states = [], [0.0]
+    for start in range(0, len(ids), chunk):
+        end = min(start + chunk, len(ids))
+        logits = stepper.step(ids[start:end])
+        # Some graphs give the last row alone.
+        of_logits.append(np.abs(logits - expected.logits[end - len(logits) : end]).max())
+        for layer, states in expected.hidden_states.items():
+            of_states.append(_states_difference(stepper.hidden_states[layer], states, start))
+    return float(np.max(of_logits)), float(np.max(of_states))
 
 
-def _report_states(
+def _states_difference(states: Array, expected: Array, start: int) -> float:
+    """Return the largest difference of hidden states [tokens, hidden], relative to their scale.
+
+    The scale is the spread of all hidden states [length, hidden] plus the expected number itself:
+    a few dimensions are far larger than all others, and rounded accordingly.
+    """
+    rows = expected[start : start + len(states)]
+    return float((np.abs(states - rows) / (expected.std() + np.abs(rows))).max())
+
+
+def _check_states(
     difference: float, tolerance: float, graph: Path, report: Callable[[str], object]
 ) -> None:
     report(
@@ -119,13 +138,8 @@ def _report_states(
         )
 
 
-def _transformers_outputs(
-    checkpoint: Path, ids: NDArray[np.int64], layers: Sequence[int]
-) -> tuple[Array, dict[int, Array]]:
-    """Of ids [length], by the model that the checkpoint was saved from.
-
-    Logits [length, vocab], and hidden states [length, hidden] of the layers.
-    """
+def _run_transformers(checkpoint: Path, ids: NDArray[np.int64], layers: Sequence[int]) -> _Expected:
+    """Run ids [length] through the checkpoint in transformers.GPTNeoForCausalLM, in float32."""
     import torch
     from transformers import GPTNeoForCausalLM
 
@@ -134,4 +148,4 @@ def _transformers_outputs(
     with torch.no_grad():
         output = model.eval()(torch.from_numpy(ids)[None], output_hidden_states=bool(layers))
     states = {layer: output.hidden_states[layer][0].numpy() for layer in layers}
-    return output.logits[0].numpy(), states
+    return _Expected(output.logits[0].numpy(), states)

@@ -1,4 +1,4 @@
-"""An exported directory appears whole or not at all."""
+"""Atomic directory writes: write to a temporary sibling, then rename it."""
 
 import errno
 import os
@@ -16,10 +16,10 @@ from gptneo_onnx.models.manifest import MANIFEST_FILE
 
 @contextmanager
 def atomic_directory(out: Path) -> Iterator[Path]:
-    """A temporary sibling of `out` to write into, renamed to `out` when the block ends well.
+    """Yield a temporary sibling of `out` to write into; rename it to `out` if the block succeeds.
 
-    If it does not end well (an error, a full disk, Ctrl-C), the sibling is removed and whatever was
-    at `out` stays as it was. Only an empty directory or an earlier export is ever replaced.
+    If the block fails (an error, a full disk, Ctrl-C), the sibling is removed and whatever was at
+    `out` stays as it was. Only an empty directory or an earlier export is ever replaced.
 
     Raises:
         InputError: something else is at `out`.
@@ -31,7 +31,7 @@ def atomic_directory(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
     except OSError as error:
-        raise _cannot_be_written(out, error) from error
+        raise _write_error(out, error) from error
     try:
         yield partial
         partial.chmod(0o755)  # mkdtemp makes it private
@@ -40,26 +40,26 @@ def atomic_directory(out: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, ExportError):
             raise
-        raise _cannot_be_written(out, error) from error
+        raise _write_error(out, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_replaceable(out: Path) -> None:
-    """Raise InputError if `out` holds anything but an earlier export and what belongs to it."""
+    """Raise InputError unless `out` is missing, empty or an earlier export."""
     if not os.path.lexists(out):
         return
     if out.is_symlink() or not out.is_dir():
         raise InputError(f"{out} exists and is not a directory; name another")
     try:
-        held = {path.name for path in out.iterdir()}
+        present = {path.name for path in out.iterdir()}
     except OSError as error:
-        raise _cannot_be_written(out, error) from error
+        raise _write_error(out, error) from error
     if transformers_js.is_export(out):
         return
-    if held and MANIFEST_FILE not in held:
+    if present and MANIFEST_FILE not in present:
         raise InputError(f"{out} is not empty and not an exported model; name another directory")
-    if strangers := held - _files_of_export(out):
+    if strangers := present - _files_of_export(out):
         raise InputError(
             f"{out} holds {shown(min(strangers))}, which is no part of the exported model there "
             "and would be lost; move it away or name another directory"
@@ -67,7 +67,10 @@ def check_replaceable(out: Path) -> None:
 
 
 def _files_of_export(out: Path) -> set[str]:
-    """Also of other versions of the manifest: exporting again is how one updates."""
+    """Return the names of the manifest at `out` and of the files that it lists.
+
+    Any version of the manifest will do: exporting again is how a directory is updated.
+    """
     try:
         files = read_json_object(out / MANIFEST_FILE).get("files")
     except ModelFileError:
@@ -75,7 +78,7 @@ def _files_of_export(out: Path) -> set[str]:
     return {MANIFEST_FILE, *(files if isinstance(files, dict) else ())}
 
 
-def _cannot_be_written(out: Path, error: OSError) -> ExportError:
+def _write_error(out: Path, error: OSError) -> ExportError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ExportError(
             f"{out} cannot be written: the disk is full; free some space or name a directory on "
@@ -86,14 +89,14 @@ def _cannot_be_written(out: Path, error: OSError) -> ExportError:
 
 
 def _sync(directory: Path) -> None:
-    """Have the files on the disk before the rename that makes them visible."""
+    """Flush the files to the disk before the rename that makes them visible."""
     for path in filter(Path.is_file, directory.rglob("*")):
         with path.open("rb") as file:
             os.fsync(file.fileno())
 
 
 def _replace(partial: Path, out: Path) -> None:
-    """Rename partial to out; an earlier export steps aside first and comes back if that fails."""
+    """Rename partial to out; move an earlier export aside first, and back if that fails."""
     if not out.exists():
         partial.rename(out)
         return

@@ -1,4 +1,4 @@
-"""The tokenizer of an exported model: always a tokenizer.json, whatever the checkpoint has."""
+"""Writes an export's tokenizer: always a tokenizer.json, whichever form the checkpoint has."""
 
 import json
 import shutil
@@ -17,10 +17,13 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def write_tokenizer(checkpoint: Path, out: Path) -> bool:
-    """Copy tokenizer.json, or make it from vocab.json and merges.txt; False if there is neither.
+    """Copy tokenizer.json, or make it from vocab.json and merges.txt; write tokenizer_config.json.
+
+    Returns:
+        Whether the checkpoint has a tokenizer in either form.
 
     Raises:
-        ModelFileError: the files are there, but they are not a tokenizer.
+        ModelFileError: the checkpoint's files are not a tokenizer.
     """
     if (checkpoint / TOKENIZER_FILE).is_file():
         _copy_tokenizer(checkpoint / TOKENIZER_FILE, out / TOKENIZER_FILE)
@@ -44,7 +47,7 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
 
 
 def _tokenizer_from_vocabulary(checkpoint: Path) -> Tokenizer:
-    """GPT-2's byte-level BPE, as transformers.convert_slow_tokenizer.GPT2Converter makes it."""
+    """Make GPT-2's byte-level BPE as transformers.convert_slow_tokenizer.GPT2Converter does."""
     vocabulary = read_json_object(checkpoint / VOCABULARY_FILE)
     merges_bytes = (checkpoint / MERGES_FILE).stat().st_size
     if merges_bytes > MAX_BYTES:
@@ -70,8 +73,9 @@ def _tokenizer_from_vocabulary(checkpoint: Path) -> Tokenizer:
 
 
 def _tokenizer_config(checkpoint: Path) -> dict[str, Any]:
+    """Return the checkpoint's tokenizer_config.json, or by default one for GPT-2's tokenizer."""
     path = checkpoint / TOKENIZER_CONFIG_FILE
     if path.is_file():
         return read_json_object(path)
-    special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
-    return {"tokenizer_class": "GPT2TokenizerFast", **special}
+    special_tokens = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
+    return {"tokenizer_class": "GPT2TokenizerFast", **special_tokens}

@@ -1,4 +1,4 @@
-"""The layout that transformers.js loads: a folder onnx/, a file for each of its dtypes.
+"""The layout that transformers.js loads: a folder onnx/ with a graph for each of its dtypes.
 
 Names: https://github.com/huggingface/transformers.js/blob/main/packages/transformers/src/utils/dtypes.js
 """
@@ -29,10 +29,10 @@ _FILES = {
 
 
 def graph_file(numbers: NumberFormat) -> str:
-    """The name by which transformers.js asks for numbers of this kind.
+    """Return the file name that transformers.js asks for to get a graph of this number format.
 
     Raises:
-        InputError: it has none.
+        InputError: transformers.js has no name for it.
     """
     name = _FILES.get((numbers.precision, numbers.activations))
     if name is None:
@@ -44,20 +44,21 @@ def graph_file(numbers: NumberFormat) -> str:
 
 
 def declare_weights(directory: Path, graphs: Sequence[str]) -> None:
-    """Say in config.json that each graph's weights are in one file beside it."""
+    """Declare in config.json that each graph's weights are in one file beside it."""
     config = read_json_object(directory / CONFIG_FILE)
     config[_DECLARATION] = {"use_external_data_format": dict.fromkeys(graphs, 1)}
     (directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
 
 
 def is_export(directory: Path) -> bool:
-    """Whether all that a directory holds is what an export in this layout wrote."""
+    """Return whether a directory holds an export in this layout, and nothing else."""
     try:
         declared = read_json_object(directory / CONFIG_FILE)[_DECLARATION]
         graphs = set(declared["use_external_data_format"])
     except (ModelFileError, KeyError, TypeError):
         return False
-    companions = {CONFIG_FILE, GENERATION_CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE}
-    graph_files = {f"{FOLDER}/{name}" for graph in graphs for name in (graph, f"{graph}_data")}
-    held = (path for path in directory.rglob("*") if path.name != FOLDER or not path.is_dir())
-    return all(path.relative_to(directory).as_posix() in companions | graph_files for path in held)
+    exported = {CONFIG_FILE, GENERATION_CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE}
+    for graph in graphs:
+        exported |= {f"{FOLDER}/{graph}", f"{FOLDER}/{graph}_data"}
+    present = (path for path in directory.rglob("*") if path.name != FOLDER or not path.is_dir())
+    return all(path.relative_to(directory).as_posix() in exported for path in present)

@@ -1,4 +1,4 @@
-"""A GPT-Neo checkpoint in Hugging Face layout: its config and its tensors, not yet read."""
+"""Opens a GPT-Neo checkpoint in Hugging Face layout: its config, and its tensors, not yet read."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -14,12 +14,13 @@ from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE
 
 PREFIX = "transformer."
-# Causal masks that old versions of transformers saved with every layer.
+# The causal masks that old versions of transformers saved with every layer.
 _MASK_BUFFER = re.compile(r"h\.\d+\.attn\.attention\.(bias|masked_bias)")
 _MAX_SHARDS = 1024
 _MAX_NAME_BYTES = 255
 
-_FORMATS: tuple[tuple[str, Callable[[Path], dict[str, StoredTensor]]], ...] = (
+_Reader = Callable[[Path], dict[str, StoredTensor]]
+_FORMATS: tuple[tuple[str, _Reader], ...] = (
     ("model.safetensors", read_safetensors),
     ("pytorch_model.bin", read_torch_file),
 )
@@ -27,17 +28,17 @@ _FORMATS: tuple[tuple[str, Callable[[Path], dict[str, StoredTensor]]], ...] = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's directory, config, and tensors by their names without `transformer.`."""
+    """A checkpoint that was opened; `tensors` are named without the prefix `transformer.`."""
 
     directory: Path
     config: GPTNeoConfig
     tensors: Mapping[str, StoredTensor]
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> StoredTensor:
-        """The weight of that name.
+        """Return the weight of that name, not yet read.
 
         Raises:
-            ModelFileError: it is missing, of another shape, or holds no floating-point numbers.
+            ModelFileError: it is missing, has another shape, or holds whole numbers.
         """
         stored = self.tensors.get(name)
         if stored is None:
@@ -61,43 +62,44 @@ class Checkpoint:
 def open_checkpoint(directory: Path) -> Checkpoint:
     """Open model.safetensors or pytorch_model.bin, whole or sharded, with the config beside it.
 
+    Only headers are read, no weights yet.
+
     Raises:
         ModelFileError: a file is missing, damaged or contradicts config.json.
     """
     config = GPTNeoConfig.from_file(directory / CONFIG_FILE)
-    stored = _read_tensors(directory)
-    tensors = {
-        name: tensor
-        for name, tensor in ((name.removeprefix(PREFIX), t) for name, t in stored.items())
-        if not _MASK_BUFFER.fullmatch(name)
-    }
+    files, read = _weight_files(directory)
+    stored: dict[str, StoredTensor] = {}
+    for file in files:
+        stored |= read(file)
+    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in stored.items()}
+    tensors = {name: t for name, t in tensors.items() if not _MASK_BUFFER.fullmatch(name)}
     _check_layer_count(directory, config, tensors)
     return Checkpoint(directory, config, tensors)
 
 
-def _read_tensors(directory: Path) -> dict[str, StoredTensor]:
+def _weight_files(directory: Path) -> tuple[list[Path], _Reader]:
+    """Return the files that hold the weights, and what reads them; safetensors are preferred."""
     for file_name, read in _FORMATS:
         if (directory / file_name).is_file():
-            return read(directory / file_name)
+            return [directory / file_name], read
         index = directory / f"{file_name}.index.json"
         if index.is_file():
-            return _read_shards(index, read)
+            return _shards(index), read
     names = " or ".join(file_name for file_name, _ in _FORMATS)
     raise ModelFileError(
         f"{directory} holds no weights: fetch {names}, or their .index.json and its files"
     )
 
 
-def _read_shards(
-    index: Path, read: Callable[[Path], dict[str, StoredTensor]]
-) -> dict[str, StoredTensor]:
+def _shards(index: Path) -> list[Path]:
+    """Return the files beside the index that it names."""
     weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
         raise ModelFileError(f"{index}: weight_map must map tensor names to file names")
     shards = sorted(set(weight_map.values()))
     if len(shards) > _MAX_SHARDS:
         raise ModelFileError(f"{index} names {len(shards)} files; at most {_MAX_SHARDS} are read")
-    tensors: dict[str, StoredTensor] = {}
     for shard in shards:
         if not _is_plain_name(shard):
             raise ModelFileError(
@@ -105,8 +107,7 @@ def _read_shards(
             )
         if not (index.parent / shard).is_file():
             raise ModelFileError(f"{index} names {shown(shard)}, which is missing; fetch it")
-        tensors |= read(index.parent / shard)
-    return tensors
+    return [index.parent / shard for shard in shards]
 
 
 def _is_plain_name(name: str) -> bool:

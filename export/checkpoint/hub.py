@@ -1,4 +1,4 @@
-"""Checkpoints by their Hugging Face hub id."""
+"""Fetches a checkpoint that is named by a Hugging Face hub id."""
 
 import os
 import re
@@ -14,13 +14,16 @@ _ALTERNATIVE = (
 
 
 def local_checkpoint(checkpoint: str | Path, revision: str | None = None) -> Path:
-    """The directory of a checkpoint: the path itself, or a hub id's files, fetched if need be.
+    """Return the directory of a checkpoint: the path itself, or where a hub id's files are cached.
+
+    Files that are not in the cache yet are fetched: safetensors if there are any.
 
     Raises:
         InputError: neither an existing directory nor a hub id that can be fetched.
+        MissingDependencyError: it is a hub id, and huggingface_hub is not installed.
     """
     path = Path(checkpoint)
-    # os.path, as Path's own methods raise for names that are too long.
+    # os.path because Path's methods raise for names that are too long.
     if os.path.isdir(path):  # noqa: PTH112
         return path
     if os.path.lexists(path) or not _HUB_ID.fullmatch(str(checkpoint)):

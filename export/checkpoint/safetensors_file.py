@@ -1,4 +1,4 @@
-"""Tensors of a .safetensors file.
+"""Reads the header of a .safetensors file.
 
 Format: https://github.com/huggingface/safetensors#format (8 bytes of header length, a JSON header,
 then the data).
@@ -15,8 +15,8 @@ from safetensors import safe_open
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
 from gptneo_onnx.models.errors import ModelFileError, shown
 
-# The package allows 100 MB. GPT-Neo's largest header has 50 kB, and Python needs about 15 bytes for
-# each byte of a header full of empty tensors.
+# The safetensors package allows 100 MB. GPT-Neo's largest header has 50 kB, and Python needs about
+# 15 bytes of memory for each byte of a header full of empty tensors.
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -31,18 +31,18 @@ DTYPES: dict[str, np.dtype[Any]] = {
 
 
 def read_safetensors(path: Path) -> dict[str, StoredTensor]:
-    """Every tensor of the file by name.
+    """Return every tensor of the file by name, not yet read.
 
     Raises:
-        ModelFileError: the safetensors package refuses the header (not JSON, offsets that overlap,
-            leave gaps or leave the file), it is too long, names a tensor twice, or gives one a type
-            that no GPT-Neo weight has.
+        ModelFileError: the safetensors package refuses the header (not JSON, or offsets that
+            overlap, leave gaps or point outside the file); or the header is too long, names a
+            tensor twice, or gives one a type that no GPT-Neo weight has.
     """
     try:
         length, header = _read_header(path)
     except ModelFileError:
         raise
-    except Exception as error:  # SafetensorError is one of its own, and parsers raise many
+    except Exception as error:  # SafetensorError derives from it alone; parsers raise many
         raise ModelFileError(
             f"{path} is not a sound safetensors file: {str(error)[:200]!r}; fetch it again"
         ) from error
@@ -54,7 +54,7 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
 
 
 def _read_header(path: Path) -> tuple[int, dict[str, Any]]:
-    """The header's length and contents, checked by the package, which reads no weights."""
+    """Return the header's length and contents; the package checks them and reads no weights."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > MAX_HEADER_BYTES:
@@ -67,7 +67,7 @@ def _read_header(path: Path) -> tuple[int, dict[str, Any]]:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Where a name stands twice, parsers differ in which one they take."""
+    """Return the pairs as a dict; parsers differ in which of two equal names they take."""
     values = dict(pairs)
     if len(values) < len(pairs):
         raise ValueError("a name stands twice in its header")

@@ -1,4 +1,4 @@
-"""A tensor that still lies in a checkpoint file."""
+"""A tensor's place in a checkpoint file, from which its numbers are read on demand."""
 
 import os
 from collections.abc import Iterator
@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import ModelFileError
 
-# Embedding tables are read in blocks of about this many bytes, so that memory stays bounded.
+# Embedding tables are read in blocks of about this many bytes, to bound memory.
 BLOCK_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A contiguous tensor at a byte offset of a file, read when it is asked for.
+    """A contiguous tensor at a byte offset of a file, read on demand.
 
-    Reading, not memory mapping: mapped pages would count as this process's memory until they are
-    evicted, and a checkpoint is larger than what an export may hold.
+    It is read, not memory-mapped: mapped pages would count as this process's memory until they are
+    evicted, and a checkpoint is larger than the memory that an export may take.
     """
 
     path: Path
@@ -35,11 +35,15 @@ class StoredTensor:
         return prod(self.shape) * self.dtype.itemsize
 
     def read(self) -> NDArray[Any]:
-        """The whole tensor; raises ModelFileError if the file ends too early or cannot be read."""
+        """Read the whole tensor.
+
+        Raises:
+            ModelFileError: the file ends too early or cannot be read.
+        """
         return self._read_at(0, self.shape)
 
     def row_blocks(self) -> Iterator[NDArray[Any]]:
-        """The tensor in blocks of rows of its first axis, in order."""
+        """Read the tensor in blocks of rows of its first axis, in order; raises like `read`."""
         row_bytes = max(1, prod(self.shape[1:]) * self.dtype.itemsize)
         rows = max(1, BLOCK_BYTES // row_bytes)
         for start in range(0, self.shape[0], rows):

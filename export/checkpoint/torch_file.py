@@ -1,7 +1,8 @@
-"""Tensors of a pytorch_model.bin, without PyTorch and without running what a pickle asks to run.
+"""Reads the zip archive of a pytorch_model.bin, without PyTorch.
 
 torch.save writes an uncompressed zip: NAME/data.pkl, a pickle of the state dict in which tensors
-refer to storages by key, and NAME/data/KEY, the bytes of each storage.
+refer to storages by key, and NAME/data/KEY, the bytes of each storage. torch_pickle.py reads the
+pickle.
 """
 
 import io
@@ -22,11 +23,11 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, lengths of the name and 
 
 
 def read_torch_file(path: Path) -> dict[str, StoredTensor]:
-    """Every tensor of the file by name.
+    """Return every tensor of the file by name, not yet read.
 
     Raises:
-        ModelFileError: not such a zip, damaged, big-endian, a tensor that leaves its storage or is
-            not contiguous, or a pickle that asks for anything but tensors.
+        ModelFileError: the file is not such a zip, or is damaged or big-endian; a tensor reaches
+            beyond its storage or is not contiguous; or the pickle asks for anything but tensors.
     """
     try:
         with _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
@@ -48,7 +49,7 @@ def read_torch_file(path: Path) -> dict[str, StoredTensor]:
 
 
 class _SmallReads(io.FileIO):
-    """A file for zipfile, which reads as many bytes at once as an archive claims to have."""
+    """A file that refuses large reads: zipfile reads as many bytes as an archive claims to have."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_PICKLE_BYTES:
@@ -57,7 +58,7 @@ class _SmallReads(io.FileIO):
 
 
 def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The archive's entries by their names within its one folder."""
+    """Return the archive's entries by their names within its one folder."""
     names = archive.namelist()
     pickles = [name for name in names if name.endswith("/data.pkl")]
     if len(pickles) != 1 or len(set(names)) < len(names):
@@ -70,7 +71,7 @@ def _entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
 
 
 def _check_byte_order(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo | None) -> None:
-    """Archives older than PyTorch 2.1 do not say; those are little-endian."""
+    """Refuse big-endian numbers; archives from before PyTorch 2.1 name no order: little-endian."""
     if entry is not None and (not _is_stored(entry) or archive.read(entry) != b"little"):
         raise ModelFileError(
             f"{path} does not say that its numbers are little-endian; "
@@ -116,14 +117,17 @@ def _is_stored(entry: zipfile.ZipInfo) -> bool:
 
 
 def _is_contiguous(view: StorageView) -> bool:
-    """As PyTorch has it: an axis of one element may have any stride."""
-    expected = (prod(view.shape[axis + 1 :]) for axis in range(len(view.shape)))
-    strides = zip(view.shape, view.stride, expected, strict=True)
-    return all(size == 1 or stride == wanted for size, stride, wanted in strides)
+    """Return whether a tensor is contiguous to PyTorch: an axis of size 1 may have any stride."""
+    expected = 1
+    for size, stride in zip(reversed(view.shape), reversed(view.stride), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
 
 
 def _data_start(path: Path, entry: zipfile.ZipInfo) -> int:
-    """Where an uncompressed entry's bytes begin: behind its local header, name and extra field."""
+    """Return the offset of an uncompressed entry's bytes: after local header, name, extra field."""
     with path.open("rb") as file:
         file.seek(entry.header_offset)
         header = file.read(30)

@@ -1,9 +1,9 @@
-"""The pickle of a pytorch_model.bin, read without running what it asks to run.
+"""Reads the pickle of a pytorch_model.bin, and runs nothing that it asks to run.
 
-An interpreter of the opcodes that torch.save writes for dicts of tensors, as PyTorch's own
-torch._weights_only_unpickler is one. pickle.Unpickler will not do, even with find_class overridden:
-ten bytes make it take 64 GB (an index into its memo), and BUILD sets attributes of whatever can be
-named.
+This is an interpreter of the opcodes that torch.save writes for dicts of tensors, like PyTorch's
+torch._weights_only_unpickler. pickle.Unpickler will not do, even with find_class overridden: ten
+bytes make it allocate 64 GB (an index into its memo), and BUILD sets attributes of anything that
+can be named.
 """
 
 import pickletools
@@ -17,7 +17,7 @@ import numpy as np
 
 from gptneo_onnx.models.errors import ModelFileError, shown
 
-# GPT-Neo's longest takes 60 kB; Python may need 70 bytes of memory for each byte of a pickle.
+# GPT-Neo's longest pickle has 60 kB; Python may need 70 bytes of memory for each byte of one.
 MAX_PICKLE_BYTES = 1024 * 1024
 MAX_ELEMENTS = 2**40
 MAX_DIMENSIONS = 8
@@ -25,14 +25,14 @@ MAX_DIMENSIONS = 8
 
 @dataclass(frozen=True)
 class StorageType:
-    """What a torch.*Storage class says: the type of its elements."""
+    """Stands for a torch.*Storage class: the type of its elements."""
 
     dtype: np.dtype[Any]
 
 
 @dataclass(frozen=True)
 class Storage:
-    """One storage of the archive: a run of elements, not yet read."""
+    """One storage of the archive, which is not read yet."""
 
     dtype: np.dtype[Any]
     key: str
@@ -41,7 +41,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class StorageView:
-    """What torch._utils._rebuild_tensor_v2 would make a tensor of."""
+    """A tensor within a storage, in elements, as torch._utils._rebuild_tensor_v2 takes it."""
 
     storage: Storage
     offset: int
@@ -50,7 +50,7 @@ class StorageView:
 
 
 def read_tensor_pickle(path: Path, content: bytes) -> dict[str, StorageView]:
-    """The tensors of a pickled state dict by name; `path` is for messages.
+    """Return the tensors of a pickled state dict by name; `path` is for messages.
 
     Raises:
         ModelFileError: the pickle is damaged, or asks for anything but tensors.
@@ -78,7 +78,7 @@ def read_tensor_pickle(path: Path, content: bytes) -> dict[str, StorageView]:
 
 
 class _Interpreter:
-    """The stack machine of pickle, every opcode a method that takes the opcode's argument."""
+    """Pickle's stack machine; a method for each opcode takes the opcode's argument."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -98,7 +98,7 @@ class _Interpreter:
         return self.stack.pop()
 
     def skip(self, argument: Any) -> None:
-        """PROTO, FRAME, STOP: genops heeds them."""
+        """Do nothing for PROTO, FRAME and STOP, which genops handles."""
 
     def push(self, value: Any) -> None:
         self.stack.append(value)
@@ -147,13 +147,13 @@ class _Interpreter:
 
     def update_dict(self, items: list[Any]) -> None:
         keys = items[::2]
-        # Tuples that hold the one before them twice take exponential time to hash.
+        # Tuples as keys may take exponential time to hash: each may hold the one before it twice.
         if type(self.stack[-1]) is not dict or any(type(key) not in (str, int) for key in keys):
             raise ValueError("only dicts are updated, and their keys are names or numbers")
         self.stack[-1].update(zip(keys, items[1::2], strict=True))
 
     def build(self, argument: Any) -> None:
-        """Attributes, such as a state dict's _metadata: nothing that is wanted."""
+        """Drop attributes, such as a state dict's _metadata; none is needed."""
         self.pop(1)
 
     def find(self, name: str) -> None:

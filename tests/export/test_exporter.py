@@ -1,4 +1,4 @@
-"""What an export holds, what it refuses, and what it costs."""
+"""What an export holds, which arguments it refuses, and what it costs in memory and time."""
 
 import hashlib
 import json
@@ -18,13 +18,27 @@ from safetensors.numpy import save_file
 from zero_checkpoint import write_zero_checkpoint
 
 from gptneo_onnx.export import export_model
-from gptneo_onnx.models import InputError, ModelFileError, Precision
+from gptneo_onnx.export.arguments import plan_export
+from gptneo_onnx.models import InputError, MissingDependencyError, ModelFileError, Precision
+from gptneo_onnx.models.graph import NumberFormat
 from gptneo_onnx.models.manifest import MANIFEST_FILE, Manifest
 
 PAGE = 4096
 ITEM_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 SMALL = Shape(vocab_size=61, hidden_size=16, num_heads=2, max_position_embeddings=16)
 MEGABYTE = 2**20
+DEFAULTS = {
+    "graph": None,
+    "precision": "fp32",
+    "activations": None,
+    "full_range": False,
+    "calibrate": None,
+    "hidden_states": None,
+    "layout": "flat",
+    "exporter": "direct",
+    "verify": False,
+    "revision": None,
+}
 
 every_precision = pytest.mark.parametrize("precision", ITEM_BYTES)
 
@@ -52,7 +66,7 @@ class TestWeights:
         assert needed <= stored < needed + PAGE * len(weights)
 
     @every_precision
-    def test_each_begins_on_a_page_behind_the_one_before(self, export_shape, precision):
+    def test_each_begins_on_a_page_after_the_one_before(self, export_shape, precision):
         exported = export_shape(SMALL, precision)
         end = 0
         for weight in graph_of(exported).initializer:
@@ -108,7 +122,7 @@ class TestGraph:
         ]
         assert windows == [None, SMALL.window_size, SMALL.window_size, None]
 
-    def test_every_node_and_value_has_a_name_of_its_own(self, export_shape):
+    def test_every_node_and_value_has_a_unique_name(self, export_shape):
         graph = graph_of(export_shape(SMALL))
         outputs = [name for node in graph.node for name in node.output if name]
         assert len(set(outputs)) == len(outputs)
@@ -137,10 +151,10 @@ class TestFiles:
 
     def test_the_generation_config_is_the_checkpoints(self, tmp_path, random):
         checkpoint = write_checkpoint(tmp_path / "checkpoint", SMALL, random)
-        own = {"eos_token_id": [1, 2], "max_new_tokens": 9}
-        (checkpoint / "generation_config.json").write_text(json.dumps(own))
+        config = {"eos_token_id": [1, 2], "max_new_tokens": 9}
+        (checkpoint / "generation_config.json").write_text(json.dumps(config))
         exported = export_model(checkpoint, tmp_path / "out")
-        assert json.loads((exported / "generation_config.json").read_text()) == own
+        assert json.loads((exported / "generation_config.json").read_text()) == config
 
     def test_without_one_it_has_the_configs_tokens(self, tmp_path, random):
         checkpoint = write_checkpoint(
@@ -165,7 +179,7 @@ class TestFiles:
 class TestOptions:
     @pytest.mark.parametrize("value", ["portable-ish", "", "FUSED", False, 7])
     @pytest.mark.parametrize("option", ["graph", "precision", "exporter"])
-    def test_unknown_ones_are_refused_with_those_there_are(self, tmp_path, option, value):
+    def test_unknown_ones_are_refused_with_those_that_exist(self, tmp_path, option, value):
         allowed = {"graph": "fused", "precision": "fp32, fp16, bf16", "exporter": "direct"}
         with refused(InputError, f"{option} is {value!r}; one of .*{allowed[option]}"):
             export_model(tmp_path, tmp_path / "out", **{option: value})
@@ -182,6 +196,77 @@ class TestOptions:
         assert (tmp_path / "out" / MANIFEST_FILE).is_file()
 
 
+class TestPlan:
+    """Arguments are checked before the checkpoint is looked for: here, there is none."""
+
+    @pytest.fixture
+    def plan(self, tmp_path):
+        def plan(**options):
+            return plan_export(tmp_path / "nowhere", tmp_path / "out", **(DEFAULTS | options))
+
+        return plan
+
+    @pytest.mark.parametrize(
+        ("options", "match"),
+        [
+            ({"graph": ["fused", "fused"]}, "graph names .*; name each kind once"),
+            ({"graph": []}, "graph is ''; one of fused, portable, genai is allowed"),
+            ({"layout": "nested"}, "layout is 'nested'; one of flat, transformers.js is allowed"),
+            ({"precision": ["fp32", "int8"]}, "precision names .*; name one, or take layout trans"),
+            ({"precision": "w8a8", "activations": "fp16"}, "activations is 'fp16'; with precision"),
+            ({"full_range": True}, "full_range is for precision w8a8, and precision is fp32"),
+            ({"calibrate": "text"}, "calibrate is for precision int8, w8a8, int4, and precision"),
+            ({"hidden_states": "last"}, "hidden_states is 'last'; one of all is allowed"),
+            ({"hidden_states": [0], "graph": "genai"}, "hidden_states is for graphs fused and"),
+            ({"hidden_states": 0, "exporter": "optimum"}, "hidden_states is for graphs fused and"),
+            ({"exporter": "optimum", "precision": "int8"}, "exporter optimum traces graph portab"),
+            ({"layout": "transformers.js", "graph": "fused"}, "transformers.js runs portable gra"),
+            ({"layout": "transformers.js", "precision": []}, "precision must name at least one"),
+            ({"layout": "transformers.js", "precision": "w8a8"}, "transformers.js has no name fo"),
+            ({"precision": "bf16", "verify": True}, "--verify runs on the CPU, which has no bf16"),
+        ],
+    )
+    def test_arguments_that_do_not_go_together_are_refused(self, tmp_path, options, match):
+        with refused(InputError, match):
+            export_model(tmp_path / "nowhere", tmp_path / "out", **options)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_by_default_it_is_one_fused_graph_in_float32(self, plan):
+        planned = plan()
+        assert planned.graphs == ("fused",)
+        assert planned.formats == (NumberFormat.of(Precision.FP32),)
+        assert planned.hidden_layers(num_layers=3) == ()
+        assert not planned.verify
+
+    def test_layout_transformers_js_has_portable_graphs(self, plan):
+        planned = plan(layout="transformers.js", precision=["fp32", "int4"])
+        assert planned.graphs == ("portable",)
+        assert planned.formats == tuple(map(NumberFormat.of, (Precision.FP32, Precision.INT4)))
+
+    def test_what_optimum_traces_is_always_verified(self, plan, monkeypatch):
+        for module in ("arguments", "check.verify"):
+            monkeypatch.setattr(f"gptneo_onnx.export.{module}.find_spec", lambda _: True)
+        planned = plan(exporter="optimum")
+        assert planned.graphs == ("portable",)
+        assert planned.verify
+        assert planned.verify_windows == 3
+
+    @pytest.mark.parametrize("package", ["torch", "transformers", "optimum"])
+    def test_missing_packages_are_named(self, plan, monkeypatch, package):
+        for module in ("arguments", "check.verify"):
+            monkeypatch.setattr(
+                f"gptneo_onnx.export.{module}.find_spec",
+                lambda name: None if name == package else True,
+            )
+        with refused(MissingDependencyError, f"exporter optimum needs {package}: pip install"):
+            plan(exporter="optimum")
+        if package == "optimum":
+            assert plan(verify=True).verify
+            return
+        with refused(MissingDependencyError, f"--verify needs {package}: pip install"):
+            plan(verify=True)
+
+
 class TestNumbers:
     @pytest.fixture
     def tensors(self, random):
@@ -189,7 +274,7 @@ class TestNumbers:
 
     @pytest.fixture
     def export(self, tmp_path, tensors):
-        """Exports the drawn tensors, one of them changed in one place."""
+        """Export the drawn tensors, one of them changed in one place."""
 
         def change_and_export(name, value, dtype=np.float32, precision="fp32"):
             for key in tensors:
@@ -247,7 +332,7 @@ import onnxruntime
 from gptneo_onnx.export import export_model
 
 def peak():
-    # Not ru_maxrss, which begins at what the process held that started this one.
+    # Not ru_maxrss, which starts at the parent process's peak.
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 before, start = peak(), time.monotonic()

@@ -71,8 +71,8 @@ def command(checkpoint, out):
     ]
 
 
-class TestWhatIsThereAlready:
-    def test_nothing_and_no_parent_either(self, checkpoint, parent):
+class TestWhatOutHolds:
+    def test_nothing_and_parents_are_missing_too(self, checkpoint, parent):
         export_model(checkpoint, parent / "a" / "b" / "out")
         assert MANIFEST_FILE in names(parent / "a" / "b" / "out")
         assert names(parent / "a" / "b") == ["out"]
@@ -147,7 +147,7 @@ class TestWhatIsThereAlready:
             export_model(checkpoint, out)
         assert out.is_symlink()
 
-    def test_it_is_looked_at_before_the_checkpoint(self, out, tmp_path):
+    def test_it_is_checked_before_the_checkpoint(self, out, tmp_path):
         out.write_text("mine")
         with refused(InputError, "exists and is not a directory"):
             export_model(tmp_path / "no-such-checkpoint", out)
@@ -220,11 +220,11 @@ class TestFailures:
 class TestParents:
     def test_one_that_may_not_be_written(self, checkpoint, parent):
         parent.chmod(0o555)
-        if os.geteuid() == 0:  # whom no permission stops
+        if os.geteuid() == 0:  # root may write anywhere
             os.seteuid(65534)
         try:
             with refused(ExportError, "cannot be written: Permission denied; name another"):
-                export_model_of(checkpoint, parent / "out")
+                write_nothing(parent / "out")
         finally:
             if os.getuid() == 0:
                 os.seteuid(0)
@@ -244,14 +244,14 @@ class TestParents:
         assert names(parent) == []
 
 
-def export_model_of(checkpoint, out):
-    """For users who may not even read the checkpoint."""
+def write_nothing(out):
+    """Do what export_model does with `out`, for a user who may not even read the checkpoint."""
     with atomic_directory(out):
         pass
 
 
 def wait_for_weights(process, parent):
-    """Until some of the weights are written, and not all."""
+    """Wait until some of the weights are written, and not all."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         for path in parent.glob(".out.partial-*/model.onnx_data"):
@@ -268,7 +268,7 @@ def wait_for_weights(process, parent):
 class TestSignals:
     @pytest.fixture
     def end(self, tmp_path, out, number):
-        """Signals an export to `out` while it writes; its status, and what it says from then on."""
+        """Signal an export to `out` while it writes; return its status and its later output."""
         large = write_zero_checkpoint(tmp_path / "large", LARGE)
 
         def end():
@@ -276,7 +276,7 @@ class TestSignals:
                 command(large, out),
                 stderr=subprocess.PIPE,
                 text=True,
-                # Shells have background jobs ignore it, and pytest may be one.
+                # Shells make background jobs ignore SIGINT, and pytest may be one.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
             with process:
@@ -302,7 +302,7 @@ class TestSignals:
 class TestFullDisks:
     @pytest.fixture
     def disk(self, tmp_path):
-        """Mounts a file system of that many bytes."""
+        """Mount a file system of that many bytes."""
         mounted = []
 
         def mount(size):

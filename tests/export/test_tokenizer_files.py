@@ -1,4 +1,4 @@
-"""The tokenizer of an export: from either form of a checkpoint's, or none."""
+"""The tokenizer of an export: made from either form that a checkpoint may have, or missing."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def out(tmp_path):
 
 @pytest.fixture(scope="module")
 def gpt2(tmp_path_factory):
-    """Where GPT-2's tokenizer was written from vocab.json and merges.txt; not to be changed."""
+    """A folder with GPT-2's tokenizer, made from vocab.json and merges.txt; tests only read it."""
     folder = tmp_path_factory.mktemp("gpt2")
     assert write_tokenizer(GPT2, folder)
     return folder
@@ -112,10 +112,10 @@ class TestExports:
         assert (out / "tokenizer.json").read_bytes() == (gpt2 / "tokenizer.json").read_bytes()
         assert lines == []
 
-    @pytest.mark.parametrize("alone", [None, "vocab.json", "merges.txt"])
-    def test_of_no_tokenizer_say_so(self, model, out, alone):
-        if alone:
-            shutil.copyfile(GPT2 / alone, model / alone)
+    @pytest.mark.parametrize("only_file", [None, "vocab.json", "merges.txt"])
+    def test_without_a_tokenizer_say_so(self, model, out, only_file):
+        if only_file:
+            shutil.copyfile(GPT2 / only_file, model / only_file)
         lines = []
         export_model(model, out, report=lines.append)
         (line,) = lines

@@ -1,4 +1,4 @@
-"""Checkpoints in every form that is in the wild, and contradictory ones."""
+"""Checkpoints in every published form, and those whose files contradict each other."""
 
 import json
 import shutil
@@ -65,7 +65,7 @@ def tensors(random):
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """Writes tensors in a layout, with the config beside them."""
+    """Write tensors in a layout, with the config beside them."""
 
     def write(tensors, layout="safetensors", **config):
         directory = tmp_path / f"checkpoint{len(list(tmp_path.iterdir()))}"
@@ -78,7 +78,7 @@ def checkpoint(tmp_path):
 
 
 def exported(checkpoint: Path) -> dict[str, bytes]:
-    """The graph and the weights that the checkpoint gives."""
+    """Export the checkpoint; return the bytes of the graph and of its weights."""
     out = export_model(checkpoint, checkpoint.with_name(f"{checkpoint.name}.out"))
     return {name: (out / name).read_bytes() for name in ("model.onnx", "model.onnx_data")}
 
@@ -88,7 +88,7 @@ def without_prefix(tensors):
 
 
 def mask_buffers(dtype):
-    """What transformers before 4.20 saved with every layer."""
+    """The buffers that transformers before 4.20 saved with every layer."""
     mask = np.tril(np.ones((CONTEXT, CONTEXT), dtype))[None, None]
     buffers = {}
     for layer in range(len(SHAPE.layers)):
@@ -271,13 +271,13 @@ class TestShards:
             open_checkpoint(directory)
 
     @pytest.mark.parametrize("name", ["", ".", "..", "x" * 256, "é" * 200, "x" * 1_000_000])
-    def test_names_of_no_file(self, directory, index, name):
+    def test_names_that_no_file_can_have(self, directory, index, name):
         index.write_text(json.dumps({"weight_map": {"wte.weight": name}}))
         with refused(ModelFileError, "is not a plain name of a file beside it"):
             open_checkpoint(directory)
 
     @pytest.mark.parametrize("weight_map", [None, [], "model", 1, {"wte.weight": 1}, {"a": None}])
-    def test_a_map_that_is_none(self, directory, index, weight_map):
+    def test_a_weight_map_of_another_type(self, directory, index, weight_map):
         index.write_text(json.dumps({"weight_map": weight_map}))
         with refused(ModelFileError, "weight_map must map tensor names to file names"):
             open_checkpoint(directory)

@@ -1,4 +1,4 @@
-"""What may stand for a checkpoint: a directory, or a hub id that can be fetched."""
+"""What a checkpoint may be named by: a directory, or a hub id that can be fetched."""
 
 import pytest
 from refusals import refused
@@ -12,7 +12,7 @@ INSTEAD = "pass a directory that holds config.json and model.safetensors"
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch, tmp_path):
-    """The hub's client reads its environment when it is imported, which may have happened."""
+    """Set what the hub's client has read from its environment, if it was imported before."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.chdir(tmp_path)

@@ -30,7 +30,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def read(path):
-    """Reads a file of a header and data, or of a header of a stated length."""
+    """Write and read a file of a header and data; `length` may claim another header length."""
 
     def write_and_read(header, data=b"", length=None):
         content = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -79,7 +79,7 @@ class TestHeaders:
         "header",
         [b"", b"{", b"null", b"[]", b"7", b'{"a": 1}', b'{"a": []}', b"\xff\xfe{}", b"[" * 10_000],
     )
-    def test_a_header_that_is_not_one(self, read, header):
+    def test_a_header_that_is_not_json_or_not_of_tensors(self, read, header):
         with refused(ModelFileError, "is not a sound safetensors file"):
             read(header)
 
@@ -93,7 +93,7 @@ class TestHeaders:
     @pytest.mark.parametrize(
         "shape", [[-2], [2.0], [True, True], ["2"], [[2]], [2**64], [2**32, 2**32], [3], [2, 2], 2]
     )
-    def test_a_shape_that_is_none_or_another(self, read, shape):
+    def test_a_shape_that_is_invalid_or_another(self, read, shape):
         with refused(ModelFileError, "is not a sound safetensors file"):
             read({"weight": entry(0, 8, shape)}, bytes(8))
 
@@ -146,7 +146,7 @@ class TestOffsets:
             pytest.param([(-8, 0)], id="negative"),
         ],
     )
-    def test_of_another_layout_than_end_to_end(self, read, offsets):
+    def test_that_do_not_lie_end_to_end(self, read, offsets):
         header = {str(start): entry(start, end, [2]) for start, end in offsets}
         with refused(ModelFileError, "is not a sound safetensors file"):
             read(header, bytes(20))

@@ -47,7 +47,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def read(path):
-    """Reads an archive of a pickled value, or of a pickle as it is."""
+    """Write and read an archive of a pickled value, or of a pickle given as bytes."""
 
     def write_and_read(value, storages=None, **archive):
         content = value if isinstance(value, bytes) else dumps(value)
@@ -113,7 +113,7 @@ class TestCodeThatNeverRuns:
 
     @pytest.fixture(params=["bare", "as a value", "as a key", "as a state", "as an argument"])
     def place(self, request):
-        """Puts a call at a place in a pickle."""
+        """Put a call at a place in a pickle."""
         good = tensor("float32", "0", 12, (3, 4))
         return {
             "bare": lambda call: call,
@@ -148,8 +148,7 @@ class TestCodeThatNeverRuns:
             "torch._utils.sys.modules": Global("torch._utils", "sys.modules"),
         }
 
-    def test_they_are_there(self, witness):
-        """The pickles would run, if pickle itself read them."""
+    def test_pickle_itself_would_run_them(self, witness):
         pickle.loads(dumps(self.calls(witness)["os.system"]))
         assert witness.exists()
 
@@ -207,10 +206,10 @@ class TestCodeThatNeverRuns:
         assert list(read(Built(Call(ORDERED_DICT, ()), {"weight": good}, state))) == ["weight"]
 
 
-class TestTensorsThatCannotBe:
+class TestInvalidTensors:
     @pytest.mark.parametrize("value", [-1, 2**41, 2**63, 2**200, True, "1", None])
     @pytest.mark.parametrize("part", ["elements", "offset", "shape", "stride"])
-    def test_sizes_that_are_none(self, read, part, value):
+    def test_sizes_that_are_invalid(self, read, part, value):
         arguments = {"elements": 12, "offset": 0, "shape": (12,), "stride": (1,)}
         arguments[part] = (value,) if part in ("shape", "stride") else value
         with refused(ModelFileError, r"damaged \(ValueError\('a (tensor|storage) has no valid"):
@@ -243,7 +242,7 @@ class TestTensorsThatCannotBe:
             read(with_tensor(tensor("float32", "0", 13, (13,))))
 
     @pytest.mark.parametrize("key", ["1", "", "../0", "data/0", "0\0", "/etc/passwd"])
-    def test_a_storage_that_is_not_there(self, read, key):
+    def test_a_storage_that_is_missing(self, read, key):
         with refused(ModelFileError, "storage of 'weight' is missing"):
             read(with_tensor(tensor("float32", key, 12, (12,))))
 
@@ -257,7 +256,7 @@ class TestTensorsThatCannotBe:
             ("storage", Global("torch", "FloatStorage"), "0", "cpu", 12, 13),
         ],
     )
-    def test_an_identity_that_is_no_storages(self, read, identity):
+    def test_a_persistent_id_of_no_storage(self, read, identity):
         with refused(ModelFileError, "its data.pkl is damaged"):
             read(with_tensor(Persistent(identity)))
 
@@ -278,12 +277,12 @@ class TestTensorsThatCannotBe:
             (REBUILD_TENSOR, ("storage", 0, (12,), (1,), False, None)),
         ],
     )
-    def test_constructors_with_arguments_of_another_kind(self, read, function, arguments):
+    def test_constructors_with_invalid_arguments(self, read, function, arguments):
         with refused(ModelFileError, "its data.pkl is damaged"):
             read(with_tensor(Call(function, arguments)))
 
     @pytest.mark.parametrize("function", ["text", 7, None, Global("torch", "FloatStorage")])
-    def test_what_is_no_constructor_is_not_called(self, read, function):
+    def test_only_constructors_are_called(self, read, function):
         with refused(ModelFileError, "only tensors and dicts are constructed"):
             read(with_tensor(Call(function, ())))
 
@@ -294,7 +293,7 @@ class TestTensorsThatCannotBe:
 
 
 class TestPicklesThatExhaust:
-    """One that takes minutes or gigabytes shows as a test that never ends."""
+    """Pickles that would take minutes or gigabytes to read; a failure is a test that never ends."""
 
     def check(self, read, content, match):
         tracemalloc.start()
@@ -321,11 +320,11 @@ class TestPicklesThatExhaust:
         self.check(read, b"\x80\x02" + b"(" * 500_000 + b".", "damaged")
 
     def test_nested_tuples_as_a_name(self, read):
-        """Each holds the one before it twice: hashing the last takes 2**100 steps."""
+        """Hashing the last takes 2**100 steps, as each holds the one before it twice."""
         doubled = b")" + b"".join(b"q\x00h\x00\x86" for _ in range(100))
         self.check(read, b"\x80\x02}" + doubled + b"Ns.", "keys are names or numbers")
 
-    def test_nested_tuples_as_an_identity(self, read):
+    def test_nested_tuples_as_a_persistent_id(self, read):
         doubled = b")" + b"".join(b"q\x00h\x00\x86" for _ in range(100))
         self.check(read, b"\x80\x02(" + doubled + b"NNNNtQ.", "is not of a storage")
 
@@ -435,7 +434,7 @@ class TestArchives:
         assert tracemalloc.get_traced_memory()[1] < MEGABYTE
         tracemalloc.stop()
 
-    def test_a_local_header_that_is_none(self, path, archive):
+    def test_a_local_header_with_another_signature(self, path, archive):
         path.write_bytes(archive.replace(b"PK\3\4", b"PK\3\5"))
         with refused(ModelFileError, "fetch"):
             read_torch_file(path)
@@ -482,7 +481,7 @@ class TestRandomDamage:
     @settings(max_examples=1500, deadline=None, database=None)
     @given(damage=st.data())
     def test_of_the_pickle(self, folder, damage):
-        """Within a sound archive, which would else notice by its checksum."""
+        """The archive is sound: its checksum would otherwise catch the damage."""
         arrays = {name: tensor("float32", "0", 12, (3, 4)) for name in ("one", "two")}
         content = bytearray(dumps(state_dict(arrays)))
         for _ in range(damage.draw(st.integers(1, 4))):
@@ -509,7 +508,7 @@ class TestRandomDamage:
 
 
 def test_reading_changes_nothing_for_the_next_file(path, folder):
-    """Behind all of the above, in the same process."""
+    """Runs after all of the above, in the same process."""
     save_torch(path, TENSORS)
     assert {name: array.tolist() for name, array in read_all(path).items()} == {
         name: array.tolist() for name, array in TENSORS.items()

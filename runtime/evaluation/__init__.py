@@ -1,1 +1,1 @@
-"""How well a model predicts texts: perplexity, and what lm-evaluation-harness asks for."""
+"""Measuring models on texts: perplexity, comparisons of two models, and lm-evaluation-harness."""

@@ -1,4 +1,4 @@
-"""A comparison as a page to look at: figures, curves, and the places where models differ most."""
+"""A comparison as an HTML page: figures, curves, and the places where the models differ most."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,10 +11,11 @@ from gptneo_onnx.runtime.documents import counted
 from gptneo_onnx.runtime.evaluation.comparison import Comparison, Difference
 from gptneo_onnx.runtime.evaluation.line_chart import Line, legend, line_chart
 
-# Points of a curve, at the most, and tokens that each stands for, at the least.
-_POINTS, _TOKENS_A_POINT = 100, 16
+# Points of a curve, at most, and tokens that each point averages, at least.
+_MAX_POINTS, _MIN_TOKENS_PER_POINT = 100, 16
 
 Column = NDArray[np.float64]
+Reduction = Callable[[Column], float]
 
 _STYLE = """
 :root { color-scheme: light; --ink: #1f2937; --faint: #6b7280; --rule: #e5e7eb; }
@@ -40,11 +41,11 @@ code { font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap;
 
 
 def comparison_page(comparison: Comparison, names: tuple[str, str]) -> str:
-    """HTML that needs nothing but itself.
+    """Return an HTML page that loads nothing else.
 
     Args:
-        comparison: what was found.
-        names: of the models.
+        comparison: what to show.
+        names: those of the two models.
     """
     first, second = map(escape, names)
     sections = [
@@ -64,7 +65,7 @@ def comparison_page(comparison: Comparison, names: tuple[str, str]) -> str:
 
 
 def figures(comparison: Comparison) -> list[tuple[str, str, str]]:
-    """(what, of the first model, of the second or of both) in words for people."""
+    """Return (figure, value of the first model, of the second or of both), formatted to be read."""
     values = comparison.as_dict()
     change, error = comparison.perplexity_change
     margin = "" if math.isnan(error) else f" ± {error:.3%}"
@@ -83,8 +84,8 @@ def figures(comparison: Comparison) -> list[tuple[str, str, str]]:
 
 def _figures(comparison: Comparison, names: tuple[str, str]) -> str:
     rows = "".join(
-        f"<tr><td>{what}</td><td>{first}</td><td>{second}</td></tr>"
-        for what, first, second in figures(comparison)
+        f"<tr><td>{figure}</td><td>{first}</td><td>{second}</td></tr>"
+        for figure, first, second in figures(comparison)
     )
     first, second = map(escape, names)
     return (
@@ -99,42 +100,49 @@ def _curves(comparison: Comparison, names: tuple[str, str]) -> list[str]:
     context = comparison.context.astype(np.float64)
     order = np.argsort(context, kind="stable")
     place = np.arange(comparison.tokens, dtype=np.float64)
-    mean, most = (lambda part: float(part.mean())), (lambda part: float(part.max()))
 
-    def by_context(column: Column, of: Callable[[Column], float]) -> list[tuple[float, float]]:
-        return _curve(context[order], column[order], of)
+    def by_context(column: Column, reduce: Reduction) -> list[tuple[float, float]]:
+        return _points(context[order], column[order], reduce)
 
-    far = [
-        Line("mean", by_context(divergences, mean)),
-        Line("most", by_context(divergences, most)),
+    divergence_by_context = [
+        Line("mean", by_context(divergences, _mean)),
+        Line("most", by_context(divergences, _greatest)),
     ]
-    losses = [
-        Line(name, by_context(column, mean))
+    loss_by_context = [
+        Line(name, by_context(column, _mean))
         for name, column in zip(names, comparison.losses, strict=True)
     ]
-    along = [
-        Line("mean", _curve(place, divergences, mean)),
-        Line("most", _curve(place, divergences, most)),
+    divergence_by_place = [
+        Line("mean", _points(place, divergences, _mean)),
+        Line("most", _points(place, divergences, _greatest)),
     ]
-    read, nats = "tokens that the models have read before", "nats"
+    x_label, y_label = "tokens that the models have read before", "nats"
     return [
         "<h2>Divergence by context</h2>",
-        legend(far),
-        line_chart(far, read, nats, logarithmic=True),
+        legend(divergence_by_context),
+        line_chart(divergence_by_context, x_label, y_label, logarithmic=True),
         "<h2>Loss by context</h2>",
-        legend(losses),
-        line_chart(losses, read, nats),
+        legend(loss_by_context),
+        line_chart(loss_by_context, x_label, y_label),
         "<h2>Divergence through the texts</h2>",
-        legend(along),
-        line_chart(along, "token", nats, logarithmic=True),
+        legend(divergence_by_place),
+        line_chart(divergence_by_place, "token", y_label, logarithmic=True),
     ]
 
 
-def _curve(x: Column, y: Column, of: Callable[[Column], float]) -> list[tuple[float, float]]:
-    """Points (mean x, `of` y) of as many tokens each, in the order of x."""
-    count = max(1, min(_POINTS, len(x) // _TOKENS_A_POINT))
+def _mean(column: Column) -> float:
+    return float(column.mean())
+
+
+def _greatest(column: Column) -> float:
+    return float(column.max())
+
+
+def _points(x: Column, y: Column, reduce: Reduction) -> list[tuple[float, float]]:
+    """Reduce runs of equally many tokens, in the order of x, to points (mean x, reduced y)."""
+    count = max(1, min(_MAX_POINTS, len(x) // _MIN_TOKENS_PER_POINT))
     return [
-        (float(xs.mean()), of(ys))
+        (_mean(xs), reduce(ys))
         for xs, ys in zip(np.array_split(x, count), np.array_split(y, count), strict=True)
     ]
 
@@ -142,12 +150,12 @@ def _curve(x: Column, y: Column, of: Callable[[Column], float]) -> list[tuple[fl
 def _places(largest: Sequence[Difference], names: tuple[str, str]) -> str:
     first, second = map(escape, names)
     rows = "".join(
-        f"<tr><td>{each.divergence:.3g}</td><td><code>{_shown(each.before)}<mark>"
-        f"{_shown(each.actual)}</mark></code><br><span class='note'>{escape(each.source)}, token "
-        f"{each.token:,}</span></td>"
-        + "".join(f'<td class="choices">{_choices(choices)}</td>' for choices in each.choices)
+        f"<tr><td>{place.divergence:.3g}</td><td><code>{_shown(place.before)}<mark>"
+        f"{_shown(place.actual)}</mark></code><br><span class='note'>{escape(place.source)}, token "
+        f"{place.token:,}</span></td>"
+        + "".join(f'<td class="choices">{_choices(choices)}</td>' for choices in place.choices)
         + "</tr>"
-        for each in largest
+        for place in largest
     )
     return (
         "<h2>Where they differ most</h2><table><tr><th>nats</th><th>text, and what comes next</th>"
@@ -160,5 +168,5 @@ def _choices(choices: Sequence[tuple[str, float]]) -> str:
 
 
 def _shown(text: str) -> str:
-    """Line ends are seen."""
+    """Escape a text, and make its line ends visible."""
     return escape(text.replace("\n", "⏎"))

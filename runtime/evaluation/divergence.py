@@ -1,4 +1,4 @@
-"""How far two models' expectations of given tokens are apart, from the logits of both."""
+"""How much two models' predictions of the same tokens differ, computed from the logits of both."""
 
 import math
 from collections.abc import Iterator
@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.arrays import Logits
+from gptneo_onnx.runtime.engine.decoder import Logits
+from gptneo_onnx.runtime.evaluation.scoring import TargetLogits
 from gptneo_onnx.runtime.evaluation.windows import Ids
 
-# What target_logits() yields: which window, which of its targets, and the logits of these.
-Stream = Iterator[tuple[int, slice, Logits]]
-
-# What two models make of a token; see measure().
+# The measurements of one token; see measure().
 MEASURED = np.dtype([("losses", np.float64, 2), ("divergence", np.float64), ("agrees", np.bool_)])
 Measured = NDArray[Any]
 
@@ -21,8 +19,13 @@ Measured = NDArray[Any]
 _ROWS_AT_ONCE = 4
 
 
-def side_by_side(first: Stream, second: Stream) -> Iterator[tuple[int, slice, Logits, Logits]]:
-    """Both streams' logits of the same targets: graphs differ in the chunks that they read."""
+def side_by_side(
+    first: Iterator[TargetLogits], second: Iterator[TargetLogits]
+) -> Iterator[tuple[int, slice, Logits, Logits]]:
+    """Pair the logits of both models for the same targets.
+
+    Graphs may read chunks of different lengths: chunks are cut where either model's ends.
+    """
     other_place, other_rows, other = -1, slice(0, 0), np.empty((0, 0), np.float32)
     for place, rows, logits in first:
         done = rows.start
@@ -30,45 +33,47 @@ def side_by_side(first: Stream, second: Stream) -> Iterator[tuple[int, slice, Lo
             if (other_place, other_rows.stop) <= (place, done):
                 other_place, other_rows, other = next(second)
             end = min(rows.stop, other_rows.stop)
-            one_part = logits[done - rows.start : end - rows.start]
+            part = logits[done - rows.start : end - rows.start]
             other_part = other[done - other_rows.start : end - other_rows.start]
-            yield place, slice(done, end), one_part, other_part
+            yield place, slice(done, end), part, other_part
             done = end
 
 
 def measure(first: Logits, second: Logits, targets: Ids) -> Measured:
-    """What two models make of the same targets.
+    """Measure two models' predictions of the same targets.
 
     Args:
         first, second: logits [targets, vocab] that predict them, finite numbers.
         targets: int64 [targets].
 
     Returns:
-        MEASURED [targets]: minus the log likelihood by each model; Kullback and Leibler's
-        divergence of the second from the first, sum p1 (log p1 - log p2); both in nats; and
-        whether the likeliest tokens of both are the same.
+        MEASURED [targets]: minus the log likelihood by each model; the Kullback-Leibler divergence
+        of the second from the first, sum p1 (log p1 - log p2); both in nats; and whether both
+        models have the same likeliest token.
     """
-    found = np.empty(len(targets), MEASURED)
+    measured = np.empty(len(targets), MEASURED)
     for start in range(0, len(targets), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
         one, other = _log_softmax(first[rows]), _log_softmax(second[rows])
-        block, each, wanted = found[rows], np.arange(len(one)), targets[rows]
-        block["losses"] = -np.stack([one[each, wanted], other[each, wanted]], axis=1)
-        # Of equals the sum may be a last bit below 0.
+        block, row_numbers, block_targets = measured[rows], np.arange(len(one)), targets[rows]
+        block["losses"] = -np.stack(
+            [one[row_numbers, block_targets], other[row_numbers, block_targets]], axis=1
+        )
+        # For equal distributions rounding may leave the sum a last bit below 0.
         block["divergence"] = np.maximum((np.exp(one) * (one - other)).sum(axis=1), 0)
         block["agrees"] = one.argmax(axis=1) == other.argmax(axis=1)
-    return found
+    return measured
 
 
 def likeliest(logits: Logits, count: int) -> list[tuple[int, float]]:
-    """The likeliest tokens by logits [vocab] and their probabilities, the likeliest first."""
+    """Return the likeliest tokens by logits [vocab] with their probabilities, likeliest first."""
     [log_probabilities] = _log_softmax(logits[None])
     order = np.argsort(-log_probabilities, kind="stable")[:count]
     return [(int(token), math.exp(log_probabilities[token])) for token in order]
 
 
 def _log_softmax(logits: Logits) -> NDArray[np.float64]:
-    """float64 [rows, vocab]: divergences are small differences of it."""
+    """Over [rows, vocab], in float64: divergences are small differences of the results."""
     shifted = logits.astype(np.float64)
     shifted -= shifted.max(axis=1, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -1,13 +1,13 @@
-"""An exported model in lm-evaluation-harness (EleutherAI, lm-eval 0.4.13) as `gptneo-onnx`.
+"""The model `gptneo-onnx` of lm-evaluation-harness (EleutherAI, lm-eval 0.4.13).
 
-Importing this registers it: the harness has no entry points for models of others.
-`gptneo-onnx lm-eval` does that, and hands its command line to the harness's own.
+Importing this module registers it: the harness has no entry points for other packages' models.
+`gptneo-onnx lm-eval` imports it, then passes its command line on to the harness's own.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import lm_eval.models  # noqa: F401  # the harness's own, which it registers only while there are none
+import lm_eval.models  # noqa: F401  # registers the harness's own, which it does only before others
 import numpy as np
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.engine.batching import in_groups
-from gptneo_onnx.runtime.evaluation.perplexity import check_tokenizer
+from gptneo_onnx.runtime.evaluation.document_windows import check_tokenizer, end_token
 from gptneo_onnx.runtime.evaluation.scoring import score
 from gptneo_onnx.runtime.evaluation.windows import Window, rolling_windows
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria, StopStringCriteria
@@ -24,21 +24,22 @@ from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 NAME = "gptneo-onnx"
-# lm_eval.models.huggingface.HFLM's, where a task does not say.
+# The default of lm_eval.models.huggingface.HFLM, where a task sets none.
 MAX_GEN_TOKS = 256
 
 
 @register_model(NAME)
 class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no types
-    """lm_eval.models.huggingface.HFLM on an exported directory.
+    """An exported model with the behaviour of lm_eval.models.huggingface.HFLM.
 
     Args (`--model_args NAME=VALUE,...`):
-        pretrained: the directory.
+        pretrained: the exported directory.
         device: auto, cpu, cuda or cuda:N.
         batch_size: short texts that are scored together, and texts that are continued together.
         file_name: which of the directory's graphs, if not model.onnx.
-        num_threads: of one operator.
+        num_threads: threads of one operator.
         max_length: tokens that the model reads at once; its context by default.
+        max_batch_size: ignored; the harness passes it to every model.
     """
 
     def __init__(
@@ -65,9 +66,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
 
     @property
     def eot_token_id(self) -> int:
-        end = self.tokenizer.eos_token_id
-        assert end is not None  # check_tokenizer
-        return end
+        return end_token(self.tokenizer)
 
     @property
     def tokenizer_name(self) -> str:
@@ -77,16 +76,15 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         return self.tokenizer.encode(string)
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
-        """Of whole documents, in rolling windows; nothing of an empty one."""
+        """Score whole documents in rolling windows; an empty one has log likelihood 0."""
         documents = [
             rolling_windows(
                 np.array(self.tok_encode(text), np.int64), self.eot_token_id, self.max_length
             )
             for (text,) in (request.args for request in requests)
         ]
-        scores = iter(
-            self._scores([each for windows in documents for each in windows], disable_tqdm)
-        )
+        all_windows = [window for windows in documents for window in windows]
+        scores = iter(self._score(all_windows, disable_tqdm))
         likelihoods = [sum(next(scores)[0] for _ in windows) for windows in documents]
         for request, likelihood in zip(requests, likelihoods, strict=True):
             self.cache_hook.add_partial("loglikelihood_rolling", request.args, likelihood)
@@ -95,7 +93,15 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
     def _loglikelihood_tokens(
         self, requests: list[Any], disable_tqdm: bool = False, **kwargs: Any
     ) -> list[tuple[float, bool]]:
-        """Of ((context, continuation), context ids, continuation ids); cut on the left if long."""
+        """Score continuations after their contexts, which are cut on the left if too long.
+
+        Args:
+            requests: ((context, continuation) or None, context ids, continuation ids).
+            disable_tqdm: whether to draw no progress bar.
+
+        Returns:
+            Of each, its log likelihood and whether all of its tokens are the likeliest.
+        """
         windows = []
         for _, context, continuation in requests:
             if not 1 <= len(continuation) <= self.max_length:
@@ -103,54 +109,57 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
                     f"a continuation has {len(continuation)} tokens; 1 to {self.max_length}, the "
                     "context, can be scored"
                 )
-            # Of white space alone a context has no tokens: the text then begins, as documents do.
-            read = context or [self.eot_token_id]
-            whole = np.array([*read, *continuation], np.int64)[-(self.max_length + 1) :]
-            cut = len(whole) - len(continuation)
-            windows.append(Window(whole[:cut], whole[cut:]))
-        scores = self._scores(windows, disable_tqdm)
-        for (pair, _, _), found in zip(requests, scores, strict=True):
-            if pair is not None:
-                self.cache_hook.add_partial("loglikelihood", pair, found)
+            # A context of white space has no tokens: read the end token, as before a document.
+            context = context or [self.eot_token_id]
+            ids = np.array([*context, *continuation], np.int64)[-(self.max_length + 1) :]
+            cut = len(ids) - len(continuation)
+            windows.append(Window(ids[:cut], ids[cut:]))
+        scores = self._score(windows, disable_tqdm)
+        for (texts, _, _), result in zip(requests, scores, strict=True):
+            if texts is not None:
+                self.cache_hook.add_partial("loglikelihood", texts, result)
         return scores
 
-    def _scores(self, windows: Sequence[Window], quiet: bool) -> list[tuple[float, bool]]:
-        """(log likelihood, whether all are the likeliest) of each."""
-        found = [(0.0, False)] * len(windows)
-        with self.model.engine.exclusive(), tqdm(total=len(windows), disable=quiet) as bar:
-            decoder = self.model.engine.decoder(self.batch_size)
-            for index, scored in score(decoder, windows):
-                found[index] = (float(scored.log_likelihoods.sum()), bool(scored.is_greedy.all()))
+    def _score(self, windows: Sequence[Window], quiet: bool) -> list[tuple[float, bool]]:
+        """Return (log likelihood, whether all targets are the likeliest) of each window."""
+        results = [(0.0, False)] * len(windows)
+        engine = self.model.engine
+        with engine.exclusive(), tqdm(total=len(windows), disable=quiet) as bar:
+            for index, scored in score(engine.decoder(self.batch_size), windows):
+                results[index] = (float(scored.log_likelihoods.sum()), bool(scored.is_greedy.all()))
                 bar.update()
-        return found
+        return results
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """Continuations up to any of `until`, which is left out."""
+        """Continue contexts up to the first of `until`, which the results leave out.
+
+        Requests with the same options are continued in batches, those of similar length together.
+        """
         texts = [""] * len(requests)
-        alike: dict[str, list[int]] = {}
+        same_options: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
-            alike.setdefault(repr(request.args[1]), []).append(index)
+            same_options.setdefault(repr(request.args[1]), []).append(index)
         with tqdm(total=len(requests), disable=disable_tqdm) as bar:
-            for own in alike.values():
-                own.sort(key=lambda index: len(requests[index].args[0]))
-                for batch in in_groups(own, self.batch_size):
+            for indices in same_options.values():
+                indices.sort(key=lambda index: len(requests[index].args[0]))
+                for batch in in_groups(indices, self.batch_size):
                     options = requests[batch[0]].args[1]
                     contexts = [requests[index].args[0] for index in batch]
-                    found = self._continued(contexts, dict(options))
-                    for index, text in zip(batch, found, strict=True):
+                    continuations = self._continue(contexts, dict(options))
+                    for index, text in zip(batch, continuations, strict=True):
                         texts[index] = text
                         self.cache_hook.add_partial("generate_until", requests[index].args, text)
                     bar.update(len(batch))
         return texts
 
-    def _continued(self, contexts: Sequence[str], options: dict[str, Any]) -> list[str]:
-        """Texts that go on under the same options, which the harness normalizes."""
+    def _continue(self, contexts: Sequence[str], options: dict[str, Any]) -> list[str]:
+        """Continue contexts under the same options, which the harness's functions normalize."""
         arguments = dict(normalize_gen_kwargs(options, MAX_GEN_TOKS))
         until = [stop for stop in handle_stop_sequences(arguments.pop("until"), None) if stop]
         count = min(arguments.pop("max_gen_toks"), self.max_length - 1)
         room = self.max_length - count
         ids = [self.tok_encode(text)[-room:] or [self.eot_token_id] for text in contexts]
-        if not arguments.get("temperature", 1.0):  # 0 is greedy
+        if not arguments.get("temperature", 1.0):  # 0 means greedy
             del arguments["temperature"]
             arguments["do_sample"] = False
         padded = self.tokenizer.pad(ids)
@@ -159,25 +168,27 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
             **padded,
             max_new_tokens=count,
             eos_token_id=self.eot_token_id,
-            stopping_criteria=_among_new(self.tokenizer, until, width),
+            stopping_criteria=_stop_in_new_text(self.tokenizer, until, width),
             **arguments,
         )
         texts = self.tokenizer.batch_decode(output[:, width:], skip_special_tokens=True)
-        for stop in until:  # one after the other, as the harness's own models do
+        for stop in until:  # in this order, as the harness's own models do
             texts = [text.split(stop)[0] for text in texts]
         return texts
 
 
-def _among_new(tokenizer: Tokenizer, until: Sequence[str], start: int) -> list[StoppingCriteria]:
-    """Stops behind one of the texts, sought from column `start` on: none begins in the prompt."""
+def _stop_in_new_text(
+    tokenizer: Tokenizer, until: Sequence[str], start: int
+) -> list[StoppingCriteria]:
+    """Stop after one of some texts in the columns from `start` on, where the prompt has ended."""
     if not until:
         return []
-    stops = StopStringCriteria(tokenizer, until)
-    return [lambda input_ids, scores: stops(input_ids[:, start:], scores)]
+    stop = StopStringCriteria(tokenizer, until)
+    return [lambda input_ids, scores: stop(input_ids[:, start:], scores)]
 
 
 def _batch_size(value: int | str | None) -> int:
-    """The harness's "auto" finds out what fits into a GPU: here 16 do."""
+    """Read the harness's batch size; its "auto", which tries what fits into a GPU, is 16 here."""
     if value is None or str(value).startswith("auto"):
         return 16
     if not str(value).isdigit() or int(value) < 1:

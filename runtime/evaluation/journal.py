@@ -1,4 +1,4 @@
-"""What was scored so far: a file that an interrupted measurement goes on from."""
+"""A file of the windows scored so far, from which an interrupted measurement resumes."""
 
 import json
 import math
@@ -14,14 +14,14 @@ from gptneo_onnx.runtime.files import atomic_file
 
 @dataclass(frozen=True)
 class WindowScore:
-    """Sums over a window: log likelihood, tokens, and how many were the likeliest."""
+    """Sums over a window: log likelihood, tokens, and how many of them were the likeliest."""
 
     log_likelihood: float
     tokens: int
     greedy: int
 
     def checked(self) -> "WindowScore":
-        """Itself; raises ValueError unless these are such sums."""
+        """Return itself; raise ValueError unless the values have the right types and ranges."""
         counts = (self.tokens, self.greedy)
         if not (type(self.log_likelihood) is float and math.isfinite(self.log_likelihood)):
             raise ValueError
@@ -40,35 +40,40 @@ class WindowScore:
 
 @dataclass
 class Journal:
-    """Scores by the window's number; with a file, each is written as it comes."""
+    """Scores by window number; with a file, each is appended to it as soon as it is known."""
 
     scores: dict[int, WindowScore] = field(default_factory=dict)
     path: Path | None = None
 
     @classmethod
     def open(cls, path: str | Path, measurement: Mapping[str, Any]) -> "Journal":
-        """Go on with a file, or begin one.
+        """Resume from a file, or start one.
 
         Args:
-            path: JSON lines: first the measurement, then a window each.
-            measurement: what is measured; a file of another one is refused.
+            path: JSON lines: first the measurement, then one line for each window.
+            measurement: identifies what is measured; a file of another measurement is refused.
 
         Raises:
-            InputError: it cannot be written, or is of another measurement.
+            InputError: the file cannot be read or written, or is of another measurement.
         """
         path = Path(path)
         try:
             lines = path.read_text().splitlines() if path.exists() else []
-            scores = _scores(lines, dict(measurement), path)
-            # Written anew: the last line of one that was interrupted may be half.
-            kept = [dict(measurement), *(_line(*each) for each in scores.items())]
+            scores = _read_scores(lines, dict(measurement), path)
+            # Rewritten: an interruption may have left half of the last line.
+            complete = [dict(measurement), *(_line(*item) for item in scores.items())]
             with atomic_file(path, "w") as file:
-                file.writelines(json.dumps(each) + "\n" for each in kept)
+                file.writelines(json.dumps(line) + "\n" for line in complete)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be used to resume: {error}; name another") from error
         return cls(scores, path)
 
     def add(self, number: int, score: WindowScore) -> None:
+        """Remember the score of a window, and append it to the file.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         self.scores[number] = score
         if self.path is None:
             return
@@ -77,7 +82,7 @@ class Journal:
                 file.write(json.dumps(_line(number, score)) + "\n")
         except OSError as error:
             raise InputError(
-                f"{self.path} cannot be written: {error.strerror}; make room, and go on from it"
+                f"{self.path} cannot be written: {error.strerror}; make room, and resume from it"
             ) from error
 
 
@@ -85,7 +90,9 @@ def _line(number: int, score: WindowScore) -> dict[str, Any]:
     return {"window": number, **asdict(score)}
 
 
-def _scores(lines: list[str], measurement: dict[str, Any], path: Path) -> dict[int, WindowScore]:
+def _read_scores(
+    lines: list[str], measurement: dict[str, Any], path: Path
+) -> dict[int, WindowScore]:
     if not lines:
         return {}
     try:
@@ -102,5 +109,5 @@ def _scores(lines: list[str], measurement: dict[str, Any], path: Path) -> dict[i
             number = int(values.pop("window"))
             scores[number] = WindowScore(**values).checked()
         except (ValueError, TypeError, KeyError, AttributeError):
-            break  # where it was interrupted
+            break  # the line that was being written at the interruption
     return scores

@@ -1,4 +1,4 @@
-"""Line charts as SVG, for pages that stand alone."""
+"""Line charts as SVG, for HTML pages that load nothing else."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,24 +7,24 @@ from html import escape
 
 WIDTH, HEIGHT = 860, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 16, 14, 42
-# No chart has smaller numbers on a logarithmic axis.
-_LEAST = 1e-300
+# Points at or below this are left out of a logarithmic chart.
+_SMALLEST = 1e-300
 COLORS = ("#2563eb", "#d97706")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A name, and points (x, y) from left to right."""
+    """A named curve of points (x, y), from left to right."""
 
     name: str
     points: Sequence[tuple[float, float]]
 
 
 def line_chart(lines: Sequence[Line], x_label: str, y_label: str, logarithmic: bool = False) -> str:
-    """An <svg> of up to two lines of finite numbers; a logarithmic one leaves out what is 0."""
+    """Draw up to two lines of finite numbers as an <svg>; a logarithmic one leaves out zeros."""
     if logarithmic:
-        lines = [Line(each.name, [p for p in each.points if p[1] > _LEAST]) for each in lines]
-    points = [point for each in lines for point in each.points]
+        lines = [Line(line.name, [p for p in line.points if p[1] > _SMALLEST]) for line in lines]
+    points = [point for line in lines for point in line.points]
     if not points:
         return "<p>They do not differ anywhere.</p>"
     xs, ys = zip(*points, strict=True)
@@ -33,8 +33,8 @@ def line_chart(lines: Sequence[Line], x_label: str, y_label: str, logarithmic: b
     across = _scale(x_ticks[0], max(max(xs), x_ticks[0] + 1), _LEFT, WIDTH - _RIGHT)
     up = _scale(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP, logarithmic)
     parts = [_grid(x_ticks, y_ticks, across, up), _labels(x_label, y_label)]
-    for color, each in zip(COLORS, lines, strict=False):
-        parts.append(_drawn(each, color, across, up))
+    for color, line in zip(COLORS, lines, strict=False):
+        parts.append(_curve(line, color, across, up))
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y_label)} by '
         f'{escape(x_label)}">{"".join(parts)}</svg>'
@@ -42,17 +42,17 @@ def line_chart(lines: Sequence[Line], x_label: str, y_label: str, logarithmic: b
 
 
 def legend(lines: Sequence[Line]) -> str:
-    """The names beside their colours."""
+    """Return HTML with the names of lines beside their colours."""
     return " ".join(
-        f'<span class="key" style="--color:{color}">{escape(each.name)}</span>'
-        for color, each in zip(COLORS, lines, strict=False)
+        f'<span class="key" style="--color:{color}">{escape(line.name)}</span>'
+        for color, line in zip(COLORS, lines, strict=False)
     )
 
 
 def round_ticks(least: float, greatest: float, count: int = 5) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, around both."""
+    """Return multiples of 1, 2 or 5 times a power of ten that enclose both numbers."""
     span = greatest - least
-    if span <= 1e-9 * abs(greatest):  # floats have no ticks of their own between these
+    if span <= 1e-9 * abs(greatest):  # too close for floats to hold ticks between them
         span = abs(greatest) or 1.0
     magnitude = 10 ** math.floor(math.log10(span / count))
     step = next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude * count >= span * 0.999)
@@ -60,11 +60,11 @@ def round_ticks(least: float, greatest: float, count: int = 5) -> list[float]:
     return [index * step for index in range(first, max(last, first + 1) + 1)]
 
 
-def powers_of_ten(least: float, greatest: float, most: int = 7) -> list[float]:
-    """Around both; every second or third of them where there are many."""
+def powers_of_ten(least: float, greatest: float, limit: int = 7) -> list[float]:
+    """Return powers of ten that enclose both numbers; every second or third if there are many."""
     first, last = math.floor(math.log10(least)), math.ceil(math.log10(greatest))
     last = max(last, first + 1)
-    step = math.ceil((last - first) / most)
+    step = math.ceil((last - first) / limit)
     return [10.0**exponent for exponent in range(first, last + step, step)]
 
 
@@ -104,12 +104,12 @@ def _labels(x_label: str, y_label: str) -> str:
     )
 
 
-def _drawn(line: Line, color: str, across: Scale, up: Scale) -> str:
+def _curve(line: Line, color: str, across: Scale, up: Scale) -> str:
     places = [(across(x), up(y)) for x, y in line.points]
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     marks = ""
     if len(places) <= 1:
         marks = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places)
     title = f"<title>{escape(line.name)}</title>"
-    drawn = f'<path d="M{path}" fill="none" stroke-width="1.8" stroke="{color}"/>' if places else ""
-    return f'<g fill="{color}">{title}{drawn}{marks}</g>'
+    curve = f'<path d="M{path}" fill="none" stroke-width="1.8" stroke="{color}"/>' if places else ""
+    return f'<g fill="{color}">{title}{curve}{marks}</g>'

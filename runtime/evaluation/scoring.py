@@ -1,7 +1,8 @@
-"""Log likelihoods of given tokens, in bounded memory.
+"""Log likelihoods of the tokens of windows, in bounded memory.
 
-Windows are read in chunks, and logits are asked for where a token is scored, a chunk of them at a
-time. Short windows are read together: nothing sees the padding on its right.
+A long window is read in chunks, and logits are computed only where a token is scored, a chunk at a
+time. Short windows are read together in one step: they are padded on the right, where no token sees
+the padding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,17 +17,20 @@ from gptneo_onnx.runtime.engine.batching import padded, ragged_steps
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.evaluation.windows import Ids, Window
 
-# Short documents are read together, as many as this.
+# Short windows that are read together, at most.
 SLOTS = 16
-# Windows that wait to be read: enough to find some of one length.
+# Windows that are cut before any is scored: enough to find several of similar length.
 WINDOWS_READ_AHEAD = 64
 # Rows of logits that stay in a processor's cache from one pass to the next.
 _ROWS_AT_ONCE = 8
 
+# Index of a window, which of its targets, and the logits [targets, vocab] that predict these.
+TargetLogits = tuple[int, slice, Logits]
+
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model makes of a window's targets.
+    """A model's predictions of a window's targets.
 
     Attributes:
         log_likelihoods: float64 [scored], natural logarithms.
@@ -38,83 +42,81 @@ class Scored:
 
 
 def score(decoder: Decoder, windows: Sequence[Window]) -> Iterator[tuple[int, Scored]]:
-    """Score windows: (index, result) of each, the longest first.
+    """Score windows; yield the index and the result of each, the longest first.
 
     Raises:
         ModelFileError: the model's logits are not finite numbers.
     """
-    for group in steps_of(windows, decoder.cache.slots):
-        found: list[list[Scored]] = [[] for _ in group]
+    for group in group_windows(windows, decoder.cache.slots):
+        parts: list[list[Scored]] = [[] for _ in group]
         for place, rows, logits in target_logits(decoder, [windows[i] for i in group]):
-            found[place].append(of_targets(logits, windows[group[place]].targets[rows]))
-        for index, parts in zip(group, found, strict=True):
-            likelihoods = np.concatenate([part.log_likelihoods for part in parts])
+            parts[place].append(score_targets(logits, windows[group[place]].targets[rows]))
+        for index, window_parts in zip(group, parts, strict=True):
+            likelihoods = np.concatenate([part.log_likelihoods for part in window_parts])
             if not np.isfinite(likelihoods).all():
                 raise ModelFileError(
                     "the model's logits are not finite numbers; export it in another precision, "
                     "such as fp32"
                 )
-            yield index, Scored(likelihoods, np.concatenate([part.is_greedy for part in parts]))
+            is_greedy = np.concatenate([part.is_greedy for part in window_parts])
+            yield index, Scored(likelihoods, is_greedy)
 
 
-def steps_of(windows: Sequence[Window], slots: int) -> Iterator[list[int]]:
-    """Indices of windows to hand to target_logits() together, the longest first."""
+def group_windows(windows: Sequence[Window], slots: int) -> Iterator[list[int]]:
+    """Yield the indices of windows that target_logits() can read together, the longest first."""
     return ragged_steps([len(window.inputs) for window in windows], slots)
 
 
-def target_logits(
-    decoder: Decoder, windows: Sequence[Window]
-) -> Iterator[tuple[int, slice, Logits]]:
-    """Logits that predict windows' targets: of one window in chunks, of several in one step.
+def target_logits(decoder: Decoder, windows: Sequence[Window]) -> Iterator[TargetLogits]:
+    """Compute the logits that predict the targets of a group of windows, in order.
 
-    Yields:
-        (index of the window, which of its targets, logits [targets, vocab]), in order.
+    One window may have any length and is read in chunks; several are read in one step.
     """
     if len(windows) == 1:
-        yield from _of_one(decoder, windows[0])
+        yield from _chunked_logits(decoder, windows[0])
     else:
-        yield from _of_several(decoder, windows)
+        yield from _batched_logits(decoder, windows)
 
 
-def of_targets(logits: Logits, targets: Ids) -> Scored:
-    """Log softmax of logits [rows, vocab] at targets [rows]; the logits are overwritten."""
+def score_targets(logits: Logits, targets: Ids) -> Scored:
+    """Take the log softmax of logits [rows, vocab] at targets [rows]; overwrites the logits."""
     likelihoods = np.empty(len(targets), np.float64)
     is_greedy = np.empty(len(targets), np.bool_)
     for start in range(0, len(targets), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)
-        block, wanted = logits[rows], targets[rows]
-        chosen, greatest = block[np.arange(len(wanted)), wanted], block.max(axis=1)
-        # Of several greatest the first counts, as for torch's argmax: hardly ever there are two.
+        block, block_targets = logits[rows], targets[rows]
+        chosen, greatest = block[np.arange(len(block)), block_targets], block.max(axis=1)
+        # Of equal logits the first is the likeliest, as for torch's argmax. Ties are rare, so that
+        # argmax is taken only where the target's logit is the greatest.
         is_greedy[rows] = [
-            is_greatest and logits_of_row.argmax() == target
-            for is_greatest, logits_of_row, target in zip(
-                chosen == greatest, block, wanted, strict=True
+            is_greatest and row.argmax() == target
+            for is_greatest, row, target in zip(
+                chosen == greatest, block, block_targets, strict=True
             )
         ]
         np.subtract(block, greatest[:, None], out=block)
         np.exp(block, out=block)
-        sums = block.sum(axis=1)  # pairwise: as exact as float32 is
+        sums = block.sum(axis=1)  # numpy sums pairwise: as exact as float32 is
         likelihoods[rows] = chosen.astype(np.float64) - greatest - np.log(sums, dtype=np.float64)
     return Scored(likelihoods, is_greedy)
 
 
-def _of_one(decoder: Decoder, window: Window) -> Iterator[tuple[int, slice, Logits]]:
+def _chunked_logits(decoder: Decoder, window: Window) -> Iterator[TargetLogits]:
     decoder.cache.clear(0)
     done = 0
-    first = len(window.context) - 1  # whose logits tell of the first target
+    first = len(window.context) - 1  # the position whose logits predict the first target
     for chunk in decoder.prefill_chunks(0, window.inputs, first=first):
         if len(chunk.logits):
             yield 0, slice(done, done + len(chunk.logits)), chunk.logits
         done += len(chunk.logits)
 
 
-def _of_several(decoder: Decoder, windows: Sequence[Window]) -> Iterator[tuple[int, slice, Logits]]:
-    """Windows of a step's length or less, each in a slot of its own."""
+def _batched_logits(decoder: Decoder, windows: Sequence[Window]) -> Iterator[TargetLogits]:
     inputs = [window.inputs for window in windows]
     rows = []
     for index, window in enumerate(windows):
         scored = np.arange(len(window.context) - 1, len(inputs[index]))
-        rows.append(np.stack([np.full_like(scored, index), scored], axis=1))
+        rows.append(np.stack([np.full_like(scored, index), scored], axis=1))  # [scored, 2]
     logits = decoder.prefill_together(padded(inputs), np.concatenate(rows)).logits
     done = 0
     for index, window in enumerate(windows):

@@ -1,7 +1,7 @@
-"""Wikitext as lm-evaluation-harness's task takes it: pages, and tokens joined to text again.
+"""Wikitext as lm-evaluation-harness's task reads it: split into pages, tokens joined to text again.
 
-lm_eval/tasks/wikitext/preprocess_wikitext.py: the model reads what `detokenized` gives, while words
-and bytes are counted in the page as it was.
+As in lm_eval/tasks/wikitext/preprocess_wikitext.py, the model reads the result of detokenized(),
+while words and bytes are counted in the original page.
 """
 
 import itertools
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from gptneo_onnx.runtime.documents import Document
 
-# (what Wikitext's tokenizer made, what it was), in the harness's order.
+# (output of Wikitext's tokenizer, original text), in the harness's order.
 _BEFORE_BRACKETS = (
     ("s '", "s'"),
     (" @-@ ", "-"),
@@ -18,7 +18,7 @@ _BEFORE_BRACKETS = (
     (" @.@ ", "."),
     *((f" {mark} ", f"{mark} ") for mark in ":;.!?,"),
 )
-_BEHIND_BRACKETS = (
+_AFTER_BRACKETS = (
     ("= = = =", "===="),
     ("= = =", "==="),
     ("= =", "=="),
@@ -35,25 +35,25 @@ _BRACKETS = (
     (r"\"\s*([^\"]*?)\s*\"", r'"\1"'),
     (r"'\s*([^']*?)\s*'", r"'\1'"),
 )
-# " = Title = " begins a page; sections have more signs.
+# " = Title = " begins a page; the headings of sections have more equals signs.
 _TITLE = re.compile(r"^ = [^=\n](?:[^\n]*[^=\n])? = $", re.MULTILINE)
 
 
 def detokenized(page: str) -> str:
-    """A page of wikitext-2-raw or wikitext-103-raw as running text."""
+    """Turn a page of wikitext-2-raw or wikitext-103-raw into running text."""
     for tokenized, text in _BEFORE_BRACKETS:
         page = page.replace(tokenized, text)
     for pattern, text in _BRACKETS:
         page = re.sub(pattern, text, page)
-    for tokenized, text in _BEHIND_BRACKETS:
+    for tokenized, text in _AFTER_BRACKETS:
         page = page.replace(tokenized, text)
     return page
 
 
 def pages(text: str) -> list[str]:
-    """The pages of a whole wiki.test.raw, and what stands before the first title, if anything.
+    """Split a whole wiki.test.raw into its pages; text before the first title is a page too.
 
-    As EleutherAI/wikitext_document_level cuts them: the line end before a title is of no page.
+    As in EleutherAI/wikitext_document_level, the line end before a title belongs to no page.
     """
     starts = [match.start() for match in _TITLE.finditer(text)]
     cuts = [0, *starts, len(text)]
@@ -63,7 +63,7 @@ def pages(text: str) -> list[str]:
 
 
 def with_pages(documents: Iterable[Document]) -> Iterator[Document]:
-    """Each page of each document by itself."""
+    """Split documents into their pages, each a document of its own."""
     for document in documents:
         for number, page in enumerate(pages(document.text)):
             yield Document(page, f"{document.source}, page {number}")

@@ -1,4 +1,4 @@
-"""Cutting texts into windows that a model can score, each token predicted exactly once."""
+"""Cutting token ids into windows that a model can score, each token predicted exactly once."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Window:
-    """Tokens to score, behind tokens that are only read.
+    """Tokens to score, after tokens that are only read.
 
     Attributes:
         context: int64 [read], at least one.
@@ -30,47 +30,47 @@ class Window:
 
     @property
     def inputs(self) -> Ids:
-        """What the model reads: all but the last target, int64 [read + scored - 1]."""
+        """The tokens that the model reads: all but the last target, int64 [read + scored - 1]."""
         return np.concatenate([self.context, self.targets[:-1]])
 
 
 def rolling_windows(ids: Ids, prefix: int, length: int, stride: int | None = None) -> list[Window]:
-    """A document's windows, as lm_eval.utils.get_rolling_token_windows cuts them (EleutherAI).
+    """Cut a document into windows as lm_eval.utils.get_rolling_token_windows does (EleutherAI).
 
-    The first begins behind the prefix token; each later one scores the next `stride` tokens behind
-    as many as fit before them. By default stride is length: the windows are then disjoint, but that
-    one token of context is read again, and the last is slid back to a full window.
+    The first window starts after the prefix token. Each later one scores the next `stride` tokens,
+    after as many tokens as fit before them. By default stride is length: the windows are disjoint
+    except for one token of context, and the last is extended to the left to full length.
 
     Args:
-        ids: int64 [tokens]; none makes no windows.
-        prefix: the token that stands before the first.
+        ids: int64 [tokens]; an empty document has no windows.
+        prefix: the token before the first one.
         length: tokens that the model reads at once, at most.
         stride: tokens that a window scores, from 1 to length.
 
     Raises:
-        InputError: a stride out of range.
+        InputError: the stride is out of range.
     """
     stride = length if stride is None else stride
     if not 1 <= stride <= length:
         raise InputError(f"stride is {stride}; 1 to {length}, the model's context, is allowed")
-    whole = np.concatenate([[prefix], ids])  # token i of the document is at i + 1
+    prefixed = np.concatenate([[prefix], ids])  # token i of the document is at i + 1
     windows = []
     done = 0
     while done < len(ids):
         count = min(stride if done else length, len(ids) - done)
         end = done + count
         start = max(0, end - length)
-        windows.append(Window(whole[start : done + 1], whole[done + 1 : end + 1]))
+        windows.append(Window(prefixed[start : done + 1], prefixed[done + 1 : end + 1]))
         done = end
     return windows
 
 
 def chunks(stream: Iterable[int], length: int) -> Iterator[Window]:
-    """A stream of ids in disjoint chunks of length + 1, of which all but the first are scored.
+    """Cut a stream of ids into disjoint chunks of length + 1, and score all but the first of each.
 
-    As GPT-Neo's training code made its data (EleutherAI/gpt-neo, data/create_tfrecords.py: "chunks
-    need to be 1 token longer so there's a target for the last token"). What is left over is
-    dropped.
+    GPT-Neo's training code made its data like this (EleutherAI/gpt-neo, data/create_tfrecords.py:
+    "chunks need to be 1 token longer so there's a target for the last token"). An incomplete last
+    chunk is dropped.
     """
     for chunk in in_groups(stream, length + 1):
         ids = np.array(chunk, np.int64)

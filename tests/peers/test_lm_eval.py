@@ -261,7 +261,7 @@ def test_arguments_that_generate_does_not_know_are_refused(embedded_export):
 
     model = GPTNeoOnnxLM(str(embedded_export))
     with pytest.raises(InputError, match="mirostat"):
-        model._continued(["She was"], {"until": ["."], "mirostat": 2})
+        model._continue(["She was"], {"until": ["."], "mirostat": 2})
 
 
 @pytest.mark.parametrize(

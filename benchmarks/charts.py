@@ -1,4 +1,4 @@
-"""The results of compare.py as bars."""
+"""Bar charts of compare.py's results. Needs matplotlib."""
 
 from pathlib import Path
 
@@ -18,15 +18,15 @@ OURS, OTHERS = "#1f6f8b", "#b8b8b8"
 
 
 def draw(results: Results, path: Path) -> None:
-    """A panel for each figure, the fastest on top."""
+    """Draw a panel for each figure of PANELS, the fastest engine on top."""
     titles = results["titles"]
     figure, axes = plt.subplots(1, len(PANELS), figsize=(13, 0.42 * len(titles) + 1.1))
     for axis, (name, title) in zip(axes, PANELS.items(), strict=True):
-        speeds = {each: median(results, each, name) for each in titles}
-        order = sorted(speeds, key=lambda each: speeds[each])
-        colours = [OURS if titles[each].startswith("ours") else OTHERS for each in order]
-        labels = [titles[each].removeprefix("ours ") for each in order]
-        bars = axis.barh(range(len(order)), [speeds[each] for each in order], color=colours)
+        speeds = {engine: median(results, engine, name) for engine in titles}
+        order = sorted(speeds, key=lambda engine: speeds[engine])
+        colours = [OURS if titles[engine].startswith("ours") else OTHERS for engine in order]
+        labels = [titles[engine].removeprefix("ours ") for engine in order]
+        bars = axis.barh(range(len(order)), [speeds[engine] for engine in order], color=colours)
         axis.set_yticks(range(len(order)), labels)
         axis.bar_label(bars, fmt=" %.0f", fontsize=9)
         axis.set_title(title, fontsize=11)

@@ -1,9 +1,12 @@
-"""What an export costs: time beside a plain copy of the checkpoint, and peak memory.
+"""The cost of an export: its time beside that of a plain copy of the checkpoint, and peak memory.
 
     python benchmarks/export.py 1.3B [--precision fp32] [--folder build/benchmark] [--rounds 3]
 
 Writes a random checkpoint of the published shape. Copy and export alternate; medians are compared.
 Both end when the bytes are on the disk.
+
+Needs the `export` extra and disk for checkpoint, copy and export: 16 GB at 1.3B in fp32, where a
+run takes a few minutes, depending on the disk.
 """
 
 import argparse
@@ -26,6 +29,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def copy_seconds(source: Path, target: Path) -> float:
+    """Time a copy that reaches the disk; removes it afterwards."""
     started = time.perf_counter()
     shutil.copyfile(source, target)
     with target.open("rb") as file:
@@ -36,7 +40,7 @@ def copy_seconds(source: Path, target: Path) -> float:
 
 
 def export_cost(checkpoint: Path, out: Path, precision: str) -> tuple[float, int]:
-    """Seconds, and peak resident bytes of the process that exports."""
+    """Export in a process of its own; return the seconds and its peak resident bytes."""
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", _EXPORT, str(checkpoint), str(out), precision],

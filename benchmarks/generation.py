@@ -1,10 +1,13 @@
-"""What decoding strategies cost and save: sampling, prompt lookup and draft models.
+"""The time that decoding strategies take or save: sampling, prompt lookup and draft models.
 
     python benchmarks/generation.py [--large] [--folder build/benchmark] [--rounds 5]
 
-Writes random checkpoints of the published shapes. Every measurement alternates with the one that it
-is compared with, in one run; medians are compared. --large adds a draft model for the 1.3B shape
-(11 GB of files). The table goes to standard output and to FOLDER/generation.md and .json.
+Writes random checkpoints of the published shapes and exports them. Every measurement alternates
+with the one that it is compared with, in one run; medians are compared. --large adds a draft model
+for the 1.3B shape. The table is printed, and written to FOLDER/generation.md and .json.
+
+Needs the `export` extra. Takes some five minutes on two cores and 1 GB of disk; --large takes ten
+minutes more and 11 GB.
 """
 
 import argparse
@@ -55,13 +58,13 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def compare(plain: Callable[[], Any], other: Callable[[], Any], rounds: int) -> Row:
-    """Medians of two, alternating, and the spread of their ratio over the rounds."""
+    """Time two calls alternately; return medians, and the spread of their ratio over the rounds."""
     plain(), other()  # the first of each warms up
     pairs = [(seconds(plain), seconds(other)) for _ in range(rounds)]
-    ratios = sorted(one / two for one, two in pairs)
+    ratios = sorted(plain_time / other_time for plain_time, other_time in pairs)
     return {
-        "plain": statistics.median(one for one, _ in pairs),
-        "other": statistics.median(two for _, two in pairs),
+        "plain": statistics.median(plain_time for plain_time, _ in pairs),
+        "other": statistics.median(other_time for _, other_time in pairs),
         "ratio": statistics.median(ratios),
         "ratios": [ratios[0], ratios[-1]],
     }
@@ -100,7 +103,7 @@ def sampling_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
 def assisted_row(
     name: str, model: GPTNeoForCausalLM, ids: Any, rounds: int, assistance: Row, **arguments: Any
 ) -> Row:
-    """Generation with and without assistance; the results must be the same."""
+    """Compare generation with and without assistance; both must give the same tokens."""
     common = {"max_new_tokens": TOKENS, "eos_token_id": None, **arguments}
     plain = model.generate(ids, **common)
     assert model.generate(ids, **common, **assistance).tolist() == plain.tolist(), name
@@ -120,7 +123,7 @@ def assisted_row(
 
 
 def lookup_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
-    """Trained text on the embedded model; on the 125M shape the extremes that arguments force."""
+    """Measure prompt lookup: text on the embedded model, and forced extremes on the 125M shape."""
     lookup = {"prompt_lookup_num_tokens": 10}
     directory = embedded_model()
     embedded, tokenizer = (
@@ -129,9 +132,9 @@ def lookup_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
     )
     prompt = tokenizer("It is a truth universally acknowledged, that")["input_ids"]
     random = np.random.default_rng(3)
-    few = np.sort(random.choice(VOCABULARY, 20, replace=False))
-    others = np.setdiff1d(np.arange(VOCABULARY), few).tolist()
-    loop = np.tile(random.integers(0, VOCABULARY, 16), (1, 4))
+    allowed = np.sort(random.choice(VOCABULARY, 20, replace=False))
+    suppressed = np.setdiff1d(np.arange(VOCABULARY), allowed).tolist()
+    repeating = np.tile(random.integers(0, VOCABULARY, 16), (1, 4))
     sampled = {"do_sample": True, "top_k": 0, "seed": 2}
     return [
         assisted_row(
@@ -143,42 +146,42 @@ def lookup_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
             max_new_tokens=300, **sampled,
         ),
         assisted_row(
-            "125M shape, made to repeat itself", model, loop, rounds, lookup,
-            prefix_allowed_tokens_fn=lambda row, ids: [int(ids[-loop.shape[1]])],
+            "125M shape, made to repeat itself", model, repeating, rounds, lookup,
+            prefix_allowed_tokens_fn=lambda row, ids: [int(ids[-repeating.shape[1]])],
         ),
-        assisted_row("125M shape, greedy", model, loop, rounds, lookup),
+        assisted_row("125M shape, greedy", model, repeating, rounds, lookup),
         assisted_row(
-            "125M shape, nothing recurs", model, loop, rounds, lookup, no_repeat_ngram_size=1
+            "125M shape, nothing recurs", model, repeating, rounds, lookup, no_repeat_ngram_size=1
         ),
         assisted_row(
             "125M shape, 20 tokens at random (every guess looks good, few are)",
-            model, few[None], rounds, lookup, suppress_tokens=others, **sampled,
+            model, allowed[None], rounds, lookup, suppress_tokens=suppressed, **sampled,
         ),
     ]  # fmt: skip
 
 
 def draft_rows(folder: Path, rounds: int) -> list[Row]:
-    """The 1.3B shape, with a draft that never agrees and with one that mostly does."""
-    pair = [folder / "1.3B-like-its-draft", folder / "draft-of-two-layers"]
-    outs = [path.with_name(f"{path.name}-fp32") for path in pair]
+    """Measure the 1.3B shape with a draft that mostly agrees with it, and one that never does."""
+    checkpoints = [folder / "1.3B-like-its-draft", folder / "draft-of-two-layers"]
+    outs = [path.with_name(f"{path.name}-fp32") for path in checkpoints]
     if not all(out.exists() for out in outs):
-        write_draft_pair(*pair, "1.3B", layers=2)
-        for path, out in zip(pair, outs, strict=True):
+        write_draft_pair(*checkpoints, "1.3B", layers=2)
+        for path, out in zip(checkpoints, outs, strict=True):
             export_model(path, out, progress=True)
-    target, kin = map(GPTNeoForCausalLM.from_pretrained, outs)
-    stranger = GPTNeoForCausalLM.from_pretrained(exported(folder, "125M"))
+    target, related = map(GPTNeoForCausalLM.from_pretrained, outs)
+    unrelated = GPTNeoForCausalLM.from_pretrained(exported(folder, "125M"))
     ids = np.random.default_rng(4).integers(0, VOCABULARY, (1, PROMPT))
-    different = {"no_repeat_ngram_size": 1}  # random weights repeat a token for ever, any model's
+    different = {"no_repeat_ngram_size": 1}  # greedily, random weights repeat one token for ever
     return [
         assisted_row(
             "1.3B shape, a draft of its first two layers",
-            target, ids, rounds, {"assistant_model": kin, "assistant_confidence_threshold": 0.0},
-            **different,
+            target, ids, rounds,
+            {"assistant_model": related, "assistant_confidence_threshold": 0.0}, **different,
         ),
         assisted_row(
             "1.3B shape, an unrelated draft of the 125M shape",
             target, ids, rounds,
-            {"assistant_model": stranger, "assistant_confidence_threshold": 0.0}, **different,
+            {"assistant_model": unrelated, "assistant_confidence_threshold": 0.0}, **different,
         ),
     ]  # fmt: skip
 
@@ -215,9 +218,9 @@ def main() -> None:
     assisted = lookup_rows(model, options.rounds)
     if options.large:
         assisted += draft_rows(options.folder, options.rounds)
-    shown = table(sampling, assisted)
-    print(shown)
-    (options.folder / "generation.md").write_text(shown + "\n")
+    text = table(sampling, assisted)
+    print(text)
+    (options.folder / "generation.md").write_text(text + "\n")
     result = {"cores": os.cpu_count(), "sampling": sampling, "assisted": assisted}
     (options.folder / "generation.json").write_text(json.dumps(result, indent=1) + "\n")
 

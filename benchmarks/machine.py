@@ -1,4 +1,4 @@
-"""What a machine can do at the most: reading memory, and multiplying matrices."""
+"""Upper limits of a machine: how fast it reads memory, and how fast it multiplies matrices."""
 
 import statistics
 import threading
@@ -14,7 +14,7 @@ ROWS, INPUTS, OUTPUTS = 512, 2048, 8192
 
 
 def read_bandwidth(threads: int) -> float:
-    """Bytes per second that the threads read together, of arrays beyond any cache."""
+    """Measure the bytes per second that all threads read together, from arrays beyond any cache."""
     arrays = [np.arange(BYTES // 8) for _ in range(threads)]
 
     def read_all() -> None:
@@ -28,7 +28,7 @@ def read_bandwidth(threads: int) -> float:
 
 
 def matrix_speed(threads: int, bits: int) -> float:
-    """Operations per second of ONNX Runtime's best product of 8 or of 32 bits."""
+    """Measure the operations per second of ONNX Runtime's matrix product, of 8 or of 32 bits."""
     random = np.random.default_rng(0)
     if bits == 8:
         x = random.integers(0, 255, (ROWS, INPUTS)).astype(np.uint8)
@@ -62,7 +62,7 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def limits(threads: int) -> dict[str, float]:
-    """All three, medians of three tries."""
+    """Measure all three limits; medians of three tries."""
     tries = [
         (read_bandwidth(threads), matrix_speed(threads, 32), matrix_speed(threads, 8))
         for _ in range(3)

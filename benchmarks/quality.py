@@ -1,11 +1,14 @@
-"""What each precision costs in quality: perplexity and divergence from float32 on a held-out novel.
+"""The quality of each precision: perplexity on a held-out novel, and divergence from float32.
 
     python benchmarks/quality.py [--model DIR] [--text FILE] [--calibrate FILE] [--characters N]
 
-By default the embedded model, of which the text (*Persuasion*) is no part; calibrated exports read
-another novel first. Prints a table: perplexity, the mean Kullback-Leibler divergence of the next
-token's distribution from float32's, and how often the likeliest token is the same
-(`gptneo-onnx compare` says it of any two models).
+By default with the embedded model, which was not trained on the text (*Persuasion*); calibrated
+exports read another novel first. Prints a table: perplexity, the mean Kullback-Leibler divergence
+of the next token's distribution from float32's, and how often the likeliest token is the same
+(`gptneo-onnx compare` prints the same figures for any two models).
+
+Needs the `export` extra. Takes several minutes on two cores for the embedded model; exports are
+temporary.
 """
 
 import argparse
@@ -35,6 +38,7 @@ CALIBRATED = ("int8", "w8a8 (7-bit weights, the default)", "w8a8 (`--full-range`
 
 
 def row(title: str, directory: Path, perplexity: float, *cells: str) -> str:
+    """Return a line of the table: title, size of the weights, perplexity, and further cells."""
     size = (directory / "model.onnx_data").stat().st_size / 1e6
     return f"| {title} | {size:.1f} MB | {perplexity:.3f} | {' | '.join(cells)} |"
 
@@ -65,18 +69,18 @@ def main() -> None:
         for index, (title, arguments) in enumerate(tqdm(exports.items())):
             directory = export_model(options.model, Path(folder) / str(index), **arguments)
             other = GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
-            found = compare(model, other, tokenizer, [document], largest=0)
+            comparison = compare(model, other, tokenizer, [document], largest=0)
             if index == 0:
-                rows.append(row("fp32", exact, found.token_perplexity[0], "", "", ""))
-            change, error = found.perplexity_change
+                rows.append(row("fp32", exact, comparison.token_perplexity[0], "", "", ""))
+            change, error = comparison.perplexity_change
             rows.append(
                 row(
                     title,
                     directory,
-                    found.token_perplexity[1],
+                    comparison.token_perplexity[1],
                     f"{change:+.2%} ± {error:.2%}",
-                    f"{found.divergences.mean():.5f}",
-                    f"{found.agrees.mean():.1%}",
+                    f"{comparison.divergences.mean():.5f}",
+                    f"{comparison.agrees.mean():.1%}",
                 )
             )
     print("\n".join(rows))

@@ -1,6 +1,7 @@
 """Random checkpoints of the published shapes, written in bounded memory.
 
-Their weights cannot be had everywhere; for time and memory, random ones of the same size serve.
+The published weights cannot be downloaded everywhere; random ones of the same size do for
+measurements of time and memory.
 """
 
 import json
@@ -21,7 +22,7 @@ _BLOCK_ELEMENTS = 4 * 2**20
 
 
 def write_random_checkpoint(directory: Path, name: str, seed: int = 0) -> Path:
-    """config.json and a float32 model.safetensors of a published shape; returns the directory."""
+    """Write config.json and a float32 model.safetensors of a published shape to the directory."""
     shape = SHAPES[name]
     directory.mkdir(parents=True, exist_ok=True)
     layers = shape["num_layers"]
@@ -76,7 +77,7 @@ def _write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], seed: int
             is_norm_weight = ".ln_" in name and name.endswith("weight")
             for start in range(0, prod(shape), _BLOCK_ELEMENTS):
                 count = min(_BLOCK_ELEMENTS, prod(shape) - start)
-                # A different part of the block for each tensor, and ones where ones belong.
+                # Each tensor gets another rotation of the block; weights of norms are around 1.
                 values = np.roll(block, zlib.crc32(f"{name} {start}".encode()) % 997)[:count]
                 file.write((values + np.float32(is_norm_weight)).data)
 
@@ -84,31 +85,31 @@ def _write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]], seed: int
 def write_draft_pair(
     target: Path, draft: Path, name: str, layers: int, weight: float = 0.02, seed: int = 0
 ) -> None:
-    """A model of a published shape and its first `layers` layers as a model of their own.
+    """Write a model of a published shape, and its first `layers` layers as its draft model.
 
-    What the others add to the residual stream is scaled by `weight`, so that the two mostly agree.
+    The outputs of the other layers are scaled by `weight`, so that the two mostly agree.
     """
     write_random_checkpoint(target, name, seed)
     config = json.loads((target / "config.json").read_text())
     header, start = _read_header(target / "model.safetensors")
     file = np.memmap(target / "model.safetensors", np.uint8, "r+")
-    kept: dict[str, tuple[int, ...]] = {}
+    draft_shapes: dict[str, tuple[int, ...]] = {}
     for tensor, record in header.items():
         first, last = (start + offset for offset in record["data_offsets"])
         layer = int(tensor.split(".")[2]) if ".h." in tensor else 0
         if layer < layers:
-            kept[tensor] = tuple(record["shape"])
+            draft_shapes[tensor] = tuple(record["shape"])
         elif "out_proj" in tensor or "c_proj" in tensor:
             file[first:last].view(np.float32)[:] *= np.float32(weight)
     file.flush()
     draft.mkdir(parents=True, exist_ok=True)
     config |= {"num_layers": layers, "attention_types": [[["global", "local"], layers // 2]]}
     (draft / "config.json").write_text(json.dumps(config))
-    _copy_safetensors(file, header, start, kept, draft / "model.safetensors")
+    _copy_safetensors(file, header, start, draft_shapes, draft / "model.safetensors")
 
 
 def _read_header(path: Path) -> tuple[dict[str, dict[str, list[int]]], int]:
-    """A safetensors file's header, and where its data starts."""
+    """Return a safetensors file's header, and the offset of its data."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         return json.loads(file.read(length)), 8 + length
@@ -118,16 +119,17 @@ def _copy_safetensors(
     source: np.ndarray,
     header: dict[str, dict[str, list[int]]],
     start: int,
-    kept: dict[str, tuple[int, ...]],
+    shapes: dict[str, tuple[int, ...]],
     path: Path,
 ) -> None:
+    """Write some tensors of a safetensors file, whose data begins at `start`, to another file."""
     records, end = {}, 0
-    for name, shape in kept.items():
+    for name, shape in shapes.items():
         first, end = end, end + 4 * prod(shape)
         records[name] = {"dtype": "F32", "shape": shape, "data_offsets": [first, end]}
     encoded = json.dumps(records).encode()
     with path.open("wb") as file:
         file.write(len(encoded).to_bytes(8, "little") + encoded)
-        for name in kept:
+        for name in shapes:
             first, last = (start + offset for offset in header[name]["data_offsets"])
             file.write(source[first:last].data)

@@ -1,4 +1,4 @@
-"""The results of compare.py as Markdown."""
+"""Markdown tables of compare.py's results."""
 
 import statistics
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ SPEEDS = {
     "decode_batch_4": "decode, batch 4",
     "decode_batch_16": "decode, batch 16",
 }
-# What is claimed of each: (ours, peer, figure).
+# Ratios that the documentation states: (ours, peer, figure).
 CLAIMS = [
     ("fp32", "optimum", "decode_128"),
     ("fp32", "pytorch", "decode_128"),
@@ -30,14 +30,14 @@ CLAIMS = [
 ]
 
 
-def written(results: Results) -> str:
-    """All tables."""
+def tables(results: Results) -> str:
+    """Return all tables."""
     parts = [_speeds(results), _ratios(results), _fractions(results), _costs(results)]
     return "\n".join("\n".join(part) + "\n" for part in parts)
 
 
 def median(results: Results, name: str, figure: str) -> float:
-    return statistics.median(found[name][figure] for found in results["rounds"])
+    return statistics.median(figures[name][figure] for figures in results["rounds"])
 
 
 def _speeds(results: Results) -> Iterator[str]:
@@ -54,19 +54,22 @@ def _ratios(results: Results) -> Iterator[str]:
     yield "|---|---|---|---|"
     for ours, peer, figure in CLAIMS:
         if ours in titles and peer in titles:
-            ratios = [found[ours][figure] / found[peer][figure] for found in results["rounds"]]
-            cells = (statistics.median(ratios), min(ratios), max(ratios))
-            shown = " | ".join(f"{ratio:.2f}" for ratio in cells)
-            yield f"| {SPEEDS[figure]}: {titles[ours]} to {titles[peer]} | {shown} |"
+            ratios = [
+                figures[ours][figure] / figures[peer][figure] for figures in results["rounds"]
+            ]
+            yield f"| {SPEEDS[figure]}: {titles[ours]} to {titles[peer]} | {_ratio_cells(ratios)} |"
     for name in ("int8", "w8a8", "int4"):
         if name in titles:
             ratios = [
-                found[name]["decode_batch_16"] / found[name]["decode_128"]
-                for found in results["rounds"]
+                figures[name]["decode_batch_16"] / figures[name]["decode_128"]
+                for figures in results["rounds"]
             ]
-            cells = (statistics.median(ratios), min(ratios), max(ratios))
-            shown = " | ".join(f"{ratio:.2f}" for ratio in cells)
-            yield f"| {titles[name]}: batch 16 to a single sequence | {shown} |"
+            yield f"| {titles[name]}: batch 16 to a single sequence | {_ratio_cells(ratios)} |"
+
+
+def _ratio_cells(ratios: list[float]) -> str:
+    """Median, least and greatest."""
+    return f"{statistics.median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f}"
 
 
 def _fractions(results: Results) -> Iterator[str]:
@@ -85,13 +88,15 @@ def _fractions(results: Results) -> Iterator[str]:
     for name, title in results["titles"].items():
         size = results["weight_bytes"][name]
         shares = [
-            size * found[name]["decode_128"] / found["machine"]["read_bandwidth"]
-            for found in results["rounds"]
+            size * figures[name]["decode_128"] / figures["machine"]["read_bandwidth"]
+            for figures in results["rounds"]
         ]
         speed, bits = ("float32_speed", "") if "fp32" in title else ("int8_speed", ", 8 bits")
         products = statistics.median(
-            results["prefill_operations"] * found[name]["prefill_1024"] / found["machine"][speed]
-            for found in results["rounds"]
+            results["prefill_operations"]
+            * figures[name]["prefill_1024"]
+            / figures["machine"][speed]
+            for figures in results["rounds"]
         )
         yield (
             f"| {title} | {size / 1e9:.2f} GB | {statistics.median(shares):.2f} "
@@ -107,12 +112,10 @@ def _costs(results: Results) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for name, title in results["titles"].items():
         export = results["exports"][name]
-        made = ("", "")
+        export_seconds = export_peak = ""
         if export:
-            made = (
-                f"{export['export_seconds']:.0f} s",
-                f"{export['export_peak_bytes'] / 1e9:.1f} GB",
-            )
+            export_seconds = f"{export['export_seconds']:.0f} s"
+            export_peak = f"{export['export_peak_bytes'] / 1e9:.1f} GB"
         started = median(results, name, "first_token_seconds")
         peak = median(results, name, "peak_bytes") / 1e9
-        yield f"| {title} | {made[0]} | {made[1]} | {started:.1f} s | {peak:.1f} GB |"
+        yield f"| {title} | {export_seconds} | {export_peak} | {started:.1f} s | {peak:.1f} GB |"

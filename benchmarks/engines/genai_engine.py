@@ -9,7 +9,7 @@ Ids = NDArray[np.int64]
 
 
 def export(checkpoint: str, out: str, precision: str) -> None:
-    """Straight from the checkpoint."""
+    """Export the checkpoint with this project, as its genai graph."""
     from gptneo_onnx.export import export_model
 
     export_model(checkpoint, out, graph="genai", precision=precision)
@@ -23,7 +23,7 @@ class Engine:
         self.model = onnxruntime_genai.Model(with_threads(directory, threads))
 
     def prefill(self, ids: Ids) -> None:
-        """A generator of its own for each batch; it holds the cache."""
+        """Start a sequence of each prompt [batch, length], in a new generator with a new cache."""
         parameters = self.genai.GeneratorParams(self.model)
         parameters.set_search_options(
             batch_size=len(ids), max_length=ids.shape[1] + 64, do_sample=False
@@ -32,12 +32,12 @@ class Engine:
         self.generator.append_tokens(ids.astype(np.int32))
 
     def decode(self, tokens: Ids) -> None:
-        """Its own likeliest tokens: batches take no others."""
+        """Step to its own likeliest tokens, not the given ones: in batches it takes no others."""
         self.generator.generate_next_token()
 
 
 def with_threads(directory: str, threads: int) -> object:
-    """The configuration, with as many threads as every engine gets."""
+    """Return the model's configuration with the number of threads set."""
     import onnxruntime_genai
 
     config = onnxruntime_genai.Config(directory)

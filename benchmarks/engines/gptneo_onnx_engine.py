@@ -1,4 +1,4 @@
-"""This project's runtime, below generate()."""
+"""This project's runtime: its decoder, which generate() is built on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ Ids = NDArray[np.int64]
 
 
 def export(checkpoint: str, out: str, precision: str) -> None:
-    """Straight from the checkpoint."""
+    """Export the checkpoint as the fused graph."""
     from gptneo_onnx.export import export_model
 
     export_model(checkpoint, out, precision=precision)
@@ -22,12 +22,12 @@ class Engine:
         )
 
     def prefill(self, ids: Ids) -> None:
-        """Forget what was, and take prompts [batch, length]."""
+        """Start a new sequence of each prompt [batch, length]."""
         decoder = self.model.engine.decoder(len(ids))
         for slot, prompt in enumerate(ids):
             decoder.cache.clear(slot)
             decoder.prefill(slot, prompt)
 
     def decode(self, tokens: Ids) -> None:
-        """One more token [batch] of each sequence."""
+        """Append one token [batch] to each sequence."""
         self.model.engine.decoder(len(tokens)).decode(tokens, np.ones(len(tokens), bool))

@@ -1,8 +1,10 @@
-"""Measures one engine in a process of its own, and prints what it found as a line of JSON.
+"""Measures one engine in a process of its own, and prints the figures as a line of JSON.
 
-    python benchmarks/engines/measure.py ENGINE DIRECTORY [--export CHECKPOINT [FORMAT]]
+    python benchmarks/engines/measure.py ENGINE DIRECTORY [--threads 2]
+    python benchmarks/engines/measure.py ENGINE DIRECTORY --export CHECKPOINT [FORMAT]
 
-Run in the engine's own environment by benchmarks/compare.py: needs numpy alone besides the engine.
+benchmarks/compare.py runs it in the engine's environment, which needs only numpy besides the
+engine. With --export it measures the export instead.
 """
 
 import argparse
@@ -30,17 +32,17 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def peak_bytes() -> int:
-    """Most resident memory so far; getrusage's would begin with that of the process before exec."""
+    """Return the peak resident memory; getrusage's includes the parent's from before exec."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def measured(
+def measure(
     name: str, directory: str, threads: int, prompts: list[int], batches: list[int]
 ) -> dict[str, float]:
-    """Every figure of one engine: seconds, tokens per second and bytes."""
+    """Measure every figure of one engine: seconds, tokens per second and bytes."""
     module = importlib.import_module(f"{name}_engine")
     vocabulary = json.loads((Path(directory) / "config.json").read_text())["vocab_size"]
     random = np.random.default_rng(0)
@@ -48,33 +50,34 @@ def measured(
     def ids(batch: int, length: int) -> np.ndarray:
         return random.integers(0, vocabulary, (batch, length))
 
-    # No more room than a single sequence takes: its peak memory is compared.
+    # Room for one sequence only, as the peak memory of a single sequence is compared.
     engine = module.Engine(directory, threads, slots=1)
     engine.prefill(ids(1, 16))
     engine.decode(ids(1, 1)[0])
     figures = {"first_token_seconds": time.perf_counter() - STARTED}
 
-    def decoded(batch: int, length: int, steps: int) -> float:
+    def decode_speed(batch: int, length: int, steps: int) -> float:
         engine.prefill(ids(batch, length))
         engine.decode(ids(1, batch)[0])
-        each = [seconds(lambda: engine.decode(ids(1, batch)[0])) for _ in range(steps)]
-        return batch / statistics.median(each)
+        times = [seconds(lambda: engine.decode(ids(1, batch)[0])) for _ in range(steps)]
+        return batch / statistics.median(times)
 
     for length in prompts:
         engine.prefill(ids(1, length))
-        each = [seconds(lambda n=length: engine.prefill(ids(1, n))) for _ in range(3)]
-        figures[f"prefill_{length}"] = length / statistics.median(each)
-        figures[f"decode_{length}"] = decoded(1, length, 12)
+        times = [seconds(lambda n=length: engine.prefill(ids(1, n))) for _ in range(3)]
+        figures[f"prefill_{length}"] = length / statistics.median(times)
+        figures[f"decode_{length}"] = decode_speed(1, length, 12)
     figures["peak_bytes"] = peak_bytes()
     for batch in batches:
-        figures[f"decode_batch_{batch}"] = decoded(batch, prompts[0], 6)
+        figures[f"decode_batch_{batch}"] = decode_speed(batch, prompts[0], 6)
     return figures
 
 
-def exported(name: str, checkpoint: str, out: str, arguments: list[str]) -> dict[str, float]:
+def measure_export(name: str, checkpoint: str, out: str, arguments: list[str]) -> dict[str, float]:
+    """Export for one engine, and measure seconds and bytes."""
     module = importlib.import_module(f"{name}_engine")
-    took = seconds(lambda: module.export(checkpoint, out, *arguments))
-    return {"export_seconds": took, "export_peak_bytes": peak_bytes()}
+    export_seconds = seconds(lambda: module.export(checkpoint, out, *arguments))
+    return {"export_seconds": export_seconds, "export_peak_bytes": peak_bytes()}
 
 
 def main() -> None:
@@ -88,9 +91,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.export:
         checkpoint, *arguments = options.export
-        figures = exported(options.engine, checkpoint, options.directory, arguments)
+        figures = measure_export(options.engine, checkpoint, options.directory, arguments)
     else:
-        figures = measured(
+        figures = measure(
             options.engine, options.directory, options.threads, options.prompts, options.batches
         )
     print(json.dumps(figures))

@@ -1,4 +1,4 @@
-"""optimum-intel's OpenVINO model, stateful, with its own cache."""
+"""optimum-intel's stateful OpenVINO model, which keeps its own cache."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ Ids = NDArray[np.int64]
 
 
 def export(checkpoint: str, out: str, bits: str) -> None:
-    """Weights of 8 bits, or of 4 in groups of 128, compressed as optimum-intel does."""
+    """Export with optimum-intel's compression: weights of 8 bits, or of 4 in groups of 128."""
     from optimum.intel import OVModelForCausalLM, OVWeightQuantizationConfig
 
     if bits == "8":
@@ -29,7 +29,7 @@ class Engine:
         )
         model.compile()
         self.request = model.request
-        self.inputs = {each.get_any_name() for each in model.model.inputs}
+        self.inputs = {tensor.get_any_name() for tensor in model.model.inputs}
 
     def prefill(self, ids: Ids) -> None:
         self.request.reset_state()

@@ -7,7 +7,7 @@ Ids = NDArray[np.int64]
 
 
 def export(checkpoint: str, out: str) -> None:
-    """Without Optimum's post-processing, which fails on models above 2 GB."""
+    """Export without Optimum's post-processing, which fails on models above 2 GB."""
     from optimum.exporters.onnx import main_export
 
     main_export(checkpoint, out, task="text-generation-with-past", no_post_process=True)
@@ -21,7 +21,7 @@ class Engine:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        # Not its default either: see pytorch_engine.py.
+        # Not the default either: see pytorch_engine.py.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         self.torch = torch
         self.model = ORTModelForCausalLM.from_pretrained(directory, session_options=options)

@@ -1,4 +1,4 @@
-"""transformers' own model on PyTorch, with its usual cache."""
+"""transformers' model on PyTorch, with its default cache."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ class Engine:
         from transformers import GPTNeoForCausalLM
 
         torch.set_num_threads(threads)
-        # Not its default, but without it unscaled scores make it several times slower.
+        # Not the default, but denormals from GPT-Neo's unscaled scores take several times longer.
         torch.set_flush_denormal(True)
         torch.set_grad_enabled(False)
         self.torch = torch
@@ -25,7 +25,7 @@ class Engine:
         self._step(tokens[:, None], self.past)
 
     def _step(self, ids: Ids, past: object) -> None:
-        # As generate() calls it: logits of the last position alone where the model can.
+        # As in generate(): logits of the last position only, where the model supports that.
         output = self.model(
             self.torch.from_numpy(ids), past_key_values=past, use_cache=True, **self._last_only()
         )

@@ -1,7 +1,8 @@
-"""Random checkpoints in Hugging Face layout, for tests: small, but with peaked attention.
+"""Writes small random checkpoints in Hugging Face layout, with peaked attention.
 
 Weights drawn as at initialization make attention nearly uniform, which hides wrong masks and
-windows. Here the scores' standard deviation is `peak`, so that a few positions take nearly all.
+windows. Here the scores' standard deviation is `peak`, so that a few positions get nearly all of
+the weight.
 """
 
 import json
@@ -18,7 +19,7 @@ Tensors = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Shape:
-    """A GPT-Neo to draw; the names are those of config.json."""
+    """The dimensions of a GPT-Neo to draw; named as in config.json, except layers and peak."""
 
     vocab_size: int = 301
     hidden_size: int = 32
@@ -32,6 +33,7 @@ class Shape:
     peak: float = 2.0
 
     def but(self, **changes: Any) -> "Shape":
+        """Return a copy with some fields changed."""
         return replace(self, **changes)
 
     @property
@@ -56,14 +58,14 @@ class Shape:
 
 
 def draw_tensors(shape: Shape, random: np.random.Generator) -> Tensors:
-    """Every weight by its name in a state dict, float32."""
+    """Draw every weight, float32, by its name in a state dict."""
     hidden, vocab = shape.hidden_size, shape.vocab_size
     inner = shape.intermediate_size or 4 * hidden
 
     def normal(*size: int, scale: float = 0.1, mean: float = 0.0) -> NDArray[np.float32]:
         return (mean + scale * random.standard_normal(size)).astype(np.float32)
 
-    # Normalized inputs have unit variance: these scales make scores of the wanted deviation.
+    # Normalized inputs have unit variance: this scale gives scores a standard deviation of peak.
     score_scale = (shape.peak / np.sqrt(hidden // shape.num_heads)) ** 0.5 * hidden**-0.5
     tensors: Tensors = {
         "transformer.wte.weight": normal(vocab, hidden, scale=0.5),
@@ -94,7 +96,7 @@ def draw_tensors(shape: Shape, random: np.random.Generator) -> Tensors:
 def write_checkpoint(
     directory: Path, shape: Shape, random: np.random.Generator, **config: Any
 ) -> Path:
-    """config.json and model.safetensors; `config` overrides entries of the former."""
+    """Write config.json, with entries overridden by `config`, and model.safetensors."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(shape.config | config))
     save_file(draw_tensors(shape, random), directory / "model.safetensors", {"format": "pt"})

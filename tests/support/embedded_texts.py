@@ -1,4 +1,4 @@
-"""Prompts that every stack continues greedily, far past the embedded model's window of 64."""
+"""Prompts that other stacks continue greedily, far past the embedded model's window of 64."""
 
 import numpy as np
 
@@ -13,9 +13,9 @@ NEW_TOKENS = 150
 
 
 def left_padded(export):
-    """The prompts' ids and mask, int64 [prompts, length]."""
-    encoded = [Tokenizer.from_pretrained(export).encode(prompt) for prompt in PROMPTS]
-    length = max(map(len, encoded))
-    ids = np.array([[0] * (length - len(each)) + each for each in encoded])
-    mask = np.array([[0] * (length - len(each)) + [1] * len(each) for each in encoded])
+    """Return the prompts' ids and mask by an export's tokenizer, int64 [prompts, length]."""
+    prompts = [Tokenizer.from_pretrained(export).encode(prompt) for prompt in PROMPTS]
+    length = max(map(len, prompts))
+    ids = np.array([[0] * (length - len(prompt)) + prompt for prompt in prompts])
+    mask = np.array([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     return ids, mask

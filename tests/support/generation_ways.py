@@ -1,4 +1,4 @@
-"""Arguments of generate() for each of its strategies, for a batch of three prompts."""
+"""Arguments that make generate() use each of its strategies, for a batch of three prompts."""
 
 from typing import Any
 

@@ -1,8 +1,9 @@
-"""generate() of an older transformers, in a process of its own: checkpoint and calls in, ids out.
+"""A script that runs generate() of transformers 4.53, the last release line with diverse beams.
 
     PYTHONPATH=build/transformers-4.53 python older_transformers.py CHECKPOINT < calls.json
 
-Each call is {"ids", "mask", "arguments"}; standard output is the list of their sequences.
+Standard input is a list of calls {"ids", "mask", "arguments"}; standard output is, for each, its
+sequences and their scores. tests/peers/test_group_beams.py starts it in a process of its own.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A model whose numbers are too large for float16 once a text begins with "x"."""
+"""Writes a checkpoint whose activations overflow float16 once a text begins with "x"."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ TEXT = "x"
 
 
 def overflowing_checkpoint(directory: Path, random: np.random.Generator) -> Path:
-    """With the embedded model's tokenizer; its weights are finite in fp16, so that it exports."""
+    """Write it, with the embedded model's tokenizer; its weights fit fp16, so that it exports."""
     shape = Shape(vocab_size=4096, tie_word_embeddings=False)
     write_checkpoint(directory, shape, random)
     for name in ("tokenizer.json", "tokenizer_config.json"):

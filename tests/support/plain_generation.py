@@ -1,6 +1,6 @@
-"""Generation over the oracle in the plainest way: what generate()'s strategies are held against.
+"""Generation written as plainly as possible: the reference for generate()'s strategies.
 
-Slow, without caches or batches. A model is here a function from tokens to the log probabilities of
+Slow, without caches or batches. Here a model is a function from tokens to the log probabilities of
 the next one, so that guidance and processors can be put in front of any search.
 """
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from reference import ReferenceGPTNeo
 
 Ids = NDArray[np.int64]
-# From the tokens so far to float64 [vocab].
+# Maps the tokens so far to log probabilities, float64 [vocab].
 NextScores = Callable[[list[int]], NDArray[np.float64]]
 
 
 def log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Over the last axis."""
+    """Take the log softmax over the last axis, in float64."""
     shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 def next_scores(oracle: ReferenceGPTNeo) -> NextScores:
-    """The log probabilities of the next token; remembered, as searches ask again and again."""
+    """Return the oracle's next-token function; it remembers results, as searches ask again."""
     known: dict[tuple[int, ...], NDArray[np.float64]] = {}
 
     def scores(ids: list[int]) -> NDArray[np.float64]:
@@ -35,7 +35,7 @@ def next_scores(oracle: ReferenceGPTNeo) -> NextScores:
 
 
 def greedy(scores: NextScores, prompt: Sequence[int], count: int) -> list[int]:
-    """The `count` tokens behind a prompt."""
+    """Return the `count` tokens that follow a prompt."""
     ids = [int(token) for token in prompt]
     for _ in range(count):
         ids.append(int(scores(ids).argmax()))
@@ -51,15 +51,15 @@ def beam_search(
     length_penalty: float = 1.0,
     early_stopping: bool | str = False,
 ) -> list[tuple[float, list[int]]]:
-    """(score, generated tokens) of the best results, at most `beams` of them, the best first."""
+    """Return (score, generated tokens) of at most `beams` results, the best first."""
     start = [int(token) for token in prompt]
     running: list[tuple[float, list[int]]] = [(0.0, [])]
     finished: list[tuple[float, list[int]]] = []
     for length in range(1, count + 1):
         candidates = [
-            (score + own, [*tokens, token])
+            (score + token_score, [*tokens, token])
             for score, tokens in running
-            for token, own in enumerate(scores(start + tokens).tolist())
+            for token, token_score in enumerate(scores(start + tokens).tolist())
         ]
         candidates = sorted(candidates, reverse=True)[: max(2, 1 + len(ends)) * beams]
         for score, tokens in candidates[:beams]:
@@ -77,7 +77,7 @@ def beam_search(
 
 
 def left_padded(prompts: Sequence[Sequence[int] | Ids], padding: int = 7) -> tuple[Ids, Ids]:
-    """input_ids and attention_mask, int64 [prompts, longest]."""
+    """Pad prompts to input_ids and attention_mask, int64 [prompts, longest]."""
     width = max(map(len, prompts))
     ids = np.full((len(prompts), width), padding, np.int64)
     mask = np.zeros_like(ids)

@@ -1,7 +1,7 @@
-"""GPT-Neo in plain numpy, float64: the oracle that every path is held against.
+"""GPT-Neo in plain numpy, float64: the oracle that every graph and runtime path is tested against.
 
 Written to be read beside transformers.models.gpt_neo.modeling_gpt_neo, not to be fast: no cache, no
-batch, one sequence at a time. tests/peers holds it against transformers itself.
+batch, one sequence at a time. tests/peers compares it with transformers itself.
 """
 
 import math
@@ -27,7 +27,7 @@ FUNCTIONS = {
 
 
 class ReferenceGPTNeo:
-    """A checkpoint's model: ids in, logits out."""
+    """A checkpoint's model: token ids in, logits out."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
@@ -44,29 +44,29 @@ class ReferenceGPTNeo:
         return self.read[name]
 
     def logits(self, ids: NDArray[np.int64], positions: NDArray[np.int64] | None = None) -> Array:
-        """Logits [length, vocab] of one sequence of ids [length]."""
+        """Return the logits [length, vocab] of one sequence of ids [length]."""
         head = "wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"
         return self.hidden_states(ids, positions) @ self.weight(head).T
 
     def hidden_states(
         self, ids: NDArray[np.int64], positions: NDArray[np.int64] | None = None
     ) -> Array:
-        """Hidden states [length, hidden] behind the final layer normalization."""
+        """Return the hidden states [length, hidden] after the final layer normalization."""
         return self.all_hidden_states(ids, positions)[-1]
 
     def all_hidden_states(
         self, ids: NDArray[np.int64], positions: NDArray[np.int64] | None = None
     ) -> list[Array]:
-        """What each block reads, and what is behind the final layer normalization."""
+        """Return each block's input, and the output of the final layer normalization."""
         if positions is None:
             positions = np.arange(len(ids))
         x = self.weight("wte.weight")[ids] + self.weight("wpe.weight")[positions]
-        read = []
+        inputs = []
         for layer in range(self.config.num_layers):
-            read.append(x)
+            inputs.append(x)
             x = x + self.attention(layer, self.layer_norm(f"h.{layer}.ln_1", x))
             x = x + self.mlp(f"h.{layer}.mlp", self.layer_norm(f"h.{layer}.ln_2", x))
-        return [*read, self.layer_norm("ln_f", x)]
+        return [*inputs, self.layer_norm("ln_f", x)]
 
     def layer_norm(self, name: str, x: Array) -> Array:
         centred = x - x.mean(-1, keepdims=True)
@@ -90,11 +90,11 @@ class ReferenceGPTNeo:
         return self.linear(f"{name}.out_proj", merged)
 
     def split_heads(self, x: Array) -> Array:
-        """[length, hidden] -> [heads, length, head_dim]"""
+        """Reshape [length, hidden] to [heads, length, head_dim]."""
         return x.reshape(len(x), self.config.num_heads, self.config.head_dim).transpose(1, 0, 2)
 
     def visible(self, layer: int, length: int) -> NDArray[np.bool_]:
-        """[length, length]: whether the position of a row sees that of a column."""
+        """Return bool [length, length]: whether a row's position attends to a column's."""
         distance = np.arange(length)[:, None] - np.arange(length)
         if self.config.layer_kinds[layer] == "global":
             return distance >= 0

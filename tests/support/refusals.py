@@ -1,4 +1,4 @@
-"""What every error message of ours has to be."""
+"""Checks that every error message keeps its contract: one short line of printable characters."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ LONGEST = 800
 
 @contextmanager
 def refused(error: type[Exception], match: str) -> Iterator[None]:
-    """pytest.raises for exactly that error, its message one line of printable characters."""
+    """Expect exactly this error, as pytest.raises, with a message that check_message() accepts."""
     with pytest.raises(error, match=match) as caught:
         yield
     assert type(caught.value) is error
@@ -18,6 +18,7 @@ def refused(error: type[Exception], match: str) -> Iterator[None]:
 
 
 def check_message(error: BaseException) -> None:
+    """Check that a message is one line of printable characters, shorter than LONGEST."""
     message = str(error)
     assert message.isprintable()
     assert len(message) < LONGEST

@@ -1,7 +1,7 @@
-"""pytorch_model.bin as torch.save writes it, made by hand: for tests that have no PyTorch.
+"""Writes pytorch_model.bin as torch.save does, for tests that run without PyTorch.
 
-`save_torch` writes whole files. What it is made of (values that pickle to given opcodes, and the
-zip around them) serves to build the files that torch.save would never write.
+save_torch() writes a whole file. Its parts (values that pickle to chosen opcodes, and the zip
+around them) also build damaged and malicious files, which torch.save would never write.
 """
 
 import pickle
@@ -30,7 +30,7 @@ OTHER_ENTRIES = {".format_version": b"1", "byteorder": b"little", "version": b"3
 
 @dataclass(frozen=True)
 class Global:
-    """Something that a pickle names: module.name."""
+    """A class or function that a pickle names, module.name (GLOBAL)."""
 
     module: str
     name: str
@@ -38,7 +38,7 @@ class Global:
 
 @dataclass(frozen=True)
 class Call:
-    """What a pickle makes by calling `function` (REDUCE)."""
+    """A value that a pickle makes by calling a function (REDUCE)."""
 
     function: Any
     arguments: Any
@@ -46,14 +46,14 @@ class Call:
 
 @dataclass(frozen=True)
 class Persistent:
-    """What a pickle leaves to its reader, by an identity (BINPERSID)."""
+    """A value that a pickle leaves to its reader to look up by an identity (BINPERSID)."""
 
     identity: Any
 
 
 @dataclass(frozen=True)
 class Built:
-    """A mapping with attributes: `made`, filled with `items`, then given `state` (BUILD)."""
+    """A mapping that a pickle makes, fills with items, then gives a state (SETITEMS, BUILD)."""
 
     made: Any
     items: Mapping[Any, Any]
@@ -65,7 +65,7 @@ REBUILD_TENSOR = Global("torch._utils", "_rebuild_tensor_v2")
 
 
 def save_torch(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
-    """torch.save of a state dict; one array under two names is one storage, as tied weights are."""
+    """Write a state dict; an array under two names is stored once, as tied weights are."""
     keys: dict[int, str] = {}
     storages: dict[str, bytes] = {}
     for array in tensors.values():
@@ -80,7 +80,7 @@ def save_torch(path: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def state_dict(tensors: Mapping[str, Any]) -> Built:
-    """nn.Module.state_dict(): an OrderedDict with an attribute for the modules' versions."""
+    """Return nn.Module.state_dict()'s OrderedDict, which has an attribute for module versions."""
     version = Built(Call(ORDERED_DICT, ()), {"": {"version": 1}}, None)
     return Built(Call(ORDERED_DICT, ()), tensors, {"_metadata": version})
 
@@ -94,7 +94,7 @@ def tensor(
     offset: Any = 0,
     stride: Any = None,
 ) -> Call:
-    """A tensor over the storage of that key; row-major, unless `stride` says otherwise."""
+    """Return a tensor over the storage of that key; row-major by default."""
     if stride is None:
         stride = contiguous(shape)
     storage = Persistent(("storage", Global("torch", STORAGES[dtype]), key, "cpu", elements))
@@ -103,6 +103,7 @@ def tensor(
 
 
 def contiguous(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the strides of a row-major tensor, in elements."""
     strides = np.cumprod([1, *reversed(shape)], dtype=object)[:-1]
     return tuple(int(stride) for stride in reversed(strides))
 
@@ -115,7 +116,7 @@ def write_archive(
     others: Mapping[str, bytes] = OTHER_ENTRIES,
     compression: int = zipfile.ZIP_STORED,
 ) -> None:
-    """The zip: data.pkl and data/KEY, each at a multiple of ALIGNMENT bytes."""
+    """Write the zip: data.pkl and data/KEY, each at a multiple of ALIGNMENT bytes."""
     entries = {"data.pkl": content, **others}
     entries |= {f"data/{key}": value for key, value in storages.items()}
     with zipfile.ZipFile(path, "w", compression) as archive:
@@ -130,7 +131,7 @@ def write_archive(
 
 
 def dumps(value: Any) -> bytes:
-    """The value in pickle's protocol 2, memoized as the standard library does."""
+    """Pickle a value in protocol 2, memoized as the standard library does."""
     writer = _Writer()
     writer.write(value)
     return bytes(writer.content + pickle.STOP)
@@ -211,7 +212,7 @@ class _Writer:
             self.content += pickle.LONG1 + struct.pack("<B", len(encoded)) + encoded
 
     def once(self, value: Any, content: bytes) -> None:
-        """The content the first time, later a reference to it."""
+        """Write the content the first time, later a reference to it."""
         if value in self.memo:
             self.reference(pickle.BINGET, pickle.LONG_BINGET, self.memo[value])
         else:

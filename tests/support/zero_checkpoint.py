@@ -1,4 +1,4 @@
-"""A checkpoint of zeros, as large as wanted: a sparse file takes neither time nor disk."""
+"""Writes checkpoints of zeros, however large: as sparse files they take neither time nor disk."""
 
 import json
 from math import prod
@@ -8,7 +8,7 @@ from checkpoints import Shape
 
 
 def write_zero_checkpoint(directory: Path, shape: Shape) -> Path:
-    """config.json and a float32 model.safetensors."""
+    """Write config.json and a float32 model.safetensors."""
     header = {}
     end = 0
     for name, sizes in _shapes(shape).items():

@@ -1,7 +1,7 @@
-"""Stand-ins for the CUDA libraries: onnxruntime-gpu makes CUDA sessions without a GPU.
+"""Builds stand-ins for the CUDA libraries, with which onnxruntime-gpu makes sessions without a GPU.
 
-Kernels do nothing, but which node would run where is decided as on a real machine, and device
-memory (it is host memory), copies and bindings work.
+Kernels do nothing, but ONNX Runtime places nodes as on a real machine, and device memory (which is
+host memory), copies and bindings work.
 
     python stand_in.py OUT_DIR
     LD_LIBRARY_PATH=OUT_DIR python -c 'import onnxruntime ...'
@@ -23,8 +23,8 @@ SOURCE = Path(__file__).with_suffix(".c")
 PROVIDER = "libonnxruntime_providers_cuda.so"
 TOOLS = ("cc", "nm", "readelf")
 
-# The provider opens these two itself, at the first call (so readelf does not list them); their
-# names are spelled by machine instructions, so they are not among its strings either.
+# The provider opens these two itself at the first call, so that readelf does not list them, and
+# builds their names in machine instructions, so that they are not among its strings either.
 OPENED_LATE = ("libcudnn.so.9", "libcufft.so.12")
 
 # "                 U cudaMalloc@libcudart.so.13": the version is part of what the loader checks.
@@ -35,7 +35,7 @@ LOOKED_UP = re.compile(rb"\0((?:cudnn|cufft)[A-Z]\w*)(?=\0)")
 
 
 def provider_library() -> Path | None:
-    """The installed CUDA provider, found without importing onnxruntime; None if there is none."""
+    """Find the installed CUDA provider without importing onnxruntime; None if it is missing."""
     spec = find_spec("onnxruntime")
     for folder in (spec and spec.submodule_search_locations) or ():
         library = Path(folder, "capi", PROVIDER)
@@ -45,7 +45,7 @@ def provider_library() -> Path | None:
 
 
 def why_not() -> str | None:
-    """What keeps the stand-ins from being built here, for a test to skip with; None if nothing."""
+    """Return why the stand-ins cannot be built here, as a reason to skip tests, or None."""
     if not sys.platform.startswith("linux"):
         return "the CUDA stand-ins need Linux"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
@@ -57,7 +57,7 @@ def why_not() -> str | None:
 
 
 def build(out_dir: Path) -> list[Path]:
-    """Compile the stand-ins into out_dir; one path per library name that the provider asks for."""
+    """Compile the stand-ins into out_dir; return a path for each library the provider asks for."""
     if (reason := why_not()) is not None:
         raise RuntimeError(reason)
     provider = provider_library()
@@ -82,9 +82,10 @@ def _looked_up_names(provider: Path) -> set[str]:
 
 
 def _default_definitions(names: Iterable[str]) -> str:
-    """Weak definitions, so that those in stand_in.c win: succeed, and hand out a handle if asked.
+    """Return C definitions that succeed, and that hand out a handle if their name says Create.
 
-    They ignore their arguments; a long answers both for a status and for a null pointer.
+    They are weak, so that those in stand_in.c win, and ignore their arguments. They return a long
+    0, which is both a status of success and a null pointer.
     """
     lines = ["static char handle;", "#define DEFAULT __attribute__((weak)) long"]
     for name in sorted(names):
@@ -96,9 +97,9 @@ def _default_definitions(names: Iterable[str]) -> str:
 
 
 def _version_script(undefined: dict[str, str]) -> str:
-    """Give each symbol the version that the provider was linked against, or the loader complains.
+    """Return a linker script that gives each symbol the version that the provider expects.
 
-    The symbols that are looked up by name carry none.
+    The loader checks it. The symbols that are looked up by name have no version.
     """
     by_version: dict[str, list[str]] = defaultdict(list)
     for name, version in sorted(undefined.items()):
@@ -109,7 +110,7 @@ def _version_script(undefined: dict[str, str]) -> str:
 
 
 def _link(path: Path, library: Path) -> Path:
-    """One file under many names: the loader knows it by its inode and loads it once."""
+    """Link another name to the library: the loader knows it by its inode and loads it once."""
     path.unlink(missing_ok=True)
     path.symlink_to(library.name)
     return path

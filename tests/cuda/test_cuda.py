@@ -1,4 +1,4 @@
-"""On a real GPU: the same numbers as on the CPU. Skipped, with the reason, where there is none."""
+"""On a real GPU: the numbers of the CPU, within tolerances. Skipped where there is no GPU."""
 
 import os
 
@@ -55,9 +55,10 @@ def test_logits_are_close_to_the_oracles(model, directory, random, precision):
 def test_hidden_states_are_close_to_the_oracles(model, directory, random, precision):
     ids = random.integers(0, SHAPE.vocab_size, SHAPE.max_position_embeddings)
     expected = ReferenceGPTNeo.open(directory.parent / "checkpoint").all_hidden_states(ids)
-    found = model(ids[None], output_hidden_states=True).hidden_states
-    for states, wanted in zip(found, expected, strict=True):
-        assert np.abs(states[0] - wanted).max() / wanted.std() < TOLERANCES[precision]
+    layers = model(ids[None], output_hidden_states=True).hidden_states
+    for states, expected_states in zip(layers, expected, strict=True):
+        difference = np.abs(states[0] - expected_states).max() / expected_states.std()
+        assert difference < TOLERANCES[precision]
 
 
 def test_a_ragged_batch_gives_what_each_sequence_gives_alone(model, random):
@@ -70,8 +71,8 @@ def test_a_ragged_batch_gives_what_each_sequence_gives_alone(model, random):
         assert together[row, 30:].tolist() == alone[0, -20:].tolist()
 
 
-def test_beams_and_assistance_give_what_they_give_on_a_cpu(model, random):
-    """Rows move by a graph there and by numpy here; what they hold then must be the same."""
+def test_beams_and_assistance_leave_the_right_rows_in_the_cache(model, random):
+    """On a GPU a graph copies the cache's rows, on a CPU numpy does."""
     ids = random.integers(0, SHAPE.vocab_size, (1, 40))
     plain = model.generate(ids, max_new_tokens=20, eos_token_id=None)
     lookup = {"prompt_lookup_num_tokens": 4}
@@ -79,7 +80,7 @@ def test_beams_and_assistance_give_what_they_give_on_a_cpu(model, random):
         plain.tolist()
     )
     beams = model.generate(ids, max_new_tokens=20, eos_token_id=None, num_beams=4)
-    # The prompt's cache again, written and read on the device.
+    # The prompt's cache, saved from the device and written back to it.
     saved = model.prefill(ids)
     again = model.generate(
         ids, max_new_tokens=20, eos_token_id=None, num_beams=4, past_key_values=saved

@@ -1,8 +1,8 @@
 """Where every node of a graph would run on a GPU, and where the runtime allocates and binds.
 
-Run by `make test-gpu`, with stand-ins for CUDA's libraries (stand_in.py): kernels do nothing and
-device memory is host memory, but ONNX Runtime places nodes, allocates, copies and checks bindings
-as on a real machine. What kernels compute is not tested here; test_cuda.py does that on a GPU.
+`make test-gpu` runs these tests, with stand-ins for CUDA's libraries (stand_in.py): kernels do
+nothing and device memory is host memory, but ONNX Runtime places nodes, allocates, copies and
+checks bindings as on a real machine. test_cuda.py tests on a GPU what kernels compute.
 """
 
 import os
@@ -46,22 +46,22 @@ SHAPES = {
 
 @pytest.fixture
 def recorded_options(monkeypatch, tmp_path):
-    """Have sessions record where each node goes, and write the graph that they really run."""
-    plain = session._session_options
+    """Have sessions record each node's provider, and write the optimized graph to the path."""
+    original = session._session_options
     optimized = tmp_path / "optimized.onnx"
 
     def options(num_threads):
-        recorded = plain(num_threads)
-        recorded.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        recorded.optimized_model_filepath = str(optimized)
-        return recorded
+        session_options = original(num_threads)
+        session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        session_options.optimized_model_filepath = str(optimized)
+        return session_options
 
     monkeypatch.setattr(session, "_session_options", options)
     return optimized
 
 
 def placements(inference: onnxruntime.InferenceSession) -> Counter[tuple[str, str]]:
-    """How many nodes of each operator go to each provider."""
+    """Count the nodes by (provider, operator)."""
     return Counter(
         (subgraph.ep_name, node.op_type)
         for subgraph in inference.get_provider_graph_assignment_info()
@@ -96,11 +96,11 @@ def test_every_node_lands_on_cuda_and_nothing_is_copied(
     assert placed["CUDAExecutionProvider", "GroupQueryAttention"] == len(shape.layers)
     assert copies(recorded_options) == 0
     states = model([[1, 2, 3]], output_hidden_states=True).hidden_states
-    assert [each.shape for each in states] == [(1, 3, 64)] * (len(shape.layers) + 1)
+    assert [layer.shape for layer in states] == [(1, 3, 64)] * (len(shape.layers) + 1)
 
 
 def test_onnx_runtime_accepts_the_graph_for_cuda_graphs(export_shape, monkeypatch):
-    """It refuses every graph with a node that is not on CUDA, as float32's are."""
+    """It refuses graphs that have a node which is not on CUDA, as float32 graphs have."""
     monkeypatch.setattr(session, "_check_provider_options", lambda options: None)
     monkeypatch.setattr(
         "gptneo_onnx.runtime.engine.device._ruled_out", lambda device, precision: ""
@@ -113,7 +113,7 @@ def test_onnx_runtime_accepts_the_graph_for_cuda_graphs(export_shape, monkeypatc
             provider_options={"enable_cuda_graph": "1"},
         )
 
-    options = load("fp16")._decoder.session.inference.get_provider_options()
+    options = load("fp16").engine._decoder.session.inference.get_provider_options()
     assert options["CUDAExecutionProvider"]["enable_cuda_graph"] == "1"
     with pytest.raises(DeviceError, match="cannot be used"):
         load("fp32")
@@ -142,18 +142,18 @@ def test_auto_takes_cuda_where_the_precision_has_kernels(export_shape, caplog, p
     with caplog.at_level("WARNING"):
         model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision))
     assert model.device.type == expected
-    said = "no float32 kernel on CUDA; export with --precision fp16" in caplog.text
-    assert said == (precision == "fp32")
+    is_warned = "no float32 kernel on CUDA; export with --precision fp16" in caplog.text
+    assert is_warned == (precision == "fp32")
 
 
-def test_w8a8_has_no_cuda_kernels_and_is_refused_with_the_way_out(export_shape):
+def test_w8a8_has_no_cuda_kernels_and_the_refusal_says_what_to_do(export_shape):
     directory = export_shape(SHAPES["alternating"], "w8a8")
     with pytest.raises(DeviceError, match="w8a8 has no CUDA kernels; export with --precision int8"):
         GPTNeoForCausalLM.from_pretrained(directory, device="cuda")
     assert GPTNeoForCausalLM.from_pretrained(directory).device.type == "cpu"
 
 
-def test_a_gpu_that_is_not_there(export_shape):
+def test_a_missing_gpu_is_refused(export_shape):
     directory = export_shape(precision="fp16")
     with pytest.raises(DeviceError, match="device cuda:7 cannot be used"):
         GPTNeoForCausalLM.from_pretrained(directory, device="cuda:7")
@@ -161,18 +161,18 @@ def test_a_gpu_that_is_not_there(export_shape):
 
 @pytest.fixture
 def bound(monkeypatch):
-    """Every view of a cache and every step input that is bound, as (name, device, pointer)."""
+    """Record the views of caches (device, shape, offset, bytes) and the devices of step inputs."""
     views: list[tuple[str, str, tuple[int, ...], int]] = []
     inputs: dict[str, str] = {}
-    plain_view, plain_init = DeviceBuffer.view, StepInput.__init__
+    original_view, original_init = DeviceBuffer.view, StepInput.__init__
 
     def view(buffer, first, count, element=None):
-        device, index, data_type, shape, pointer = plain_view(buffer, first, count, element)
+        device, index, data_type, shape, pointer = original_view(buffer, first, count, element)
         views.append((device, shape, pointer - buffer.value.data_ptr(), buffer.nbytes))
         return device, index, data_type, shape, pointer
 
     def init(step_input, binding, spec, shape, device):
-        plain_init(step_input, binding, spec, shape, device)
+        original_init(step_input, binding, spec, shape, device)
         inputs[spec.name] = step_input.value.device_name()
 
     monkeypatch.setattr(DeviceBuffer, "view", view)
@@ -242,7 +242,7 @@ def test_rows_of_the_cache_move_on_the_device(export_shape, recorded_options, pr
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_beams_and_rejected_tokens_move_views_of_the_device(export_shape, bound, precision):
+def test_beams_and_rejected_tokens_copy_rows_on_the_device(export_shape, bound, precision):
     shape = SHAPES["alternating"]
     model = GPTNeoForCausalLM.from_pretrained(export_shape(shape, precision), device="cuda")
     decoder = model.engine.decoder(slots=3)
@@ -250,16 +250,16 @@ def test_beams_and_rejected_tokens_move_views_of_the_device(export_shape, bound,
     decoder.prefill(1, np.arange(9))
     views.clear()
     decoder.cache.reorder(np.array([1, 1, 1]))
-    # Every buffer as rows and as what they become: whole, and at the same place.
+    # Each buffer twice, as input and as output, both times whole.
     assert len(views) == 2 * len(decoder.cache._buffers)
     assert {(device, offset) for device, _, offset, _ in views} == {("cuda", 0)}
 
     views.clear()
-    checkpoint = decoder.cache.checkpoint(2, 4)
-    assert all(evicted.device_name() == "cuda" for evicted in checkpoint.evicted)
+    point = decoder.cache.checkpoint(2, 4)
+    assert all(evicted.device_name() == "cuda" for evicted in point.evicted)
     decoder.verify(2, np.arange(4))
     views.clear()
-    decoder.cache.roll_back(checkpoint, 10)
+    decoder.cache.roll_back(point, 10)
     assert {device for device, *_ in views} == {"cuda"}
     assert all(3 * offset == 2 * nbytes for _, _, offset, nbytes in views)
 
@@ -285,7 +285,7 @@ def test_every_strategy_runs_to_its_end(export_shape, arguments):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_portable_graph_keeps_its_caches_on_the_device(export_shape, random, precision):
-    """Shapes are computed on the host, all else on CUDA; float32 has kernels for it there."""
+    """Shapes are computed on the host, all else on CUDA, which has the float32 kernels for it."""
     directory = export_shape(SHAPES["alternating"], precision, graph="portable")
     model = GPTNeoForCausalLM.from_pretrained(directory, device="cuda", slots=2)
     decoder = model.engine.decoder(slots=2)

@@ -4,8 +4,8 @@
     python tests/golden/make_foreign.py 1.13        # optimum 1.13.3, transformers 4.34.1, numpy 1
     python tests/golden/make_foreign.py 1.21        # optimum 1.21.4, transformers 4.42.4, numpy 1
 
-Each directory is called after the version and what it wrote. Runs without this project installed:
-its packages are newer than what the old versions take.
+Each directory is named after the version and the kind of export. Needs torch and the named
+versions, but not this project, whose dependencies are newer than those of the old versions.
 """
 
 import functools
@@ -23,6 +23,7 @@ GOLDEN = Path(__file__).parent
 
 
 def write_checkpoint(directory: Path) -> Path:
+    """Write the checkpoint that is stored in golden/alternating.npz."""
     with np.load(GOLDEN / "alternating.npz") as arrays:
         (directory / "config.json").write_text(str(arrays["config"]))
         tensors = {name[2:]: arrays[name] for name in arrays.files if name.startswith("t/")}
@@ -31,7 +32,7 @@ def write_checkpoint(directory: Path) -> Path:
 
 
 def keep(out: Path, name: str, *graphs: str) -> None:
-    """The graphs of an export and its config."""
+    """Copy some graphs of an export, and its config, to the golden directory of that name."""
     directory = GOLDEN / "optimum" / name
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -56,7 +57,7 @@ def make_todays(checkpoint: Path, folder: Path) -> None:
 def make_old(version: str, options: dict[str, bool], checkpoint: Path, folder: Path) -> None:
     from optimum.exporters.onnx import main_export
 
-    # PyTorch's exporter of that time has to be asked for.
+    # The exporter of that time is no longer PyTorch's default.
     torch.onnx.export = functools.partial(torch.onnx.export, dynamo=False)
     main_export(str(checkpoint), folder / "all", task="text-generation-with-past", **options)
     keep(folder / "all", f"{version}-merged", "decoder_model_merged.onnx")
@@ -70,7 +71,7 @@ def make_old(version: str, options: dict[str, bool], checkpoint: Path, folder: P
 
 MAKERS = {
     "today": make_todays,
-    # None of them has position_ids for GPT-Neo: columns count.
+    # Their GPT-Neo graphs have no position_ids: positions are column numbers.
     "1.13": functools.partial(make_old, "1.13-columns", {}),
     "1.21": functools.partial(make_old, "1.21-columns", {"legacy": True}),
 }

@@ -1,9 +1,9 @@
-"""Make tests/golden/*.npz: small checkpoints with the logits that transformers computes for them.
+"""Make tests/golden/*.npz: small checkpoints, with the logits that transformers computes for them.
 
     make golden
 
-Needs the `optimum` extra. Each file holds config (JSON), the tensors (t/NAME), ids, logits of the
-whole sequence, and the greedy continuation of its first third.
+Needs the `optimum` extra, and takes seconds. Each file holds the config (JSON), the tensors
+(t/NAME), ids, the logits of the whole sequence, and the greedy continuation of its first third.
 """
 
 import json

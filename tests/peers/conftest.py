@@ -1,4 +1,4 @@
-"""transformers' models of the same checkpoints."""
+"""Marks these tests `peers`, and loads transformers' models of the same checkpoints."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +16,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.peers)
-            # The peers' own warnings are not ours to mend.
+            # Warnings that the peers raise themselves.
             item.add_marker(pytest.mark.filterwarnings("ignore"))
 
 
 @pytest.fixture
 def transformers_model() -> Callable[[Path], Any]:
-    """The original of a checkpoint, in float32."""
+    """Loads a checkpoint with transformers, in float32."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     torch.set_flush_denormal(True)

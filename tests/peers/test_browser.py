@@ -81,7 +81,7 @@ def state(browser):
 
 
 def write(browser, prompt, temperature):
-    """What the page shows while it writes, and in the end."""
+    """Have the page write; return all texts that it shows meanwhile, and the last."""
     for name, value in (
         ("prompt", prompt), ("tokens", NEW_TOKENS), ("temperature", temperature),
     ):  # fmt: skip
@@ -108,8 +108,8 @@ def test_the_page_writes_what_our_runtime_writes(site, browser, embedded_export)
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
     ids = model.generate([tokenizer.encode(PROMPT)], max_new_tokens=NEW_TOKENS, do_sample=False)
     assert text == tokenizer.decode(ids[0].tolist(), skip_special_tokens=True)
-    assert all(text.startswith(each) for each in shown if each.startswith(PROMPT))
-    assert len(shown) > 2  # it grew before the reader's eyes
+    assert all(text.startswith(partial) for partial in shown if partial.startswith(PROMPT))
+    assert len(shown) > 2  # the page showed the text while it grew
     assert f"{NEW_TOKENS} tokens" in state(browser)
 
 
@@ -128,6 +128,6 @@ def test_it_samples_and_stops_when_asked(site, browser):
     assert int(state(browser).split()[0]) < 1900
 
 
-def test_a_model_that_is_not_there_is_said_in_the_page(site, browser):
+def test_the_page_reports_a_missing_model(site, browser):
     browser.get(f"{site}?model=nothing")
     wait_until(browser, lambda _: "cannot be loaded" in state(browser))

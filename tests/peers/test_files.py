@@ -1,4 +1,4 @@
-"""Files as PyTorch and transformers write them, and what our exporter makes of them."""
+"""Files written by PyTorch and transformers, and what our exporter and runtime make of them."""
 
 import json
 import re
@@ -62,10 +62,10 @@ def test_views_of_one_storage_and_parameters(checkpoint, tmp_path, transformers_
 
     expected = exported_weights(checkpoint, tmp_path / "expected")
     state = dict(transformers_model(checkpoint).state_dict())
-    joined = torch.cat([state["transformer.ln_f.weight"], state["transformer.ln_f.bias"]])
-    half = len(joined) // 2
-    state["transformer.ln_f.weight"] = torch.nn.Parameter(joined[:half])
-    state["transformer.ln_f.bias"] = joined[half:]
+    shared = torch.cat([state["transformer.ln_f.weight"], state["transformer.ln_f.bias"]])
+    half = len(shared) // 2
+    state["transformer.ln_f.weight"] = torch.nn.Parameter(shared[:half])
+    state["transformer.ln_f.bias"] = shared[half:]
     saved = tmp_path / "saved"
     saved.mkdir()
     shutil.copy(checkpoint / "config.json", saved)
@@ -156,7 +156,7 @@ def test_every_argument_of_transformers_is_known():
     assert config == GenerationConfig(max_length=Peer().max_length)
 
 
-def test_greedy_pipelines_say_the_same(embedded_export):
+def test_greedy_pipelines_return_the_same(embedded_export):
     import transformers
 
     theirs = transformers.pipeline("text-generation", model=str(EMBEDDED_CHECKPOINT))
@@ -194,14 +194,14 @@ def test_verify_reports_small_differences(checkpoint, tmp_path):
     assert all(float(line.split("at most ")[1].split()[0]) < 1e-4 for line in lines[-4:])
 
 
-def test_verify_holds_every_graph_of_an_export(checkpoint, tmp_path):
+def test_verify_checks_every_graph_of_an_export(checkpoint, tmp_path):
     lines: list[str] = []
     kinds = ("fused", "portable", "genai")
     export_model(checkpoint, tmp_path / "out", graph=kinds, verify=True, report=lines.append)
     for file in ("model.onnx", "portable.onnx", "genai.onnx"):
-        found = [line for line in lines if line.endswith(f"({file})")]
-        assert len(found) == (4 if file == "model.onnx" else 3)  # the others give logits alone
-        assert all(float(line.split("at most ")[1].split()[0]) < 1e-4 for line in found)
+        reports = [line for line in lines if line.endswith(f"({file})")]
+        assert len(reports) == (4 if file == "model.onnx" else 3)  # the others give only logits
+        assert all(float(line.split("at most ")[1].split()[0]) < 1e-4 for line in reports)
 
 
 def test_verify_fails_on_a_graph_that_differs(checkpoint, tmp_path, monkeypatch):
@@ -221,7 +221,7 @@ def test_verify_fails_on_a_graph_that_differs(checkpoint, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", ["fused", "portable"])
-def test_verify_holds_hidden_states(checkpoint, tmp_path, monkeypatch, kind):
+def test_verify_checks_hidden_states(checkpoint, tmp_path, monkeypatch, kind):
     from gptneo_onnx.export.graphs.decoder import DecoderGraph
 
     lines = []

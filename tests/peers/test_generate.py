@@ -29,7 +29,7 @@ def embedded(embedded_export, transformers_model):
     )
 
 
-def test_the_embedded_model_alone_and_past_the_window(embedded, embedded_export):
+def test_the_embedded_model_with_single_prompts_past_the_window(embedded, embedded_export):
     model, original = embedded
     tokenizer = Tokenizer.from_pretrained(embedded_export)
     for prompt in PROMPTS:

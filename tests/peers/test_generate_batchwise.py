@@ -1,7 +1,8 @@
-"""What callers put into generate(), and what they read out of it, against transformers.
+"""Callers' processors and criteria in generate(), and the scores it returns, against transformers.
 
-Processors and criteria are written once, for either library's arrays; those here depend on a row's
-number, so that they must be called with the whole batch, padding and fill included.
+Processors and criteria are written once, for either library's arrays. They depend on a row's number
+in the batch, so that they give the same only if both libraries call them with the whole batch,
+padding and fill included.
 """
 
 from dataclasses import dataclass
@@ -32,14 +33,14 @@ SHAPES = {
 
 @dataclass
 class Pair:
-    """A model here and in transformers."""
+    """One model, loaded here and in transformers."""
 
     model: GPTNeoForCausalLM
     original: Any
     vocab_size: int
 
     def generate(self, ids: Any, mask: Any, both: Any, **arguments: Any) -> tuple[Any, Any]:
-        """(ours, theirs), with scores; `both(tensors)` are arguments made for either library."""
+        """Return (ours, theirs), with scores; both(tensors) makes arguments for either library."""
         import torch
 
         common = {
@@ -84,7 +85,7 @@ def none(tensors):
 
 
 class ByRow:
-    """Raises another token for each row, and holds back what stands in the row's first column."""
+    """Raises another token's score in each row, and lowers that of the row's first token."""
 
     def __init__(self, vocab):
         self.vocab = vocab
@@ -99,8 +100,8 @@ class ByRow:
         return _like(scores, changed)
 
 
-def _like(given, changed):
-    if isinstance(given, np.ndarray):
+def _like(scores, changed):
+    if isinstance(scores, np.ndarray):
         return changed
     import torch
 
@@ -108,7 +109,7 @@ def _like(given, changed):
 
 
 def stops_by_row(limits):
-    """Row i stops at limits[i] columns."""
+    """Return a criterion by which row i stops at limits[i] columns."""
 
     def stop(input_ids, scores, **kwargs):
         verdicts = np.array([input_ids.shape[1] >= limits[i] for i in range(len(input_ids))])
@@ -121,10 +122,10 @@ def stops_by_row(limits):
     return stop
 
 
-def assert_same_scores(ours, theirs, kept):
-    """Of every step the rows that are `kept` [steps, rows]."""
+def assert_same_scores(ours, theirs, compared):
+    """Compare the scores of every step, in the rows that are `compared`, bool [steps, rows]."""
     assert len(ours) == len(theirs)
-    for mine, other, rows in zip(ours, theirs, kept, strict=True):
+    for mine, other, rows in zip(ours, theirs, compared, strict=True):
         mine, other = mine[rows], other.numpy()[rows]
         assert (np.isfinite(mine) == np.isfinite(other)).all()
         finite = np.isfinite(mine)
@@ -134,13 +135,13 @@ def assert_same_scores(ours, theirs, kept):
 
 
 def unfinished(sequences, width, ends):
-    """bool [steps, rows]: whether a row was still going when a step chose its token."""
+    """Return bool [steps, rows]: whether a row was unfinished when a step chose its token."""
     generated = sequences[:, width:]
     ended = np.isin(generated, ends).cumsum(1) - np.isin(generated, ends)
     return (ended == 0).T
 
 
-class TestOwnProcessorsAndCriteria:
+class TestCallersProcessorsAndCriteria:
     def test_greedy(self, pair, inputs):
         ours_seen, theirs_seen = ByRow(pair.vocab_size), ByRow(pair.vocab_size)
 
@@ -230,7 +231,7 @@ class TestOwnProcessorsAndCriteria:
 
 
 def transformers_lists(both):
-    """The same, in transformers' own list classes: its own call them with keyword arguments."""
+    """Wrap in transformers' list classes, which call some classes with keyword arguments."""
     from transformers.generation import logits_process, stopping_criteria
 
     kinds = {
@@ -238,13 +239,13 @@ def transformers_lists(both):
         "stopping_criteria": stopping_criteria.StoppingCriteriaList,
     }
 
-    def made(tensors):
+    def wrapped(tensors):
         arguments = both(tensors)
         if not tensors:
             return arguments
         return {name: kinds[name](value) for name, value in arguments.items()}
 
-    return made
+    return wrapped
 
 
 class TestGuidance:
@@ -271,9 +272,9 @@ class TestGuidance:
             eos_token_id=[0, 5, 6],
         )
         assert ours.sequences.tolist() == theirs.sequences.tolist()
-        kept = unfinished(ours.sequences, 8, [0, 5, 6])
-        assert_same_scores(ours.scores, theirs.scores, kept)
-        assert_same_scores(ours.logits, theirs.logits, kept)
+        compared = unfinished(ours.sequences, 8, [0, 5, 6])
+        assert_same_scores(ours.scores, theirs.scores, compared)
+        assert_same_scores(ours.logits, theirs.logits, compared)
 
 
 class TestScores:
@@ -283,13 +284,13 @@ class TestScores:
             *inputs, none, max_new_tokens=25, eos_token_id=ends, **PROCESSED
         )
         assert ours.sequences.tolist() == theirs.sequences.tolist()
-        kept = unfinished(ours.sequences, 14, ends)
-        assert not kept.all()
-        assert_same_scores(ours.scores, theirs.scores, kept)
-        assert_same_scores(ours.logits, theirs.logits, kept)
+        compared = unfinished(ours.sequences, 14, ends)
+        assert not compared.all()
+        assert_same_scores(ours.scores, theirs.scores, compared)
+        assert_same_scores(ours.logits, theirs.logits, compared)
         for normalize in (False, True):
             mine, other = transitions(pair, ours, theirs, normalize)
-            assert np.abs(mine - other)[kept.T].max() < 1e-3
+            assert np.abs(mine - other)[compared.T].max() < 1e-3
 
     @pytest.mark.parametrize("length_penalty", [0.0, 1.0, -1.0])
     def test_beams(self, pair, inputs, length_penalty):
@@ -309,9 +310,9 @@ class TestScores:
         for rows in ours.beam_indices:
             used[np.flatnonzero(rows >= 0), rows[rows >= 0]] = True
         steps = used.any(1)
-        ours_scores = [each for each, is_used in zip(ours.scores, steps, strict=True) if is_used]
+        ours_scores = [step for step, is_used in zip(ours.scores, steps, strict=True) if is_used]
         theirs_scores = [
-            each for each, is_used in zip(theirs.scores, steps, strict=True) if is_used
+            step for step, is_used in zip(theirs.scores, steps, strict=True) if is_used
         ]
         assert_same_scores(ours_scores, theirs_scores, used[steps])
         for normalize in (False, True):
@@ -321,7 +322,7 @@ class TestScores:
 
 
 def transitions(pair, ours, theirs, normalize):
-    """compute_transition_scores of both, each from its own output."""
+    """Return compute_transition_scores() of both, each of its library's output."""
     indices = getattr(theirs, "beam_indices", None)
     other = pair.original.compute_transition_scores(
         theirs.sequences, theirs.scores, indices, normalize_logits=normalize
@@ -333,7 +334,7 @@ def transitions(pair, ours, theirs, normalize):
 
 
 class TestSampling:
-    CALLS, EACH = 8, 1000
+    CALLS, DRAWS_PER_CALL = 8, 1000
 
     @pytest.mark.parametrize(
         "arguments",
@@ -346,7 +347,7 @@ class TestSampling:
         ids=str,
     )
     def test_the_first_token_has_transformers_distribution(self, pair, random, arguments):
-        """Chi-square, over tokens that are expected ten times at least, and all others as one."""
+        """Chi-square over tokens that are expected at least ten times, all others taken as one."""
         import torch
 
         prompt = random.integers(4, pair.vocab_size, (1, 9))
@@ -360,37 +361,38 @@ class TestSampling:
                 eos_token_id=None,
                 **arguments,
             ).scores[0][0]
-        expected = processed.double().softmax(-1).numpy() * self.CALLS * self.EACH
+        expected = processed.double().softmax(-1).numpy() * self.CALLS * self.DRAWS_PER_CALL
         drawn = np.zeros(pair.vocab_size)
         for seed in range(self.CALLS):
             tokens = pair.model.generate(
                 prompt,
                 do_sample=True,
                 max_new_tokens=1,
-                num_return_sequences=self.EACH,
+                num_return_sequences=self.DRAWS_PER_CALL,
                 seed=seed,
                 eos_token_id=None,
                 **arguments,
             )[:, -1]
             drawn += np.bincount(tokens, minlength=pair.vocab_size)
-        assert drawn.sum() == self.CALLS * self.EACH
+        assert drawn.sum() == self.CALLS * self.DRAWS_PER_CALL
         assert not drawn[expected == 0].any()
-        often = expected >= 10
-        drawn = np.append(drawn[often], drawn[~often].sum())
-        expected = np.append(expected[often], expected[~often].sum())
+        is_frequent = expected >= 10
+        drawn = np.append(drawn[is_frequent], drawn[~is_frequent].sum())
+        expected = np.append(expected[is_frequent], expected[~is_frequent].sum())
         drawn, expected = drawn[expected > 0], expected[expected > 0]
         freedom = len(expected) - 1
         assert freedom > 1
         chi_square = ((drawn - expected) ** 2 / expected).sum()
-        # Wilson and Hilferty's approximation: passed once in a hundred thousand.
+        # Wilson and Hilferty's approximation: exceeded once in a hundred thousand times.
         limit = freedom * (1 - 2 / (9 * freedom) + 4.265 * np.sqrt(2 / (9 * freedom))) ** 3
         assert chi_square < limit
 
 
 class TestEncoderRepetitionPenaltyWithBeams:
-    """transformers penalizes as many rows as there are prompts, the first ones; we treat all alike.
+    """We penalize every beam for its prompt; transformers only as many rows as there are prompts.
 
-    So the first prompt's second beam is penalized for the second prompt's tokens, and no other is.
+    There the first prompt's second beam is penalized for the second prompt's tokens, and later
+    beams not at all.
     """
 
     def test_which_rows_are_penalized(self, random):
@@ -436,8 +438,8 @@ class TestEncoderRepetitionPenaltyWithBeams:
         assert differed
 
 
-def test_an_end_token_that_is_ruled_out_stays_so_behind_a_growing_bonus():
-    """There it becomes NaN, which every choice takes for the largest."""
+def test_an_end_token_that_is_ruled_out_stays_so_after_a_growing_bonus():
+    """In transformers it becomes NaN, which every choice takes for the largest."""
     import torch
     from transformers.generation import logits_process as peers
 

@@ -1,7 +1,7 @@
 """generate() against transformers' own, token for token, over drawn models, prompts and arguments.
 
-Every draw is one call of each. Rows of a batch are ragged, except where an argument looks at which
-tokens occurred: transformers counts padding among them, and we do not.
+Every draw is one call of each library. Rows of a batch are ragged, except where an argument looks
+at which tokens occurred: transformers counts padding among them, and we do not.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ SHAPES = {
 
 @dataclass
 class Pair:
-    """A model here and in transformers, with a draft model for assisted decoding."""
+    """One model, loaded here and in transformers, with a draft model for assisted decoding."""
 
     name: str
     model: GPTNeoForCausalLM
@@ -51,7 +51,7 @@ def pairs(tmp_path_factory, request):
         name: write_checkpoint(folder / name, shape, np.random.default_rng([seed, index]))
         for index, (name, shape) in enumerate(SHAPES.items())
     }
-    found = []
+    loaded = []
     for index, (name, checkpoint) in enumerate(checkpoints.items()):
         model = GPTNeoForCausalLM.from_pretrained(export_model(checkpoint, folder / f"{index}"))
         shape = Shape(
@@ -60,7 +60,7 @@ def pairs(tmp_path_factory, request):
             max_position_embeddings=model.config.max_position_embeddings,
         )
         draft = write_checkpoint(folder / f"draft {index}", shape, np.random.default_rng(index))
-        found.append(
+        loaded.append(
             Pair(
                 name,
                 model,
@@ -71,7 +71,7 @@ def pairs(tmp_path_factory, request):
                 GPTNeoForCausalLM.from_pretrained(export_model(draft, folder / f"d{index}")),
             )
         )
-    return found
+    return loaded
 
 
 def draw_prompts(random: np.random.Generator, vocab: int, ragged: bool) -> tuple[Any, Any]:
@@ -156,9 +156,9 @@ def transformers_generate(original: Any, ids: Any, mask: Any, arguments: dict[st
     import torch
     from transformers import WatermarkingConfig
 
-    given = dict(arguments)
-    if "watermarking_config" in given:
-        given["watermarking_config"] = WatermarkingConfig(**given["watermarking_config"])
+    arguments = dict(arguments)
+    if "watermarking_config" in arguments:
+        arguments["watermarking_config"] = WatermarkingConfig(**arguments["watermarking_config"])
     with torch.no_grad():
         return original.generate(
             torch.from_numpy(ids),
@@ -166,12 +166,12 @@ def transformers_generate(original: Any, ids: Any, mask: Any, arguments: dict[st
             do_sample=False,
             return_dict_in_generate=True,
             output_scores=True,
-            **given,
+            **arguments,
         )
 
 
 def assert_same_or_tied(ours: Any, theirs: Any, width: int, arguments: dict[str, Any]) -> None:
-    """Token for token; a difference must be between scores that float32 cannot tell apart."""
+    """Compare token by token; where they differ, float32 cannot tell the scores apart."""
     expected = theirs.sequences.numpy()
     if ours.sequences.tolist() == expected.tolist():
         return
@@ -192,14 +192,14 @@ def assert_same_or_tied(ours: Any, theirs: Any, width: int, arguments: dict[str,
 def test_greedy_and_beams(pairs, random, part):
     for draw in range(8):
         pair = pairs[(part + draw) % len(pairs)]
-        arguments, looks = draw_arguments(random, pair.vocab_size)
+        arguments, looks_at_tokens = draw_arguments(random, pair.vocab_size)
         if draw % 2:
             arguments |= draw_beams(random)
-            # transformers leaves the negative prompts' caches behind when it reorders the beams',
+            # transformers does not reorder the negative prompts' caches with the beams',
             arguments.pop("guidance_scale", None)
             # and penalizes the prompt's tokens in the first beam only.
             arguments.pop("encoder_repetition_penalty", None)
-        ids, mask = draw_prompts(random, pair.vocab_size, ragged=not looks)
+        ids, mask = draw_prompts(random, pair.vocab_size, ragged=not looks_at_tokens)
         theirs = transformers_generate(pair.original, ids, mask, arguments)
         ours = pair.model.generate(
             ids, mask, return_dict_in_generate=True, output_scores=True, **arguments
@@ -215,12 +215,12 @@ def test_greedy_and_beams(pairs, random, part):
 
 @pytest.mark.parametrize("part", range(10))
 def test_assisted(pairs, random, part):
-    """transformers takes one prompt at a time; its plain result is what must come out."""
+    """Assistance changes nothing: transformers' plain result is expected, for batches too."""
     for draw in range(8):
         pair = pairs[(part + draw) % len(pairs)]
-        arguments, looks = draw_arguments(random, pair.vocab_size)
+        arguments, looks_at_tokens = draw_arguments(random, pair.vocab_size)
         arguments.pop("guidance_scale", None)
-        ids, mask = draw_prompts(random, pair.vocab_size, ragged=not looks)
+        ids, mask = draw_prompts(random, pair.vocab_size, ragged=not looks_at_tokens)
         theirs = transformers_generate(pair.original, ids, mask, arguments)
         assistance: dict[str, Any] = (
             {"assistant_model": pair.draft, "assistant_confidence_threshold": 0.0}

@@ -42,8 +42,8 @@ def draw_call(random, vocab):
         arguments["min_new_tokens"] = int(random.integers(1, 8))
     if random.random() < 0.3:
         arguments["repetition_penalty"] = float(random.uniform(1.0, 2.0))
-    looks = "repetition_penalty" in arguments
-    ids = random.integers(1, vocab, (1 if looks else int(random.integers(1, 4)), 12))
+    looks_at_tokens = "repetition_penalty" in arguments
+    ids = random.integers(1, vocab, (1 if looks_at_tokens else int(random.integers(1, 4)), 12))
     mask = np.ones_like(ids)
     for row in range(1, len(ids)):
         mask[row, : random.integers(0, 12)] = 0

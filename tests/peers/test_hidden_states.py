@@ -22,8 +22,8 @@ TEXTS = [
 ]
 
 
-def spread_difference(found, expected):
-    return float(np.abs(found - expected).max() / expected.std())
+def spread_difference(states, expected):
+    return float(np.abs(states - expected).max() / expected.std())
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
@@ -47,9 +47,9 @@ def test_every_layer_of_padded_batches(export_shape, transformers_model, random,
         )
     for file_name in ("model.onnx", "portable.onnx"):
         model = GPTNeoModel.from_pretrained(directory, file_name=file_name)
-        found = model(ids, mask, positions, output_hidden_states=True)
-        pairs = [(found.last_hidden_state, expected.last_hidden_state)]
-        pairs += zip(found.hidden_states, expected.hidden_states, strict=True)
+        output = model(ids, mask, positions, output_hidden_states=True)
+        pairs = [(output.last_hidden_state, expected.last_hidden_state)]
+        pairs += zip(output.hidden_states, expected.hidden_states, strict=True)
         for ours, theirs in pairs:
             used = mask == 1
             assert spread_difference(ours[used], theirs.numpy()[used]) < 1e-4

@@ -1,7 +1,7 @@
 """lm-evaluation-harness on our model and on its own Hugging Face backend: the same numbers.
 
-Tasks are this file's own, of every kind that the card's are (perplexity of documents, of last
-words, choices, generation), over local data: no hub is needed.
+The tasks are defined here, of every kind that the model card uses (perplexity of documents, last
+words, choices, generation), over local data, so that no hub is needed.
 """
 
 import json
@@ -74,7 +74,7 @@ doc_to_target: "."
 generation_kwargs: {until: [".", "\\n"], max_gen_toks: 20, do_sample: false}
 metric_list: [{metric: exact_match}]
 """,
-    # What generation may be given by other names, and stops that begin within the prompt.
+    # Generation's arguments by other names, and stops that begin within the prompt.
     "continued_otherwise": """
 output_type: generate_until
 doc_to_text: "{{text}}"
@@ -149,7 +149,7 @@ def test_the_numbers_are_the_hugging_face_backends(checkpoint, tasks, tmp_path, 
 
 
 def same(found, expected):
-    """Texts and whether choices are greedy exactly, likelihoods to 1e-4."""
+    """Compare likelihoods to 1e-4, all else exactly."""
     if isinstance(expected, list | tuple):
         return len(found) == len(expected) and all(map(same, found, expected))
     if isinstance(expected, float):
@@ -158,7 +158,7 @@ def same(found, expected):
 
 
 def test_our_own_perplexity_is_the_harnesss(checkpoint, tasks, tmp_path, monkeypatch):
-    """Wikitext's detokenizer too, where its tokens are in the text."""
+    """And our detokenizer of Wikitext is the harness's."""
     from lm_eval.tasks.wikitext.preprocess_wikitext import wikitext_detokenizer
 
     from gptneo_onnx.runtime.evaluation.wikitext import detokenized
@@ -177,7 +177,7 @@ def test_our_own_perplexity_is_the_harnesss(checkpoint, tasks, tmp_path, monkeyp
         assert detokenized(page) == wikitext_detokenizer({"page": page})
 
 
-def test_the_command_hands_over_to_the_harness(tasks, tmp_path, monkeypatch, embedded_export):
+def test_the_command_runs_the_harness(tasks, tmp_path, monkeypatch, embedded_export):
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
     out = tmp_path / "results"
     status = main(
@@ -198,7 +198,7 @@ def test_without_the_harness_the_extra_is_named(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("given", "handed"),
+    ("arguments", "expected"),
     [
         (["DIR", "--tasks", "x"], ["run", *OURS, *ARGS, "--tasks", "x"]),
         (["run", "DIR", "-t", "x"], ["run", *OURS, *ARGS, "-t", "x"]),
@@ -211,24 +211,25 @@ def test_without_the_harness_the_extra_is_named(monkeypatch):
         (["--help"], ["run", "--help"]),
     ],
 )
-def test_what_is_named_is_kept(tmp_path, monkeypatch, given, handed):
+def test_arguments_of_the_command_are_passed_on(tmp_path, monkeypatch, arguments, expected):
     from gptneo_onnx.runtime.cli.lm_eval import _with_model
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a,b=c").mkdir()
-    assert _with_model([DIRECTORY if each == "DIR" else each for each in given], "ours") == handed
+    arguments = [DIRECTORY if argument == "DIR" else argument for argument in arguments]
+    assert _with_model(arguments, "ours") == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("arguments", "message"),
     [
         (["nope", "--tasks", "x"], "nope is not a directory; a checkpoint or hub id must be"),
         (["--tasks", "x"], "no model is named; write: gptneo-onnx lm-eval MODEL --tasks"),
         ([], "no model is named"),
     ],
 )
-def test_a_model_that_there_is_not_is_one_line(given, message, capsys):
-    assert main(["lm-eval", *given]) == 2
+def test_a_missing_model_is_reported_in_one_line(arguments, message, capsys):
+    assert main(["lm-eval", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -240,13 +241,13 @@ def test_a_context_without_tokens_is_the_end_token(embedded_export):
     model = GPTNeoOnnxLM(str(embedded_export))
     end = model.eot_token_id
     requests = [(None, [], [2, 3]), (None, [end], [2, 3]), (None, [], [2])]
-    without, wanted, _ = model._loglikelihood_tokens(requests, disable_tqdm=True)
-    assert without[0] == pytest.approx(wanted[0], rel=1e-5)
+    without, with_end, _ = model._loglikelihood_tokens(requests, disable_tqdm=True)
+    assert without[0] == pytest.approx(with_end[0], rel=1e-5)
     [alone] = model._loglikelihood_tokens(requests[:1], disable_tqdm=True)
-    assert alone[0] == pytest.approx(wanted[0], rel=1e-5)
+    assert alone[0] == pytest.approx(with_end[0], rel=1e-5)
 
 
-def test_logits_that_are_no_numbers_are_refused(tmp_path, random):
+def test_logits_that_are_not_finite_are_refused(tmp_path, random):
     from gptneo_onnx.runtime.evaluation.harness import GPTNeoOnnxLM
 
     checkpoint = overflowing_checkpoint(tmp_path / "checkpoint", random)
@@ -274,7 +275,7 @@ def test_arguments_that_generate_does_not_know_are_refused(embedded_export):
         ({"file_name": "portable.onnx"}, "file_name is 'portable.onnx'"),
     ],
 )
-def test_arguments_that_cannot_be_are_refused(embedded_export, arguments, match):
+def test_arguments_out_of_range_are_refused(embedded_export, arguments, match):
     from gptneo_onnx.runtime.evaluation.harness import GPTNeoOnnxLM
 
     with pytest.raises(InputError, match=match):
@@ -299,8 +300,8 @@ def test_datasets_saved_to_disk_are_read(tmp_path):
     rows.save_to_disk(tmp_path / "rows")
     DatasetDict({"test": rows}).save_to_disk(tmp_path / "splits")
     (tmp_path / "nothing").mkdir()
-    found = [document.text for document in read_documents([tmp_path / "rows"], "page")]
-    assert found == PAGES
+    documents = read_documents([tmp_path / "rows"], "page")
+    assert [document.text for document in documents] == PAGES
     for name, match in (
         ("splits", "splits has the splits test; name the folder of one"),
         ("nothing", "nothing is no dataset that was saved to disk"),

@@ -1,9 +1,9 @@
 """Each logits processor against transformers' class of that name, on drawn contexts and scores.
 
-Equal within float32 rounding, with the same tokens gone, but for two cases. A token can be one that
-float32 does not decide: its mass or distance is within rounding of the threshold. And where a cut
-runs through equal scores, PyTorch's sort, which is not stable where it uses AVX-512, leaves it to
-chance which of them go: then as many must go.
+The scores are equal within float32 rounding, and the same tokens are removed, but for two cases. A
+token's mass or distance can be so near the threshold that float32 does not decide it. And among
+equal scores at the threshold PyTorch's sort, which is not stable where it uses AVX-512, leaves it
+to chance which are removed: then only their number must be the same.
 """
 
 import numpy as np
@@ -23,9 +23,9 @@ from gptneo_onnx.runtime.generation.processors.watermarking import (
 
 CASES = 4000
 WHOLE_VOCABULARY = 50257
-# Of likelihoods: PyTorch's float32 softmax of the whole vocabulary adds up to 1 within 5e-6 only.
+# For likelihoods: PyTorch's float32 softmax of the whole vocabulary adds up to 1 within 5e-6.
 ROUNDING = {False: 1e-6, True: 1e-5}
-ENTROPY_ROUNDING = 1e-5  # of a sum of logarithms
+ENTROPY_ROUNDING = 1e-5  # for a sum of logarithms
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -45,7 +45,7 @@ def peers():
 
 
 class Draw:
-    """One case: tokens so far and scores of the next, and the draws that arguments are made of."""
+    """One case: the tokens so far, scores of the next one, and draws to make arguments of."""
 
     def __init__(self, random, number):
         self.random = random
@@ -68,7 +68,7 @@ class Draw:
         return int(self.random.integers(low, high + 1))
 
     def number(self, low, high):
-        """Half of them with two decimals, as people write them, which meet thresholds exactly."""
+        """Draw a number; half have two decimals, and so can equal a threshold exactly."""
         drawn = float(self.random.uniform(low, high))
         return drawn if self.chance() else min(max(round(drawn, 2), low), high)
 
@@ -78,11 +78,11 @@ class Draw:
     def token(self):
         return self.whole(0, min(self.vocab, 60) - 1)
 
-    def tokens(self, most=3):
-        return [self.token() for _ in range(self.whole(1, most))]
+    def tokens(self, limit=3):
+        return [self.token() for _ in range(self.whole(1, limit))]
 
     def sequences(self):
-        """Some of them about to be completed."""
+        """Draw sequences; one more token would complete some of them."""
         drawn = [self.tokens(4) for _ in range(self.whole(1, 5))]
         for size in range(1, min(4, self.ids.shape[1])):
             drawn.append([*self.ids[self.whole(0, self.batch - 1), -size:].tolist(), self.token()])
@@ -95,7 +95,7 @@ def warper_arguments(draw):
 
 
 def pair(draw, peers, module, name, *arguments, **named):
-    """Our processor and theirs, of the same arguments."""
+    """Return our processor and theirs, made with the same arguments."""
     return getattr(module, name)(*arguments, **named), getattr(peers, name)(*arguments, **named)
 
 
@@ -112,7 +112,7 @@ WARPERS = {
 CONSTRAINTS = {
     "MinLengthLogitsProcessor": lambda d: {
         "min_length": d.whole(0, 24),
-        # Beyond the vocabulary too, which both pass over.
+        # One is beyond the vocabulary, which both ignore.
         "eos_token_id": [*d.tokens(), 50_300] if d.chance() else d.token(),
     },
     "MinNewTokensLengthLogitsProcessor": lambda d: {
@@ -152,7 +152,7 @@ PENALTIES = {
 
 
 @pytest.mark.parametrize("name", [*WARPERS, *CONSTRAINTS, *PENALTIES])
-def test_equal_scores_and_the_same_tokens_gone(random, peers, name):
+def test_equal_scores_and_the_same_tokens_removed(random, peers, name):
     module, table = next(
         (module, table)
         for module, table in (
@@ -223,7 +223,7 @@ def test_end_tokens_grow_likelier(random, peers):
         arguments = ((draw.whole(0, 9), draw.number(0.5, 2)), draw.tokens(), draw.whole(1, 9))
         ours, theirs = pair(draw, peers, constraints, "ExponentialDecayLengthPenalty", *arguments)
         expected = theirs(tensor(draw.ids), tensor(draw.scores)).numpy()
-        # Their end tokens that were gone turn into NaN, at which sampling fails.
+        # There, end tokens that were removed become NaN, at which sampling fails.
         expected = np.where(np.isnan(expected), -np.inf, expected)
         processed = ours(draw.ids, draw.scores)
         np.testing.assert_allclose(processed, expected, rtol=1e-5, atol=1e-6)
@@ -282,11 +282,11 @@ def test_synthid_over_many_calls(random, peers):
         for _ in range(3 if draw.vocab == WHOLE_VOCABULARY else 20):
             processed = ours(draw.ids, draw.scores)
             expected = theirs(tensor(draw.ids), tensor(draw.scores)).numpy()
-            # As likelihoods: of a token that loses to one of nearly all the mass, 1 - mass remains,
+            # As likelihoods: beside a token with nearly all of the mass, another has 1 - mass,
             # which is noise in float32.
             np.testing.assert_allclose(np.exp(processed), np.exp(expected), rtol=1e-4, atol=1e-6)
             draw.scores = draw.draw_scores()
-            # Few tokens, so that contexts come again.
+            # Few different tokens, so that contexts recur.
             new = random.integers(0, 2, (draw.batch, 1))
             draw.ids = np.concatenate([draw.ids, new], axis=1)
 
@@ -297,7 +297,7 @@ def test_synthid_detection(random, peers):
         ours = SynthIDTextWatermarkLogitsProcessor(*arguments)
         theirs = peers.SynthIDTextWatermarkLogitsProcessor(*arguments, "cpu")
         ids = random.integers(0, 3, (2, int(random.integers(8, 40))))
-        for found, expected in (
+        for result, expected in (
             (ours.compute_g_values(ids), theirs.compute_g_values(tensor(ids))),
             (
                 ours.compute_context_repetition_mask(ids),
@@ -305,7 +305,7 @@ def test_synthid_detection(random, peers):
             ),
             (ours.compute_eos_token_mask(ids, 2), theirs.compute_eos_token_mask(tensor(ids), 2)),
         ):
-            np.testing.assert_array_equal(found, expected.numpy())
+            np.testing.assert_array_equal(result, expected.numpy())
         assert ours.expected_mean_g_value(500) == theirs.expected_mean_g_value(500)
 
 
@@ -340,7 +340,7 @@ def tensor(array):
 
 
 def compare(ours, theirs, draw):
-    """Assert that both agree, but for undecided tokens: returns whether there were any."""
+    """Check that both agree except on undecided tokens; return whether there were any."""
     processed = ours(draw.ids, draw.scores)
     expected = theirs(tensor(draw.ids), tensor(draw.scores)).numpy()
     assert processed.dtype == np.float32
@@ -360,7 +360,7 @@ def compare(ours, theirs, draw):
 
 
 def as_many_equals(scores, differs, processed, expected):
-    """Whether the tokens that differ are all equal, and only exchanged."""
+    """Return whether the tokens that differ have equal scores, and are only exchanged."""
     return (
         len(scores) > 16  # up to there the sort is stable
         and len(np.unique(scores[differs])) == 1
@@ -389,15 +389,15 @@ def top_p_undecided(warper, row):
 
 
 def typical_undecided(warper, row):
-    """The mass before a token is just the limit, or tokens before it are as near as it is."""
+    """The mass before a token is at the limit, or earlier tokens are as near the entropy as it."""
     likelihoods = likelihoods_of(row)
     surprise = -np.log(np.maximum(likelihoods, 1e-300))
     distance = np.abs(surprise - (surprise * likelihoods).sum())
     before, up_to = (
         np.array(
             [
-                likelihoods[(distance < own + shift) & (row != score)].sum()
-                for own, score in zip(distance, row, strict=True)
+                likelihoods[(distance < limit + shift) & (row != score)].sum()
+                for limit, score in zip(distance, row, strict=True)
             ]
         )
         for shift in (-ENTROPY_ROUNDING, ENTROPY_ROUNDING)

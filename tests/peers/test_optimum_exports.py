@@ -1,6 +1,6 @@
-"""What today's optimum-cli exports, our runtime runs as transformers does; and --exporter optimum.
+"""Exports of today's optimum-cli in our runtime, against transformers; and --exporter optimum.
 
-Older versions' exports are golden files: tests/runtime/test_foreign_models.py.
+Exports of older versions are golden files: tests/golden/optimum.
 """
 
 import shutil
@@ -57,12 +57,12 @@ def test_optimum_clis_exports_run(transformers_model, checkpoint, tmp_path, rand
     peer.generation_config.eos_token_id = None
     for arguments in ({}, {"num_beams": 3}):
         expected = expected_tokens(peer, ids, mask, max_new_tokens=40, **arguments)
-        found = model.generate(ids, mask, max_new_tokens=40, eos_token_id=None, **arguments)
-        assert found.tolist() == expected
+        tokens = model.generate(ids, mask, max_new_tokens=40, eos_token_id=None, **arguments)
+        assert tokens.tolist() == expected
 
 
 def test_optimum_clis_export_of_the_embedded_model_is_a_whole_directory(tmp_path, embedded_export):
-    """With its tokenizer, in float16's file names and all: what a user has at hand."""
+    """With its tokenizer: it needs no other files."""
     out = by_optimum_cli(
         EMBEDDED_CHECKPOINT, tmp_path / "optimum", "--task", "text-generation-with-past"
     )
@@ -88,7 +88,7 @@ def test_the_traced_graph_is_compared_over_three_windows(traced):
 
 
 def test_the_traced_graph_is_optimums(traced, checkpoint, tmp_path):
-    """The operators that Optimum's own export has in a layer, and its names and axes."""
+    """It has the operators of Optimum's own export in a layer, and its names and axes."""
     out, _ = traced
     theirs = by_optimum_cli(checkpoint, tmp_path / "optimum", "--task", "text-generation-with-past")
     graphs = [
@@ -114,7 +114,7 @@ def test_the_traced_graph_is_optimums(traced, checkpoint, tmp_path):
 def test_every_weight_is_stored_once_in_one_file(tmp_path, random, tied):
     shape = SHAPE.but(tie_word_embeddings=tied)
     checkpoint = write_checkpoint(tmp_path / "checkpoint", shape, random)
-    for _ in range(2):  # Optimum appends to what an earlier export left
+    for _ in range(2):  # Optimum appends to the files of an earlier export
         out = export_model(checkpoint, tmp_path / "traced", exporter="optimum")
     graph = onnx.load(out / "model.onnx", load_external_data=False).graph
     vocabulary = [w for w in graph.initializer if shape.vocab_size in w.dims]

@@ -1,7 +1,7 @@
-"""Graphs for other stacks in them: Optimum, OpenVINO and onnxruntime-genai.
+"""Our graphs in the stacks that they are made for: Optimum, OpenVINO and onnxruntime-genai.
 
-Each continues prompts far past the embedded model's window of 64, greedily, and has to give what
-this project's runtime gives.
+Each continues prompts greedily, far past the embedded model's window of 64, and must give the
+tokens that this project's runtime gives.
 """
 
 import json
@@ -60,8 +60,8 @@ def optimum_model(request, two_graphs, tmp_path):
 def test_optimum_generates_the_same(optimum_model, two_graphs, expected):
     import torch
 
-    ids, mask = (torch.from_numpy(each) for each in left_padded(two_graphs))
-    found = optimum_model.generate(
+    ids, mask = (torch.from_numpy(array) for array in left_padded(two_graphs))
+    tokens = optimum_model.generate(
         input_ids=ids,
         attention_mask=mask,
         max_new_tokens=NEW_TOKENS,
@@ -69,7 +69,7 @@ def test_optimum_generates_the_same(optimum_model, two_graphs, expected):
         do_sample=False,
         eos_token_id=None,
     )
-    assert found.tolist() == expected.tolist()
+    assert tokens.tolist() == expected.tolist()
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def text():
 
 
 def difference(stack, logits, expected):
-    """Of the logits' spread; said as well, for the README (pytest -s)."""
+    """Return the largest difference by the logits' spread; print it for the README (pytest -s)."""
     largest = float(np.abs(logits - expected).max() / expected.std())
     print(f"\nlogits of {stack} differ by at most {largest:.1e} of their spread")
     return largest
@@ -139,7 +139,7 @@ print(json.dumps(texts.tolist()))
 
 
 def run_in_openvino(two_graphs, folder, ids, mask, new_tokens):
-    """The ids that it generates, and the prompts' logits."""
+    """Return the generated ids and the prompts' logits."""
     python = os.environ.get("GPTNEO_ONNX_OPENVINO")
     if python is None:
         pytest.skip("needs OpenVINO: make test-peers installs it")
@@ -195,7 +195,7 @@ def generate(rows):
     return [sequence[length:] for sequence in found]
 
 def logits(prompt):
-    # Behind every token from the 200th on.
+    # After every token from the 200th on.
     parameters = onnxruntime_genai.GeneratorParams(model)
     parameters.set_search_options(max_length=len(prompt) + 1, batch_size=1)
     generator = onnxruntime_genai.Generator(model, parameters)
@@ -236,11 +236,11 @@ def test_logits_of_onnxruntime_genai(tmp_path, text):
 
 
 def test_onnxruntime_genai_generates_the_same(tmp_path, two_graphs, expected):
-    """In a batch, padded on the right, and alone."""
+    """In a batch, padded on the right, and each prompt alone."""
     encoded = [Tokenizer.from_pretrained(two_graphs).encode(prompt) for prompt in PROMPTS]
     together, alone = json.loads(run_in_genai(tmp_path, encoded, NEW_TOKENS))
-    wanted = expected[:, -NEW_TOKENS:].tolist()
-    for found in (together, alone):
-        for row, ids in zip(found, wanted, strict=True):
+    expected_rows = expected[:, -NEW_TOKENS:].tolist()
+    for rows in (together, alone):
+        for row, expected_row in zip(rows, expected_rows, strict=True):
             assert len(row) >= 100
-            assert row == ids[: len(row)]
+            assert row == expected_row[: len(row)]

@@ -36,7 +36,7 @@ SMALL = {
     },
 }  # fmt: skip
 
-# The published 125M, 1.3B and 2.7B have these proportions; two layers tell what twelve would.
+# The published 125M, 1.3B and 2.7B; two layers show what all of them would.
 PUBLISHED = {
     "125M": Shape(
         vocab_size=50257,
@@ -155,7 +155,7 @@ def test_published_shapes_over_three_windows(tmp_path, transformers_model, rando
     model = GPTNeoForCausalLM.from_pretrained(directory)
     for model.engine.prefill_chunk in (ids.size, 256):
         assert spread_difference(model(ids).logits[0], expected) < FP32
-    # Decode the last window only, behind a chunked prefill.
+    # Decode only the last window, after a chunked prefill.
     decoder = model.engine.decoder(slots=1)
     decoder.cache.clear(0)
     start = 2 * shape.window_size

@@ -41,16 +41,17 @@ def pair(embedded_export):
 def test_the_same_results_for_the_same_arguments(pair, arguments):
     ours, theirs = pair
     arguments = {**GREEDY, **arguments}
-    given = dict(arguments)
-    if "stop_strings" in given:
-        given["tokenizer"] = theirs.tokenizer
-    if given["max_new_tokens"] is None:  # transformers keeps its pipeline's default of 256
-        prefix, encode = given["prefix"], ours.tokenizer.encode
-        given["max_new_tokens"] = 30 + len(encode(prefix)) - len(encode(prefix + PROMPTS[0]))
-        assert ours(PROMPTS[0], **arguments) == theirs(PROMPTS[0], **given)
+    their_arguments = dict(arguments)
+    if "stop_strings" in arguments:
+        their_arguments["tokenizer"] = theirs.tokenizer
+    if arguments["max_new_tokens"] is None:  # transformers keeps its pipeline's default of 256
+        prefix, encode = arguments["prefix"], ours.tokenizer.encode
+        new_tokens = 30 + len(encode(prefix)) - len(encode(prefix + PROMPTS[0]))
+        their_arguments["max_new_tokens"] = new_tokens
+        assert ours(PROMPTS[0], **arguments) == theirs(PROMPTS[0], **their_arguments)
         return
     for prompt in PROMPTS:
-        assert ours(prompt, **arguments) == theirs(prompt, **given)
+        assert ours(prompt, **arguments) == theirs(prompt, **their_arguments)
 
 
 def test_batches_and_generators(pair):

@@ -1,7 +1,7 @@
 """The examples' programs: transformers.js and onnxruntime in Node, ONNX Runtime in C++.
 
-Each continues prompts far past the embedded model's window of 64, greedily, and has to give what
-this project's runtime gives.
+Each continues prompts greedily, far past the embedded model's window of 64, and must give the
+tokens that this project's runtime gives.
 """
 
 import itertools
@@ -79,7 +79,7 @@ def test_transformers_js_in_node_extracts_the_same_features(node_modules, tmp_pa
 
 
 def text_of(two_graphs, expected, prompt):
-    """The text that our runtime makes of a prompt."""
+    """Return the text that our runtime generates from a prompt."""
     tokenizer = Tokenizer.from_pretrained(two_graphs)
     length = len(tokenizer.encode(prompt))
     return tokenizer.decode(expected[PROMPTS.index(prompt), -NEW_TOKENS - length :].tolist())
@@ -87,7 +87,7 @@ def text_of(two_graphs, expected, prompt):
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_onnxruntime_in_node_drives_the_fused_graph(node_modules, two_graphs, expected, prompt):
-    """Its caches bound in place, from JavaScript."""
+    """With its caches updated in place, from JavaScript."""
     found = generated_by_node(node_modules, "fused.mjs", two_graphs, prompt)
     assert found == text_of(two_graphs, expected, prompt)
 
@@ -114,7 +114,7 @@ def test_a_program_in_cpp_drives_the_fused_graph(two_graphs, expected, prompt):
 def test_transformers_js_runs_every_dtype(
     node_modules, transformers_js_export, two_graphs, expected, dtype
 ):
-    """Rounded weights give other texts in the end; they begin alike."""
+    """Rounded weights give another text in the end, but with the same beginning."""
     text = generated_by_node(
         node_modules, "generate.mjs", transformers_js_export, PROMPTS[0], dtype
     )

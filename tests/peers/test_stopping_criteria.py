@@ -31,7 +31,7 @@ def tokenizers(request, tmp_path_factory):
 
 
 def stop_string_criteria(tokenizers, stop_strings):
-    """Gives the verdicts of ours and of theirs; theirs take a second to make."""
+    """Return a function that gives both verdicts; making theirs takes a second."""
     import torch
     from transformers.generation import stopping_criteria as peers
 
@@ -45,13 +45,13 @@ def stop_string_criteria(tokenizers, stop_strings):
 
 
 def pool(tokenizer, text):
-    """Tokens of a text and of its letters."""
+    """Return the tokens of a text, and those of its single letters."""
     letters = [token for letter in text for token in tokenizer.encode(letter)]
     return np.array([*tokenizer.encode(text), *letters])
 
 
 def drawn_stop_string(random, tokenizer, row):
-    """Part of what a row says, mostly, so that both verdicts are common."""
+    """Return part of a row's text, so that both verdicts are common."""
     text = tokenizer.decode(row)
     start = int(random.integers(0, len(text)))
     return text[start : start + int(random.integers(1, 9))]
@@ -70,7 +70,7 @@ def test_ascii_stop_strings_in_drawn_rows(tokenizers, random):
     assert 250 < stopped < 4750
 
 
-def test_what_transformers_finds_of_other_stop_strings_ours_finds_too(tokenizers, random):
+def test_other_stop_strings_that_transformers_finds_are_found(tokenizers, random):
     tokenizer, _ = tokenizers
     ids = np.array(tokenizer.encode(TEXT))
     by_both = by_ours = 0
@@ -80,7 +80,7 @@ def test_what_transformers_finds_of_other_stop_strings_ours_finds_too(tokenizers
         starts = random.integers(0, len(TEXT) - 6, 40)
         drawn = [TEXT[at : at + int(random.integers(1, 6))] for at in starts]
         strings = [string for string in drawn if not string.isascii()]
-        # One that is there anyway: transformers fails if no token is part of any string.
+        # "stop" is added because transformers fails if no token is part of any string.
         ours, theirs = stop_string_criteria(tokenizers, [*strings, "stop"])(rows)
         assert not any(their and not our for our, their in zip(ours, theirs, strict=True)), strings
         by_both, by_ours = by_both + sum(theirs), by_ours + sum(ours)
@@ -108,8 +108,8 @@ def test_ids_beyond_the_vocabulary(tokenizers):
     assert verdicts(np.array([[token for token in ids if token != 60000]])) == ([True], [True])
 
 
-def test_characters_that_tokens_cut_are_found_by_ours_alone(tokenizers):
-    """transformers takes what a token has of such a character for the character U+FFFD."""
+def test_characters_that_tokens_cut_are_found_only_by_ours(tokenizers):
+    """transformers takes a token's part of such a character for the character U+FFFD."""
     tokenizer, peer_tokenizer = tokenizers
     ids = np.array([tokenizer.encode("so \U0001f600")])
     assert ids.shape[1] > 2

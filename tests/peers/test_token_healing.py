@@ -1,4 +1,4 @@
-"""Token healing against transformers' GenerationMixin.heal_tokens, where that works."""
+"""Token healing against transformers' GenerationMixin.heal_tokens, where that one works."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def peer_tokenizer():
 
 @pytest.fixture
 def healers(embedded_export, transformers_model, peer_tokenizer):
-    """Ours and theirs: from a prompt to its healed ids."""
+    """Return our tokenizer, and two functions from a prompt to its healed ids: ours and theirs."""
     original = transformers_model(EMBEDDED_CHECKPOINT)
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
     tokenizer = Tokenizer.from_pretrained(embedded_export)

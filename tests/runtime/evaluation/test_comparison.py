@@ -1,4 +1,4 @@
-"""Comparing two models: against the float64 oracle of each, and at the command line."""
+"""Comparisons of two models, against the float64 oracle of each and at the command line."""
 
 import json
 import re
@@ -59,13 +59,14 @@ def checkpoints(tmp_path_factory):
 def exports(checkpoints):
     graphs = ("fused", "portable")
     return [
-        export_model(each, each.parent / f"out{each.name}", graph=graphs) for each in checkpoints
+        export_model(checkpoint, checkpoint.parent / f"out{checkpoint.name}", graph=graphs)
+        for checkpoint in checkpoints
     ]
 
 
 @pytest.fixture(params=["model.onnx", "portable.onnx"])
 def models(request, exports):
-    """The first fused; the second reads other chunks."""
+    """The first with the fused graph; the second reads chunks of another length."""
     first = GPTNeoForCausalLM.from_pretrained(exports[0], device="cpu")
     second = GPTNeoForCausalLM.from_pretrained(exports[1], file_name=request.param)
     first.engine.prefill_chunk, second.engine.prefill_chunk = 11, 7
@@ -81,13 +82,14 @@ def tokenizer(exports):
 def expected(checkpoints):
     """Log probabilities [2][tokens, vocab] by both oracles, targets and the tokens before each."""
     tokenizer = Tokenizer.from_pretrained(checkpoints[0])
-    oracles = [ReferenceGPTNeo.open(each) for each in checkpoints]
+    oracles = [ReferenceGPTNeo.open(checkpoint) for checkpoint in checkpoints]
     rows, targets, context = ([], []), [], []
     for text in TEXTS:
         ids = np.array(tokenizer.encode(text), np.int64)
         for window in rolling_windows(ids, tokenizer.eos_token_id, 48):
-            for own, oracle in zip(rows, oracles, strict=True):
-                own.append(log_softmax(oracle.logits(window.inputs))[-len(window.targets) :])
+            for oracle_rows, oracle in zip(rows, oracles, strict=True):
+                logits = oracle.logits(window.inputs)
+                oracle_rows.append(log_softmax(logits)[-len(window.targets) :])
             targets.append(window.targets)
             context.append(len(window.context) + np.arange(len(window.targets)))
     first, second = map(np.concatenate, rows)
@@ -97,8 +99,8 @@ def expected(checkpoints):
 def test_every_token_is_measured_as_the_oracles_measure_it(models, tokenizer, expected):
     first, second, targets, context = expected
     found = compare(*models, tokenizer, DOCUMENTS)
-    each = np.arange(len(targets))
-    losses = -np.stack([first[each, targets], second[each, targets]])
+    rows = np.arange(len(targets))
+    losses = -np.stack([first[rows, targets], second[rows, targets]])
     divergences = (np.exp(first) * (first - second)).sum(-1)
     assert (found.documents, found.tokens) == (len(TEXTS), len(targets))
     assert found.bytes == sum(len(text.encode()) for text in TEXTS)
@@ -128,20 +130,20 @@ def test_the_largest_differences_say_where_they_are(models, tokenizer, expected)
     first, second, targets, _ = expected
     found = compare(*models, tokenizer, DOCUMENTS, largest=5)
     order = np.argsort(-found.divergences)[:5]
-    assert [each.divergence for each in found.largest] == found.divergences[order].tolist()
+    assert [place.divergence for place in found.largest] == found.divergences[order].tolist()
     starts = np.cumsum([0, *(len(tokenizer.encode(text)) for text in TEXTS)])
-    for each, row in zip(found.largest, order, strict=True):
+    for place, row in zip(found.largest, order, strict=True):
         document = int(np.searchsorted(starts, row, side="right")) - 1
-        assert (each.source, each.token) == (f"text {document}", row - starts[document])
-        assert each.actual == tokenizer.decode(int(targets[row]))
-        read = tokenizer.decode(tokenizer.encode(TEXTS[document])[: each.token])
-        assert read.endswith(each.before)
-        assert each.before or not each.token
-        for choices, own in zip(each.choices, (first, second), strict=True):
-            likeliest = np.argsort(-own[row])[:3]
+        assert (place.source, place.token) == (f"text {document}", row - starts[document])
+        assert place.actual == tokenizer.decode(int(targets[row]))
+        preceding = tokenizer.decode(tokenizer.encode(TEXTS[document])[: place.token])
+        assert preceding.endswith(place.before)
+        assert place.before or not place.token
+        for choices, expected_rows in zip(place.choices, (first, second), strict=True):
+            likeliest = np.argsort(-expected_rows[row])[:3]
             assert [token for token, _ in choices] == [tokenizer.decode(int(i)) for i in likeliest]
             shares = [share for _, share in choices]
-            np.testing.assert_allclose(shares, np.exp(own[row, likeliest]), rtol=1e-3)
+            np.testing.assert_allclose(shares, np.exp(expected_rows[row, likeliest]), rtol=1e-3)
 
 
 def test_a_model_does_not_differ_from_itself(exports, tokenizer):
@@ -155,7 +157,7 @@ def test_a_model_does_not_differ_from_itself(exports, tokenizer):
         compare(pair[0], pair[0], tokenizer, DOCUMENTS)
 
 
-def test_what_cannot_be_compared_is_refused(models, tokenizer, export_shape):
+def test_texts_and_models_that_cannot_be_compared_are_refused(models, tokenizer, export_shape):
     with refused(InputError, "there is nothing to read in 2 documents"):
         compare(*models, tokenizer, [Document("", "a"), Document("", "b")])
     other = GPTNeoForCausalLM.from_pretrained(export_shape(Shape(vocab_size=5000)))
@@ -166,7 +168,7 @@ def test_what_cannot_be_compared_is_refused(models, tokenizer, export_shape):
         compare(small, models[0], tokenizer, DOCUMENTS)
 
 
-def test_logits_that_are_no_numbers_are_refused(tmp_path, random, models, tokenizer):
+def test_logits_that_are_not_finite_are_refused(tmp_path, random, models, tokenizer):
     checkpoint = overflowing_checkpoint(tmp_path / "checkpoint", random)
     directory = export_model(checkpoint, tmp_path / "export", precision="fp16")
     broken = GPTNeoForCausalLM.from_pretrained(directory)
@@ -177,7 +179,7 @@ def test_logits_that_are_no_numbers_are_refused(tmp_path, random, models, tokeni
         perplexity(broken, tokenizer, [Document("x y", "text 4")])
 
 
-def test_a_perplexity_beyond_all_numbers_is_none_in_json():
+def test_an_infinite_perplexity_is_null_in_json():
     found = Comparison(
         documents=1,
         bytes=4,
@@ -193,7 +195,7 @@ def test_a_perplexity_beyond_all_numbers_is_none_in_json():
     assert "inf" in comparison_page(found, ("a", "b"))
 
 
-def test_the_page_stands_alone_and_shows_texts_as_they_are(models, tokenizer):
+def test_the_page_loads_nothing_and_shows_texts_as_they_are(models, tokenizer):
     found = compare(*models, tokenizer, DOCUMENTS, largest=100)
     page = comparison_page(found, ("fp32 <a>", "int8"))
     assert "<b>" not in page
@@ -201,12 +203,12 @@ def test_the_page_stands_alone_and_shows_texts_as_they_are(models, tokenizer):
     assert "fp32 &lt;a&gt;" in page
     assert page.count("<svg") == page.count("</svg>") == 3
     assert not re.search(r"(src|href)=|https?://", page)
-    numbers = [float(each) for each in re.findall(r"[ML](-?[\d.]+) ", page)]
-    assert len(numbers) > 30
-    assert all(0 <= each <= 860 for each in numbers)
+    positions = [float(number) for number in re.findall(r"[ML](-?[\d.]+) ", page)]
+    assert len(positions) > 30
+    assert all(0 <= position <= 860 for position in positions)
 
 
-def test_a_page_of_models_that_are_alike_says_so(exports, tokenizer):
+def test_a_page_of_equal_models_says_so(exports, tokenizer):
     pair = [GPTNeoForCausalLM.from_pretrained(exports[0]) for _ in range(2)]
     page = comparison_page(compare(*pair, tokenizer, DOCUMENTS[1:2]), ("a", "b"))
     assert page.count("They do not differ anywhere.") == 2
@@ -224,7 +226,7 @@ def test_names_are_the_parts_that_tell_models_apart(first, second, names):
     assert _names(Path(first), Path(second)) == names
 
 
-def test_a_folder_is_named_from_within_too(tmp_path, monkeypatch):
+def test_the_current_folder_has_a_name_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert _names(Path(), Path("other")) == (tmp_path.name, "other")
     same = _names(Path(), Path())
@@ -278,13 +280,13 @@ class TestCommand:
         assert main([*command, "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["max_divergence"] < 1e-8
 
-    def test_a_graph_that_there_is_not(self, exports, text, capsys):
+    def test_a_missing_graph(self, exports, text, capsys):
         missing = str(exports[0] / "nope.onnx")
         assert main(["compare", str(exports[0]), missing, "--text", str(text)]) == 2
         error = capsys.readouterr().err
         assert f"there is no {missing}; name a directory, or one of its graphs" in error
 
-    def test_beyond_the_bound_the_status_is_1(self, exports, text, capsys):
+    def test_a_divergence_above_the_bound_gives_status_1(self, exports, text, capsys):
         command = ["compare", *map(str, exports), "--text", str(text)]
         assert main([*command, "--max-divergence", "0.001"]) == 1
         captured = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Divergence by hand, and streams of chunks of different sizes."""
+"""Divergence against values computed by hand, and streams of chunks of different sizes."""
 
 import math
 
@@ -30,8 +30,8 @@ def test_rows_are_measured_by_themselves(random):
     targets = random.integers(0, 30, 11)
     together = measure(first, second, targets)
     for row in range(11):
-        own = slice(row, row + 1)
-        assert measure(first[own], second[own], targets[own]) == together[own]
+        alone = slice(row, row + 1)
+        assert measure(first[alone], second[alone], targets[alone]) == together[alone]
     assert (together["agrees"] == (first.argmax(1) == second.argmax(1))).all()
 
 
@@ -42,13 +42,13 @@ def test_differences_far_below_float32s_own_precision_are_seen():
 
 
 def test_the_likeliest_come_first():
-    found = likeliest(np.log(np.array([0.1, 0.6, 0.3], np.float32)), 2)
-    assert [token for token, _ in found] == [1, 2]
-    assert [share for _, share in found] == pytest.approx([0.6, 0.3])
+    choices = likeliest(np.log(np.array([0.1, 0.6, 0.3], np.float32)), 2)
+    assert [token for token, _ in choices] == [1, 2]
+    assert [share for _, share in choices] == pytest.approx([0.6, 0.3])
 
 
 def stream(*chunks):
-    """(window, rows, logits) of chunks (window, first, stop); each row's logit is its number."""
+    """Yield (window, rows, logits) of chunks (window, first, stop); a row's logit is its number."""
     for window, first, stop in chunks:
         rows = np.arange(first, stop, dtype=np.float32)[:, None] + 100 * window
         yield window, slice(first, stop), rows

@@ -1,4 +1,4 @@
-"""Charts: their ticks, and drawings that stay within their frame whatever the numbers are."""
+"""Line charts: their ticks, and curves that stay within the frame whatever the numbers are."""
 
 import math
 import re
@@ -70,9 +70,9 @@ def test_any_numbers_are_drawn_within_the_frame(points, logarithmic):
 def test_two_lines_have_their_names_and_colours():
     lines = [Line("mean", [(0, 1.0), (1, 2.0)]), Line("most", [(0, 3.0), (1, 4.0)])]
     chart, key = line_chart(lines, "x", "y"), legend(lines)
-    for each in lines:
-        assert f"<title>{each.name}</title>" in chart
-        assert f">{each.name}</span>" in key
+    for line in lines:
+        assert f"<title>{line.name}</title>" in chart
+        assert f">{line.name}</span>" in key
     assert len(set(re.findall(r'stroke="(#\w+)"', chart))) == 2
 
 

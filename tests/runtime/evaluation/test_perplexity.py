@@ -1,4 +1,4 @@
-"""Perplexity against the float64 oracle, by both definitions."""
+"""Perplexity by both definitions, against the float64 oracle and at the command line."""
 
 import json
 import math
@@ -63,7 +63,7 @@ def tokenizer(directory):
 
 @pytest.fixture
 def oracle(checkpoint):
-    """The log likelihoods [scored] of a window's targets."""
+    """The oracle's log likelihoods [scored] of a window's targets, as a function."""
     reference = ReferenceGPTNeo.open(checkpoint)
 
     def scores(window):
@@ -116,7 +116,7 @@ def test_rolling_perplexity_is_the_oracles(model, tokenizer, oracle, stride):
 
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_the_cards_perplexity_is_a_mean_over_batches(model, tokenizer, oracle, batch_size):
-    """Of chunks of 49 tokens of one stream, normalized by ftfy, end tokens between documents."""
+    """Chunks of 49 tokens of one stream, normalized by ftfy, end tokens between documents."""
     texts = [TEXTS[0], TEXTS[0].replace("fi", "\ufb01"), TEXTS[4]]
     end = tokenizer.eos_token_id
     fixed = [text.replace("\ufb01", "fi") for text in texts]
@@ -126,15 +126,15 @@ def test_the_cards_perplexity_is_a_mean_over_batches(model, tokenizer, oracle, b
         -oracle(type("Chunk", (), {"inputs": chunk[:-1], "targets": chunk[1:]})).mean()
         for chunk in chunks
     ]
-    whole = len(losses) // batch_size * batch_size
-    batches = np.array(losses[:whole]).reshape(-1, batch_size).mean(axis=1)
+    complete = len(losses) // batch_size * batch_size
+    batches = np.array(losses[:complete]).reshape(-1, batch_size).mean(axis=1)
     found = perplexity(model, tokenizer, documents(*texts), protocol="card", batch_size=batch_size)
     assert found.tokens == 48 * len(chunks)
     assert found.token_perplexity == pytest.approx(float(np.exp(batches).mean()), rel=1e-4)
 
 
-def test_the_cards_bits_per_byte_do_not_depend_on_what_is_left_over(model, tokenizer):
-    """49 of some 80 tokens are a chunk: the others count for tokens per byte alone."""
+def test_the_cards_bits_per_byte_do_not_depend_on_the_incomplete_chunk(model, tokenizer):
+    """49 of some 80 tokens are a chunk; the others count only for tokens per byte."""
     found = perplexity(model, tokenizer, documents(TEXTS[0]), protocol="card")
     loss = -found.log_likelihood / found.tokens
     ids, size = tokenizer.encode(TEXTS[0]), len(TEXTS[0].encode())
@@ -144,7 +144,7 @@ def test_the_cards_bits_per_byte_do_not_depend_on_what_is_left_over(model, token
     assert values["word_perplexity"] is values["byte_perplexity"] is None
 
 
-def test_bits_per_byte_go_by_the_corpus_where_its_tokens_are_counted(model, tokenizer):
+def test_bits_per_byte_use_the_tokens_per_byte_that_are_passed(model, tokenizer):
     """As the card's figure for the Pile: loss * 0.29335 / ln 2."""
     card = {"protocol": "card", "tokens_per_byte": 0.29335}
     found = perplexity(model, tokenizer, documents(TEXTS[0]), **card)
@@ -153,7 +153,7 @@ def test_bits_per_byte_go_by_the_corpus_where_its_tokens_are_counted(model, toke
     assert found.as_dict()["bits_per_byte"] == found.bits_per_byte
 
 
-def test_documents_that_are_empty_alone_are_refused(model, tokenizer):
+def test_only_empty_documents_are_refused(model, tokenizer):
     with pytest.raises(InputError, match="nothing to score in 2 documents: all are empty"):
         perplexity(model, tokenizer, documents("", ""))
 
@@ -174,7 +174,7 @@ def test_too_little_for_a_chunk_is_refused(model, tokenizer):
         ({"batch_size": 2}, "batch_size is 2; 1 is allowed, and more with protocol card"),
     ],
 )
-def test_what_cannot_be_is_refused(model, tokenizer, arguments, match):
+def test_arguments_out_of_range_are_refused(model, tokenizer, arguments, match):
     with pytest.raises(InputError, match=match):
         perplexity(model, tokenizer, documents(), **arguments)
 
@@ -185,7 +185,7 @@ def test_another_models_tokenizer_is_refused(export_shape, tokenizer):
         perplexity(small, tokenizer, documents())
 
 
-def test_an_interrupted_measurement_goes_on(model, tokenizer, tmp_path, monkeypatch):
+def test_an_interrupted_measurement_resumes(model, tokenizer, tmp_path, monkeypatch):
     """Nothing is scored twice, and the result is the same to the last digit."""
     measurement = {"texts": "these"}
     monkeypatch.setattr(module, "WINDOWS_READ_AHEAD", 2)
@@ -195,7 +195,7 @@ def test_an_interrupted_measurement_goes_on(model, tokenizer, tmp_path, monkeypa
     lines = path.read_text().splitlines()
     scored = []
     monkeypatch.setattr(
-        module, "score", lambda *given: (scored.append(len(given[1])), score(*given))[1]
+        module, "score", lambda *args: (scored.append(len(args[1])), score(*args))[1]
     )
     path.write_text("\n".join(lines[:4]) + '\n{"window": 3, "log_lik')
     found = perplexity(model, tokenizer, documents(), journal=Journal.open(path, measurement))
@@ -238,9 +238,9 @@ class TestCommand:
     def test_it_resumes(self, run, tmp_path):
         first = run("--json", "--resume", tmp_path / "journal")
         assert run("--json", "--resume", tmp_path / "journal") == first
-        status, _, said = run("--json", "--resume", tmp_path / "journal", text="another")
+        status, _, error = run("--json", "--resume", tmp_path / "journal", text="another")
         assert status == 2
-        assert "is of another measurement" in said
+        assert "is of another measurement" in error
 
     @pytest.mark.parametrize(
         ("text", "arguments", "match"),
@@ -256,7 +256,7 @@ class TestCommand:
         ],
     )
     def test_bad_input_is_told_in_one_line(self, run, text, arguments, match):
-        status, out, said = run(*arguments, text=text)
+        status, out, error = run(*arguments, text=text)
         assert (status, out) == (2, "")
-        assert match in said
-        assert said.count("\n") == 1
+        assert match in error
+        assert error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Wikitext's pages and tokens, as the harness reads them."""
+"""Wikitext's pages and tokens, read as lm-evaluation-harness reads them."""
 
 import json
 
@@ -18,8 +18,8 @@ def test_wikitext_is_cut_into_its_pages():
     assert pages("no title") == ["no title"]
     assert pages("before\n" + PAGES[0]) == ["before", PAGES[0]]
     assert pages(" \n" + PAGES[0]) == PAGES[:1]
-    found = [*with_pages([Document("\n".join(PAGES), "wiki")])]
-    assert [document.text for document in found] == PAGES
+    documents = with_pages([Document("\n".join(PAGES), "wiki")])
+    assert [document.text for document in documents] == PAGES
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_wikitext_is_cut_into_its_pages():
     ],
 )
 def test_pages_are_those_of_the_harnesss_dataset(text, cut):
-    """A title begins a page, a section none, and the line end before a title is of no page."""
+    """A title begins a page, a section does not; the line end before a title is in no page."""
     assert pages(text) == cut
 
 

@@ -1,4 +1,4 @@
-"""Windows as lm-evaluation-harness cuts them, and chunks as GPT-Neo's training code did."""
+"""Windows cut as by lm-evaluation-harness, and chunks cut as by GPT-Neo's training code."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_a_document_that_fits_is_one_window():
     assert shown(rolling_windows(np.arange(4), 99, 4)) == [([99], [0, 1, 2, 3])]
 
 
-def test_a_single_token_is_scored_behind_the_prefix():
+def test_a_single_token_is_scored_after_the_prefix():
     assert shown(rolling_windows(np.array([7]), 99, 4)) == [([99], [7])]
 
 
@@ -47,13 +47,13 @@ def test_every_token_is_scored_once_and_nothing_is_longer_than_the_context(lengt
     ids = np.arange(100, 100 + length)
     windows = rolling_windows(ids, 0, 4, stride)
     assert np.concatenate([window.targets for window in windows]).tolist() == ids.tolist()
-    whole = [0, *ids.tolist()]
+    prefixed = [0, *ids.tolist()]
     done = 0
     for window in windows:
         assert 1 <= len(window.inputs) <= 4
         assert len(window.inputs) == min(4, done + len(window.targets))
         done += len(window.targets)
-        assert window.inputs.tolist() == whole[done - len(window.inputs) : done]
+        assert window.inputs.tolist() == prefixed[done - len(window.inputs) : done]
 
 
 @pytest.mark.parametrize("stride", [0, -1, 5])

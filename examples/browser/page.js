@@ -1,6 +1,6 @@
-// A prompt, and the text growing behind it: transformers.js over onnxruntime-web.
+// Continues a prompt in the page as it is generated, with transformers.js over onnxruntime-web.
 //
-// ?model=NAME is a folder beside this page, ?dtype=fp32, fp16, q8 or q4 one of its graphs.
+// ?model=NAME is a folder beside this page; ?dtype=fp32, fp16, q8 or q4 is one of its graphs.
 
 import {
   env,
@@ -13,15 +13,15 @@ env.allowRemoteModels = false;
 env.allowLocalModels = true;
 env.localModelPath = new URL(".", location.href).pathname;
 env.backends.onnx.wasm.wasmPaths = new URL("node_modules/onnxruntime-web/dist/", location.href).href;
-env.backends.onnx.wasm.proxy = true; // in a thread of its own: the page goes on being drawn
+env.backends.onnx.wasm.proxy = true; // in a worker, so that the page stays responsive
 
 const $ = (id) => document.getElementById(id);
-const wanted = new URLSearchParams(location.search);
+const options = new URLSearchParams(location.search);
 const stopping = new InterruptableStoppingCriteria();
 
 async function load() {
-  const generator = await pipeline("text-generation", wanted.get("model") ?? "model", {
-    dtype: wanted.get("dtype") ?? "fp32",
+  const generator = await pipeline("text-generation", options.get("model") ?? "model", {
+    dtype: options.get("dtype") ?? "fp32",
     progress_callback: ({ status, progress }) => {
       if (status === "progress") $("progress").value = progress;
     },

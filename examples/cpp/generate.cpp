@@ -3,7 +3,7 @@
 //     g++ -std=c++17 -O2 generate.cpp -I INCLUDE -L LIB -lonnxruntime -o generate
 //     echo 1026 318 257 3872 | ./generate OUT NEW_TOKENS
 //
-// Past and present of a layer are one tensor: the graph updates it in place, and no step copies it.
+// A layer's past and present are the same tensor: the graph updates it in place without a copy.
 // docs/graphs.md says what each input means.
 
 #include <onnxruntime_cxx_api.h>
@@ -35,12 +35,12 @@ class Model {
       const std::string name = session_.GetInputNameAllocated(index, allocator_).get();
       if (name.rfind(kPast, 0) == 0) BindCache(name, index, capacity);
     }
-    // hidden_states is not bound, and so not returned.
+    // hidden_states is not bound, so it is not returned.
     const auto logits = session_.GetOutputTypeInfo(0).GetTensorTypeAndShapeInfo().GetShape();
     logits_.resize(logits.at(1));
   }
 
-  // Appends tokens to the sequence; the likeliest next one.
+  // Appends tokens to the sequence and returns the likeliest next token.
   std::int64_t Step(const std::vector<std::int64_t>& ids) {
     const auto count = static_cast<std::int64_t>(ids.size());
     std::vector<std::int64_t> positions(ids.size());
@@ -65,7 +65,7 @@ class Model {
     const auto info = type.GetTensorTypeAndShapeInfo();
     auto shape = info.GetShape();  // [batch, heads, capacity, head_dim]
     shape[0] = 1;
-    if (shape[2] < 0) shape[2] = capacity;  // local layers say theirs, the window, themselves
+    if (shape[2] < 0) shape[2] = capacity;  // local layers fix it: their window
     caches_.push_back(
         Ort::Value::CreateTensor(allocator_, shape.data(), shape.size(), info.GetElementType()));
     const Ort::Value& cache = caches_.back();

@@ -1,5 +1,5 @@
-// Vectors of texts, the mean of their tokens' hidden states, a JSON array a line, from a directory
-// that `gptneo-onnx export CHECKPOINT OUT --layout transformers.js --hidden-states=-1` wrote.
+// Prints the vector of each text, the mean of its tokens' hidden states, as a line of JSON. The
+// directory comes from `gptneo-onnx export CHECKPOINT OUT --layout transformers.js --hidden-states=-1`.
 //
 //     npm install
 //     node embed.mjs OUT "It is a truth" ["another text" ...]

@@ -3,7 +3,7 @@
 //     npm install
 //     node fused.mjs OUT "It is a truth" [NEW_TOKENS]
 //
-// Past and present of a layer are one tensor: the graph updates it in place, and no step copies it.
+// A layer's past and present are the same tensor: the graph updates it in place without a copy.
 // docs/graphs.md says what each input means.
 
 import path from "node:path";
@@ -32,7 +32,7 @@ const past = {};
 const present = {};
 for (const { name, type, shape } of session.inputMetadata) {
   if (!name.startsWith("past_key_values.")) continue;
-  // [batch, heads, capacity, head_dim]; local layers say their capacity, their window, themselves.
+  // [batch, heads, capacity, head_dim]; local layers fix their capacity, which is their window.
   const dims = [1, shape[1], typeof shape[2] === "number" ? shape[2] : capacity, shape[3]];
   const size = dims.reduce((product, axis) => product * axis);
   past[name] = new ort.Tensor(type, new ARRAYS[type](size), dims);
@@ -42,7 +42,7 @@ for (const { name, type, shape } of session.inputMetadata) {
 const int64 = (values, dims) => new ort.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
 const int32 = (value, dims) => new ort.Tensor("int32", Int32Array.of(value), dims);
 
-// Appends tokens behind the `length` that the caches hold; the likeliest next one.
+// Appends tokens after the `length` in the caches and returns the likeliest next token.
 async function step(tokens, length) {
   const total = length + tokens.length;
   const feeds = {

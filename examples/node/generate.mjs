@@ -1,4 +1,5 @@
-// Text from a directory that `gptneo-onnx export CHECKPOINT OUT --layout transformers.js` wrote.
+// Continues a text, from a directory that `gptneo-onnx export CHECKPOINT OUT --layout transformers.js`
+// wrote.
 //
 //     npm install
 //     node generate.mjs OUT "It is a truth" [NEW_TOKENS] [fp32 | fp16 | q8 | q4]

@@ -1,4 +1,4 @@
-"""The training text, its tokenizer, and windows of tokens drawn from it."""
+"""The training text, its tokenizer, and batches of windows of its tokens."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ def read_novel(name: str) -> str:
 
 
 def train_tokenizer(vocab_size: int) -> Tokenizer:
-    """GPT-2's byte-level BPE, with a vocabulary learned from the training novels."""
+    """Train GPT-2's byte-level BPE on the training novels."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -35,10 +35,10 @@ def train_tokenizer(vocab_size: int) -> Tokenizer:
 
 
 def training_tokens(tokenizer: Tokenizer, bpe_dropout: float, seed: int) -> NDArray[np.int64]:
-    """All training novels as one stream [tokens], each behind an end-of-text token.
+    """Encode all training novels as one stream [tokens], an end-of-text token before each.
 
-    BPE dropout (Provilkov et al. 2020, arXiv:1910.13267) splits words differently in every epoch:
-    with 3 MB of text it is what keeps the model from learning the text by heart.
+    BPE dropout (Provilkov et al. 2020, arXiv:1910.13267) splits words differently in every epoch,
+    which keeps the model from memorizing its 3 MB of text.
     """
     end_of_text = tokenizer.token_to_id(END_OF_TEXT)
     tokenizer.model.dropout = bpe_dropout or None
@@ -53,7 +53,7 @@ def training_tokens(tokenizer: Tokenizer, bpe_dropout: float, seed: int) -> NDAr
 def epoch_batches(
     stream: NDArray[np.int64], batch: int, length: int, seed: int
 ) -> Iterator[torch.Tensor]:
-    """Batches [batch, length + 1] that cover the stream once, from a random offset, shuffled."""
+    """Yield shuffled batches [batch, length + 1] that cover the stream from a random offset."""
     random = np.random.default_rng(seed)
     offset = int(random.integers(length))
     starts = np.arange(offset, len(stream) - length - 1, length)

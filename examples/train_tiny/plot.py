@@ -1,4 +1,9 @@
-"""Draw the loss curve of models/tiny: python examples/train_tiny/plot.py OUT/training.json PNG."""
+"""Draw the loss curve of the embedded model, models/tiny. Needs matplotlib.
+
+    python examples/train_tiny/plot.py OUT/training.json PNG
+
+train.py writes training.json beside the checkpoint.
+"""
 
 import json
 import sys

@@ -2,8 +2,9 @@
 
     python examples/train_tiny/train.py --work build/tiny --out models/tiny
 
-Seeded; resumes from the last state in --work when it is started again. Needs torch and
-transformers. The fifth novel is never trained on: the card's figure is measured on it.
+Needs torch and transformers, and takes three quarters of an hour on two cores. Seeded; resumes from
+the last state in --work when it is started again. The fifth novel is not trained on: the model
+card's figure is measured on it.
 """
 
 import argparse
@@ -33,12 +34,12 @@ CONFIG: dict[str, Any] = {
 BATCH = 8
 LOG_EVERY = 100
 BPE_DROPOUT = 0.1
-# The last epochs see the text split as it will be at inference, while the learning rate decays.
+# The share of epochs, at the end, without BPE dropout: text is split as at inference.
 PLAIN_EPOCHS = 0.25
 
 
 class FusedAttention(GPTNeoSelfAttention):
-    """Training only: PyTorch's fused attention, twice as fast as the original's product."""
+    """PyTorch's fused attention in training, twice as fast as the original's products."""
 
     def _attn(self, query, key, value, attention_mask=None, head_mask=None):  # type: ignore[no-untyped-def]
         if not self.training:
@@ -67,7 +68,7 @@ def build_model(end_of_text: int, dropout: float) -> GPTNeoForCausalLM:
 
 
 def build_optimizers(model: GPTNeoForCausalLM) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices (fewer steps than AdamW), AdamW for the rest."""
+    """Return Muon for the blocks' matrices (fewer steps than AdamW), and AdamW for the rest."""
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." in n]
     embeddings = [p for n, p in model.named_parameters() if p.ndim == 2 and ".h." not in n]
     vectors = [p for p in model.parameters() if p.ndim == 1]
@@ -86,7 +87,7 @@ def build_optimizers(model: GPTNeoForCausalLM) -> list[torch.optim.Optimizer]:
 
 
 def learning_rate_scale(progress: float) -> float:
-    """Warm-up over the first 2%, then a cosine down to nothing."""
+    """Return the schedule's factor: warm-up over the first 2%, then a cosine down to 0."""
     return min(progress / 0.02, 0.5 * (1 + math.cos(math.pi * progress)))
 
 
@@ -94,7 +95,7 @@ def learning_rate_scale(progress: float) -> float:
 def bits_per_byte(
     model: GPTNeoForCausalLM, tokenizer: Tokenizer, text: str, limit: int | None = None
 ) -> float:
-    """Disjoint windows of the context, each token predicted once, the first from end-of-text."""
+    """Measure in disjoint windows of the context; the first token is predicted from end-of-text."""
     model.eval()
     ids = [tokenizer.token_to_id(END_OF_TEXT), *tokenizer.encode(text).ids]
     windows = [ids[start : start + CONTEXT + 1] for start in range(0, len(ids) - 1, CONTEXT)][
@@ -111,7 +112,7 @@ def bits_per_byte(
 
 
 class Run:
-    """One training run: everything that a resumed run needs is in `state()`."""
+    """One training run; state() is everything that a resumed run needs."""
 
     def __init__(self, tokenizer: Tokenizer, epochs: int, dropout: float, work: Path) -> None:
         self.tokenizer, self.epochs, self.work = tokenizer, epochs, work
@@ -200,7 +201,7 @@ def load_tokenizer(work: Path) -> Tokenizer:
 
 
 def write_checkpoint(run: Run, out: Path) -> None:
-    """The Hugging Face layout, in float16; the dropout of training is not part of the model."""
+    """Write the Hugging Face layout in float16, with training's dropout set to 0 in the config."""
     out.mkdir(parents=True, exist_ok=True)
     bpb = bits_per_byte(run.model, run.tokenizer, read_novel(HELD_OUT))
     model = run.model

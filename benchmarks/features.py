@@ -89,7 +89,7 @@ def main() -> None:
     rounds = [
         {name: seconds(run) for name, run in engines.items()} for _ in tqdm(range(options.rounds))
     ]
-    print("| | texts per second | times as fast | differs by, of the spread |\n|---|---|---|---|")
+    print("| | texts per second | times as fast | largest difference |\n|---|---|---|---|")
     for name in engines:
         speed = options.texts / statistics.median(times[name] for times in rounds)
         ratio = statistics.median(times["transformers"] / times[name] for times in rounds)

@@ -100,7 +100,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
             disable_tqdm: whether to draw no progress bar.
 
         Returns:
-            Of each, its log likelihood and whether all of its tokens are the likeliest.
+            The log likelihood of each continuation, and whether its tokens are the likeliest.
         """
         windows = []
         for _, context, continuation in requests:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.runtime.arrays import Logits
+from gptneo_onnx.runtime.arrays import Ids, Logits
 from gptneo_onnx.runtime.documents import Document, counted
 from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.engine.decoder import Decoder
@@ -25,7 +25,7 @@ from gptneo_onnx.runtime.evaluation.scoring import (
     group_windows,
     target_logits,
 )
-from gptneo_onnx.runtime.evaluation.windows import Ids, Window
+from gptneo_onnx.runtime.evaluation.windows import Window
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 

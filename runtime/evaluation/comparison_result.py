@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gptneo_onnx.runtime.arrays import Ids, Mask
 from gptneo_onnx.runtime.evaluation.differences import Difference
 from gptneo_onnx.runtime.evaluation.perplexity_result import exp_or_infinity, finite_or_none
-from gptneo_onnx.runtime.evaluation.windows import Ids
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Comparison:
     bytes: int
     losses: NDArray[np.float64]
     divergences: NDArray[np.float64]
-    agrees: NDArray[np.bool_]
+    agrees: Mask
     context: Ids
     largest: tuple[Difference, ...]
 

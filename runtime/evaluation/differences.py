@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.engine.decoder import Logits
+from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.evaluation.divergence import likeliest
 from gptneo_onnx.runtime.evaluation.document_windows import DocumentWindow
 from gptneo_onnx.runtime.tokenizer import Tokenizer

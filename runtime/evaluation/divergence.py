@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.runtime.engine.decoder import Logits
+from gptneo_onnx.runtime.arrays import Ids, Logits
 from gptneo_onnx.runtime.evaluation.scoring import TargetLogits
-from gptneo_onnx.runtime.evaluation.windows import Ids
 
 # The measurements of one token; see measure().
 MEASURED = np.dtype([("losses", np.float64, 2), ("divergence", np.float64), ("agrees", np.bool_)])

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.runtime.arrays import Logits
+from gptneo_onnx.runtime.arrays import Ids, Logits, Mask
 from gptneo_onnx.runtime.engine.batching import padded, ragged_steps
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.evaluation.windows import Ids, Window
+from gptneo_onnx.runtime.evaluation.windows import Window
 
 # Short windows that are read together, at most.
 SLOTS = 16
@@ -38,7 +38,7 @@ class Scored:
     """
 
     log_likelihoods: NDArray[np.float64]
-    is_greedy: NDArray[np.bool_]
+    is_greedy: Mask
 
 
 def score(decoder: Decoder, windows: Sequence[Window]) -> Iterator[tuple[int, Scored]]:

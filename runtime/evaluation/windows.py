@@ -4,12 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.engine.batching import in_groups
-
-Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

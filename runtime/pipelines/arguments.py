@@ -1,4 +1,4 @@
-"""What a pipeline takes besides the arguments of generate()."""
+"""The arguments of a text-generation pipeline that are not generate()'s."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,7 +11,7 @@ from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class CallArguments:
-    """What a call takes besides the arguments of generate(); see TextGenerationPipeline."""
+    """The arguments of one call; see TextGenerationPipeline.__call__()."""
 
     return_full_text: bool = True
     return_text: bool | None = None
@@ -27,19 +27,28 @@ class CallArguments:
     def split(
         cls, kwargs: Mapping[str, Any], defaults: "CallArguments | None" = None
     ) -> tuple["CallArguments", dict[str, Any]]:
-        """Ours out of a call's arguments, and what is left for generate().
+        """Separate the pipeline's arguments from those of generate().
+
+        Args:
+            kwargs: both.
+            defaults: replaces arguments that are missing or None.
+
+        Returns:
+            The pipeline's arguments, and the others.
 
         Raises:
-            InputError: a value that cannot be used, or two that exclude each other.
+            InputError: a value out of range, or two arguments that exclude each other.
         """
         names = {field.name for field in fields(cls)}
-        own = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
-        if own.get("return_tensors") and ("return_text" in own or "return_full_text" in own):
+        values = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
+        if values.get("return_tensors") and (
+            "return_text" in values or "return_full_text" in values
+        ):
             raise InputError(
                 "return_tensors returns ids, return_text and return_full_text ask for text; "
                 "pass one of them"
             )
-        arguments = replace(defaults or cls(), **own)
+        arguments = replace(defaults or cls(), **values)
         arguments._check()
         return arguments, {name: value for name, value in kwargs.items() if name not in names}
 
@@ -57,20 +66,20 @@ class CallArguments:
 
 
 def check_batch_size(value: object) -> None:
-    """Raise InputError unless that many can be read together."""
+    """Raise InputError unless the value is a whole number of at least 1."""
     size = plain(value)
     if type(size) is not int or size < 1:
         raise InputError(f"batch_size is {shown(value)}; a whole number of at least 1 is allowed")
 
 
-def with_prefix(
-    kwargs: Mapping[str, Any], arguments: CallArguments, tokenizer: Tokenizer
+def raise_lengths_by_prefix(
+    kwargs: Mapping[str, Any], prefix: str, tokenizer: Tokenizer
 ) -> dict[str, Any]:
-    """A call's arguments with lengths to which the prefix does not count."""
+    """Return arguments of generate() whose lengths do not count the prefix, as in transformers."""
     lengths = dict(kwargs)
-    prefix = len(tokenizer.encode(arguments.prefix)) if arguments.prefix else 0
+    prefix_length = len(tokenizer.encode(prefix)) if prefix else 0
     for name in ("max_length", "min_length"):
         value = plain(lengths.get(name))
-        if prefix and isinstance(value, int):
-            lengths[name] = value + prefix
+        if prefix_length and isinstance(value, int):
+            lengths[name] = value + prefix_length
     return lengths

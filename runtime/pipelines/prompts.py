@@ -1,4 +1,7 @@
-"""From the texts that a pipeline is given to prompts that do not depend on how they are batched."""
+"""From the texts of a call to prompts: their tokens, limits and seeds.
+
+A prompt's limit and seeds do not depend on how the prompts are divided into batches.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,25 +21,25 @@ from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class PipelinePrompt:
-    """One of the prompts of a call.
+    """One prompt of a call.
 
     Attributes:
-        text: what a full result begins with.
+        text: the text that a full result begins with.
         ids: the tokens of prefix and text.
-        given: what the model continues: the same, or with its last token healed.
-        max_new_tokens: the most that may follow; None where the config says so.
-        seeds: one for each result; empty if nothing is drawn.
+        input_ids: what the model continues: `ids`, or `ids` with the last token healed.
+        max_new_tokens: the limit of this prompt; None where the config has it.
+        seeds: one for each result; empty if nothing is sampled.
     """
 
     text: str
     ids: list[int]
-    given: list[int]
+    input_ids: list[int]
     max_new_tokens: int | None
     seeds: tuple[int, ...]
 
 
 class PromptReader:
-    """Makes a call's prompts, batch after batch."""
+    """Makes the prompts of a call, batch by batch."""
 
     def __init__(
         self,
@@ -46,7 +49,15 @@ class PromptReader:
         config: GenerationConfig,
         is_default_length: bool,
     ) -> None:
-        """`is_default_length`: max_new_tokens is nobody's wish, and is cut to the context."""
+        """
+        Args:
+            model: what generates.
+            tokenizer: the model's.
+            arguments: the pipeline's arguments of the call.
+            config: how the call generates.
+            is_default_length: whether nobody asked for the config's max_new_tokens: then it is
+                lowered to the room that a prompt leaves in the context.
+        """
         self._model = model
         self._tokenizer = tokenizer
         self._arguments = arguments
@@ -56,22 +67,23 @@ class PromptReader:
         self._seeds = PromptSeeds(config)
 
     def read(self, texts: Sequence[Any]) -> list[PipelinePrompt]:
-        """The next prompts.
+        """Make the prompts of the next batch.
 
         Raises:
-            InputError: no text, an empty one, or one that leaves no room even when it is cut.
+            InputError: something that is no text, an empty text, or one that leaves no room for new
+                tokens even when it is cut.
         """
-        prompts = [self._ids(text) for text in texts]
-        given = prompts
+        prompt_ids = [self._encode(text) for text in texts]
+        input_ids = prompt_ids
         if self._config.token_healing:
-            given = heal_prompts(self._model.engine, prompts, self._tokenizer)
+            input_ids = heal_prompts(self._model.engine, prompt_ids, self._tokenizer)
             texts = [text.rstrip() for text in texts]
         return [
-            PipelinePrompt(text, ids, own, self._limit(own), self._seeds.take(ids))
-            for text, ids, own in zip(texts, prompts, given, strict=True)
+            PipelinePrompt(text, ids, inputs, self._max_new_tokens(inputs), self._seeds.take(ids))
+            for text, ids, inputs in zip(texts, prompt_ids, input_ids, strict=True)
         ]
 
-    def _ids(self, text: Any) -> list[int]:
+    def _encode(self, text: Any) -> list[int]:
         if not isinstance(text, str):
             raise InputError(f"a prompt is of type {type(text).__name__}; a text is expected")
         ids = self._tokenizer.encode(self._arguments.prefix + text)
@@ -82,66 +94,69 @@ class PromptReader:
                 f"the prompt is empty; give at least one character, or "
                 f"{self._tokenizer.eos_token or 'the end-of-text token'} to start from nothing"
             )
-        return self._with_hole(ids) if self._arguments.handle_long_generation == "hole" else ids
+        return self._cut(ids) if self._arguments.handle_long_generation == "hole" else ids
 
-    def _with_hole(self, ids: list[int]) -> list[int]:
-        """The end of a prompt, so much of it that the tokens that are to follow fit."""
+    def _cut(self, ids: list[int]) -> list[int]:
+        """Cut a prompt on the left, so that the new tokens fit into the context."""
         if self._config.max_new_tokens is not None:
-            wanted = self._config.max_new_tokens
+            new_tokens = self._config.max_new_tokens
         elif self._config.max_length is not None:
-            wanted = self._config.max_length - len(ids)
+            new_tokens = self._config.max_length - len(ids)
         else:
-            wanted = DEFAULT_NEW_TOKENS
-        if wanted < 0 or wanted >= self._context:
+            new_tokens = DEFAULT_NEW_TOKENS
+        if new_tokens < 0 or new_tokens >= self._context:
             raise InputError(
-                f"{wanted} new tokens are wanted of a context of {self._context}: no prompt can be "
-                "cut to make room for them; set max_new_tokens"
+                f"{new_tokens} new tokens are wanted of a context of {self._context}: no prompt "
+                "can be cut to make room for them; set max_new_tokens"
             )
-        return ids[-(self._context - wanted) :]
+        return ids[-(self._context - new_tokens) :]
 
-    def _limit(self, ids: list[int]) -> int | None:
-        wanted = self._config.max_new_tokens
-        if wanted is None or not self._is_default_length:
+    def _max_new_tokens(self, ids: list[int]) -> int | None:
+        default = self._config.max_new_tokens
+        if default is None or not self._is_default_length:
             return None
-        return max(1, min(wanted, self._context - len(ids)))
+        return max(1, min(default, self._context - len(ids)))
 
 
 class PromptSeeds:
-    """The seeds of a call's prompts, however they are divided into batches."""
+    """Hands out the seeds of a call's prompts, one prompt after the other."""
 
     def __init__(self, config: GenerationConfig) -> None:
         self._seed = config.seed
         if config.do_sample and config.seed is None:
             self._seed = next_seed()
-        # Beams are drawn together; other results each by a seed of its own.
-        results = 1 if config.num_beams > 1 else config.num_return_sequences
-        self._results = results if config.do_sample else 0
-        self._seen: Counter[tuple[int, ...]] = Counter()
+        # Beams of a prompt are sampled together, with one seed; other results with one each.
+        seeds_per_prompt = 1 if config.num_beams > 1 else config.num_return_sequences
+        self._seeds_per_prompt = seeds_per_prompt if config.do_sample else 0
+        self._occurrences: Counter[tuple[int, ...]] = Counter()
 
     def take(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """The next prompt's; a prompt that came before in the call has other seeds than then.
+        """Return the seeds of the next prompt.
+
+        A single seed gives each occurrence of a prompt within the call other seeds, or its results
+        would be the same.
 
         Raises:
             InputError: a list of seeds that is too short.
         """
-        occurrence = self._seen[tuple(ids)]
-        self._seen[tuple(ids)] += 1
+        occurrence = self._occurrences[tuple(ids)]
+        self._occurrences[tuple(ids)] += 1
         if isinstance(self._seed, tuple):
-            return self._part_of(self._seed)
-        # Equal seeds for the results of one prompt: generate() tells those apart.
-        return (_derived(self._seed or 0, occurrence),) * self._results
+            return self._next_of(self._seed)
+        # One seed for all results of the prompt: generate() distinguishes those by itself.
+        return (_derived_seed(self._seed or 0, occurrence),) * self._seeds_per_prompt
 
-    def _part_of(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        stop = self._seen.total() * self._results
+    def _next_of(self, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        stop = self._occurrences.total() * self._seeds_per_prompt
         if stop > len(seeds):
             raise InputError(
                 f"seed has {len(seeds)} numbers, and there are more results; pass one for each "
                 "result, or one number for all"
             )
-        return seeds[stop - self._results : stop]
+        return seeds[stop - self._seeds_per_prompt : stop]
 
 
-def _derived(seed: int, occurrence: int) -> int:
+def _derived_seed(seed: int, occurrence: int) -> int:
     if occurrence == 0:
         return seed
     return int(np.random.SeedSequence([seed, occurrence]).generate_state(1, np.uint64)[0])

@@ -1,23 +1,23 @@
-"""pipeline("text-generation"): from prompts to text in one call."""
+"""pipeline("text-generation"): from prompts to their continuations."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, overload
 
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.pipelines.arguments import CallArguments, with_prefix
+from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths_by_prefix
 from gptneo_onnx.runtime.pipelines.prompts import PipelinePrompt, PromptReader
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-# transformers.TextGenerationPipeline's own defaults.
+# The defaults of transformers.TextGenerationPipeline.
 DEFAULTS = GenerationConfig(max_new_tokens=256, do_sample=True, temperature=0.7)
 
 Results = list[dict[str, Any]]
-_FIELDS = GenerationConfig.__dataclass_fields__
+_CONFIG_FIELDS = GenerationConfig.__dataclass_fields__
 
 
 class TextGenerationPipeline:
@@ -34,8 +34,7 @@ class TextGenerationPipeline:
         self.model = model
         self.tokenizer = tokenizer
         self.assistant_model = assistant_model
-        own, generation = CallArguments.split(kwargs)
-        self._defaults = own
+        self._defaults, generation = CallArguments.split(kwargs)
         defaults = DEFAULTS.over(model.generation_config)
         if defaults.max_length is not None:  # a model that sets its own length keeps it
             defaults = defaults.update(max_new_tokens=None)
@@ -59,29 +58,30 @@ class TextGenerationPipeline:
         """Continue one prompt, or each of several.
 
         Args:
-            text_inputs: a text, or several; of an iterator, results come as an iterator too.
+            text_inputs: a text, or several; an iterator is read as results are asked for, and gives
+                an iterator.
             return_full_text: whether results begin with the prompt; True by default.
-            return_text, return_tensors: "generated_text" is returned, or "generated_token_ids".
+            return_text, return_tensors: return "generated_text" or "generated_token_ids".
             clean_up_tokenization_spaces: whether spaces before punctuation are removed; True by
                 default, as in transformers.
             skip_special_tokens: whether special tokens are left out of texts; True by default.
             prefix: put before every prompt, and left out of the results.
-            handle_long_generation: "hole" cuts prompts on the left so that what is to be generated
-                fits; None refuses those that are too long.
-            stop_sequence: its tokens become the end tokens.
-            batch_size: prompts generated together; 1 by default.
-            streamer: for a single prompt.
-            generation_config: instead of the pipeline's own, over the model's.
+            handle_long_generation: "hole" cuts prompts on the left so that the new tokens fit; None
+                refuses prompts that are too long.
+            stop_sequence: a text whose tokens become the end tokens.
+            batch_size: how many prompts are generated together; 1 by default.
+            streamer: is given the text as it is generated; for a single prompt.
+            generation_config: replaces the pipeline's config; combined with the model's.
             kwargs: other arguments of generate().
 
         Returns:
             For each prompt a list of num_return_sequences results {"generated_text": ...}. With a
-            seed, every result is as if its prompt had come alone, whatever batch_size is, but that
-            max_length and min_length count a batch's padding, and that a prompt that comes again
-            in the call goes on differently.
+            seed, a result does not depend on other prompts or on batch_size, with two exceptions:
+            max_length and min_length count a batch's padding, and a prompt that occurs twice in a
+            call is continued differently each time.
 
         Raises:
-            InputError: an unknown argument, an empty or too long prompt.
+            InputError: an unknown argument, an empty prompt or one that is too long.
         """
         arguments, generation = CallArguments.split(kwargs, self._defaults)
         if isinstance(text_inputs, str):
@@ -91,23 +91,24 @@ class TextGenerationPipeline:
             raise InputError(
                 f"prompts are of type {type(text_inputs).__name__}; a text or several are expected"
             )
-        each = self._continue_each(text_inputs, arguments, **generation)
-        return each if isinstance(text_inputs, Iterator) else list(each)
+        all_results = self._continue_each(text_inputs, arguments, **generation)
+        return all_results if isinstance(text_inputs, Iterator) else list(all_results)
 
     def config_for(
         self, generation_config: GenerationConfig | None = None, **kwargs: Any
     ) -> tuple[GenerationConfig, dict[str, Any]]:
-        """What a call with these arguments goes by, and those that no config holds.
+        """Return the config of a call with these arguments, and the arguments that no config has.
 
-        max_length lifts the default max_new_tokens.
+        max_length removes the default of max_new_tokens.
         """
         if kwargs.get("max_length") is not None:
             kwargs.setdefault("max_new_tokens", None)
         base = self.generation_config
         if generation_config is not None:
             base = GenerationConfig.coerce(generation_config).over(self.model.generation_config)
-        config = base.update(**{name: kwargs[name] for name in kwargs if name in _FIELDS})
-        return config, {name: value for name, value in kwargs.items() if name not in _FIELDS}
+        fields = {name: value for name, value in kwargs.items() if name in _CONFIG_FIELDS}
+        others = {name: value for name, value in kwargs.items() if name not in _CONFIG_FIELDS}
+        return base.update(**fields), others
 
     def _continue_each(
         self,
@@ -117,41 +118,55 @@ class TextGenerationPipeline:
         generation_config: GenerationConfig | None = None,
         **kwargs: Any,
     ) -> Iterator[Results]:
+        """Yield each prompt's results; reads a batch of texts when its first result is needed."""
         if arguments.stop_sequence is not None:
             kwargs["eos_token_id"] = self.tokenizer.encode(arguments.stop_sequence)
-        kwargs = with_prefix(kwargs, arguments, self.tokenizer)
+        kwargs = raise_lengths_by_prefix(kwargs, arguments.prefix, self.tokenizer)
         config, others = self.config_for(generation_config, **kwargs)
         if self.assistant_model is not None:
             others.setdefault("assistant_model", self.assistant_model)
         is_default_length = generation_config is None and "max_new_tokens" not in config.explicit
         reader = PromptReader(self.model, self.tokenizer, arguments, config, is_default_length)
-        waiting = iter(texts)
-        while batch := list(islice(waiting, arguments.batch_size)):
-            yield from self._continue(reader.read(batch), arguments, config, others)
+        for batch_texts in in_groups(texts, arguments.batch_size):
+            yield from self._continue_batch(reader.read(batch_texts), arguments, config, others)
 
-    def _continue(
+    def _continue_batch(
         self,
         prompts: list[PipelinePrompt],
         arguments: CallArguments,
         config: GenerationConfig,
         others: Mapping[str, Any],
-    ) -> Iterator[Results]:
-        """Generate a batch; apart from the others those that may not have as many tokens."""
+    ) -> list[Results]:
+        """Return the results of a batch; prompts of one limit are generated together."""
+        rows_by_limit: dict[int | None, list[int]] = {}
+        for row, prompt in enumerate(prompts):
+            rows_by_limit.setdefault(prompt.max_new_tokens, []).append(row)
         results: dict[int, Results] = {}
-        for limit in {prompt.max_new_tokens: None for prompt in prompts}:
-            rows = [row for row, prompt in enumerate(prompts) if prompt.max_new_tokens == limit]
-            own = [prompts[row] for row in rows]
-            changes: dict[str, Any] = {} if limit is None else {"max_new_tokens": limit}
-            if config.do_sample:
-                changes["seed"] = tuple(seed for prompt in own for seed in prompt.seeds)
-            output = self.model.generate(
-                **self.tokenizer.pad([prompt.given for prompt in own]),
-                generation_config=config.update(token_healing=False, **changes),
-                tokenizer=self.tokenizer,
-                **others,
-            )
-            results.update(zip(rows, self._results(own, output, arguments, config), strict=True))
-        return (results[row] for row in range(len(prompts)))
+        for limit, rows in rows_by_limit.items():
+            group = [prompts[row] for row in rows]
+            output = self._generate(group, limit, config, others)
+            results.update(zip(rows, self._results(group, output, arguments, config), strict=True))
+        return [results[row] for row in range(len(prompts))]
+
+    def _generate(
+        self,
+        prompts: list[PipelinePrompt],
+        limit: int | None,
+        config: GenerationConfig,
+        others: Mapping[str, Any],
+    ) -> Any:
+        """Generate with the prompts' own seeds, and with their limit if they have one."""
+        changes: dict[str, Any] = {"token_healing": False}  # the prompts are healed already
+        if limit is not None:
+            changes["max_new_tokens"] = limit
+        if config.do_sample:
+            changes["seed"] = tuple(seed for prompt in prompts for seed in prompt.seeds)
+        return self.model.generate(
+            **self.tokenizer.pad([prompt.input_ids for prompt in prompts]),
+            generation_config=config.update(**changes),
+            tokenizer=self.tokenizer,
+            **others,
+        )
 
     def _results(
         self,
@@ -160,41 +175,47 @@ class TextGenerationPipeline:
         arguments: CallArguments,
         config: GenerationConfig,
     ) -> list[Results]:
+        """Return each prompt's results from the output of generate()."""
         sequences = output if isinstance(output, np.ndarray) else output.sequences
-        has_scores = getattr(output, "sequences_scores", None) is not None
-        width = max(len(prompt.given) for prompt in prompts)
+        scores = getattr(output, "sequences_scores", None)
+        width = max(len(prompt.input_ids) for prompt in prompts)
         count = config.num_return_sequences
         results: list[Results] = []
         for row, prompt in enumerate(prompts):
-            own = slice(row * count, (row + 1) * count)
-            generated = [_cut(ids.tolist(), config) for ids in sequences[own, width:]]
-            results.append([self._result(prompt, ids, arguments) for ids in generated])
-            for index, result in enumerate(results[-1] if has_scores else []):
-                result["sequences_scores"] = float(output.sequences_scores[own][index])
+            prompt_results = []
+            for index in range(row * count, (row + 1) * count):
+                new_ids = _without_padding(sequences[index, width:].tolist(), config)
+                result = self._result(prompt, new_ids, arguments)
+                if scores is not None:
+                    result["sequences_scores"] = float(scores[index])
+                prompt_results.append(result)
+            results.append(prompt_results)
         return results
 
     def _result(
-        self, prompt: PipelinePrompt, generated: list[int], arguments: CallArguments
+        self, prompt: PipelinePrompt, new_ids: list[int], arguments: CallArguments
     ) -> dict[str, Any]:
-        ids = [*prompt.given, *generated]
+        ids = [*prompt.input_ids, *new_ids]
         if arguments.return_tensors:
             return {"generated_token_ids": ids}
+        # Some tokenizers decode a token differently at the start of a text, so the new tokens are
+        # decoded after the prompt.
+        new_text = self._decode(ids, arguments)[len(self._decode(prompt.ids, arguments)) :]
+        return {
+            "generated_text": prompt.text + new_text if arguments.return_full_text else new_text
+        }
 
-        def decoded(ids: list[int]) -> str:
-            return self.tokenizer.decode(
-                ids, arguments.skip_special_tokens, arguments.clean_up_tokenization_spaces
-            )
-
-        # Not the new tokens alone: some tokenizers write a token otherwise at the start of a text.
-        new = decoded(ids)[len(decoded(prompt.ids)) :]
-        return {"generated_text": prompt.text + new if arguments.return_full_text else new}
+    def _decode(self, ids: list[int], arguments: CallArguments) -> str:
+        return self.tokenizer.decode(
+            ids, arguments.skip_special_tokens, arguments.clean_up_tokenization_spaces
+        )
 
 
-def _cut(generated: list[int], config: GenerationConfig) -> list[int]:
-    """Without what fills up a sequence that finished before others."""
-    ends = [index for index, token in enumerate(generated) if token in config.eos_token_ids]
-    if ends:
-        return generated[: ends[0] + 1]
-    while generated and generated[-1] == config.pad_token_id:
-        generated = generated[:-1]
-    return generated
+def _without_padding(new_ids: list[int], config: GenerationConfig) -> list[int]:
+    """Return what was generated, without the tokens that fill up a finished sequence."""
+    for index, token in enumerate(new_ids):
+        if token in config.eos_token_ids:
+            return new_ids[: index + 1]
+    while new_ids and new_ids[-1] == config.pad_token_id:
+        new_ids = new_ids[:-1]
+    return new_ids

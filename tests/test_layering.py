@@ -27,7 +27,7 @@ PACKAGES_INSIDE = {
 # lm-evaluation-harness imports this one itself.
 HARNESS = "runtime.evaluation.harness"
 # The only modules that reach from the runtime into the exporter, inside a function.
-DOORS = {"runtime.embedded", "runtime.cli.main"}
+DOORS = {"runtime.embedded", "runtime.cli.export"}
 
 # From the leaf up: a module imports its own layer and those before it.
 LAYERS = {

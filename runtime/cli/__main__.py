@@ -1,4 +1,4 @@
-"""python -m gptneo_onnx.runtime.cli: the command line without its script."""
+"""python -m gptneo_onnx.runtime.cli: the command line without the gptneo-onnx script."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command `gptneo-onnx compare`: whether one model does for another."""
+"""The command `gptneo-onnx compare`: how far one model's predictions are from another's."""
 
 import argparse
 import json
@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
-from gptneo_onnx.runtime.cli.device_options import add_device, load_model
-from gptneo_onnx.runtime.cli.document_options import add_texts, documents_of
+from gptneo_onnx.runtime.cli.options import (
+    add_device,
+    add_json,
+    add_texts,
+    documents_of,
+    load_model,
+    load_with_tokenizer,
+)
 from gptneo_onnx.runtime.documents import counted
 from gptneo_onnx.runtime.files import atomic_file, check_writable, is_directory
 
@@ -21,73 +27,80 @@ if TYPE_CHECKING:
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 EXIT_DIVERGED = 1
-_PRINTED = 3
+_DIFFERENCES_PRINTED = 3
 
 
-def add_compare(commands: Any) -> None:
-    """The command and its options."""
+def add_command(commands: Any) -> None:
+    """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser(
-        "compare", help="how far a model is from another: int8 from fp32, a GPU's from a CPU's"
+        "compare", help="how far one model is from another: int8 from fp32, a GPU from a CPU"
     )
     model = "a directory, or one of its graphs (OUT/portable.onnx)"
-    command.add_argument("first", type=Path, metavar="A", help=f"what B is held against: {model}")
-    command.add_argument("second", type=Path, metavar="B", help=model)
+    command.add_argument(
+        "first", type=Path, metavar="A", help=f"the model to compare with: {model}"
+    )
+    command.add_argument("second", type=Path, metavar="B", help=f"the model to examine: {model}")
     add_texts(command)
     command.add_argument(
-        "--report", type=Path, metavar="FILE.html", help="a page with curves, to look at"
+        "--report", type=Path, metavar="FILE.html", help="write a page with curves to look at"
     )
     command.add_argument(
-        "--largest", type=int, default=10, metavar="N", help="differences to show, at most (10)"
+        "--largest",
+        type=int,
+        default=10,
+        metavar="N",
+        help="how many of the largest differences to report, at most (default: 10)",
     )
     command.add_argument(
         "--max-divergence",
         type=float,
         metavar="NATS",
-        help="exit with status 1 if the mean divergence is greater",
+        help="exit with status 1 if the mean divergence is greater than this",
     )
     add_device(command)
-    command.add_argument("--device-b", metavar="DEVICE", help="of B, if not that of A")
-    command.add_argument("--json", action="store_true")
+    command.add_argument(
+        "--device-b", metavar="DEVICE", help="the device of B (default: that of A)"
+    )
+    add_json(command)
     command.set_defaults(run=run_compare)
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    """Compare, print, and write the report; the exit status.
+    """Compare both models, print the result and write the report; return the exit status.
 
     Raises:
         InputError, ModelFileError: as compare() and read_documents().
     """
     from gptneo_onnx.runtime.evaluation.comparison import compare
-    from gptneo_onnx.runtime.tokenizer import Tokenizer
 
     _check(options)
     names = _names(options.first, options.second)
-    (first, file_name), (second, other_file_name) = map(_graph, (options.first, options.second))
-    model = load_model(first, options, file_name)
-    other = load_model(second, options, other_file_name, options.device_b)
-    tokenizer = Tokenizer.from_pretrained(first)
-    documents = _read_alike(documents_of(options), tokenizer, second)
-    found = compare(
-        model,
-        other,
-        tokenizer,
+    first_directory, first_graph = _directory_and_graph(options.first)
+    second_directory, second_graph = _directory_and_graph(options.second)
+    first = load_with_tokenizer(first_directory, options, first_graph)
+    second = load_model(second_directory, options, second_graph, options.device_b)
+    documents = _check_same_tokens(documents_of(options), first.tokenizer, second_directory)
+    comparison = compare(
+        first.model,
+        second,
+        first.tokenizer,
         documents,
         largest=options.largest,
         progress=True,
     )
     try:
         if options.report is not None:
-            _write_report(options.report, found, names)
-    finally:  # a disk that is full, or a pipe that is closed, does not cost the other as well
-        print(json.dumps(found.as_dict()) if options.json else _table(found, names))
-    return _status(float(found.divergences.mean()), options.max_divergence)
+            _write_report(options.report, comparison, names)
+    finally:  # print the figures even if the report cannot be written
+        print(json.dumps(comparison.as_dict()) if options.json else _table(comparison, names))
+    return _status(float(comparison.divergences.mean()), options.max_divergence)
 
 
-def _write_report(path: Path, found: "Comparison", names: tuple[str, str]) -> None:
+def _write_report(path: Path, comparison: "Comparison", names: tuple[str, str]) -> None:
     from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
 
     with atomic_file(path, "w") as file:
-        file.write(comparison_page(found, names))
+        file.write(comparison_page(comparison, names))
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -101,12 +114,12 @@ def _check(options: argparse.Namespace) -> None:
         check_writable(options.report, options.files)
 
 
-def _read_alike(
+def _check_same_tokens(
     documents: "Iterator[Document]", tokenizer: "Tokenizer", second: Path
 ) -> "Iterator[Document]":
-    """Documents that both models read as the same tokens.
+    """Pass documents on; refuse one that the second model's tokenizer splits differently.
 
-    The second may come without a tokenizer, as other exporters' models do.
+    The second model may have no tokenizer, as other exporters' models do.
     """
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -115,7 +128,7 @@ def _read_alike(
         return
     other = Tokenizer.from_pretrained(second)
     for document in documents:
-        ids, other_ids = (each.encode(document.text) for each in (tokenizer, other))
+        ids, other_ids = tokenizer.encode(document.text), other.encode(document.text)
         if ids != other_ids or tokenizer.eos_token_id != other.eos_token_id:
             raise InputError(
                 f"{document.source}: the tokenizer of {second} reads it as other tokens than that "
@@ -124,8 +137,11 @@ def _read_alike(
         yield document
 
 
-def _graph(path: Path) -> tuple[Path, str | None]:
-    """A model's directory, and which graph of it; transformers.js has graphs in a folder."""
+def _directory_and_graph(path: Path) -> tuple[Path, str | None]:
+    """Return a model's directory, and the name of the graph if `path` is one of its graphs.
+
+    In the layout of transformers.js, graphs are in a folder of the directory.
+    """
     if path.suffix != ".onnx" or is_directory(path):
         return path, None
     if not path.is_file():
@@ -137,34 +153,39 @@ def _graph(path: Path) -> tuple[Path, str | None]:
 
 
 def _names(first: Path, second: Path) -> tuple[str, str]:
-    """The last parts of both paths, as many as tell them apart."""
-    one, other = first.absolute().parts, second.absolute().parts
-    if one == other:
-        return one[-1], other[-1]
+    """Return the last parts of both paths, as many as distinguish them."""
+    first_parts, second_parts = first.absolute().parts, second.absolute().parts
+    if first_parts == second_parts:
+        return first_parts[-1], second_parts[-1]
     count = 1
-    while one[-count:] == other[-count:] and count < max(len(one), len(other)):
+    longest = max(len(first_parts), len(second_parts))
+    while first_parts[-count:] == second_parts[-count:] and count < longest:
         count += 1
-    return "/".join(one[-count:]), "/".join(other[-count:])
+    return "/".join(first_parts[-count:]), "/".join(second_parts[-count:])
 
 
-def _table(found: "Comparison", names: tuple[str, str]) -> str:
+def _table(comparison: "Comparison", names: tuple[str, str]) -> str:
     from gptneo_onnx.runtime.evaluation.comparison_report import figures
 
-    rows = [("", *names), *figures(found)]
+    rows = [("", *names), *figures(comparison)]
     widths = [max(len(row[column]) for row in rows) + 3 for column in (0, 1)]
     lines = [f"{a:{widths[0]}}{b:{widths[1]}}{c}".rstrip() for a, b, c in rows]
-    read = f"{counted(found.tokens, 'token')} of {counted(found.documents)}"
+    read = f"{counted(comparison.tokens, 'token')} of {counted(comparison.documents)}"
     lines.append(f"{'compared':{widths[0]}}{read}")
-    for each in found.largest[:_PRINTED]:
-        (one, share), (other, other_share) = (choices[0] for choices in each.choices)
+    for difference in comparison.largest[:_DIFFERENCES_PRINTED]:
+        first_choices, second_choices = difference.choices
+        first_token, first_share = first_choices[0]
+        second_token, second_share = second_choices[0]
         lines.append(
-            f"{each.divergence:.3g} nats at token {each.token} of {each.source}, behind "
-            f"{each.before[-30:]!a}: {one!a} {share:.1%}, {other!a} {other_share:.1%}"
+            f"{difference.divergence:.3g} nats at token {difference.token} of {difference.source}, "
+            f"behind {difference.before[-30:]!a}: "
+            f"{first_token!a} {first_share:.1%}, {second_token!a} {second_share:.1%}"
         )
     return "\n".join(lines)
 
 
 def _status(divergence: float, bound: float | None) -> int:
+    """Return the exit status, and say so if the bound is exceeded."""
     if bound is None or divergence <= bound:
         return 0
     print(

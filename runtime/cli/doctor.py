@@ -1,52 +1,64 @@
-"""What `gptneo-onnx doctor` finds out about the machine: versions, providers, missing libraries."""
+"""The command `gptneo-onnx doctor`: versions, devices and missing libraries of this machine."""
 
+import argparse
 import ctypes
 import platform
 import re
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import onnxruntime
-import tokenizers
+from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
-from gptneo_onnx.runtime.engine.device import (
-    PROVIDERS,
-    int8_dot_instructions,
-    preload_cuda_libraries,
-)
 from gptneo_onnx.runtime.files import cache_folder
-from gptneo_onnx.runtime.onnx_runtime import check_onnx_runtime, installed_packages
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `advice` is what to do, where something is wrong."""
+    """One line of the report; `advice` says what to do where something is wrong."""
 
     subject: str
     state: str
     advice: str = ""
 
 
+def add_command(commands: Any) -> None:
+    """Add the command to argparse's sub-parsers."""
+    command = commands.add_parser("doctor", help="check this machine: versions, devices, libraries")
+    command.set_defaults(run=run_doctor)
+
+
+def run_doctor(options: argparse.Namespace) -> None:
+    """Print all findings, each with its advice."""
+    for finding in examine():
+        print(f"{finding.subject:16}{finding.state}")
+        if finding.advice:
+            print(f"{'':16}-> {finding.advice}")
+
+
 def examine() -> list[Finding]:
-    """Everything that decides whether and where models run here."""
+    """Return everything that decides whether and where models run here."""
+    import numpy as np
+    import tokenizers
+
+    system = f"{platform.system()} {platform.machine()}"
     return [
-        Finding(
-            "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-        ),
+        Finding("Python", f"{platform.python_version()} on {system}"),
         Finding("numpy", np.__version__),
         Finding("tokenizers", tokenizers.__version__),
         _onnx_runtime(),
         _packages(),
-        _products(),
+        _int8_products(),
         _cuda(),
         _cache_folder(),
     ]
 
 
 def _onnx_runtime() -> Finding:
+    import onnxruntime
+
+    from gptneo_onnx.runtime.onnx_runtime import check_onnx_runtime
+
     advice = ""
     try:
         check_onnx_runtime(LEAST_ONNX_RUNTIME)
@@ -56,6 +68,8 @@ def _onnx_runtime() -> Finding:
 
 
 def _packages() -> Finding:
+    from gptneo_onnx.runtime.onnx_runtime import installed_packages
+
     packages = installed_packages()
     state = ", ".join(f"{name} {version}" for name, version in packages.items()) or "none by name"
     advice = ""
@@ -67,7 +81,9 @@ def _packages() -> Finding:
     return Finding("packages", state, advice)
 
 
-def _products() -> Finding:
+def _int8_products() -> Finding:
+    from gptneo_onnx.runtime.engine.device import int8_dot_instructions
+
     instructions = int8_dot_instructions()
     if instructions == "":
         return Finding(
@@ -79,6 +95,10 @@ def _products() -> Finding:
 
 
 def _cuda() -> Finding:
+    import onnxruntime
+
+    from gptneo_onnx.runtime.engine.device import PROVIDERS
+
     if PROVIDERS["cuda"] not in onnxruntime.get_available_providers():
         return Finding("CUDA", "not in this ONNX Runtime (models run on the CPU)")
     missing = missing_cuda_library()
@@ -100,7 +120,11 @@ def _cache_folder() -> Finding:
 
 
 def missing_cuda_library() -> str:
-    """The first library that the CUDA provider needs and that is not found, or nothing."""
+    """Return the first library that the CUDA provider needs and that cannot be loaded, or ""."""
+    import onnxruntime
+
+    from gptneo_onnx.runtime.engine.device import preload_cuda_libraries
+
     preload_cuda_libraries()
     folder = Path(onnxruntime.__file__).parent / "capi"
     try:

@@ -11,37 +11,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.runtime.cli.device_options import add_device, add_file_name, load_model
-from gptneo_onnx.runtime.cli.document_options import add_documents, documents_of
+from gptneo_onnx.runtime.cli.options import (
+    add_device,
+    add_documents,
+    add_file_name,
+    add_model,
+    documents_of,
+    load_with_tokenizer,
+)
 from gptneo_onnx.runtime.files import atomic_file, check_writable
-from gptneo_onnx.runtime.pipelines.feature_extraction import POOLINGS, FeatureExtractionPipeline
+from gptneo_onnx.runtime.pipelines.pooling import POOLINGS
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document
+    from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 
-ARRAY, LINES = ".npy", ".jsonl"
+ARRAY_SUFFIX, LINES_SUFFIX = ".npy", ".jsonl"
 Features = NDArray[np.float32]
 
 
-def add_embed(commands: Any) -> None:
-    """The command and its options."""
+def add_command(commands: Any) -> None:
+    """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser("embed", help="vectors of texts, from a model's hidden states")
-    command.add_argument("model", type=Path, metavar="MODEL")
+    add_model(command)
     add_documents(command)
     command.add_argument(
         "--pooling",
         default="mean",
         choices=POOLINGS,
-        help="mean of a text's tokens (the default), the last, or a vector of each",
+        help="the mean of a text's tokens (the default), its last token, or none for a vector per "
+        "token",
     )
     command.add_argument(
         "--layer",
         type=int,
         default=-1,
         metavar="N",
-        help="whose hidden states: -1, the last, or one that `export --hidden-states` named",
+        help="which layer's hidden states: -1, the last (the default), or one that `export "
+        "--hidden-states` named",
     )
-    command.add_argument("--normalize", action="store_true", help="vectors of length 1")
+    command.add_argument("--normalize", action="store_true", help="scale vectors to length 1")
     command.add_argument(
         "--truncation", action="store_true", help="cut texts that are longer than the context"
     )
@@ -49,10 +58,14 @@ def add_embed(commands: Any) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="vectors.npy, a row for each text, or vectors.jsonl; else JSON lines are printed",
+        help="write vectors.npy, a row for each text, or vectors.jsonl (default: print JSON lines)",
     )
     command.add_argument(
-        "--batch-size", type=int, default=16, metavar="N", help="texts read together (16)"
+        "--batch-size",
+        type=int,
+        default=16,
+        metavar="N",
+        help="short texts that are read together (default: 16)",
     )
     add_file_name(command)
     add_device(command)
@@ -60,47 +73,55 @@ def add_embed(commands: Any) -> None:
 
 
 def run_embed(options: argparse.Namespace) -> None:
-    """Read the texts, and write their vectors.
+    """Read the texts and write their vectors.
 
     Raises:
         InputError: a text or option that cannot be used; nothing was written.
         ModelFileError: the model is damaged, or its numbers overflow.
     """
-    if options.out is not None:
-        if options.out.suffix not in (ARRAY, LINES):
-            raise InputError(f"--out is {options.out}; a name in {ARRAY} or {LINES} is allowed")
-        check_writable(options.out, options.files)
+    out: Path | None = options.out
+    if out is not None:
+        _check_out(out, options.files)
     # A line end that an editor added would be a text's last token.
     documents = list(documents_of(options, final_newline=False))
-    if options.out is not None and options.out.suffix == ARRAY:
-        _check_fits_an_array(documents, options.pooling)
+    if out is not None and out.suffix == ARRAY_SUFFIX:
+        _check_fits_array(documents, options.pooling)
     pipeline = _pipeline(options)
-    _check_each(pipeline, documents, options.truncation)
-    features = _features(pipeline, documents, options)
-    if options.out is None:
+    _check_documents(pipeline, documents, options.truncation)
+    # On a terminal, a progress bar would be drawn among the printed lines.
+    features = _features(pipeline, documents, shows_progress=out is not None)
+    if out is None:
         _write_lines(sys.stdout, documents, features)
-    elif options.out.suffix == LINES:
-        with atomic_file(options.out, "w") as file:
+    elif out.suffix == LINES_SUFFIX:
+        with atomic_file(out, "w") as file:
             _write_lines(file, documents, features)
     else:
-        with atomic_file(options.out, "wb") as file:
+        with atomic_file(out, "wb") as file:
             _write_array(file, len(documents), features)
 
 
-def _check_fits_an_array(documents: "Sequence[Document]", pooling: str) -> None:
+def _check_out(out: Path, texts: Sequence[Path]) -> None:
+    if out.suffix not in (ARRAY_SUFFIX, LINES_SUFFIX):
+        raise InputError(f"--out is {out}; a name in {ARRAY_SUFFIX} or {LINES_SUFFIX} is allowed")
+    check_writable(out, texts)
+
+
+def _check_fits_array(documents: "Sequence[Document]", pooling: str) -> None:
     if pooling == "none" and len(documents) > 1:
         raise InputError(
             f"pooling none gives a vector for each token, and {len(documents)} texts of different "
-            f"lengths make no array; write {LINES}, or pool"
+            f"lengths make no array; write {LINES_SUFFIX}, or pool"
         )
 
 
-def _pipeline(options: argparse.Namespace) -> FeatureExtractionPipeline:
-    from gptneo_onnx.runtime.tokenizer import Tokenizer
+def _pipeline(options: argparse.Namespace) -> "FeatureExtractionPipeline":
+    """Load the model, and check that its graph returns the layer that is asked for."""
+    from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 
+    loaded = load_with_tokenizer(options.model, options, options.file_name)
     pipeline = FeatureExtractionPipeline(
-        load_model(options.model, options, options.file_name),
-        Tokenizer.from_pretrained(options.model),
+        loaded.model,
+        loaded.tokenizer,
         pooling=options.pooling,
         layer=options.layer,
         normalize=options.normalize,
@@ -112,10 +133,10 @@ def _pipeline(options: argparse.Namespace) -> FeatureExtractionPipeline:
     return pipeline
 
 
-def _check_each(
-    pipeline: FeatureExtractionPipeline, documents: "Sequence[Document]", truncation: bool
+def _check_documents(
+    pipeline: "FeatureExtractionPipeline", documents: "Sequence[Document]", truncation: bool
 ) -> None:
-    """Before any is read: what cannot be read is told by its place, and costs no time."""
+    """Refuse a text that cannot be read, by its source, before any time is spent on others."""
     for document in documents:
         try:
             pipeline.encode(document.text, truncation)
@@ -124,17 +145,20 @@ def _check_each(
 
 
 def _features(
-    pipeline: FeatureExtractionPipeline,
+    pipeline: "FeatureExtractionPipeline",
     documents: "Sequence[Document]",
-    options: argparse.Namespace,
+    shows_progress: bool,
 ) -> Iterator[Features]:
+    """Yield each document's features; refuse those that are not finite."""
     from tqdm import tqdm
 
-    each = pipeline(document.text for document in documents)
-    # The bar would be drawn among the lines of a terminal.
-    is_shown = options.out is not None
-    bar = tqdm(each, total=len(documents), unit=" texts", disable=None if is_shown else True)
-    for document, features in zip(documents, bar, strict=True):
+    results = tqdm(
+        pipeline(document.text for document in documents),
+        total=len(documents),
+        unit=" texts",
+        disable=None if shows_progress else True,  # None: shown on terminals only
+    )
+    for document, features in zip(documents, results, strict=True):
         if not np.isfinite(features).all():
             raise ModelFileError(
                 f"{document.source}: its hidden states are not finite numbers in this model's "
@@ -146,17 +170,20 @@ def _features(
 def _write_lines(
     file: IO[str], documents: "Sequence[Document]", features: Iterator[Features]
 ) -> None:
-    """An object for each text: where it is from, and its vector, or those of its tokens."""
+    """Write an object for each text: its source, and its vector or the vectors of its tokens."""
     for document, vectors in zip(documents, features, strict=True):
         vectors = vectors[0] if vectors.ndim > 1 else vectors
-        # As few digits as tell a float32 from its neighbours: half of what a float64 takes.
+        # The fewest digits that still identify a float32: half of what a float64 takes.
         digits = vectors.astype(str).astype(np.float64)
         line = {"source": document.source, "embedding": digits.tolist()}
         file.write(json.dumps(line) + "\n")
 
 
 def _write_array(file: IO[bytes], count: int, features: Iterator[Features]) -> None:
-    """[texts, hidden], or of one text [tokens, hidden]: a row at a time, whatever their number."""
+    """Write [texts, hidden], or [tokens, hidden] of one text, a text at a time.
+
+    The rows are never held together, so their number is not bounded by memory.
+    """
     for index, vectors in enumerate(features):
         if index == 0:
             shape = (count, *vectors.shape) if vectors.ndim == 1 else vectors.shape[1:]

@@ -1,32 +1,58 @@
-"""What `gptneo-onnx info` tells about an exported model."""
+"""The command `gptneo-onnx info`: the shape, precision and sizes of an exported model."""
 
+import argparse
+import json
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY, NumberFormat, Precision
+from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY, Precision
 from gptneo_onnx.models.manifest import CONFIG_FILE, Manifest
-from gptneo_onnx.runtime.model_files.directory import (
-    FusedModel,
-    ModelDirectory,
-    PortableModel,
-    open_model_directory,
-)
-from gptneo_onnx.runtime.model_files.portable_interface import hidden_state_layers
+from gptneo_onnx.runtime.cli.options import add_file_name, add_json, add_model
+from gptneo_onnx.runtime.cli.units import readable_size
+
+if TYPE_CHECKING:
+    from gptneo_onnx.runtime.model_files.directory import FusedModel, PortableModel
+
+
+def add_command(commands: Any) -> None:
+    """Add the command and its options to argparse's sub-parsers."""
+    command = commands.add_parser("info", help="describe an exported model")
+    add_model(command)
+    add_file_name(command)
+    add_json(command)
+    command.set_defaults(run=run_info)
+
+
+def run_info(options: argparse.Namespace) -> None:
+    """Print what model_info() returns, as a table or as JSON."""
+    info = model_info(options.model, options.file_name)
+    print(json.dumps(info) if options.json else _table(info))
 
 
 def model_info(directory: str | Path, file_name: str | None = None) -> dict[str, Any]:
-    """The model's shape, precision and sizes in bytes; every file is checked on the way.
+    """Return the model's shape, precision and sizes in bytes; every file is checked on the way.
 
     Raises:
         InputError, ModelFileError: as open_model_directory().
     """
+    from gptneo_onnx.runtime.model_files.directory import (
+        FusedModel,
+        PortableModel,
+        open_model_directory,
+    )
+
     model = open_model_directory(directory, file_name)
     model.verification.finish()
+    if isinstance(model, FusedModel):
+        kind, facts = "fused", _fused_facts(model)
+    else:
+        assert isinstance(model, PortableModel)
+        kind, facts = "portable", _portable_facts(model)
     config = model.config
     return {
-        "graph": "fused" if isinstance(model, FusedModel) else "portable",
-        **_of_manifest(model.manifest),
+        "graph": kind,
+        **({} if model.manifest is None else _export_settings(model.manifest)),
         "layers": config.num_layers,
         "local_layers": config.layer_kinds.count("local"),
         "window": config.window_size,
@@ -34,56 +60,63 @@ def model_info(directory: str | Path, file_name: str | None = None) -> dict[str,
         "heads": config.num_heads,
         "vocabulary": config.vocab_size,
         "context": config.max_position_embeddings,
-        "hidden_states": _hidden_layers(model),
-        "cache_bytes_per_sequence": _cache_bytes(model),
-        "files": _file_sizes(model),
+        **facts,
     }
 
 
-def _of_manifest(manifest: Manifest | None) -> dict[str, Any]:
-    """Other exporters' directories do not say."""
-    if manifest is None:
-        return {}
-    return {
-        "precision": manifest.numbers.precision.value,
-        **_range_of_weights(manifest.numbers),
-        "activations": ACTIVATION_NAMES[manifest.numbers.activations],
-        "least_onnx_runtime": manifest.least_onnx_runtime,
-    }
+def _export_settings(manifest: Manifest) -> dict[str, Any]:
+    """Return what only exports of our own record."""
+    numbers = manifest.numbers
+    settings = {"precision": numbers.precision.value}
+    if numbers.precision is Precision.W8A8:  # the only precision with two ranges of weights
+        settings["weights"] = "7-bit" if numbers.reduce_range else "full-range"
+    settings["activations"] = ACTIVATION_NAMES[numbers.activations]
+    settings["least_onnx_runtime"] = manifest.least_onnx_runtime
+    return settings
 
 
-def _range_of_weights(numbers: NumberFormat) -> dict[str, str]:
-    """With w8a8 there are two."""
-    if numbers.precision is not Precision.W8A8:
-        return {}
-    return {"weights": "7-bit" if numbers.reduce_range else "full-range"}
-
-
-def _hidden_layers(model: ModelDirectory) -> list[int]:
-    """The layers whose hidden states the graph gives."""
-    if isinstance(model, FusedModel):
-        return [*model.contract.hidden_states]
-    assert isinstance(model, PortableModel)
-    return [*hidden_state_layers(model.interfaces)]
-
-
-def _file_sizes(model: ModelDirectory) -> dict[str, int]:
-    if model.manifest is not None:
-        return {name: record.size for name, record in sorted(model.manifest.files.items())}
-    assert isinstance(model, PortableModel)
-    files = (model.path / CONFIG_FILE, *model.graphs, *model.data_files)
-    return {str(file.relative_to(model.path)): file.stat().st_size for file in sorted(files)}
-
-
-def _cache_bytes(model: ModelDirectory) -> int:
-    if isinstance(model, PortableModel):
-        last, config = model.interfaces[-1], model.config
-        row = config.hidden_size * last.cache_type.itemsize
-        return len(last.past) * config.max_position_embeddings * row
-    assert isinstance(model, FusedModel)
+def _fused_facts(model: "FusedModel") -> dict[str, Any]:
     sizes = {BATCH: 1, CAPACITY: model.config.max_position_embeddings}
-    return sum(
+    cache_bytes = sum(
         prod(spec.shape(sizes)) * spec.data_type.itemsize
         for cache in model.contract.caches
         for spec in cache.past
     )
+    return {
+        "hidden_states": [*model.contract.hidden_states],
+        "cache_bytes_per_sequence": cache_bytes,
+        "files": _recorded_sizes(model.manifest),
+    }
+
+
+def _portable_facts(model: "PortableModel") -> dict[str, Any]:
+    from gptneo_onnx.runtime.model_files.portable_interface import hidden_state_layers
+
+    last, config = model.interfaces[-1], model.config
+    row_bytes = config.hidden_size * last.cache_type.itemsize
+    sizes = _sizes_on_disk(model) if model.manifest is None else _recorded_sizes(model.manifest)
+    return {
+        "hidden_states": [*hidden_state_layers(model.interfaces)],
+        "cache_bytes_per_sequence": len(last.past) * config.max_position_embeddings * row_bytes,
+        "files": sizes,
+    }
+
+
+def _recorded_sizes(manifest: Manifest) -> dict[str, int]:
+    return {name: record.size for name, record in sorted(manifest.files.items())}
+
+
+def _sizes_on_disk(model: "PortableModel") -> dict[str, int]:
+    files = (model.path / CONFIG_FILE, *model.graphs, *model.data_files)
+    return {str(file.relative_to(model.path)): file.stat().st_size for file in sorted(files)}
+
+
+def _table(info: dict[str, Any]) -> str:
+    lines = []
+    for name, value in info.items():
+        if name == "files":
+            lines += [f"{'':28}{file} ({readable_size(size)})" for file, size in value.items()]
+        else:
+            cell = readable_size(value) if name.startswith("cache_bytes") else value
+            lines.append(f"{name.replace('_', ' '):28}{cell}")
+    return "\n".join(lines)

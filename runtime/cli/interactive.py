@@ -1,4 +1,4 @@
-"""A text that a person and the model write in turns; only what is new goes through the model."""
+"""A text that a user and the model write in turns; only new tokens go through the model."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -12,14 +12,14 @@ from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 HELP = (
-    "Type how the text begins; the model goes on, and you after it, each time on a new line. "
-    "An empty line lets the model write on. /clear begins anew, /quit or Ctrl-D ends, Ctrl-C stops "
-    "the model."
+    "Type how the text begins; the model continues it, then you again, each time on a new line. "
+    "After an empty line the model writes on. /clear begins a new text, /quit or Ctrl-D ends, "
+    "Ctrl-C stops the model."
 )
 
 
 class Conversation:
-    """The text so far, its ids and their cache."""
+    """A text written in turns: its token ids, and the model's cache of them."""
 
     def __init__(
         self,
@@ -30,12 +30,14 @@ class Conversation:
     ) -> None:
         """
         Args:
-            config: how every turn is generated: lengths are a turn's, max_length the whole text's.
-            arguments: what generate() takes besides it.
+            model: continues the text.
+            tokenizer: the model's.
+            config: how each turn is generated. max_new_tokens bounds a turn, max_length the text.
+            arguments: other arguments of generate().
         """
         self.model = model
         self.tokenizer = tokenizer
-        # A text that is written in turns is a single one, whatever the model's config says.
+        # There is one text to continue, even if the model's config asks for beams or more results.
         self.config = config.update(
             num_beams=1, num_beam_groups=1, diversity_penalty=0.0, num_return_sequences=1
         )
@@ -48,10 +50,14 @@ class Conversation:
         self.cache = PromptCache()
 
     def turn(self, text: str, write: Callable[[str], None]) -> None:
-        """Add a line, and what the model makes of it, which `write` is given as it comes.
+        """Add a line to the text and have the model continue it.
+
+        Args:
+            text: the user's line; if it is empty, the model continues its own text.
+            write: is given the model's text piece by piece.
 
         Raises:
-            InputError: nothing was written yet, or the text fills the model's context.
+            InputError: the whole text is empty, or it fills the model's context.
         """
         if text:
             line = f"\n{text}" if self.ids else text
@@ -60,9 +66,9 @@ class Conversation:
             ids = self.ids
         else:
             raise InputError("the text is still empty; type how it begins")
-        limit = self._limit(ids)
+        max_new_tokens = self._room(ids)
         self.ids = ids
-        streamer = _Written(self, write)
+        streamer = _TurnStreamer(self, write)
         output = self.model.generate(
             [ids],
             generation_config=self.config,
@@ -70,28 +76,30 @@ class Conversation:
             past_key_values=self.cache,
             return_dict_in_generate=True,
             tokenizer=self.tokenizer,
-            max_new_tokens=limit,
+            max_new_tokens=max_new_tokens,
             **self.arguments,
         )
         self.cache = output.past_key_values
         if self.ids[-1] == self.tokenizer.eos_token_id:
-            self.ids = self.ids[:-1]  # the text goes on, whatever the model thinks
+            self.ids = self.ids[:-1]  # the next turn continues the text
 
-    def _limit(self, ids: list[int]) -> int:
-        """How many tokens may be added."""
+    def _room(self, ids: list[int]) -> int:
+        """Return how many tokens the model may add."""
         config, context = self.config, self.model.config.max_position_embeddings
-        most = context
-        if config.max_new_tokens is None and config.max_length is not None:
-            most = min(context, config.max_length)
-        room = most - len(ids)
+        longest, limit = context, f"the model's context of {context}"
+        max_length = config.max_length if config.max_new_tokens is None else None
+        if max_length is not None and max_length < context:
+            longest, limit = max_length, f"max_length, {max_length}"
+        room = longest - len(ids)
         if room < 1:
-            what = f"the model's context of {context}" if most == context else f"max_length, {most}"
-            raise InputError(f"the text has {len(ids)} tokens and fills {what}; /clear begins anew")
+            raise InputError(
+                f"the text has {len(ids)} tokens and fills {limit}; /clear begins a new text"
+            )
         return min(config.max_new_tokens or room, room)
 
 
-class _Written(TextStreamer):
-    """Keeps the ids as they come: what was written before an interruption has been written."""
+class _TurnStreamer(TextStreamer):
+    """Writes a turn's text; adds its ids at once, so that an interruption does not lose them."""
 
     def __init__(self, conversation: Conversation, write: Callable[[str], None]) -> None:
         super().__init__(conversation.tokenizer, skip_prompt=True, skip_special_tokens=True)
@@ -108,7 +116,7 @@ class _Written(TextStreamer):
 
 
 def converse(conversation: Conversation) -> None:
-    """Take turns on the terminal until the input ends."""
+    """Take turns, from standard input and on standard output, until the input ends."""
     is_terminal = sys.stdin is not None and sys.stdin.isatty()
     if is_terminal:
         print(HELP, file=sys.stderr)
@@ -125,6 +133,7 @@ def converse(conversation: Conversation) -> None:
 
 
 def _next_line(is_terminal: bool) -> str | None:
+    """Return the user's next line; None at the end of the input, or for Ctrl-C at the prompt."""
     try:
         return input("> " if is_terminal else "")
     except (EOFError, KeyboardInterrupt):

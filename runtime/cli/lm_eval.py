@@ -1,25 +1,34 @@
-"""The command `gptneo-onnx lm-eval`: lm-evaluation-harness's own, with our model as one more."""
+"""The command `gptneo-onnx lm-eval`: lm-evaluation-harness on an exported model."""
 
 import json
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.runtime.files import is_directory
 
 LM_EVAL = "lm-eval"
 
-_COMMANDS = ("run", "ls", "validate")
-_CONFIGS = ("--config", "-C")
-# Options that say which model is meant.
-_MODELS = {"--model", "-M", "--model_args", "-a", *_CONFIGS}
+_HARNESS_COMMANDS = ("run", "ls", "validate")
+_CONFIG_OPTIONS = {"--config", "-C"}
+_MODEL_OPTIONS = {"--model", "-M"}
+# Any of these says which model to evaluate.
+_NAMES_A_MODEL = {*_MODEL_OPTIONS, "--model_args", "-a", *_CONFIG_OPTIONS}
+
+
+def add_command(commands: Any) -> None:
+    """Add the command to the list of commands; main() never parses its options."""
+    commands.add_parser(
+        LM_EVAL, add_help=False, help="run lm-evaluation-harness: [MODEL] and its own options"
+    )
 
 
 def run_lm_eval(arguments: Sequence[str]) -> None:
-    """Hand a command line to the harness: [MODEL] and the harness's arguments.
+    """Hand a command line to the harness: [MODEL] and the harness's own options.
 
-    MODEL stands for --model gptneo-onnx --model_args pretrained=MODEL.
+    MODEL is short for --model gptneo-onnx --model_args pretrained=MODEL.
 
     Raises:
         InputError: no model is named, or MODEL is no directory.
@@ -33,29 +42,36 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
         raise MissingDependencyError(
             "lm-eval needs EleutherAI's lm-evaluation-harness: pip install 'gptneo-onnx[eval]'"
         ) from error
-    given = _with_model(list(arguments), NAME)
+    harness_arguments = _with_model(list(arguments), NAME)
     # The harness ends its worker processes by this signal, which must not raise there.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    sys.argv = [LM_EVAL, *given]
+    sys.argv = [LM_EVAL, *harness_arguments]
     cli_evaluate()
 
 
-def _with_model(given: list[str], name: str) -> list[str]:
-    """The harness's arguments, with ours where no model is named."""
-    command = [given.pop(0)] if given[:1] and given[0] in _COMMANDS else ["run"]
-    options = {argument.partition("=")[0] for argument in given}
-    if command != ["run"] or options & {"--help", "-h"}:
-        return command + given
-    if given and not given[0].startswith("-"):
-        directory = given.pop(0)
+def _with_model(arguments: list[str], name: str) -> list[str]:
+    """Return the harness's arguments, with the options that select the model registered as `name`.
+
+    Raises:
+        InputError: no model is named, or MODEL is no directory.
+    """
+    command = "run"
+    if arguments and arguments[0] in _HARNESS_COMMANDS:
+        command, *arguments = arguments
+    options = {argument.partition("=")[0] for argument in arguments}
+    if command != "run" or options & {"--help", "-h"}:
+        return [command, *arguments]
+    if arguments and not arguments[0].startswith("-"):
+        directory, *arguments = arguments
         if not is_directory(directory):
             raise InputError(
                 f"{directory} is not a directory; a checkpoint or hub id must be exported first: "
                 f"gptneo-onnx export {directory} OUT"
             )
-        given = ["--model_args", json.dumps({"pretrained": directory}), *given]
-    elif not options & _MODELS:
+        arguments = ["--model_args", json.dumps({"pretrained": directory}), *arguments]
+    elif not options & _NAMES_A_MODEL:
         raise InputError("no model is named; write: gptneo-onnx lm-eval MODEL --tasks ...")
-    # The harness's own defaults are a model of its own, and CUDA; what comes later counts.
-    ours = [] if options & {"--model", "-M", *_CONFIGS} else ["--model", name, "--device", "auto"]
-    return command + ours + given
+    if options & (_MODEL_OPTIONS | _CONFIG_OPTIONS):
+        return [command, *arguments]
+    # First, so that the user's own --device counts: the harness would run another model on CUDA.
+    return [command, "--model", name, "--device", "auto", *arguments]

@@ -1,94 +1,114 @@
-"""The command `gptneo-onnx perplexity`: from its options to what it prints."""
+"""The command `gptneo-onnx perplexity`: how well a model predicts texts."""
 
 import argparse
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import sha256_of
-from gptneo_onnx.runtime.cli.device_options import add_device, add_file_name, load_model
-from gptneo_onnx.runtime.cli.document_options import add_documents, documents_of
+from gptneo_onnx.runtime.cli.options import (
+    add_device,
+    add_documents,
+    add_file_name,
+    add_json,
+    add_model,
+    documents_of,
+    load_with_tokenizer,
+)
 from gptneo_onnx.runtime.documents import STANDARD_INPUT, counted
 
 if TYPE_CHECKING:
+    from gptneo_onnx.runtime.evaluation.journal import Journal
     from gptneo_onnx.runtime.evaluation.perplexity import Perplexity
 
+# The options that --resume must find unchanged, besides the model and the texts.
+_MEASUREMENT_OPTIONS = ("protocol", "stride", "detokenize", "field", "lines")
 
-def add_perplexity(commands: Any) -> None:
-    """The command and its options."""
+
+def add_command(commands: Any) -> None:
+    """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser(
-        "perplexity", help="how well a model predicts texts, by either of two definitions"
+        "perplexity", help="how well a model predicts texts, by one of two definitions"
     )
-    command.add_argument("model", type=Path, metavar="MODEL")
+    add_model(command)
     add_documents(command)
     command.add_argument(
         "--protocol",
         default="rolling",
         choices=["rolling", "card"],
-        help="rolling: as lm-evaluation-harness; card: as the figures of GPT-Neo's model card",
+        help="rolling (the default): as lm-evaluation-harness; card: as GPT-Neo's model card",
     )
     command.add_argument(
         "--stride",
         type=int,
         metavar="N",
-        help="tokens that each window scores, with as many as fit before them (the context)",
+        help="score N tokens per window, after as much context as fits (default: the protocol's "
+        "windows)",
     )
     command.add_argument(
         "--detokenize",
         choices=["wikitext"],
-        help="Wikitext's pages as text, words and bytes counted as they were",
+        help="read Wikitext's pages as plain text, and count words and bytes as they were before",
     )
     command.add_argument(
-        "--batch-size", type=int, default=1, help="chunks of a batch, for card (1)"
+        "--batch-size",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with card: chunks read together (default: 1)",
     )
     command.add_argument(
         "--tokens-per-byte",
         type=float,
         metavar="X",
-        help="of the corpus, for card's bits per byte: 0.29335 of the Pile",
+        help="with card: the corpus's tokens per byte, for bits per byte; 0.29335 for the Pile",
     )
     command.add_argument(
-        "--resume", type=Path, metavar="FILE", help="keeps what was scored, and goes on from it"
+        "--resume",
+        type=Path,
+        metavar="FILE",
+        help="record scores in FILE, and continue from those that it holds already",
     )
     add_file_name(command)
     add_device(command)
-    command.add_argument("--json", action="store_true")
+    add_json(command)
     command.set_defaults(run=run_perplexity)
 
 
 def run_perplexity(options: argparse.Namespace) -> None:
-    """Measure and print.
+    """Measure the perplexity and print it.
 
     Raises:
         InputError, ModelFileError, MissingDependencyError: as perplexity() and read_documents().
     """
     from gptneo_onnx.runtime.evaluation.perplexity import perplexity
     from gptneo_onnx.runtime.evaluation.wikitext import with_pages
-    from gptneo_onnx.runtime.tokenizer import Tokenizer
 
     documents = documents_of(options)
     if options.detokenize:
         documents = with_pages(documents)
-    model = load_model(options.model, options, options.file_name)
-    found = perplexity(
-        model,
-        Tokenizer.from_pretrained(options.model),
+    loaded = load_with_tokenizer(options.model, options, options.file_name)
+    result = perplexity(
+        loaded.model,
+        loaded.tokenizer,
         documents,
         protocol=options.protocol,
         stride=options.stride,
         detokenize=options.detokenize,
         batch_size=options.batch_size,
         tokens_per_byte=options.tokens_per_byte,
-        journal=_journal(options, model.engine.fingerprint),
+        journal=_journal(options, loaded.model.engine.fingerprint),
         progress=True,
     )
-    print(json.dumps(found.as_dict()) if options.json else _table(found))
+    print(json.dumps(result.as_dict()) if options.json else _table(result))
 
 
-def _journal(options: argparse.Namespace, fingerprint: str) -> Any:
+def _journal(options: argparse.Namespace, fingerprint: str) -> "Journal":
+    """Open the journal of --resume, or return one that records nothing."""
     from gptneo_onnx.runtime.evaluation.journal import Journal
 
     if options.resume is None:
@@ -97,29 +117,33 @@ def _journal(options: argparse.Namespace, fingerprint: str) -> Any:
         raise InputError("--resume needs texts that can be read again, and - is standard input")
     if options.resume in options.files:
         raise InputError(f"--resume {options.resume} is one of the texts; name another file")
-    names = ("protocol", "stride", "detokenize", "field", "lines")
-    files = hashlib.sha256()
-    for path in options.files:
-        for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if part.is_file():
-                files.update(sha256_of(part).encode())
-    measurement = {name: getattr(options, name) for name in names}
-    measurement |= {"model": fingerprint, "texts": files.hexdigest()}
+    measurement = {name: getattr(options, name) for name in _MEASUREMENT_OPTIONS}
+    measurement |= {"model": fingerprint, "texts": _hash_of(options.files)}
     return Journal.open(options.resume, measurement)
 
 
-def _table(found: "Perplexity") -> str:
-    error = "" if math.isnan(found.standard_error) else f" ± {found.standard_error:.3f}"
-    rows = [("token perplexity", f"{found.token_perplexity:.4f}{error}")]
-    if found.protocol == "rolling":
+def _hash_of(paths: Sequence[Path]) -> str:
+    """Return a hash of the contents of files, and of all files in folders."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                digest.update(sha256_of(file).encode())
+    return digest.hexdigest()
+
+
+def _table(result: "Perplexity") -> str:
+    error = "" if math.isnan(result.standard_error) else f" ± {result.standard_error:.3f}"
+    rows = [("token perplexity", f"{result.token_perplexity:.4f}{error}")]
+    if result.protocol == "rolling":
         rows += [
-            ("word perplexity", f"{found.word_perplexity:.4f}"),
-            ("byte perplexity", f"{found.byte_perplexity:.4f}"),
+            ("word perplexity", f"{result.word_perplexity:.4f}"),
+            ("byte perplexity", f"{result.byte_perplexity:.4f}"),
         ]
     rows += [
-        ("bits per byte", f"{found.bits_per_byte:.4f}"),
-        ("likeliest token", f"{100 * found.accuracy:.2f}%"),
-        ("protocol", found.protocol),
-        ("scored", f"{counted(found.tokens, 'token')} of {counted(found.documents)}"),
+        ("bits per byte", f"{result.bits_per_byte:.4f}"),
+        ("likeliest token", f"{100 * result.accuracy:.2f}%"),
+        ("protocol", result.protocol),
+        ("scored", f"{counted(result.tokens, 'token')} of {counted(result.documents)}"),
     ]
     return "\n".join(f"{name:20}{value}" for name, value in rows)

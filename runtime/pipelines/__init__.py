@@ -1,1 +1,1 @@
-"""pipeline(): a model and its tokenizer behind one call."""
+"""pipeline(): a model and its tokenizer as one function from texts to results."""

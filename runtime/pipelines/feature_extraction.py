@@ -5,25 +5,25 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, shown
-from gptneo_onnx.runtime.arrays import HiddenStates, Ids
+from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.base_model import GPTNeoModel
 from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.generation.processors.checks import plain
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.arguments import check_batch_size
+from gptneo_onnx.runtime.pipelines.pooling import POOLINGS, pool
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-POOLINGS = ("none", "mean", "last_token")
-# Texts that are read ahead, to find some of one length, where a vector of each is kept.
-_AHEAD = 256
+# Texts read ahead, so that those of similar length share a step. Only where each is pooled to one
+# vector: the hidden states of all their tokens would be too much to hold.
+_READ_AHEAD = 256
 
 
 @dataclass(frozen=True)
 class FeatureArguments:
-    """What a call takes; see FeatureExtractionPipeline."""
+    """The arguments of one call; see FeatureExtractionPipeline.__call__()."""
 
     pooling: str = "none"
     normalize: bool = False
@@ -32,11 +32,11 @@ class FeatureArguments:
     return_tensors: bool | str = False
     batch_size: int = 1
 
-    def but(self, changes: Mapping[str, Any]) -> "FeatureArguments":
-        """With some of them changed.
+    def update(self, changes: Mapping[str, Any]) -> "FeatureArguments":
+        """Return a copy with changes; arguments that are None are not changed.
 
         Raises:
-            InputError: there is no such argument, or it cannot have that value.
+            InputError: an unknown argument, or a value out of range.
         """
         names = [field.name for field in fields(self)]
         unknown = [name for name in changes if name not in names]
@@ -45,10 +45,10 @@ class FeatureArguments:
                 f"feature-extraction has no argument {shown(unknown[0])}; {', '.join(names)} are "
                 "allowed"
             )
-        given = {name: plain(value) for name, value in changes.items() if value is not None}
-        changed = replace(self, **given)
-        changed._check()
-        return changed
+        values = {name: plain(value) for name, value in changes.items() if value is not None}
+        arguments = replace(self, **values)
+        arguments._check()
+        return arguments
 
     def _check(self) -> None:
         if not isinstance(self.pooling, str) or self.pooling not in POOLINGS:
@@ -61,60 +61,64 @@ class FeatureArguments:
                 raise InputError(
                     f"{name} is {shown(getattr(self, name))}; True or False is allowed"
                 )
-        wanted = self.return_tensors
-        if not isinstance(wanted, bool) and not (isinstance(wanted, str) and wanted == "np"):
+        kind = self.return_tensors
+        if not isinstance(kind, bool) and not (isinstance(kind, str) and kind == "np"):
             raise InputError(
-                f"return_tensors is {shown(self.return_tensors)}; True and 'np' return numpy "
-                "arrays, False lists"
+                f"return_tensors is {shown(kind)}; True and 'np' return numpy arrays, False lists"
             )
 
 
 class FeatureExtractionPipeline:
-    """transformers.FeatureExtractionPipeline, and transformers.js' pooling; see pipeline()."""
+    """Turns texts into vectors; see pipeline().
+
+    As transformers.FeatureExtractionPipeline, with the pooling of transformers.js.
+    """
 
     def __init__(
         self, model: GPTNeoForCausalLM | GPTNeoModel, tokenizer: Tokenizer, **kwargs: Any
     ) -> None:
         self.model = model if isinstance(model, GPTNeoModel) else GPTNeoModel(model)
         self.tokenizer = tokenizer
-        self._defaults = FeatureArguments().but(kwargs)
+        self._defaults = FeatureArguments().update(kwargs)
 
     def __call__(self, inputs: str | Iterable[str], **kwargs: Any) -> Any:
-        """The features of a text, or of each of several.
+        """Return the features of one text, or of each of several.
 
         Args:
-            inputs: a text, or several; of an iterator, results come as an iterator too.
-            pooling: "none" for a vector of each token, "mean" for their mean, "last_token" for the
-                last, which has read all others.
+            inputs: a text, or several; an iterator is read as results are asked for, and gives an
+                iterator.
+            pooling: "none" for a vector per token, "mean" for their mean, "last_token" for the
+                vector of the last token, the only one that depends on the whole text.
             normalize: whether vectors are scaled to length 1.
-            layer: whose hidden states, as transformers numbers them: -1 is the last, 0 the
-                embeddings. Exports give what --hidden-states asked for, fused ones always the last.
-            truncation: whether texts beyond the context are cut on the right; they are refused
-                else.
+            layer: which layer's hidden states, as transformers numbers them: -1 is the last, 0 the
+                embeddings. Graphs return the layers that the export named with --hidden-states;
+                fused graphs always return the last.
+            truncation: whether texts longer than the context are cut on the right; otherwise they
+                are refused.
             return_tensors: whether results are numpy arrays, float32, or lists of numbers.
-            batch_size: short texts that are read together; results do not depend on it, but for the
-                last bits of float32.
+            batch_size: how many short texts are read together; changes at most the last bits of a
+                result.
 
         Returns:
-            For each text [1, tokens, hidden], as transformers has it, or [hidden] if it is pooled.
+            For each text [1, tokens, hidden], as in transformers, or [hidden] if it is pooled.
 
         Raises:
             InputError: an unknown argument, a text without tokens or with too many, a layer that
-                the graph does not give.
+                the graph does not return.
         """
-        arguments = self._defaults.but(kwargs)
+        arguments = self._defaults.update(kwargs)
         if isinstance(inputs, str):
-            [features] = self._features_of([inputs], arguments)
+            [features] = self._features([inputs], arguments)
             return features
         _check_texts(inputs)
-        each = self._features_of(inputs, arguments)
-        return each if isinstance(inputs, Iterator) else list(each)
+        results = self._features(inputs, arguments)
+        return results if isinstance(inputs, Iterator) else list(results)
 
     def encode(self, text: str, truncation: bool = False) -> Ids:
-        """A text's ids [length], as many as the model can read.
+        """Return a text's ids [length].
 
         Raises:
-            InputError: there are none, or too many.
+            InputError: the text is empty, or longer than the context and not to be cut.
         """
         ids = np.array(self.tokenizer.encode(text), np.int64)
         context = self.model.config.max_position_embeddings
@@ -127,15 +131,20 @@ class FeatureExtractionPipeline:
             )
         return ids[:context]
 
-    def _features_of(self, texts: Iterable[str], arguments: FeatureArguments) -> Iterator[Any]:
-        is_small = arguments.pooling != "none" and arguments.batch_size > 1
-        ahead = _AHEAD if is_small else min(arguments.batch_size, _AHEAD)
-        for batch in in_groups(texts, ahead):
-            sequences = [self.encode(text, arguments.truncation) for text in batch]
-            each = self.model.of_sequences(sequences, arguments.layer, arguments.batch_size)
-            pooled = {index: _pooled(states, arguments) for index, states in each}
-            for index in range(len(batch)):
-                yield pooled[index] if arguments.return_tensors else pooled[index].tolist()
+    def _features(self, inputs: Iterable[str], arguments: FeatureArguments) -> Iterator[Any]:
+        """Yield each text's features, in order."""
+        has_small_results = arguments.pooling != "none" and arguments.batch_size > 1
+        read_ahead = _READ_AHEAD if has_small_results else min(arguments.batch_size, _READ_AHEAD)
+        for texts in in_groups(inputs, read_ahead):
+            sequences = [self.encode(text, arguments.truncation) for text in texts]
+            features = {}
+            # The longest come first, so results are put back into order.
+            for index, states in self.model.of_sequences(
+                sequences, arguments.layer, arguments.batch_size
+            ):
+                features[index] = pool(states, arguments.pooling, arguments.normalize)
+            for index in range(len(texts)):
+                yield features[index] if arguments.return_tensors else features[index].tolist()
 
 
 def _check_texts(inputs: object) -> None:
@@ -143,18 +152,3 @@ def _check_texts(inputs: object) -> None:
         raise InputError(
             f"the input is of type {type(inputs).__name__}; a text or several are expected"
         )
-
-
-def _pooled(states: HiddenStates, arguments: FeatureArguments) -> NDArray[np.float32]:
-    """[1, tokens, hidden] or [hidden] of hidden states [tokens, hidden]."""
-    match arguments.pooling:
-        case "mean":
-            features: NDArray[np.floating] = states.mean(axis=0, dtype=np.float64)
-        case "last_token":
-            features = states[-1]
-        case _:
-            features = states[None]
-    if arguments.normalize:
-        lengths = np.linalg.norm(features, axis=-1, keepdims=True)
-        features = features / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return np.array(features, np.float32)  # a view would keep all that a step gave

@@ -1,18 +1,18 @@
-"""pipeline(): the one call that loads a model for a task."""
+"""pipeline(): loads a model for a task."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from gptneo_onnx.models.errors import InputError, ModelFileError, shown
-from gptneo_onnx.models.json_file import read_json_object
-from gptneo_onnx.models.manifest import CONFIG_FILE
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.base_model import GPTNeoModel
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
+from gptneo_onnx.runtime.pipelines.loading import TEXT_GENERATION, load_with_tokenizer
 from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-TEXT_GENERATION, FEATURE_EXTRACTION = "text-generation", "feature-extraction"
+FEATURE_EXTRACTION = "feature-extraction"
 
 
 @overload
@@ -50,70 +50,54 @@ def pipeline(
     file_name: str | None = None,
     **kwargs: Any,
 ) -> TextGenerationPipeline | FeatureExtractionPipeline:
-    """A pipeline, as transformers.pipeline makes it.
+    """Make a pipeline, as transformers.pipeline() does.
 
     Args:
-        task: "text-generation", which None stands for too, or "feature-extraction".
-        model: an exported directory, or a model loaded from one; needed.
-        tokenizer: by default the one beside the model.
-        device: auto, cpu, cuda or cuda:N, or transformers' number: N of a GPU, -1 for the CPU; for
-            models given by directory.
-        assistant_model: a smaller model that drafts tokens; results stay the same. For generation.
+        task: "text-generation" (the default) or "feature-extraction".
+        model: an exported directory, or a model loaded from one; required.
+        tokenizer: by default the directory's; required with a loaded model.
+        device: where to run models that are named by directory: auto, cpu, cuda or cuda:N, or a
+            number as in transformers: N for cuda:N, -1 for the CPU.
+        assistant_model: a smaller model that drafts tokens, for text generation; results stay the
+            same.
         file_name: which of the directory's graphs to run, if not its model.onnx.
-        kwargs: default arguments for every call.
+        kwargs: default arguments of every call.
 
     Raises:
         InputError: another task, a model that must be exported first, an unknown argument.
         ModelFileError: the model or its tokenizer is damaged or missing.
+        DeviceError: the device was asked for by name and cannot be had.
     """
     if task not in (None, TEXT_GENERATION, FEATURE_EXTRACTION):
         raise InputError(f"task is {task!r}; {TEXT_GENERATION} or {FEATURE_EXTRACTION} is allowed")
     if model is None:
         raise InputError("no model was given; pass model=, an exported directory")
-    loaded, tokenizer, params = _loaded(model, tokenizer, _device_name(device), file_name)
-    if task == FEATURE_EXTRACTION:
-        if assistant_model is not None:
-            raise InputError(f"{task} has no assistant_model; leave it out")
-        return FeatureExtractionPipeline(loaded, tokenizer, **kwargs)
-    if isinstance(loaded, GPTNeoModel):
-        raise InputError(f"{TEXT_GENERATION} needs a GPTNeoForCausalLM; pass one, or a directory")
-    if assistant_model is not None and not isinstance(assistant_model, GPTNeoForCausalLM):
-        assistant_model = GPTNeoForCausalLM.from_pretrained(
-            assistant_model, device=_device_name(device)
-        )
-    return TextGenerationPipeline(loaded, tokenizer, params, assistant_model, **kwargs)
-
-
-def _loaded(
-    model: str | Path | GPTNeoForCausalLM | GPTNeoModel,
-    tokenizer: Tokenizer | None,
-    device: str,
-    file_name: str | None,
-) -> tuple[GPTNeoForCausalLM | GPTNeoModel, Tokenizer, dict[str, Any]]:
-    """The model, its tokenizer, and what its config says of generation."""
+    device = _device_name(device)
+    task_params: Mapping[str, Any] = {}
     if isinstance(model, GPTNeoForCausalLM | GPTNeoModel):
         if file_name is not None:
             raise InputError(f"file_name is {shown(file_name)}, and the model is loaded already")
         if tokenizer is None:
             raise InputError("a loaded model comes without its tokenizer; pass tokenizer=")
-        return model, tokenizer, {}
-    loaded = GPTNeoForCausalLM.from_pretrained(model, device=device, file_name=file_name)
-    tokenizer = tokenizer or Tokenizer.from_pretrained(model)
-    return loaded, tokenizer, task_specific_params(Path(model))
+    else:
+        loaded = load_with_tokenizer(model, device=device, file_name=file_name, tokenizer=tokenizer)
+        model, tokenizer = loaded.model, loaded.tokenizer
+        task_params = loaded.task_specific_params
+    if task == FEATURE_EXTRACTION:
+        if assistant_model is not None:
+            raise InputError(f"{task} has no assistant_model; leave it out")
+        return FeatureExtractionPipeline(model, tokenizer, **kwargs)
+    if isinstance(model, GPTNeoModel):
+        raise InputError(f"{TEXT_GENERATION} needs a GPTNeoForCausalLM; pass one, or a directory")
+    if assistant_model is not None and not isinstance(assistant_model, GPTNeoForCausalLM):
+        assistant_model = GPTNeoForCausalLM.from_pretrained(assistant_model, device=device)
+    return TextGenerationPipeline(model, tokenizer, task_params, assistant_model, **kwargs)
 
 
 def _device_name(device: str | int) -> str:
+    """Return the runtime's name of a device that may be numbered as in transformers."""
     if isinstance(device, str):
         return device
     if type(device) is not int or device < -1:
         raise InputError(f"device is {shown(device)}; a GPU's number, -1, or a name is allowed")
     return "cpu" if device == -1 else f"cuda:{device}"
-
-
-def task_specific_params(directory: Path) -> dict[str, Any]:
-    """What config.json says for text generation: EleutherAI's sets do_sample and temperature."""
-    params = read_json_object(directory / CONFIG_FILE).get("task_specific_params") or {}
-    own = params.get(TEXT_GENERATION, {}) if isinstance(params, dict) else None
-    if not isinstance(own, dict):
-        raise ModelFileError(f"{directory / CONFIG_FILE}: task_specific_params must hold objects")
-    return own

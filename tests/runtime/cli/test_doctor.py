@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 import tokenizers
 
-from gptneo_onnx.runtime.cli import doctor
 from gptneo_onnx.runtime.cli.doctor import Finding, examine, missing_cuda_library
+from gptneo_onnx.runtime.engine import device
 from gptneo_onnx.runtime.onnx_runtime import installed_packages
 
 
@@ -44,7 +44,7 @@ def with_cuda(monkeypatch: pytest.MonkeyPatch, missing: str = "") -> list[str]:
 
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
-    monkeypatch.setattr(doctor, "preload_cuda_libraries", lambda: None)
+    monkeypatch.setattr(device, "preload_cuda_libraries", lambda: None)
     monkeypatch.setattr(ctypes, "CDLL", load)
     return asked
 

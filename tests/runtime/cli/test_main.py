@@ -590,6 +590,6 @@ def test_what_the_machine_refuses_is_told_in_one_line(
     def refuse(directory: Path, file_name: str | None) -> None:
         raise error
 
-    monkeypatch.setattr("gptneo_onnx.runtime.cli.info.open_model_directory", refuse)
+    monkeypatch.setattr("gptneo_onnx.runtime.model_files.directory.open_model_directory", refuse)
     status, _, said = run("info", model)
     assert_one_line(status, said, expected)

@@ -1,0 +1,118 @@
+"""Options that several commands have, and the models and documents that they name."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gptneo_onnx.runtime.documents import Document
+    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+    from gptneo_onnx.runtime.pipelines.loading import LoadedModel
+
+_FILES_HELP = "a text (- for standard input), .jsonl, .parquet, or the folder of a saved dataset"
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """Add MODEL, the directory of an exported model."""
+    command.add_argument(
+        "model", type=Path, metavar="MODEL", help="the directory of an exported model"
+    )
+
+
+def add_file_name(command: argparse.ArgumentParser) -> None:
+    """Add --file-name, which chooses one of the directory's graphs."""
+    command.add_argument(
+        "--file-name", metavar="FILE", help="which graph of MODEL to use (default: model.onnx)"
+    )
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add --device and --threads, which load_model() and load_with_tokenizer() read."""
+    command.add_argument(
+        "--device",
+        default="auto",
+        help="where to run: auto (the default: CUDA if it can be had), cpu, cuda or cuda:N",
+    )
+    command.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of one operator (default: one per physical core)",
+    )
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """Add --json."""
+    command.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of a table"
+    )
+
+
+def add_documents(command: argparse.ArgumentParser) -> None:
+    """Add FILE ... and the options that say what in a file is a document."""
+    command.add_argument("files", type=Path, nargs="+", metavar="FILE", help=_FILES_HELP)
+    _add_document_forms(command)
+
+
+def add_texts(command: argparse.ArgumentParser) -> None:
+    """Add --text FILE ..., for commands whose positional arguments are something else."""
+    command.add_argument(
+        "--text",
+        dest="files",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help=_FILES_HELP,
+    )
+    _add_document_forms(command)
+
+
+def _add_document_forms(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--field",
+        default="text",
+        metavar="NAME",
+        help="the field of JSON lines and tables that holds the text (default: text)",
+    )
+    command.add_argument(
+        "--lines",
+        action="store_true",
+        help="read each line of a text file as a document of its own",
+    )
+
+
+def load_model(
+    directory: str | Path,
+    options: argparse.Namespace,
+    file_name: str | None = None,
+    device: str | None = None,
+) -> "GPTNeoForCausalLM":
+    """Load a directory's model; `device` overrides the options' device."""
+    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+
+    return GPTNeoForCausalLM.from_pretrained(
+        directory,
+        device=options.device if device is None else device,
+        num_threads=options.threads,
+        file_name=file_name,
+    )
+
+
+def load_with_tokenizer(
+    directory: str | Path, options: argparse.Namespace, file_name: str | None = None
+) -> "LoadedModel":
+    """Load a directory's model and tokenizer, on the options' device."""
+    from gptneo_onnx.runtime.pipelines import loading
+
+    return loading.load_with_tokenizer(
+        directory, device=options.device, num_threads=options.threads, file_name=file_name
+    )
+
+
+def documents_of(options: argparse.Namespace, final_newline: bool = True) -> "Iterator[Document]":
+    """Read the documents that the options name; see read_documents()."""
+    from gptneo_onnx.runtime.documents import read_documents
+
+    return read_documents(options.files, options.field, options.lines, final_newline)

@@ -1,7 +1,12 @@
-"""Text from an exported GPT-Neo, on numpy and ONNX Runtime alone."""
+"""Text from an exported GPT-Neo, on numpy and ONNX Runtime alone.
+
+Names are imported when they are first used.
+"""
 
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import (
     DeviceError,
@@ -24,28 +29,29 @@ except ImportError as error:
         raise SystemExit(2) from error
     raise MissingDependencyError(_message) from error
 
-from gptneo_onnx.runtime.base_model import BaseModelOutput, GPTNeoModel
-from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
-from gptneo_onnx.runtime.generation import (
-    AsyncTextIteratorStreamer,
-    GenerateBeamDecoderOnlyOutput,
-    GenerateDecoderOnlyOutput,
-    GenerationConfig,
-    LogitsProcessorList,
-    StoppingCriteriaList,
-    Streamer,
-    StructuredOutput,
-    SynthIDTextWatermarkingConfig,
-    TextIteratorStreamer,
-    TextStreamer,
-    WatermarkingConfig,
-)
-from gptneo_onnx.runtime.generation.noise import set_seed
-from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
-from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
-from gptneo_onnx.runtime.pipelines.pipeline import pipeline
-from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
-from gptneo_onnx.runtime.tokenizer import Tokenizer
+if TYPE_CHECKING:
+    from gptneo_onnx.runtime.base_model import BaseModelOutput, GPTNeoModel
+    from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
+    from gptneo_onnx.runtime.generation import (
+        AsyncTextIteratorStreamer,
+        GenerateBeamDecoderOnlyOutput,
+        GenerateDecoderOnlyOutput,
+        GenerationConfig,
+        LogitsProcessorList,
+        StoppingCriteriaList,
+        Streamer,
+        StructuredOutput,
+        SynthIDTextWatermarkingConfig,
+        TextIteratorStreamer,
+        TextStreamer,
+        WatermarkingConfig,
+    )
+    from gptneo_onnx.runtime.generation.noise import set_seed
+    from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
+    from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
+    from gptneo_onnx.runtime.pipelines.pipeline import pipeline
+    from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
+    from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 __all__ = [
     "AsyncTextIteratorStreamer",
@@ -76,3 +82,47 @@ __all__ = [
     "pipeline",
     "set_seed",
 ]
+
+# The module of each name above that is imported on first use.
+_MODULES = {
+    "AsyncTextIteratorStreamer": "generation",
+    "BaseModelOutput": "base_model",
+    "CausalLMOutput": "modeling",
+    "FeatureExtractionPipeline": "pipelines.feature_extraction",
+    "GPTNeoForCausalLM": "modeling",
+    "GPTNeoModel": "base_model",
+    "GenerateBeamDecoderOnlyOutput": "generation",
+    "GenerateDecoderOnlyOutput": "generation",
+    "GenerationConfig": "generation",
+    "LogitsProcessorList": "generation",
+    "PromptCache": "engine.prompt_cache",
+    "StoppingCriteriaList": "generation",
+    "Streamer": "generation",
+    "StructuredOutput": "generation",
+    "SynthIDTextWatermarkingConfig": "generation",
+    "TextGenerationPipeline": "pipelines.text_generation",
+    "TextIteratorStreamer": "generation",
+    "TextStreamer": "generation",
+    "Tokenizer": "tokenizer",
+    "WatermarkingConfig": "generation",
+    "pipeline": "pipelines.pipeline",
+    "set_seed": "generation.noise",
+}
+# Public as an attribute too, after nothing but `import gptneo_onnx.runtime`.
+_SUBPACKAGES = ("generation",)
+
+
+if not TYPE_CHECKING:  # type checkers see the imports above, and refuse names that are not there
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name on first use."""
+        if name in _SUBPACKAGES:
+            return import_module(f"{__name__}.{name}")
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

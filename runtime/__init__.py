@@ -1,11 +1,9 @@
 """Text from an exported GPT-Neo, on numpy and ONNX Runtime alone.
 
-Names are imported when they are first used.
+Names are imported when they are first used: the command line needs few of them, and --help none.
 """
 
-import sys
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import (
@@ -15,19 +13,6 @@ from gptneo_onnx.models.errors import (
     MissingDependencyError,
     ModelFileError,
 )
-
-try:
-    # What is left when one of two builds was uninstalled imports, but has nothing in it.
-    from onnxruntime import InferenceSession  # noqa: F401
-except ImportError as error:
-    _message = (
-        "running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]', or 'gptneo-onnx[gpu]' "
-        "for CUDA (not both: they overwrite each other; after that, uninstall both first)"
-    )
-    if Path(*sys.argv[:1]).stem == "gptneo-onnx":  # the command line shows a line, no traceback
-        print(f"gptneo-onnx: error: {_message}", file=sys.stderr)
-        raise SystemExit(2) from error
-    raise MissingDependencyError(_message) from error
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.base_model import BaseModelOutput, GPTNeoModel
@@ -112,14 +97,33 @@ _MODULES = {
 _SUBPACKAGES = ("generation",)
 
 
+def require_onnx_runtime() -> None:
+    """Raise MissingDependencyError, saying what to install, unless ONNX Runtime is installed."""
+    try:
+        # Not the package alone: where one of two builds was uninstalled, an empty one is left.
+        from onnxruntime import InferenceSession  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            "running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]', or "
+            "'gptneo-onnx[gpu]' for CUDA (not both: they overwrite each other; after that, "
+            "uninstall both first)"
+        ) from error
+
+
 if not TYPE_CHECKING:  # type checkers see the imports above, and refuse names that are not there
 
     def __getattr__(name: str) -> Any:
-        """Import a public name on first use."""
+        """Import a public name on first use.
+
+        Raises:
+            MissingDependencyError: ONNX Runtime is not installed.
+        """
         if name in _SUBPACKAGES:
+            require_onnx_runtime()
             return import_module(f"{__name__}.{name}")
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        require_onnx_runtime()
         value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
         globals()[name] = value
         return value

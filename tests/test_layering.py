@@ -192,7 +192,10 @@ def test_models_import_no_package_at_all():
 
 
 def test_the_runtime_without_onnx_runtime_says_which_extra_to_install():
-    script = "import sys; sys.modules['onnxruntime'] = None; import gptneo_onnx.runtime"
+    script = (
+        "import sys; sys.modules['onnxruntime'] = None; import gptneo_onnx.runtime;"
+        "from gptneo_onnx.runtime import GPTNeoForCausalLM"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "MissingDependencyError: running a model needs ONNX Runtime: pip install" in done.stderr
     assert "'gptneo-onnx[cpu]', or 'gptneo-onnx[gpu]'" in done.stderr

@@ -11,7 +11,8 @@ from functools import partial
 from types import FrameType
 from typing import NoReturn
 
-from gptneo_onnx.models.errors import GPTNeoOnnxError
+from gptneo_onnx.models.errors import GPTNeoOnnxError, MissingDependencyError
+from gptneo_onnx.runtime import require_onnx_runtime
 from gptneo_onnx.runtime.cli import (
     compare,
     doctor,
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     returns 1 if models diverge too much.
 
     Raises:
-        SystemExit: after --help (0), for options that cannot be parsed (2), after SIGTERM (143).
+        SystemExit: after --help (0), for options that cannot be parsed or where ONNX Runtime is
+            missing (2), and after SIGTERM (143).
     """
     signal.signal(signal.SIGTERM, _terminate)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character shows its code
@@ -66,9 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: list[str]) -> Callable[[], int | None]:
     """Return the command that the arguments name, ready to run."""
     if arguments[:1] == [lm_eval.LM_EVAL]:  # the harness parses its own options
-        return partial(lm_eval.run_lm_eval, arguments[1:])
-    options = build_parser().parse_args(arguments)
-    return partial(options.run, options)
+        run = partial(lm_eval.run_lm_eval, arguments[1:])
+    else:
+        options = build_parser().parse_args(arguments)
+        run = partial(options.run, options)
+    try:
+        require_onnx_runtime()
+    except MissingDependencyError as error:  # no command can run, as if the options were wrong
+        raise SystemExit(_complain(str(error))) from error
+    return run
 
 
 def build_parser() -> argparse.ArgumentParser:

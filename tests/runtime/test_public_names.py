@@ -64,3 +64,30 @@ def test_a_name_that_there_is_not_is_an_attribute_error():
         _ = gptneo_onnx.runtime.x
     with pytest.raises(ImportError, match="cannot import name 'x' from 'gptneo_onnx.runtime'"):
         exec("from gptneo_onnx.runtime import x")
+
+
+WITHOUT_ONNX_RUNTIME = """
+import sys
+sys.modules["onnxruntime"] = None
+from gptneo_onnx.models import MissingDependencyError
+import gptneo_onnx.runtime as runtime
+for name in [*runtime.__all__, "generation"]:
+    try:
+        getattr(runtime, name)
+    except MissingDependencyError as error:
+        print(name, str(error).startswith("running a model needs ONNX Runtime: pip install"))
+"""
+
+
+def test_without_onnx_runtime_all_names_but_errors_say_what_to_install():
+    lines = run(WITHOUT_ONNX_RUNTIME).splitlines()
+    assert lines == [f"{name} True" for name in [*sorted(_MODULES), "generation"]]
+
+
+def test_what_is_left_of_an_uninstalled_onnx_runtime_does_not_count():
+    script = (
+        "import sys, types; sys.modules['onnxruntime'] = types.ModuleType('onnxruntime')\n"
+        "try:\n    from gptneo_onnx.runtime import pipeline\n"
+        "except ImportError as error:\n    print(type(error).__name__)"
+    )
+    assert run(script) == "MissingDependencyError\n"

@@ -1,5 +1,6 @@
 """The command line: what it prints, and one line and status 2 for whatever is wrong."""
 
+import argparse
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models.manifest import MANIFEST_FILE
-from gptneo_onnx.runtime.cli.main import main
+from gptneo_onnx.runtime.cli.main import build_parser, main
 
 COMMAND = (sys.executable, "-m", "gptneo_onnx.runtime.cli.main")
 END_OF_TEXT = "<|endoftext|>"
@@ -223,11 +224,49 @@ def test_export_makes_a_model_that_generates(run: Run, checkpoint: Path, tmp_pat
     assert run("generate", out, "It", "--max-new-tokens", 1)[0] == 0
 
 
-@pytest.mark.parametrize("command", [(), ("export",), ("generate",), ("info",), ("doctor",)])
+COMMANDS = ("export", "generate", "compare", "embed", "perplexity", "info", "doctor")
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
 def test_every_command_has_help(run: Run, command: tuple[str, ...]) -> None:
     status, output, error = run(*command, "--help")
     assert (status, error) == (0, "")
     assert output.startswith("usage: gptneo-onnx")
+
+
+def test_every_argument_has_a_help_text() -> None:
+    [commands] = [
+        action
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    ]
+    for name, parser in commands.choices.items():
+        for action in parser._actions:
+            assert action.help, f"{name} {action.dest}"
+
+
+WITHOUT_ONNX_RUNTIME = """
+import sys
+sys.modules["onnxruntime"] = None
+from gptneo_onnx.runtime.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_needs_no_onnx_runtime(command: str) -> None:
+    script = [sys.executable, "-c", WITHOUT_ONNX_RUNTIME, command, "--help"]
+    result = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"usage: gptneo-onnx {command}")
+
+
+@pytest.mark.parametrize("arguments", [("doctor",), ("lm-eval", "x"), ("info", "x")])
+def test_without_onnx_runtime_a_command_is_one_line(arguments: tuple[str, ...]) -> None:
+    script = [sys.executable, "-c", WITHOUT_ONNX_RUNTIME, *arguments]
+    result = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    assert result.stdout == ""
+    assert_one_line(result.returncode, result.stderr, "running a model needs ONNX Runtime")
 
 
 # Arguments that cannot be used

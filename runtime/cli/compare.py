@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,6 @@ from gptneo_onnx.runtime.documents import counted
 from gptneo_onnx.runtime.files import atomic_file, check_writable, is_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gptneo_onnx.runtime.documents import Document
     from gptneo_onnx.runtime.evaluation.comparison import Comparison
     from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -178,7 +177,7 @@ def _table(comparison: "Comparison", names: tuple[str, str]) -> str:
         second_token, second_share = second_choices[0]
         lines.append(
             f"{difference.divergence:.3g} nats at token {difference.token} of {difference.source}, "
-            f"behind {difference.before[-30:]!a}: "
+            f"after {difference.before[-30:]!a}: "
             f"{first_token!a} {first_share:.1%}, {second_token!a} {second_share:.1%}"
         )
     return "\n".join(lines)

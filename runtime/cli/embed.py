@@ -182,7 +182,7 @@ def _write_lines(
 def _write_array(file: IO[bytes], count: int, features: Iterator[Features]) -> None:
     """Write [texts, hidden], or [tokens, hidden] of one text, a text at a time.
 
-    The rows are never held together, so their number is not bounded by memory.
+    Rows are written as they come, so more texts can be embedded than fit into memory.
     """
     for index, vectors in enumerate(features):
         if index == 0:

@@ -36,7 +36,7 @@ class TextGenerationPipeline:
         self.assistant_model = assistant_model
         self._defaults, generation = CallArguments.split(kwargs)
         defaults = DEFAULTS.over(model.generation_config)
-        if defaults.max_length is not None:  # a model that sets its own length keeps it
+        if defaults.max_length is not None:  # keep a length that the model's config sets
             defaults = defaults.update(max_new_tokens=None)
         explicit = {**task_specific_params, **generation}
         if generation.get("max_length") is not None:

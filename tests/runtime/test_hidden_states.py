@@ -1,4 +1,4 @@
-"""Hidden states against the float64 oracle: every layer, every graph that gives them."""
+"""Hidden states against the float64 oracle: every layer, every graph that returns them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What `gptneo-onnx doctor` finds: versions, packages and missing libraries."""
+"""`gptneo-onnx doctor` finds versions, packages and missing libraries."""
 
 import ctypes
 import importlib.metadata
@@ -22,7 +22,7 @@ def finding(subject: str) -> Finding:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
-    """These distributions of ONNX Runtime, and no other."""
+    """Pretend that these distributions of ONNX Runtime are installed, and no other."""
 
     def version(name: str) -> str:
         try:
@@ -34,7 +34,7 @@ def install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
 
 
 def with_cuda(monkeypatch: pytest.MonkeyPatch, missing: str = "") -> list[str]:
-    """An ONNX Runtime with CUDA, whose libraries load but for one; returns those asked for."""
+    """Pretend to have CUDA, perhaps without one library; return the list of those loaded."""
     asked: list[str] = []
 
     def load(name: str, **mode: Any) -> None:

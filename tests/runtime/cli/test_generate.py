@@ -1,4 +1,4 @@
-"""`gptneo-onnx generate`: its options reach generate(), and what it prints."""
+"""`gptneo-onnx generate`: options reach generate(), and results are printed."""
 
 import io
 import json
@@ -23,7 +23,7 @@ SCHEMA = {
 
 @pytest.fixture
 def run(embedded_export, capsys):
-    """Runs the command on the embedded model; its status, output and errors."""
+    """Run the command on the embedded model: (status, standard output, standard error)."""
 
     def run(*arguments):
         status = main(["generate", str(embedded_export), *map(str, arguments)])

@@ -1,4 +1,4 @@
-"""What `gptneo-onnx info` tells: the config's and the files' own numbers."""
+"""`gptneo-onnx info` tells the numbers of the config and the files."""
 
 import json
 from collections.abc import Callable

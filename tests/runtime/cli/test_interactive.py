@@ -1,4 +1,4 @@
-"""Writing a text in turns: the same text as in one go, and only what is new is prefilled."""
+"""Writing a text in turns gives the same text as all at once, and only new tokens are prefilled."""
 
 import io
 import subprocess
@@ -30,7 +30,7 @@ def conversation(model, tokenizer):
 
 @pytest.fixture
 def prefilled(monkeypatch):
-    """How many tokens each prefill took."""
+    """The number of tokens of each prefill."""
     counts = []
     original = Decoder.prefill
 

@@ -1,4 +1,4 @@
-"""The command line: what it prints, and one line and status 2 for whatever is wrong."""
+"""The command line prints results, and for whatever is wrong one line, with status 2."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def write_byte_tokenizer(directory: Path) -> None:
-    """One token per byte: tokenizers spells bytes as characters, so any text can be encoded."""
+    """Write a tokenizer with one token per byte, which can encode any text."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {text: token for token, text in enumerate([END_OF_TEXT, *alphabet])}
     tokenizer = Tokenizer(models.BPE(vocabulary, []))
@@ -49,19 +49,19 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported model; shared, so never to be changed."""
+    """An exported model; shared, so no test may change it."""
     return export_model(checkpoint, tmp_path_factory.mktemp("cli") / "export")
 
 
 @pytest.fixture
 def copy(model: Path, tmp_path: Path) -> Path:
-    """One to be changed."""
+    """A copy of the model that a test may change."""
     return shutil.copytree(model, tmp_path / "copy")
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """A command in this process: (status, standard output, standard error)."""
+    """Run a command in this process: (status, standard output, standard error)."""
 
     def run_here(*arguments: object) -> tuple[int, str, str]:
         try:
@@ -75,7 +75,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def real(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The real command, in a process of its own."""
+    """Run the real command, in another process."""
     command = [*COMMAND, *map(str, arguments)]
     options = {"input": "", "capture_output": True, "timeout": 60} | options
     return subprocess.run(command, text=True, check=False, **options)
@@ -536,7 +536,7 @@ def test_an_export_over_something_else_is_refused(
 
 
 def closed_pipe() -> int:
-    """The writing end of a pipe whose reader has gone."""
+    """Return the writing end of a pipe whose reader has gone."""
     reading, writing = os.pipe()
     os.close(reading)
     return writing
@@ -584,7 +584,7 @@ def test_output_that_is_closed_is_no_error(model: Path) -> None:
     assert (result.returncode, result.stderr) == (0, b"")
 
 
-# Says when it has started: what comes before is Python's own.
+# Reports that it has started: an interruption before that is Python's to handle.
 STARTED = """
 import sys
 from gptneo_onnx.runtime import modeling

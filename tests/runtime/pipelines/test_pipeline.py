@@ -1,4 +1,4 @@
-"""pipeline("text-generation"): the model card's example and what people pass to it."""
+"""pipeline("text-generation"): the model card's example, and arguments that users pass."""
 
 import json
 import shutil

@@ -221,7 +221,7 @@ def test_exporting_without_its_extra_says_which_to_install():
 def test_importing_the_runtime_takes_less_than_half_a_second():
     """Least of five, of processor time: other work on the machine does not count."""
     script = (
-        "import time; start = time.process_time(); import gptneo_onnx.runtime;"
+        "import time; start = time.process_time(); from gptneo_onnx.runtime import *;"
         "print(time.process_time() - start)"
     )
     seconds = [

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.runtime.arrays import Floats
 from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_documents,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 
 ARRAY_SUFFIX, LINES_SUFFIX = ".npy", ".jsonl"
-Features = NDArray[np.float32]
 
 
 def add_command(commands: Any) -> None:
@@ -148,7 +147,7 @@ def _features(
     pipeline: "FeatureExtractionPipeline",
     documents: "Sequence[Document]",
     shows_progress: bool,
-) -> Iterator[Features]:
+) -> Iterator[Floats]:
     """Yield each document's features; refuse those that are not finite."""
     from tqdm import tqdm
 
@@ -168,7 +167,7 @@ def _features(
 
 
 def _write_lines(
-    file: IO[str], documents: "Sequence[Document]", features: Iterator[Features]
+    file: IO[str], documents: "Sequence[Document]", features: Iterator[Floats]
 ) -> None:
     """Write an object for each text: its source, and its vector or the vectors of its tokens."""
     for document, vectors in zip(documents, features, strict=True):
@@ -179,7 +178,7 @@ def _write_lines(
         file.write(json.dumps(line) + "\n")
 
 
-def _write_array(file: IO[bytes], count: int, features: Iterator[Features]) -> None:
+def _write_array(file: IO[bytes], count: int, features: Iterator[Floats]) -> None:
     """Write [texts, hidden], or [tokens, hidden] of one text, a text at a time.
 
     Rows are written as they come, so more texts can be embedded than fit into memory.

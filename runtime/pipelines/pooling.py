@@ -3,10 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from gptneo_onnx.runtime.arrays import Floats, HiddenStates
+
 POOLINGS = ("none", "mean", "last_token")
 
 
-def pool(states: NDArray[np.float32], pooling: str, normalize: bool) -> NDArray[np.float32]:
+def pool(states: HiddenStates, pooling: str, normalize: bool) -> Floats:
     """Return a text's features, float32.
 
     Args:

@@ -13,6 +13,7 @@ from gptneo_onnx.models.errors import (
     MissingDependencyError,
     ModelFileError,
 )
+from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.base_model import BaseModelOutput, GPTNeoModel
@@ -95,20 +96,6 @@ _MODULES = {
 }
 # Public as an attribute too, after nothing but `import gptneo_onnx.runtime`.
 _SUBPACKAGES = ("generation",)
-
-
-def require_onnx_runtime() -> None:
-    """Raise MissingDependencyError, saying what to install, unless ONNX Runtime is installed."""
-    try:
-        # Not the package alone: where one of two builds was uninstalled, an empty one is left.
-        from onnxruntime import InferenceSession  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(
-            "running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]', or "
-            "'gptneo-onnx[gpu]' for CUDA (not both: they overwrite each other; after that, "
-            "uninstall both first)"
-        ) from error
-
 
 if not TYPE_CHECKING:  # type checkers see the imports above, and refuse names that are not there
 

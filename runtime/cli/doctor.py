@@ -11,6 +11,7 @@ from typing import Any
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
 from gptneo_onnx.runtime.files import cache_folder
+from gptneo_onnx.runtime.onnx_runtime import check_onnx_runtime, installed_packages
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,6 @@ def examine() -> list[Finding]:
 def _onnx_runtime() -> Finding:
     import onnxruntime
 
-    from gptneo_onnx.runtime.onnx_runtime import check_onnx_runtime
-
     advice = ""
     try:
         check_onnx_runtime(LEAST_ONNX_RUNTIME)
@@ -68,8 +67,6 @@ def _onnx_runtime() -> Finding:
 
 
 def _packages() -> Finding:
-    from gptneo_onnx.runtime.onnx_runtime import installed_packages
-
     packages = installed_packages()
     state = ", ".join(f"{name} {version}" for name, version in packages.items()) or "none by name"
     advice = ""

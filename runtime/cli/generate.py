@@ -12,7 +12,7 @@ from gptneo_onnx.runtime.cli.generate_inputs import (
     MAX_GRAMMAR_BYTES,
     model_and_prompt,
     read_prompts,
-    read_text,
+    read_text_file,
 )
 from gptneo_onnx.runtime.cli.options import (
     add_device,
@@ -221,13 +221,13 @@ def _form(options: argparse.Namespace, tokenizer: "Tokenizer") -> "StructuredOut
     from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
 
     if options.json_schema is not None:
-        schema = read_text(options.json_schema, MAX_GRAMMAR_BYTES)
+        schema = read_text_file(options.json_schema, MAX_GRAMMAR_BYTES)
         # Without whitespace: small models write it without end where it is allowed.
         return StructuredOutput.from_json_schema(tokenizer, schema, whitespace=False)
     if options.regex is not None:
         return StructuredOutput.from_regex(tokenizer, options.regex)
     if options.grammar is not None:
-        grammar = read_text(options.grammar, MAX_GRAMMAR_BYTES)
+        grammar = read_text_file(options.grammar, MAX_GRAMMAR_BYTES)
         return StructuredOutput.from_grammar(tokenizer, grammar)
     return None
 

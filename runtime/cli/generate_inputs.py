@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime import embedded
-from gptneo_onnx.runtime.files import is_directory
+from gptneo_onnx.runtime.files import is_directory, read_text
 
 MAX_GRAMMAR_BYTES = 1024 * 1024
 
@@ -36,7 +36,7 @@ def model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
 
 def read_prompts(source: str) -> list[str]:
     """Return the lines of a file, or of standard input if it is "-", without empty lines."""
-    text = _standard_input() if source == "-" else read_text(source)
+    text = _standard_input() if source == "-" else read_text_file(source)
     # Not splitlines(): prompts may contain other characters that it splits at.
     lines = (line.removesuffix("\r") for line in text.split("\n"))
     prompts = [line for line in lines if line]
@@ -54,20 +54,10 @@ def _standard_input() -> str:
         raise InputError("the prompt on standard input is not UTF-8") from error
 
 
-def read_text(file: str, max_bytes: int | None = None) -> str:
-    """Return the text of a file.
+def read_text_file(file: str, max_bytes: int | None = None) -> str:
+    """Return the text of a file, with the line ends that standard input has: line feeds.
 
     Raises:
         InputError: it cannot be read, is not UTF-8, or has more than `max_bytes`.
     """
-    path = Path(file)
-    try:
-        if max_bytes is not None and path.stat().st_size > max_bytes:
-            raise InputError(
-                f"{file} has {path.stat().st_size} bytes; at most {max_bytes} are read"
-            )
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8") from error
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}; name another file") from error
+    return read_text(file, max_bytes).replace("\r\n", "\n").replace("\r", "\n")

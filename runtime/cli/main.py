@@ -12,7 +12,6 @@ from types import FrameType
 from typing import NoReturn
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, MissingDependencyError
-from gptneo_onnx.runtime import require_onnx_runtime
 from gptneo_onnx.runtime.cli import (
     compare,
     doctor,
@@ -23,6 +22,7 @@ from gptneo_onnx.runtime.cli import (
     lm_eval,
     perplexity,
 )
+from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
 
 PROGRAM = "gptneo-onnx"
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143

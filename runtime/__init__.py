@@ -17,6 +17,7 @@ from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.base_model import BaseModelOutput, GPTNeoModel
+    from gptneo_onnx.runtime.engine.engine import Engine
     from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
     from gptneo_onnx.runtime.generation import (
         AsyncTextIteratorStreamer,
@@ -44,6 +45,7 @@ __all__ = [
     "BaseModelOutput",
     "CausalLMOutput",
     "DeviceError",
+    "Engine",
     "FeatureExtractionPipeline",
     "GPTNeoForCausalLM",
     "GPTNeoModel",
@@ -74,6 +76,7 @@ _MODULES = {
     "AsyncTextIteratorStreamer": "generation",
     "BaseModelOutput": "base_model",
     "CausalLMOutput": "modeling",
+    "Engine": "engine.engine",
     "FeatureExtractionPipeline": "pipelines.feature_extraction",
     "GPTNeoForCausalLM": "modeling",
     "GPTNeoModel": "base_model",

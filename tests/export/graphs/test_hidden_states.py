@@ -51,7 +51,7 @@ def test_the_manifest_says_which(export_shape):
 @pytest.mark.parametrize("layers", [[4], [-5], ["1"], [True], [1.0], 9, [None], [10**40]])
 def test_a_layer_that_there_is_not_is_refused(tmp_path, random, layers):
     checkpoint = write_checkpoint(tmp_path / "checkpoint", SHAPE, random)
-    with refused(InputError, r"layer is .*; 0 \(the embeddings\) to 3 \(behind the last"):
+    with refused(InputError, r"layer is .*; 0 \(the embeddings\) to 3 \(after the last"):
         export_model(checkpoint, tmp_path / "out", hidden_states=layers)
     assert not (tmp_path / "out").exists()
 

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -165,6 +166,8 @@ def test_a_terminal_with_prompt_and_interruption(embedded_export):
     )
     assert process.stdin is not None
     assert process.stdout is not None
+    watchdog = threading.Timer(120, process.kill)  # a fault must not hang the tests
+    watchdog.start()
     shown = b""
 
     def wait_for(text):
@@ -184,6 +187,7 @@ def test_a_terminal_with_prompt_and_interruption(embedded_export):
     wait_for(b"> ")
     process.stdin.write(b"\x04")
     assert process.wait(timeout=60) == 0
+    watchdog.cancel()
     process.stdin.close()
     process.stdout.close()
 

@@ -17,7 +17,7 @@ from gptneo_onnx.export.checkpoint.hub import local_checkpoint
 from gptneo_onnx.export.graph_files import weights_of, write_graphs
 from gptneo_onnx.export.graphs import optimum_trace
 from gptneo_onnx.export.graphs.genai import write_genai_config
-from gptneo_onnx.export.graphs.model import OPSET
+from gptneo_onnx.export.graphs.model_proto import OPSET
 from gptneo_onnx.export.graphs.optimum import write_optimum_graph
 from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
 from gptneo_onnx.export.tokenizer_files import write_tokenizer

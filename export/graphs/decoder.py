@@ -7,7 +7,7 @@ from onnx import ModelProto
 
 from gptneo_onnx.export.graphs.builder import GraphBuilder
 from gptneo_onnx.export.graphs.linear import Product
-from gptneo_onnx.export.graphs.model import graph_model
+from gptneo_onnx.export.graphs.model_proto import graph_model
 from gptneo_onnx.export.graphs.parameters import LM_HEAD
 from gptneo_onnx.export.weights.graph_weight import GraphWeight
 from gptneo_onnx.export.weights.weights_file import StoredWeights

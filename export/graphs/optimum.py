@@ -20,7 +20,7 @@ from gptneo_onnx.export.checkpoint.checkpoint import PREFIX, Checkpoint
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
 from gptneo_onnx.export.graphs.embedding import table_weight
 from gptneo_onnx.export.graphs.linear import FloatLinear, Layer
-from gptneo_onnx.export.graphs.model import external_initializer, value_info
+from gptneo_onnx.export.graphs.model_proto import external_initializer, value_info
 from gptneo_onnx.export.graphs.optimum_trace import trace
 from gptneo_onnx.export.weights.graph_weight import GraphWeight
 from gptneo_onnx.export.weights.weights_file import plan_offsets, write_weights

@@ -9,20 +9,20 @@ from tokenizers import Tokenizer
 from gptneo_onnx.models.errors import InputError
 
 WINDOWS = 32
-# Tokens of a window: twice the local layers' window, as published.
+# Tokens of each: twice the window of local layers in EleutherAI's models.
 LENGTH = 512
 
 
 def calibration_windows(
     text: Path, tokenizer: Path, vocab_size: int, context: int
 ) -> NDArray[np.int64]:
-    """Ids [windows, length], spread over the text.
+    """Read a text as windows of ids [windows, length], spread evenly over it.
 
     Args:
-        text: UTF-8.
-        tokenizer: a tokenizer.json.
-        vocab_size: of the model.
-        context: its longest sequence.
+        text: a file in UTF-8.
+        tokenizer: the checkpoint's tokenizer.json.
+        vocab_size: the model's.
+        context: the model's longest sequence, in tokens.
 
     Raises:
         InputError: there is no tokenizer, it has other ids than the model, or the text cannot be

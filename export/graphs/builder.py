@@ -1,4 +1,4 @@
-"""Putting a graph together, node by node."""
+"""Building a graph node by node."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ MICROSOFT = "com.microsoft"
 
 
 class GraphBuilder:
-    """Nodes in the order in which they were added, and the small constants that they read."""
+    """The nodes of a graph, in the order in which they were added, and its small constants."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
@@ -20,9 +20,9 @@ class GraphBuilder:
     def constants(self) -> list[TensorProto]:
         return [*self._constants.values()]
 
-    def has(self, tensor: str) -> bool:
-        """Whether a node of that name was added."""
-        return any(node.name == tensor for node in self.nodes)
+    def has(self, node: str) -> bool:
+        """Whether a node of that name (its first output's) was added."""
+        return any(added.name == node for added in self.nodes)
 
     def add(
         self,
@@ -32,7 +32,7 @@ class GraphBuilder:
         domain: str = "",
         **attributes: Any,
     ) -> str:
-        """Add a node, named as its first output, which is returned."""
+        """Add a node; returns its name, which is that of its first output."""
         outputs = [outputs] if isinstance(outputs, str) else outputs
         name = outputs[0]
         self.nodes.append(
@@ -41,6 +41,6 @@ class GraphBuilder:
         return name
 
     def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
-        """An initializer of a few numbers, kept in the graph itself; the same name is one."""
+        """Add a small initializer that is kept in the graph itself, once for each name."""
         self._constants.setdefault(name, numpy_helper.from_array(np.asarray(values), name))
         return name

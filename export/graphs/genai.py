@@ -1,6 +1,6 @@
-"""The fused graph behind onnxruntime-genai's contract, and the genai_config.json that it reads.
+"""The fused graph with onnxruntime-genai's inputs and outputs, and its genai_config.json.
 
-Lengths come from the attention mask, in the graph:
+The graph takes lengths from the attention mask:
 
     seqlens_k             = sum of the mask's row - 1
     total_sequence_length = columns of the mask
@@ -23,7 +23,7 @@ from gptneo_onnx.models.portable_graph import ATTENTION_MASK
 
 
 class GenaiGraph(FusedGraph):
-    """For onnxruntime-genai."""
+    """The graph for onnxruntime-genai."""
 
     logits = "last_logits"
     has_windowed_caches = False
@@ -35,6 +35,7 @@ class GenaiGraph(FusedGraph):
         self.node("Unsqueeze", [self.logits, self.constant("second", 1)], names.LOGITS)
 
     def lengths(self) -> None:
+        """Add seqlens_k, total_sequence_length and logits_rows."""
         one = self.graph.constant("one.int64", np.int64(1))
         tokens = self.node(
             "ReduceSum", [ATTENTION_MASK, self.constant("mask_axis", 1)], "tokens", keepdims=0
@@ -47,7 +48,7 @@ class GenaiGraph(FusedGraph):
         self.last_rows(last, total, one)
 
     def last_rows(self, last: str, total: str, one: str) -> None:
-        """logits_rows: (index into batch, index into sequence) of each last new token."""
+        """Add logits_rows: (index into batch, index into sequence) of each last new token."""
         zero = self.graph.constant("zero.int64", np.int64(0))
         batch, sequence = (
             self.node(
@@ -63,18 +64,21 @@ class GenaiGraph(FusedGraph):
         column = self.node("Clip", [column, zero, end], "last_column")
         row = self.node("Range", [zero, batch, one], "last_row")
         axis = self.constant("second", 1)
-        pairs = [self.node("Unsqueeze", [each, axis], f"{each}.wide") for each in (row, column)]
+        pairs = [self.node("Unsqueeze", [index, axis], f"{index}.wide") for index in (row, column)]
         self.node("Concat", pairs, names.LOGITS_ROWS, axis=1)
 
     def constant(self, name: str, value: int) -> str:
-        """int64 [1]"""
+        """Add a constant int64 [1]."""
         return self.graph.constant(name, np.array([value], np.int64))
 
 
 def write_genai_config(
     directory: Path, graph: str, config: GPTNeoConfig, generation: Mapping[str, Any]
 ) -> None:
-    """genai_config.json, for the graph file of that name."""
+    """Write genai_config.json for the graph file of that name.
+
+    `generation` are the checkpoint's generation_config.json: the tokens are taken from there.
+    """
     decoder: dict[str, Any] = {
         "session_options": {
             "log_id": "onnxruntime-genai",

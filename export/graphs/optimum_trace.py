@@ -1,9 +1,9 @@
-"""Tracing the portable graph with optimum.exporters.onnx, without any of its weights.
+"""Tracing the portable graph with optimum.exporters.onnx, without loading any weights.
 
 Optimum traces a loaded model and writes its weights with the graph, which takes three times the
-model's size in memory and ends at protobuf's 2 GB. Here a model of untouched memory is traced, and
-its parameters become inputs of the graph, by their names in a state dict: what they are is put in
-by optimum_graph.py.
+model's size in memory and fails beyond protobuf's 2 GB. Here a model of uninitialised memory is
+traced, and its parameters become inputs of the graph, by their names in a state dict. optimum.py
+then replaces these by weights from the checkpoint.
 """
 
 import logging
@@ -16,12 +16,12 @@ import onnx
 
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 
-# The newest that PyTorch's tracing exporter takes for GPT-Neo's operators.
+# The newest opset in which PyTorch's tracing exporter has GPT-Neo's operators.
 OPSET = 18
 
 
 def trace(source: Checkpoint) -> onnx.ModelProto:
-    """The graph of a checkpoint's config: Optimum's inputs, then a parameter for each weight."""
+    """Trace the graph of a checkpoint's config: Optimum's inputs, then one for each parameter."""
     import torch
     from optimum.exporters.onnx.model_configs import GPTNeoOnnxConfig
     from transformers import GPTNeoConfig
@@ -37,7 +37,7 @@ def trace(source: Checkpoint) -> onnx.ModelProto:
         description.patch_model_for_export(model),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")  # of the tracer, about what is constant in it
+        warnings.simplefilter("ignore")  # the tracer's, about values that become constants
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         path = Path(folder) / "traced.onnx"
         inputs, outputs = description.ordered_inputs(model), description.outputs
@@ -57,9 +57,9 @@ def trace(source: Checkpoint) -> onnx.ModelProto:
 
 
 def _model_without_weights(config: Any) -> Any:
-    """Memory that is never written costs nothing; one number in each tensor tells it from others.
+    """Make a model whose parameters are uninitialised, and so take up no memory.
 
-    The tracer takes parameters that are equal for one.
+    Each gets a distinct first value: the tracer merges parameters that are equal.
     """
     from transformers import GPTNeoForCausalLM
     from transformers.modeling_utils import no_init_weights

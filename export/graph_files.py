@@ -1,22 +1,22 @@
-"""Writing graphs with their weights file, and checking what was written."""
+"""Writing graphs with their weights file, and checking that they run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from gptneo_onnx.export.calibration.calibration import Calibration
+from gptneo_onnx.export.calibration.calibration import calibrated_blocks
 from gptneo_onnx.export.calibration.calibration_text import calibration_windows
 from gptneo_onnx.export.check.smoke_run import smoke_run
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.graphs.decoder import DecoderGraph, build_graph
 from gptneo_onnx.export.graphs.fused import FusedGraph
 from gptneo_onnx.export.graphs.genai import GenaiGraph
-from gptneo_onnx.export.graphs.parameters import graph_weights
+from gptneo_onnx.export.graphs.model_weights import model_weights
 from gptneo_onnx.export.graphs.portable import PortableGraph
-from gptneo_onnx.export.weights.graph_weight import GraphWeight
+from gptneo_onnx.export.weights.weight_group import WeightGroup
 from gptneo_onnx.export.weights.weights_file import plan_offsets, write_weights
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, ModelFileError
@@ -29,14 +29,14 @@ _Contract = Callable[[GPTNeoConfig, NumberFormat, Sequence[int]], GraphContract]
 _KINDS: dict[str, tuple[_Contract, type[DecoderGraph]]] = {
     "fused": (fused_contract, FusedGraph),
     "portable": (portable_contract, PortableGraph),
-    # onnxruntime-genai asks for logits alone.
+    # onnxruntime-genai takes no outputs but logits and caches.
     "genai": (lambda config, numbers, _: genai_contract(config, numbers), GenaiGraph),
 }
 
 
 @dataclass(frozen=True)
 class GraphFile:
-    """A graph that was written, and what its inputs and outputs are."""
+    """A graph that was written, with its contract."""
 
     path: Path
     model: onnx.ModelProto
@@ -45,41 +45,53 @@ class GraphFile:
 
 def weights_of(
     source: Checkpoint, numbers: NumberFormat, calibrate: Path | None, tokenizer: Path
-) -> list[GraphWeight]:
-    """The graphs' weights, by what a text shows about their inputs if there is one."""
+) -> Iterator[WeightGroup]:
+    """Yield the graphs' weights, calibrated by a text if one is given.
+
+    Raises:
+        InputError: the text or the tokenizer cannot be used.
+    """
     if calibrate is None:
-        return graph_weights(source, numbers)
+        return model_weights(source, numbers)
     config = source.config
     ids = calibration_windows(
         calibrate, tokenizer, config.vocab_size, config.max_position_embeddings
     )
-    calibration = Calibration(source, ids)
-    return graph_weights(calibration.checkpoint, numbers, calibration.moments)
+    return model_weights(source, numbers, calibrated_blocks(source, ids))
 
 
 def write_graphs(
     source: Checkpoint,
     graphs: Sequence[tuple[str, Path]],
     numbers: NumberFormat,
-    weights: Sequence[GraphWeight],
+    weights: Iterable[WeightGroup],
     weights_file: Path,
     hidden_states: Sequence[int],
     progress: bool,
 ) -> list[GraphFile]:
-    """Graphs as (kind, file) and, beside them, the weights that they all read.
+    """Write graphs and the file of their weights, and check that ONNX Runtime runs them.
 
-    `hidden_states` are the layers whose hidden states are outputs too.
+    Args:
+        source: the checkpoint.
+        graphs: each one's kind and file.
+        numbers: the format of all.
+        weights: those of weights_of; each group is computed when it is written.
+        weights_file: read by all of the graphs, which lie beside it.
+        hidden_states: the layers whose hidden states are outputs too.
+        progress: draw a progress bar on a terminal.
 
     Raises:
         ModelFileError: the checkpoint's weights cannot be read, or give no finite logits.
+        InputError: the precision's blocks do not fit the model's sizes.
         ExportError: ONNX Runtime cannot run what was written.
     """
-    stored = plan_offsets(weights_file.name, weights)
+    specs = [spec for group in model_weights(source, numbers) for spec in group.specs]
+    stored = plan_offsets(weights_file.name, specs)
     written = []
     for kind, path in graphs:
         make_contract, decoder = _KINDS[kind]
         contract = make_contract(source.config, numbers, hidden_states)
-        model = build_graph(decoder, source.config, contract, numbers, weights, stored)
+        model = build_graph(decoder, source.config, contract, numbers, specs, stored)
         path.write_bytes(model.SerializeToString())
         written.append(GraphFile(path, model, contract))
     write_weights(weights_file, weights, stored, progress)
@@ -89,7 +101,7 @@ def write_graphs(
 
 
 def _check(graph: GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:
-    """onnx's own checker, and one step through ONNX Runtime where its CPU has the kernels."""
+    """Run onnx's checker, and one step in ONNX Runtime where its CPU has the kernels."""
     onnx.checker.check_model(str(graph.path))
     if numbers.activations is DataType.BFLOAT16:
         return  # ONNX Runtime's CPU provider has no bfloat16 kernels
@@ -97,7 +109,7 @@ def _check(graph: GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:
         logits = smoke_run(graph.model, graph.path.parent, graph.contract)
     except (GPTNeoOnnxError, MemoryError):
         raise
-    except Exception as error:  # ONNX Runtime's errors have no base of their own
+    except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ExportError(
             f"ONNX Runtime cannot run the exported graph ({str(error)[:200]!r}); "
             f"version {LEAST_ONNX_RUNTIME} or later is needed"

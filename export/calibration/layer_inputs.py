@@ -1,4 +1,4 @@
-"""What goes into every linear layer while the float32 model reads some text."""
+"""Statistics of what goes into every linear layer while the float32 model reads a text."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,15 +11,14 @@ from gptneo_onnx.export.check.subgraph import Subgraph, Tensors, produced_by, re
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.graphs.decoder import build_graph
 from gptneo_onnx.export.graphs.fused import FusedGraph
-from gptneo_onnx.export.graphs.parameters import graph_weights
+from gptneo_onnx.export.graphs.model_weights import model_weights
+from gptneo_onnx.export.weights.conversion import Floats
 from gptneo_onnx.export.weights.weights_file import plan_offsets
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import NumberFormat, Precision, fused_contract
 
-Floats = NDArray[np.float32]
-
-# A sum of products over many tokens costs less than several over few.
+# One product over many tokens costs less than several over few.
 WINDOWS_AT_ONCE = 8
 
 
@@ -28,8 +27,8 @@ class LayerInputs:
     """A linear layer's inputs over a text, and how large its weights are.
 
     Attributes:
-        largest: [inputs], the largest absolute value of each.
-        weights_largest: [inputs], the largest absolute weight of each.
+        largest: [inputs], the largest absolute value of each input.
+        weights_largest: [inputs], the largest absolute weight that multiplies each.
         moments: [inputs, inputs], the mean of x x^T.
     """
 
@@ -38,14 +37,14 @@ class LayerInputs:
     moments: Floats
 
     @classmethod
-    def none_yet(cls, weights: Floats) -> "LayerInputs":
-        """For weights [inputs, outputs]."""
+    def of_no_tokens(cls, weights: Floats) -> "LayerInputs":
+        """Return the statistics before any token, for weights [inputs, outputs]."""
         inputs = len(weights)
         largest = np.maximum(weights.max(1), -weights.min(1))
         return cls(np.zeros(inputs, np.float32), largest, np.zeros((inputs, inputs), np.float32))
 
     def add(self, x: Floats, share: float) -> None:
-        """Inputs [tokens, inputs], which count for a share of all."""
+        """Add inputs [tokens, inputs], whose mean counts for a share of the whole mean."""
         np.maximum(self.largest, np.abs(x).max(0), out=self.largest)
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = x * np.float32(np.sqrt(share / len(x)))
@@ -59,16 +58,16 @@ class LayerInputs:
 def layer_inputs(
     checkpoint: Checkpoint, ids: NDArray[np.int64]
 ) -> Iterator[dict[str, LayerInputs]]:
-    """For one block of the model after the other, the inputs of its linear layers.
+    """Yield the inputs of a block's linear layers, block by block.
 
-    In memory are one block's weights at any time, and the hidden states of all windows.
+    One block's weights are in memory at a time, with the hidden states of all windows.
 
     Args:
         checkpoint: read as float32.
         ids: [windows, length].
 
-    Returns:
-        By the names of the layers' weights.
+    Yields:
+        For each block, its layers' inputs by the names of the layers' weights.
 
     Raises:
         ModelFileError: the checkpoint cannot be read, or activations are not finite.
@@ -79,7 +78,12 @@ def layer_inputs(
 
 
 class _FloatModel:
-    """The float32 graph, its weights fed from the checkpoint, with a state for each few windows."""
+    """The float32 fused graph, run a few nodes at a time, with weights fed from the checkpoint.
+
+    Attributes:
+        states: for each batch of windows, the tensors that later nodes read.
+        shares: the share of all windows that is in each batch.
+    """
 
     def __init__(self, checkpoint: Checkpoint, ids: NDArray[np.int64]) -> None:
         numbers = NumberFormat.of(Precision.FP32)
@@ -89,7 +93,7 @@ class _FloatModel:
         self.model = build_graph(
             FusedGraph, config, self.contract, numbers, [], plan_offsets("", [])
         )
-        self.weights = {weight.name: weight for weight in graph_weights(checkpoint, numbers)}
+        self.weights = list(model_weights(checkpoint, numbers))
         starts = range(0, len(ids), WINDOWS_AT_ONCE)
         self.states: list[Tensors] = [
             {names.INPUT_IDS: ids[start : start + WINDOWS_AT_ONCE]} for start in starts
@@ -98,9 +102,10 @@ class _FloatModel:
         self.length = ids.shape[1]
 
     def blocks(self) -> Iterator[list[NodeProto]]:
-        """Each block's nodes from its product for query, key and value to the next block's.
+        """Yield each block's nodes: from its product for query, key and value up to the next one.
 
-        What comes before the first is run on the way; the last ends with the last layer's inputs.
+        The nodes before the first block are run on the way. The last block ends with the model's
+        last linear layer, whose inputs are still needed.
         """
         nodes = list(self.model.graph.node)
         products = [node.name for node in nodes if node.op_type == "MatMul"]
@@ -113,29 +118,34 @@ class _FloatModel:
     def read_block(self, nodes: list[NodeProto]) -> dict[str, LayerInputs]:
         inputs = {node.input[1]: node.input[0] for node in nodes if node.op_type == "MatMul"}
         weights = self.read_weights(nodes)
-        found = {layer: LayerInputs.none_yet(weights[layer]) for layer in inputs}
+        statistics = {layer: LayerInputs.of_no_tokens(weights[layer]) for layer in inputs}
         steps = self.steps(nodes, weights, {*inputs.values()})
         for share, tensors in zip(self.shares, steps, strict=True):
             for layer, x in inputs.items():
-                found[layer].add(tensors[x].reshape(-1, tensors[x].shape[-1]), share)
-        if not all(layer.is_finite for layer in found.values()):
+                statistics[layer].add(tensors[x].reshape(-1, tensors[x].shape[-1]), share)
+        if not all(layer.is_finite for layer in statistics.values()):
             raise ModelFileError(
                 f"{self.directory}: activations are not finite numbers while it reads the text to "
                 "calibrate with; the weights are damaged: fetch the checkpoint again"
             )
-        return found
+        return statistics
 
     def advance(self, nodes: list[NodeProto]) -> None:
+        """Run nodes whose results only later nodes read."""
         for _ in self.steps(nodes, self.read_weights(nodes), set()):
             pass
 
     def steps(
-        self, nodes: list[NodeProto], weights: Tensors, wanted: set[str]
+        self, nodes: list[NodeProto], weights: Tensors, recorded: set[str]
     ) -> Iterator[Tensors]:
-        """Run the nodes for every state, which becomes what later nodes read of their results."""
+        """Run the nodes for every state, and replace it by their results that later nodes read.
+
+        Yields:
+            For each state, all tensors by name, with those of `recorded` that the nodes make.
+        """
         produced = produced_by(nodes)
         later = read_by(self.model.graph.node[self._end(nodes) :]) & produced
-        outputs = sorted(later | (wanted & produced))
+        outputs = sorted(later | (recorded & produced))
         for index, state in enumerate(self.states):
             batch = len(next(iter(state.values())))
             tensors = self._step_inputs(batch, read_by(nodes)) | weights | state
@@ -148,14 +158,15 @@ class _FloatModel:
         return 1 + [node.name for node in self.model.graph.node].index(nodes[-1].name)
 
     def read_weights(self, nodes: list[NodeProto]) -> Tensors:
-        return {
-            name: np.concatenate([*weight.blocks()])
-            for name, weight in self.weights.items()
-            if name in read_by(nodes)
-        }
+        read = read_by(nodes)
+        weights: Tensors = {}
+        for group in self.weights:
+            if any(spec.name in read for spec in group.specs):
+                weights |= group.read()
+        return weights
 
     def _step_inputs(self, batch: int, read: set[str]) -> Tensors:
-        """Whole sequences over empty caches, as far as they are read."""
+        """Return the inputs of a step with whole sequences, over empty caches for the nodes."""
         sizes = {names.BATCH: batch, names.CAPACITY: self.length}
         inputs: Tensors = {
             spec.name: np.zeros(spec.shape(sizes), spec.data_type.value)

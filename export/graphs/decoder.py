@@ -1,4 +1,4 @@
-"""What graphs of every kind have in common: a builder, and parts that no contract changes."""
+"""The base class of the fused, portable and genai graphs, and the way from one to its model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from onnx import ModelProto
 
 from gptneo_onnx.export.graphs.builder import GraphBuilder
-from gptneo_onnx.export.graphs.linear import Product
+from gptneo_onnx.export.graphs.formats import weight_formats
+from gptneo_onnx.export.graphs.layers import Product
 from gptneo_onnx.export.graphs.model_proto import graph_model
-from gptneo_onnx.export.graphs.parameters import LM_HEAD
-from gptneo_onnx.export.weights.graph_weight import GraphWeight
+from gptneo_onnx.export.graphs.model_weights import LM_HEAD
+from gptneo_onnx.export.weights.weight_group import WeightSpec
 from gptneo_onnx.export.weights.weights_file import StoredWeights
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import EMBEDDING, GraphContract, NumberFormat
@@ -18,13 +19,16 @@ _OPERATORS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
 
 class DecoderGraph(ABC):
-    """Appends one part after the other; every method returns the names of its results."""
+    """A GPT-Neo, added to a builder part by part; methods return the names of their results."""
 
     def __init__(
         self, config: GPTNeoConfig, contract: GraphContract, numbers: NumberFormat
     ) -> None:
         self.config = config
         self.contract = contract
+        self.data_type = numbers.activations
+        formats = weight_formats(numbers, config.hidden_size)
+        self.linear, self.embedding = formats.linear, formats.embedding
         self.graph = GraphBuilder()
         self.node = self.graph.add
 
@@ -34,15 +38,18 @@ class DecoderGraph(ABC):
 
     @abstractmethod
     def as_output(self, x: str, output: str) -> None:
-        """Hand on hidden states in an output's shape and type."""
+        """Hand hidden states on as an output, in its shape and type."""
 
     def output_hidden_states(self, layer: int, x: str) -> None:
-        """What block `layer` reads, or what is behind the last of all, if the contract has it."""
+        """Make x an output if the contract has one for `layer`.
+
+        x is what block `layer` reads, or, for the number of layers, the final normalization.
+        """
         if layer in self.contract.hidden_states:
             self.as_output(x, self.contract.hidden_states[layer].name)
 
-    def declared(self, weight: GraphWeight) -> GraphWeight:
-        """The weight with the type and shape that this graph declares for its bytes."""
+    def declared(self, weight: WeightSpec) -> WeightSpec:
+        """Return the weight with the type and shape that this kind of graph declares for it."""
         return weight
 
     def layer_norm(self, norm: str, x: str) -> str:
@@ -54,11 +61,11 @@ class DecoderGraph(ABC):
         )
 
     def plain_activation(self, function: str, x: str, output: str) -> str:
-        """One of the functions that are an operator of the same name."""
+        """Add an activation function that is an operator of its name."""
         return self.node(_OPERATORS[function], [x], output)
 
     def vocabulary_product(self, x: str) -> Product:
-        """x [rows, hidden] by the embedding, or by the head that a checkpoint has besides."""
+        """x [rows, hidden] times the embedding, or the head of a checkpoint that unties it."""
         head = EMBEDDING if self.config.tie_word_embeddings else LM_HEAD
         return Product(x, head, self.config.hidden_size, self.config.vocab_size)
 
@@ -68,10 +75,10 @@ def build_graph(
     config: GPTNeoConfig,
     contract: GraphContract,
     numbers: NumberFormat,
-    weights: Sequence[GraphWeight],
+    weights: Sequence[WeightSpec],
     stored: StoredWeights,
 ) -> ModelProto:
-    """A graph of that kind, its weights left where they are stored."""
+    """Build a graph of that kind, which reads its weights from where they are stored."""
     decoder = kind(config, contract, numbers)
     decoder.build()
     declared = [decoder.declared(weight) for weight in weights]

@@ -6,9 +6,9 @@
                    -> SkipLayerNormalization
     rows           -> GatherND -> Gemm with the embedding -> logits
 
-Where weights are quantized, other nodes take the places of MatMul, Gather and Gemm (linear.py,
-embedding.py). With w8a8 activations are [batch * sequence, hidden] outside of attention: a scale
-for each row is one for each index of the first axis.
+Where weights are quantized, other nodes take the place of MatMul, Gather and Gemm (formats.py).
+With w8a8, activations outside of attention are [batch * sequence, hidden]: the first axis then has
+an index for each row, and each row a scale.
 
 Operators: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 Model: transformers.models.gpt_neo.modeling_gpt_neo
@@ -18,25 +18,19 @@ import numpy as np
 
 from gptneo_onnx.export.graphs.builder import MICROSOFT
 from gptneo_onnx.export.graphs.decoder import DecoderGraph
-from gptneo_onnx.export.graphs.embedding import embedding_format
-from gptneo_onnx.export.graphs.linear import ROW_COUNT, Product, linear_format
-from gptneo_onnx.export.graphs.parameters import FINAL_NORM
+from gptneo_onnx.export.graphs.layers import Product
+from gptneo_onnx.export.graphs.model_weights import FINAL_NORM
+from gptneo_onnx.export.graphs.w8a8_format import ROW_COUNT
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
-from gptneo_onnx.models.graph import (
-    CacheSpec,
-    DataType,
-    GraphContract,
-    NumberFormat,
-    Precision,
-)
+from gptneo_onnx.models.graph import CacheSpec, DataType, GraphContract, NumberFormat
 
-# The least value of an activation function, a little below it: what quantizes its results needs it.
-_LEAST = {"gelu_tanh": -0.171, "gelu": -0.171, "quick_gelu": -0.164, "silu": -0.279}
+# Lower bounds of activation functions, rounded down, for formats that quantize their results.
+_MINIMUM = {"gelu_tanh": -0.171, "gelu": -0.171, "quick_gelu": -0.164, "silu": -0.279}
 
 
 class FusedGraph(DecoderGraph):
-    """For ONNX Runtime, which this project's runtime and others drive."""
+    """The graph for ONNX Runtime, driven by this project's runtime or by others."""
 
     logits = names.LOGITS
     has_windowed_caches = True
@@ -46,9 +40,7 @@ class FusedGraph(DecoderGraph):
     ) -> None:
         super().__init__(config, contract, numbers)
         self.is_float32 = numbers.activations is DataType.FLOAT32
-        self.is_flat = numbers.precision is Precision.W8A8
-        self.linear = linear_format(numbers)
-        self.embedding = embedding_format(numbers, config.hidden_size)
+        self.is_flat = self.linear.takes_rows
 
     def build(self) -> None:
         residual = self.embed()
@@ -73,12 +65,12 @@ class FusedGraph(DecoderGraph):
         ids, positions = (self.flattened(name) for name in (names.INPUT_IDS, names.POSITION_IDS))
         if self.is_flat:
             self.node("Shape", [ids], ROW_COUNT)
-        tokens = self.embedding.look_up(self.graph, names.EMBEDDING, ids, "token_embeddings")
+        tokens = self.embedding.fused_rows(self.graph, names.EMBEDDING, ids, "token_embeddings")
         positions = self.node("Gather", [names.POSITIONS, positions], "position_embeddings")
         return self.node("Add", [tokens, positions], "embeddings")
 
     def flattened(self, x: str) -> str:
-        """[batch, sequence, ...] as [batch * sequence, ...], if this graph is flat."""
+        """Reshape [batch, sequence, ...] to [batch * sequence, ...], if this graph is flat."""
         if not self.is_flat:
             return x
         last = [] if x in (names.INPUT_IDS, names.POSITION_IDS) else [self.config.hidden_size]
@@ -86,7 +78,7 @@ class FusedGraph(DecoderGraph):
         return self.node("Reshape", [x, shape], f"{x}.flat")
 
     def unflattened(self, x: str, width: int) -> str:
-        """[batch * sequence, width] as [batch, sequence, width], if this graph is flat."""
+        """Reshape [batch * sequence, width] to [batch, sequence, width], if this graph is flat."""
         if not self.is_flat:
             return x
         output = f"{x}.unflat"
@@ -101,10 +93,10 @@ class FusedGraph(DecoderGraph):
         return self.node("Reshape", [x, shape], output)
 
     def skip_layer_norm(self, norm: str, x: str, skip: str, bias: str) -> tuple[str, str]:
-        """(normed, residual): residual = x + bias + skip, and its layer normalization."""
+        """Add x, bias and skip; returns the sum's layer normalization, and the sum (residual)."""
         residual = f"{norm}.residual"
         if self.is_float32:
-            # On a CPU, which float32 graphs are for, four times as fast as the fused operator.
+            # Float32 graphs are for CPUs, where this is four times as fast as the fused operator.
             biased = self.node("Add", [x, bias], f"{norm}.biased")
             self.node("Add", [biased, skip], residual)
             return self.layer_norm(norm, residual), residual
@@ -147,7 +139,7 @@ class FusedGraph(DecoderGraph):
         hidden, intermediate = self.config.hidden_size, self.config.intermediate_size
         inner = self.multiplied(x, f"{mlp}.c_fc", f"{mlp}.c_fc", hidden, intermediate)
         activated = self.activation(mlp, inner, f"{mlp}.c_fc.bias")
-        x_minimum = _LEAST.get(ACTIVATIONS[self.config.activation_function])
+        x_minimum = _MINIMUM.get(ACTIVATIONS[self.config.activation_function])
         return self.multiplied(activated, f"{mlp}.c_proj", mlp, intermediate, hidden, x_minimum)
 
     def multiplied(
@@ -159,9 +151,9 @@ class FusedGraph(DecoderGraph):
         outputs: int,
         x_minimum: float | None = None,
     ) -> str:
-        """x by a linear layer's weights; see LinearFormat.multiply."""
+        """x times a linear layer's weight, without its bias."""
         product = Product(x, f"{layer}.weight", inputs, outputs)
-        return self.linear.multiply(self.graph, product, output, x_minimum)
+        return self.linear.fused_product(self.graph, product, output, x_minimum)
 
     def activation(self, mlp: str, x: str, bias: str) -> str:
         function = ACTIVATIONS[self.config.activation_function]
@@ -183,9 +175,9 @@ class FusedGraph(DecoderGraph):
         rows = self.node("GatherND", [normed, names.LOGITS_ROWS], "rows")  # [rows, hidden]
         product = self.vocabulary_product(rows)
         if self.is_float32:
-            self.embedding.multiply(self.graph, product, self.logits)
+            self.embedding.fused_product(self.graph, product, self.logits)
         else:
-            logits = self.embedding.multiply(self.graph, product, "lm_head")
+            logits = self.embedding.fused_product(self.graph, product, "lm_head")
             self.to_float32(logits, self.logits)
 
     def to_float32(self, x: str, output: str) -> None:

@@ -1,4 +1,4 @@
-"""The portable graph: standard ONNX operators only, behind the contract of Optimum's exports.
+"""The portable graph: standard ONNX operators only, with Optimum's inputs and outputs.
 
     ids, positions -> Gather + Gather -> Add
     each layer     -> LayerNormalization -> Gemm (query, key, value) -> Split -> attention -> Gemm
@@ -15,32 +15,24 @@ Model: transformers.models.gpt_neo.modeling_gpt_neo
 import numpy as np
 
 from gptneo_onnx.export.graphs.decoder import DecoderGraph
-from gptneo_onnx.export.graphs.linear import Product
-from gptneo_onnx.export.graphs.parameters import FINAL_NORM
-from gptneo_onnx.export.graphs.portable_linear import portable_embedding, portable_format
-from gptneo_onnx.export.weights.graph_weight import NUMPY_TYPES, GraphWeight
+from gptneo_onnx.export.graphs.layers import Product
+from gptneo_onnx.export.graphs.model_weights import FINAL_NORM
+from gptneo_onnx.export.weights.conversion import NUMPY_TYPES
+from gptneo_onnx.export.weights.weight_group import WeightSpec
 from gptneo_onnx.models import graph as names
-from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
-from gptneo_onnx.models.graph import CacheSpec, DataType, GraphContract, NumberFormat
+from gptneo_onnx.models.config import ACTIVATIONS
+from gptneo_onnx.models.graph import CacheSpec, DataType
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK
 
-# Added to the scores of what may not be seen; a row of nothing else stays finite.
-_HIDDEN = np.finfo(np.float32).min
+# Added to the scores of masked keys; finite, so that a row of nothing but these has no NaN.
+_MASKED_SCORE = np.finfo(np.float32).min
 
 
 class PortableGraph(DecoderGraph):
-    """For every other stack."""
+    """The graph for every other stack."""
 
-    def __init__(
-        self, config: GPTNeoConfig, contract: GraphContract, numbers: NumberFormat
-    ) -> None:
-        super().__init__(config, contract, numbers)
-        self.data_type = numbers.activations
-        self.linear = portable_format(numbers)
-        self.embedding = portable_embedding(numbers, config.hidden_size)
-
-    def declared(self, weight: GraphWeight) -> GraphWeight:
-        return self.linear.declared(weight)
+    def declared(self, weight: WeightSpec) -> WeightSpec:
+        return weight.as_portable()
 
     def build(self) -> None:
         self.shapes()
@@ -59,11 +51,11 @@ class PortableGraph(DecoderGraph):
         self.output_logits(normed)
 
     def constant(self, name: str, *values: int) -> str:
-        """int64 [values]"""
+        """Add a constant int64 [len(values)]."""
         return self.graph.constant(name, np.array(values, np.int64))
 
     def shapes(self) -> None:
-        """Of hidden states flat, in heads, as outputs, and of logits."""
+        """Add the shapes of flat hidden states, of heads and of outputs."""
         sizes = self.node("Shape", [names.INPUT_IDS], "batch_and_sequence")
         heads = self.constant("heads", self.config.num_heads, self.config.head_dim)
         self.node("Concat", [sizes, heads], "shape.heads", axis=0)
@@ -76,15 +68,15 @@ class PortableGraph(DecoderGraph):
         self.constant("shape.flat", -1, self.config.hidden_size)
 
     def biases(self) -> None:
-        """What is added to scores, [batch, 1, sequence, total], in global and in local layers.
+        """Add what masks scores in global and in local layers, [batch, 1, sequence, total].
 
-        Distances are those of columns, as in transformers: padding between tokens counts.
+        Distances are counted in columns, as in transformers: padding between tokens counts.
         """
         zero, one = (self.graph.constant(str(value), np.int64(value)) for value in (0, 1))
         total = self.node("Shape", [ATTENTION_MASK], "total", start=1, end=2)
         sequence = self.node("Shape", [names.INPUT_IDS], "sequence", start=1, end=2)
         past = self.node("Sub", [total, sequence], "past")
-        total, past = (self.node("Squeeze", [each], f"{each}.scalar") for each in (total, past))
+        total, past = (self.node("Squeeze", [size], f"{size}.scalar") for size in (total, past))
         keys = self.node("Range", [zero, total, one], "keys")
         rows = self.node("Range", [past, total, one], "rows")
         column = self.constant("column", 1)
@@ -104,7 +96,7 @@ class PortableGraph(DecoderGraph):
     def bias(self, kind: str, tokens: str, visible: str) -> None:
         seen = self.node("And", [tokens, visible], f"{kind}.seen")
         shown = self.graph.constant("bias.shown", np.float32(0))
-        hidden = self.graph.constant("bias.hidden", _HIDDEN)
+        hidden = self.graph.constant("bias.hidden", _MASKED_SCORE)
         self.node("Where", [seen, shown, hidden], f"{kind}.bias")
 
     def embed(self) -> str:
@@ -112,7 +104,7 @@ class PortableGraph(DecoderGraph):
             self.node("Reshape", [name, "shape.ids"], f"{name}.flat")
             for name in (names.INPUT_IDS, names.POSITION_IDS)
         )
-        tokens = self.embedding.look_up(self.graph, names.EMBEDDING, ids, "token_embeddings")
+        tokens = self.embedding.portable_rows(self.graph, names.EMBEDDING, ids, "token_embeddings")
         positions = self.node("Gather", [names.POSITIONS, positions], "position_embeddings")
         return self.node("Add", [tokens, positions], "embeddings")
 
@@ -125,7 +117,7 @@ class PortableGraph(DecoderGraph):
         )
         transposed = self.node("Transpose", [key], f"{name}.k_transposed", perm=[0, 1, 3, 2])
         query, transposed = (
-            self.cast(each, f"{each}.wide", DataType.FLOAT32) for each in (query, transposed)
+            self.cast(factor, f"{factor}.wide", DataType.FLOAT32) for factor in (query, transposed)
         )
         scores = self.node("MatMul", [query, transposed], f"{name}.scores")
         bias = f"{self.config.layer_kinds[layer]}.bias"
@@ -137,21 +129,22 @@ class PortableGraph(DecoderGraph):
         flat = self.node("Reshape", [merged, "shape.flat"], f"{name}.attended")
         hidden = self.config.hidden_size
         product = Product(flat, f"{name}.out_proj.weight", hidden, hidden)
-        return self.linear.multiply(self.graph, product, name, f"{name}.out_proj.bias")
+        return self.linear.portable_product(self.graph, product, name, f"{name}.out_proj.bias")
 
     def heads(self, name: str, x: str) -> list[str]:
-        """Query, key and value, [batch, heads, sequence, head_dim]."""
+        """Return query, key and value, each [batch, heads, sequence, head_dim]."""
         hidden = self.config.hidden_size
         product = Product(x, f"{name}.qkv_proj.weight", hidden, 3 * hidden)
-        qkv = self.linear.multiply(self.graph, product, f"{name}.qkv")
+        qkv = self.linear.portable_product(self.graph, product, f"{name}.qkv")
         parts = [f"{name}.{part}" for part in "qkv"]
         self.node("Split", [qkv], parts, axis=1, num_outputs=3)
-        split = [self.node("Reshape", [each, "shape.heads"], f"{each}_split") for each in parts]
+        split = [self.node("Reshape", [part, "shape.heads"], f"{part}_split") for part in parts]
         return [
-            self.node("Transpose", [each], f"{each}.heads", perm=[0, 2, 1, 3]) for each in split
+            self.node("Transpose", [part], f"{part}.heads", perm=[0, 2, 1, 3]) for part in split
         ]
 
     def cast(self, x: str, output: str, data_type: DataType) -> str:
+        """Cast to or from float32, in which scores are; nothing where all activations are."""
         if self.data_type is DataType.FLOAT32:
             return x
         return self.node("Cast", [x], output, to=data_type.onnx)
@@ -159,10 +152,10 @@ class PortableGraph(DecoderGraph):
     def mlp(self, mlp: str, x: str) -> str:
         hidden, inner = self.config.hidden_size, self.config.intermediate_size
         widening = Product(x, f"{mlp}.c_fc.weight", hidden, inner)
-        wide = self.linear.multiply(self.graph, widening, f"{mlp}.c_fc", f"{mlp}.c_fc.bias")
+        wide = self.linear.portable_product(self.graph, widening, f"{mlp}.c_fc", f"{mlp}.c_fc.bias")
         activated = self.activation(mlp, wide)
         narrowing = Product(activated, f"{mlp}.c_proj.weight", inner, hidden)
-        return self.linear.multiply(self.graph, narrowing, mlp, f"{mlp}.c_proj.bias")
+        return self.linear.portable_product(self.graph, narrowing, mlp, f"{mlp}.c_proj.bias")
 
     def activation(self, mlp: str, x: str) -> str:
         function = ACTIVATIONS[self.config.activation_function]
@@ -183,5 +176,5 @@ class PortableGraph(DecoderGraph):
 
     def output_logits(self, normed: str) -> None:
         product = self.vocabulary_product(normed)
-        flat = self.embedding.multiply(self.graph, product, "lm_head")
+        flat = self.embedding.portable_product(self.graph, product, "lm_head")
         self.node("Reshape", [flat, "shape.logits"], names.LOGITS)

@@ -1,8 +1,9 @@
-"""--calibrate: what is collected, that the float model stays the same, and what it is good for."""
+"""--calibrate: its statistics, that the float model stays the same, and what it gains."""
 
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from refusals import refused
 from safetensors.numpy import load_file, save_file
 
 from gptneo_onnx.export import export_model
-from gptneo_onnx.export.calibration.calibration import Calibration, balance
+from gptneo_onnx.export.calibration.calibration import balance, calibrated_blocks
 from gptneo_onnx.export.calibration.layer_inputs import layer_inputs
 from gptneo_onnx.export.checkpoint.checkpoint import open_checkpoint
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
@@ -26,7 +27,7 @@ PROMPT = "The family of Dashwood had long been settled in Sussex. "
 
 
 class RecordingReference(ReferenceGPTNeo):
-    """Keeps every linear layer's inputs."""
+    """The oracle, which also records the inputs of every linear layer."""
 
     def __init__(self, checkpoint):
         super().__init__(checkpoint)
@@ -88,20 +89,15 @@ def test_the_inputs_of_every_layer_are_those_of_the_float_model(checkpoint, ids)
 
 
 def test_a_balanced_checkpoint_computes_the_same(checkpoint, ids):
-    """Even with outliers, which the balance takes away."""
-    calibration = Calibration(checkpoint, ids)
-    balanced = calibration.checkpoint
-    found = ReferenceGPTNeo(balanced)
-    for name in balanced.tensors:  # in order, while the text is read
-        if name.startswith("h."):
-            continue
-        found.weight(name)
-    for layer in range(3):
-        for name in balanced.tensors:
-            if name.startswith(f"h.{layer}."):
-                found.weight(name)
+    tensors = dict(checkpoint.tensors)
+    for layer, source in enumerate(calibrated_blocks(checkpoint, ids)):
+        balanced = source.checkpoint.tensors
+        tensors |= {name: balanced[name] for name in balanced if name.startswith(f"h.{layer}.")}
+    changed = {name for name in tensors if tensors[name] is not checkpoint.tensors[name]}
+    assert len(changed) == 3 * 9
+    found = ReferenceGPTNeo(replace(checkpoint, tensors=tensors)).logits(ids[0])
     expected = ReferenceGPTNeo(checkpoint).logits(ids[0])
-    assert np.abs(found.logits(ids[0]) - expected).max() < 1e-5 * expected.std()
+    assert np.abs(found - expected).max() < 1e-5 * expected.std()
 
 
 def test_balance_evens_out_inputs_and_weights():

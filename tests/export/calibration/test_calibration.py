@@ -39,9 +39,9 @@ class RecordingReference(ReferenceGPTNeo):
 
 
 def give_outliers(tensors, random, layers, hidden):
-    """Some inputs of each layer ten to forty times as large, their weights as much smaller.
+    """Make some inputs of each layer ten to forty times as large, their weights as much smaller.
 
-    The model computes what it did. Large models have such inputs from their training.
+    The model computes the same. Large models have such inputs from their training.
     """
 
     def factors():
@@ -100,7 +100,7 @@ def test_a_balanced_checkpoint_computes_the_same(checkpoint, ids):
     assert np.abs(found - expected).max() < 1e-5 * expected.std()
 
 
-def test_balance_evens_out_inputs_and_weights():
+def test_balance_makes_inputs_and_weights_equally_large():
     inputs = np.array([100, 1, 4, 0], np.float32)
     weights = np.array([1, 1, 0.25, 1], np.float32)
     factors = balance(inputs, weights)
@@ -110,13 +110,13 @@ def test_balance_evens_out_inputs_and_weights():
 
 
 @pytest.mark.parametrize(("inputs", "weights"), [([0, 0], [1, 2]), ([1, 2], [0, 0])])
-def test_balance_leaves_alone_what_is_all_zero(inputs, weights):
+def test_balance_changes_nothing_where_all_is_zero(inputs, weights):
     assert (balance(np.float32(inputs), np.float32(weights)) == 1).all()
 
 
 @pytest.fixture
 def with_tokenizer(tmp_path):
-    """The embedded checkpoint, its tensors to be changed, with a text of some thousand tokens."""
+    """A copy of the embedded checkpoint, and a text of some thousand tokens."""
     directory = tmp_path / "checkpoint"
     shutil.copytree(EMBEDDED_CHECKPOINT, directory)
     text = tmp_path / "text.txt"
@@ -150,7 +150,7 @@ def test_outliers_no_longer_spoil_what_is_quantized(tmp_path, random, with_token
             ("calibrated", {"precision": precision, "calibrate": text}),
         )
     )
-    errors = [np.square(each - exact).mean() for each in (calibrated, plain)]
+    errors = [np.square(logits - exact).mean() for logits in (calibrated, plain)]
     assert errors[0] < errors[1] / 8
 
 
@@ -167,7 +167,7 @@ def test_float16_activations_can_be_calibrated_too(tmp_path, with_tokenizer, opt
 
 @pytest.mark.parametrize(("full_range", "bound"), [(False, 0.05), (True, 0.03)])
 def test_an_untied_head_and_another_activation_function(tmp_path, random, full_range, bound):
-    """Weights of 7 bits are rounded twice as coarsely as those of 8; root mean square of spread."""
+    """Bounds are root mean squares, in spreads of logits: 7 bits round twice as coarsely as 8."""
     if full_range and saturates_int8_sums():
         pytest.skip("this processor's sums of full 8-bit products saturate")
     shape = SHAPE.but(tie_word_embeddings=False, activation_function="relu", vocab_size=4096)
@@ -237,7 +237,7 @@ class TestRefusals:
 
         return export
 
-    def test_precisions_that_round_nothing(self, export):
+    def test_precisions_without_rounding(self, export):
         with refused(InputError, "calibrate is for precision int8, w8a8, int4, and .* is fp16"):
             export(precision="fp16")
 

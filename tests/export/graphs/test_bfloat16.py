@@ -1,6 +1,6 @@
-"""The bfloat16 graph, which no CPU runs: its weights are rounded right, and its graph is right.
+"""The bfloat16 graph, which ONNX Runtime runs on no CPU: its weights and its nodes are right.
 
-To see the second, the graph is widened to float32 with the weights that it has.
+To test the nodes, the graph is widened to float32, with the weights that it has.
 """
 
 import ml_dtypes
@@ -36,7 +36,7 @@ def test_weights_are_rounded_to_the_nearest(exported):
             is_linear = array.ndim == 2 and ".h." in f".{tensor.name}"
             assert np.array_equal(array.T if is_linear else array, expected)
             compared += 1
-    assert compared == len(initializers) - 2  # all but the packed query, key and value
+    assert compared == len(initializers) - 2  # all but query, key and value, stored as one
 
 
 def test_the_graph_widened_to_float32_gives_the_oracles_logits(exported, tmp_path, random):

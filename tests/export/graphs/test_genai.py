@@ -17,7 +17,7 @@ CAPACITY = 64
 
 
 class Driver:
-    """Caches of full size, each output taken as the next step's input."""
+    """Steps a genai graph over caches of full size, each output the next step's input."""
 
     def __init__(self, directory, batch):
         self.session = onnxruntime.InferenceSession(directory / "model.onnx")
@@ -53,7 +53,7 @@ class Driver:
 def test_ragged_batches_padded_on_the_right(
     export_shape, random, precision, activations, tolerance
 ):
-    """Each row's logits are the oracle's, behind its prompt and behind every token since."""
+    """Each row's logits are the oracle's, after its prompt and after every new token."""
     directory = export_shape(SHAPE, precision, activations, graph="genai")
     oracle = ReferenceGPTNeo.open(directory.parent / "checkpoint")
     lengths, new = np.array([30, 11, 1]), 20
@@ -82,7 +82,7 @@ def test_the_configuration_names_the_graph_and_its_sizes(export_shape):
     assert decoder["session_options"]["session.set_denormal_as_zero"] == "1"
 
 
-def test_alone_it_is_none_of_this_runtimes(export_shape):
+def test_this_runtime_refuses_it_alone(export_shape):
     with refused(
         ModelFileError, "is a genai graph, for onnxruntime-genai; export with --graph fused,g"
     ):

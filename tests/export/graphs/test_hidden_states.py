@@ -1,4 +1,4 @@
-"""Which layers' hidden states an export gives: what is asked for, and no more."""
+"""Exports give the hidden states of the layers that are asked for, and no others."""
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ GRAPHS = ("fused", "portable", "genai")
 
 
 def outputs(directory, file_name):
-    """Those that are neither logits nor caches."""
+    """Return the names of outputs that are neither logits nor caches."""
     graph = onnx.load(directory / file_name, load_external_data=False).graph
     names = [value.name for value in graph.output]
     return [name for name in names if name != "logits" and not name.startswith("present")]
@@ -49,7 +49,7 @@ def test_the_manifest_says_which(export_shape):
 
 
 @pytest.mark.parametrize("layers", [[4], [-5], ["1"], [True], [1.0], 9, [None], [10**40]])
-def test_a_layer_that_there_is_not_is_refused(tmp_path, random, layers):
+def test_a_layer_that_does_not_exist_is_refused(tmp_path, random, layers):
     checkpoint = write_checkpoint(tmp_path / "checkpoint", SHAPE, random)
     with refused(InputError, r"layer is .*; 0 \(the embeddings\) to 3 \(after the last"):
         export_model(checkpoint, tmp_path / "out", hidden_states=layers)
@@ -59,7 +59,7 @@ def test_a_layer_that_there_is_not_is_refused(tmp_path, random, layers):
 @pytest.mark.parametrize(
     "options", [{"graph": "genai"}, {"graph": "portable", "exporter": "optimum"}]
 )
-def test_graphs_that_give_none_are_not_asked(tmp_path, random, options, monkeypatch):
+def test_graphs_without_hidden_states_are_refused(tmp_path, random, options, monkeypatch):
     monkeypatch.setattr("gptneo_onnx.export.arguments.find_spec", lambda _: True)
     checkpoint = write_checkpoint(tmp_path / "checkpoint", SHAPE, random)
     with refused(InputError, "hidden_states is for graphs fused and portable by exporter direct"):

@@ -38,7 +38,7 @@ SHAPES = {
 
 
 class Driver:
-    """Drives a portable graph: caches come back one step longer, and are passed on."""
+    """Steps a portable graph: caches come back one step longer, and are passed on."""
 
     def __init__(self, directory, graph="model.onnx"):
         options = onnxruntime.SessionOptions()
@@ -58,7 +58,7 @@ class Driver:
         self.mask = np.zeros((batch, 0), np.int64)
 
     def step(self, ids, mask=None, positions=None):
-        """Logits [batch, sequence, vocab]."""
+        """Return logits [batch, sequence, vocab]."""
         mask = np.ones_like(ids) if mask is None else mask
         self.mask = np.concatenate([self.mask, mask], axis=1)
         if positions is None:
@@ -122,7 +122,7 @@ def test_left_padded_batches_give_what_each_sequence_gives_alone(export_shape, r
 )
 @pytest.mark.parametrize("hidden", [32, 256, 384])
 def test_every_precision(export_shape, random, precision, activations, tolerance, hidden):
-    """384 has three blocks of 128, which 4-bit zero points need to be even in number."""
+    """384 is three blocks of 128, and 4-bit zero points need an even number of blocks."""
     shape = Shape(hidden_size=hidden)
     directory = export_shape(shape, precision, activations, graph=("portable", "fused"))
     ids = random.integers(0, shape.vocab_size, 40)
@@ -241,7 +241,7 @@ def test_the_command_line_takes_several(tmp_path, random, capsys):
 
 class TestRefusals:
     @pytest.mark.parametrize("graph", [[], ["fused", ""], "", "Portable"])
-    def test_what_is_no_kind(self, export_shape, graph):
+    def test_unknown_kinds(self, export_shape, graph):
         with refused(InputError, "graph is '.*'; one of fused, portable, genai is allowed"):
             export_shape(graph=graph)
 
@@ -250,7 +250,7 @@ class TestRefusals:
             export_shape(graph=["fused", "fused"])
 
     def test_4_bits_in_an_odd_number_of_blocks(self, export_shape):
-        """Half bytes at the end of zero points are none of the standard's."""
+        """Standard zero points cannot end in half a byte."""
         shape = Shape(hidden_size=48, num_heads=3)
         with refused(InputError, "has 48 inputs, and a portable graph of 4 bits .* multiple of 32"):
             export_shape(shape, "int4", graph="portable")
@@ -318,12 +318,12 @@ class TestTransformersJsLayout:
             ({"precision": []}, "at least one"),
         ],
     )
-    def test_what_it_does_not_know(self, export, tmp_path, options, message):
+    def test_unsupported_options(self, export, tmp_path, options, message):
         with refused(InputError, message):
             export(**options)
         assert not (tmp_path / "out").exists()
 
-    def test_several_precisions_elsewhere(self, tmp_path, random):
+    def test_several_precisions_in_another_layout(self, tmp_path, random):
         checkpoint = write_checkpoint(tmp_path / "checkpoint", Shape(), random)
         with refused(InputError, "name one, or take layout transformers.js"):
             export_model(checkpoint, tmp_path / "out", precision=["fp32", "fp16"])

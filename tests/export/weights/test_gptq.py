@@ -1,4 +1,4 @@
-"""Codes that make up for each other's errors: what they have to be better than, and the same as."""
+"""Codes that make up for each other's errors, compared with the nearest and with the best ones."""
 
 import itertools
 
@@ -14,7 +14,7 @@ from gptneo_onnx.export.weights.quantization import (
 
 
 def correlated_inputs(random, tokens, inputs):
-    """Inputs that mostly follow a few hidden causes, as a model's do."""
+    """Draw inputs that mostly follow a few hidden causes, as a model's do."""
     causes = random.standard_normal((tokens, max(1, inputs // 8)))
     mixed = causes @ random.standard_normal((causes.shape[1], inputs))
     return (mixed + 0.1 * random.standard_normal(mixed.shape)).astype(np.float32)
@@ -24,10 +24,10 @@ def second_moments(x):
     return x.T @ x / len(x)
 
 
-def nearest(weights, scales, zeros, least, largest):
+def nearest(weights, scales, zeros, lowest, highest):
     blocks = weights.reshape(*scales.shape, -1)
     codes = np.rint(blocks / scales[..., None]) + zeros[..., None]
-    return np.clip(codes, least, largest)
+    return np.clip(codes, lowest, highest)
 
 
 def output_error(codes, scales, zeros, weights, x):
@@ -51,18 +51,18 @@ def test_results_change_far_less_than_with_the_nearest_codes(layer):
     found = compensated_codes(weights, scales, zeros, second_moments(x), 0, 15)
     assert found.shape == (24, 3, 32)
     plain = nearest(weights, scales, zeros, 0, 15)
-    errors = [output_error(each, scales, zeros, weights, x) for each in (found, plain)]
+    errors = [output_error(codes, scales, zeros, weights, x) for codes in (found, plain)]
     assert errors[0] < 0.3 * errors[1]
 
 
-def test_inputs_that_say_nothing_of_each_other_get_the_nearest_codes(layer):
+def test_uncorrelated_inputs_get_the_nearest_codes(layer):
     weights, scales, zeros, _ = layer
     diagonal = np.diag(np.linspace(1, 50, 96)).astype(np.float32)
     found = compensated_codes(weights, scales, zeros, diagonal, 3, 12)
     assert (found == nearest(weights, scales, zeros, 3, 12)).all()
 
 
-def test_two_inputs_get_the_best_codes_of_all(random):
+def test_two_inputs_get_nearly_the_best_codes(random):
     """Nearly the same input twice: their errors have to cancel."""
     x = random.standard_normal((500, 1)) + 0.05 * random.standard_normal((500, 2))
     weights = random.uniform(-1, 1, (40, 2)).astype(np.float32)
@@ -72,13 +72,13 @@ def test_two_inputs_get_the_best_codes_of_all(random):
     choices = [np.array([[pair]]) for pair in itertools.product(range(4, 13), repeat=2)]
     for row in range(40):
         parts = scales[row : row + 1], zeros[row : row + 1], weights[row : row + 1], x
-        best = min(output_error(each, *parts) for each in choices)
+        best = min(output_error(pair, *parts) for pair in choices)
         plain = output_error(nearest(weights[row : row + 1], *parts[:2], 0, 15), *parts)
         assert output_error(found[row : row + 1], *parts) <= min(plain, best * 1.2 + 1e-3)
 
 
 @pytest.mark.parametrize("moments", ["zeros", "one token", "one input never used"])
-def test_moments_of_any_rank_will_do(random, layer, moments):
+def test_moments_of_any_rank_are_taken(random, layer, moments):
     weights, scales, zeros, x = layer
     seen = {
         "zeros": np.zeros_like(x[:1]),
@@ -87,7 +87,7 @@ def test_moments_of_any_rank_will_do(random, layer, moments):
     }[moments]
     found = compensated_codes(weights, scales, zeros, second_moments(seen), 0, 15)
     plain = nearest(weights, scales, zeros, 0, 15)
-    errors = [output_error(each, scales, zeros, weights, seen) for each in (found, plain)]
+    errors = [output_error(codes, scales, zeros, weights, seen) for codes in (found, plain)]
     assert errors[0] <= errors[1]
 
 
@@ -108,7 +108,7 @@ def test_weights_of_zero_stay_zero(random):
         (lambda w, m: quantize_blocks_4bit(w, 32, m).codes, (0, 255)),
     ],
 )
-def test_every_format_keeps_to_its_codes(layer, quantize, bounds):
+def test_every_format_keeps_to_its_range_of_codes(layer, quantize, bounds):
     weights, _, _, x = layer
     codes = quantize(weights, second_moments(x))
     assert codes.min() >= bounds[0]

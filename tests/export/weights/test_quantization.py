@@ -1,4 +1,4 @@
-"""Rounding weights: every code, scale and zero point means what the operators take it for."""
+"""Rounding weights: codes, scales and zero points mean what ONNX Runtime's operators read."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from gptneo_onnx.export.weights.quantization import (
 
 
 def unpacked(packed):
-    """4-bit codes, two in a byte, the low half first."""
+    """Return 4-bit codes that are two in a byte, the low half first."""
     return np.stack([packed & 15, packed >> 4], axis=-1).reshape(*packed.shape[:-1], -1)
 
 
@@ -29,7 +29,7 @@ def values_of_8bit(quantized, shape):
 
 @pytest.fixture
 def weights(random):
-    """Rows of a different spread each, some of one sign, one of zeros."""
+    """Rows whose spreads differ; two of one sign, one of zeros."""
     weights = random.standard_normal((12, 96)) * np.geomspace(1e-3, 30, 12)[:, None]
     weights[3] = np.abs(weights[3])
     weights[4] = -np.abs(weights[4])
@@ -39,7 +39,7 @@ def weights(random):
 
 
 @pytest.mark.parametrize("block", [16, 32, 96])
-def test_8_bits_are_off_by_half_a_step_at_most(weights, block):
+def test_8_bits_are_off_by_at_most_half_a_step(weights, block):
     quantized = quantize_blocks_8bit(weights, block)
     assert quantized.codes.shape == (12, 96 // block, block)
     assert quantized.codes.min() >= 1
@@ -59,11 +59,11 @@ def test_4_bits_hold_zero_exactly_and_are_never_far_off(weights, block):
     blocks = weights.reshape(12, -1, block)
     spread = np.maximum(blocks.max(-1), 0) - np.minimum(blocks.min(-1), 0)
     error = np.abs(restored.reshape(blocks.shape) - blocks)
-    assert (error <= spread[..., None] * 0.26).all()  # a range narrowed to 3/4 cuts off a quarter
+    assert (error <= spread[..., None] * 0.26).all()  # a range narrowed to 3/4 clips a quarter
 
 
-def test_the_search_finds_no_worse_than_the_whole_range(weights):
-    """In each block: the first range that is tried is the whole one."""
+def test_the_search_is_never_worse_than_the_whole_range(weights):
+    """This holds in each block: the first range that is tried is the whole one."""
     block = 32
     blocks = weights.reshape(12, -1, block)
     low, high = np.minimum(blocks.min(-1), 0), np.maximum(blocks.max(-1), 0)
@@ -71,13 +71,13 @@ def test_the_search_finds_no_worse_than_the_whole_range(weights):
     zeros = np.rint(-low[..., None] / scales)
     plain = (np.clip(np.rint(blocks / scales) + zeros, 0, 15) - zeros) * scales
     found = values_of_4bit(quantize_blocks_4bit(weights, block), blocks.shape)
-    errors = [np.square(each - blocks).sum(-1) for each in (found, plain)]
+    errors = [np.square(restored - blocks).sum(-1) for restored in (found, plain)]
     assert (errors[0] <= errors[1] * 1.0001).all()
     assert errors[0].sum() < errors[1].sum()
 
 
 @pytest.mark.parametrize(("bits", "largest"), [(8, 127), (7, 63)])
-def test_outputs_are_off_by_half_a_step_at_most(weights, bits, largest):
+def test_outputs_are_off_by_at_most_half_a_step(weights, bits, largest):
     quantized = quantize_outputs(weights, bits)
     assert np.abs(quantized.codes).max() == largest
     restored = quantized.codes * quantized.scales[:, None]

@@ -218,6 +218,7 @@ def test_exporting_without_its_extra_says_which_to_install():
     assert "exporting needs onnx, which is not installed: pip install" in done.stderr
 
 
+@pytest.mark.slow
 def test_importing_the_runtime_takes_less_than_half_a_second():
     """Least of five, of processor time: other work on the machine does not count."""
     script = (

@@ -341,6 +341,7 @@ print(before, peak(), time.monotonic() - start)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's measure of memory")
 @pytest.mark.parametrize(
     ("precision", "megabytes"),

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT, GPTNeoConfig
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
@@ -45,6 +46,7 @@ def bits_per_byte(model: GPTNeoForCausalLM, tokenizer: Tokenizer, text: str) -> 
     return nats / math.log(2) / len(text.encode())
 
 
+@pytest.mark.slow
 def test_it_needs_few_bits_for_a_novel_that_it_never_saw(embedded_export):
     """The first 100 kB; the card's figure is for the whole novel."""
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)

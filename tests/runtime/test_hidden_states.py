@@ -165,6 +165,7 @@ def test_sequences_that_cannot_be_read_are_refused(model, sequence):
     assert len(dict(model.of_sequences([[1]]))) == 1
 
 
+@pytest.mark.slow
 def test_what_the_embedded_model_thinks_is_the_oracles(embedded_export, random):
     model = GPTNeoModel.from_pretrained(embedded_export)
     ids = random.integers(0, 4096, (1, 400))

@@ -126,6 +126,7 @@ def test_position_ids_place_tokens(export_shape, random):
     assert spread_difference(logits, expected) < FP32
 
 
+@pytest.mark.slow
 def test_the_embedded_model_equals_the_oracle_over_its_whole_context(embedded_export, random):
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
     ids = random.integers(0, model.config.vocab_size, model.config.max_position_embeddings)

@@ -10,6 +10,8 @@ from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.engine import device
 
+pytestmark = pytest.mark.slow
+
 CORPUS = Path(__file__).parent.parent.parent / "examples/train_tiny/corpus"
 HELD_OUT = CORPUS / "persuasion.txt"
 CONTEXT, WINDOWS = 512, 24

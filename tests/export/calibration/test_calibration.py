@@ -22,6 +22,8 @@ from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli.main import main
 from gptneo_onnx.runtime.engine.device import saturates_int8_sums
 
+pytestmark = pytest.mark.slow
+
 SHAPE = Shape(layers=("global", "local", "global"), window_size=5)
 PROMPT = "The family of Dashwood had long been settled in Sussex. "
 

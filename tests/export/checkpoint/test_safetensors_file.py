@@ -122,6 +122,7 @@ class TestHeaders:
         with refused(ModelFileError, "is not a sound safetensors file"):
             read(twice, bytes(8))
 
+    @pytest.mark.slow
     def test_a_header_full_of_empty_tensors(self, read):
         header = {str(number): entry(0, 0, [0]) for number in range(60_000)}
         assert MAX_HEADER_BYTES * 0.8 < len(json.dumps(header)) < MAX_HEADER_BYTES

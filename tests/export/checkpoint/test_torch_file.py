@@ -365,6 +365,7 @@ class TestArchives:
         with refused(ModelFileError, "torch.save"):
             read_torch_file(path)
 
+    @pytest.mark.slow
     def test_every_truncation(self, path, archive):
         for length in range(len(archive)):
             path.write_bytes(archive[:length])
@@ -460,6 +461,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("fuzz")
 
 
+@pytest.mark.slow
 class TestRandomDamage:
     def read_or_refuse(self, path):
         try:

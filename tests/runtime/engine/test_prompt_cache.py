@@ -467,6 +467,7 @@ class TestDamagedFiles:
         np.save(file, array, allow_pickle=True)
         return file.getvalue()
 
+    @pytest.mark.slow
     def test_truncated(self, path):
         whole = path.read_bytes()
         for length in range(len(whole)):
@@ -474,6 +475,7 @@ class TestDamagedFiles:
             with refused(InputError, "saved is not a prompt cache, or damaged"):
                 PromptCache.load(path)
 
+    @pytest.mark.slow
     def test_a_flipped_bit_is_noticed_or_does_not_matter(self, path, random):
         whole, expected = path.read_bytes(), contents(small_cache())
         noticed = 0
@@ -490,6 +492,7 @@ class TestDamagedFiles:
                 assert read == expected, bit
         assert noticed > 2000
 
+    @pytest.mark.slow
     def test_flipped_bits_inside_members_whose_checksums_agree(self, path, random):
         """As someone would do it on purpose: numpy's headers are read as strictly as numpy's."""
         members = self.members(path)

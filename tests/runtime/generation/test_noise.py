@@ -16,6 +16,7 @@ def noise(random):
     return TokenNoise([int(random.integers(2**63)), 0])
 
 
+@pytest.mark.slow
 def test_tokens_are_drawn_from_the_softmax(random, noise):
     """Chi-square over 30 tokens: 29 degrees of freedom, 58.3 is passed once in a thousand."""
     scores = random.normal(size=30).astype(np.float32)
@@ -31,6 +32,7 @@ def test_seeds_draw_as_independently_as_positions_do(random):
     assert ((np.bincount(drawn, minlength=30) - expected) ** 2 / expected).sum() < 58.3
 
 
+@pytest.mark.slow
 def test_consecutive_draws_are_independent(random, noise):
     """Pairs of two draws of six tokens: 25 degrees of freedom, 52.6 once in a thousand."""
     scores = random.normal(size=6).astype(np.float32)

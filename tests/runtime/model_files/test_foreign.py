@@ -363,7 +363,9 @@ def session_options(graph):
         (constant_outside, "the constant 'c' lies in another file"),
         (loop, "the operator 'Loop' has a graph of its own"),
         (weights_in_a_branch, "the constant 'c' lies in another file"),
-        (graphs_in_graphs, "graphs lie in graphs more than 8 deep"),
+        pytest.param(
+            graphs_in_graphs, "graphs lie in graphs more than 8 deep", marks=pytest.mark.slow
+        ),
         (foreign_operator, "the operator 'Anything' is of the domain 'evil'"),
         (function, "the model has a field 25"),
         (session_options, "the model brings options for the session"),

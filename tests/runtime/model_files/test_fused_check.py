@@ -818,6 +818,7 @@ def test_any_bytes_are_refused(graph: Graph, content: bytes) -> None:
     assert not graph.accepts(content)
 
 
+@pytest.mark.slow
 def test_a_file_cut_off_at_any_byte_is_refused(graph: Graph) -> None:
     for length in range(len(graph.content)):
         assert not graph.accepts(graph.content[:length]), length

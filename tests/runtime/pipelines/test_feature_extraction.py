@@ -73,6 +73,7 @@ def test_an_iterator_gives_an_iterator(extractor):
     assert len(list(each)) == len(TEXTS) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
 @pytest.mark.parametrize("layer", [-1, 2])
 def test_pooled_features_of_a_batch_are_as_if_alone(extractor, oracle, batch_size, layer):

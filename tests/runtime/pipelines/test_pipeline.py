@@ -149,6 +149,7 @@ def test_prompts_in_batches_are_as_if_each_came_alone(generator):
         assert generator(prompts, batch_size=batch_size, **arguments) == alone
 
 
+@pytest.mark.slow
 def test_the_default_length_of_a_prompt_does_not_depend_on_its_batch(generator):
     """256 tokens follow a short prompt, and as many as fit a long one."""
     prompts = ["She", "and so " * 225, "Sir"]

@@ -292,6 +292,7 @@ class TestEnds:
         token, score = int(output.sequences[0, 3]), float(output.sequences_scores[0])
         assert abs(score - scores([1, 2, 3])[token]) < CLOSE
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("length_penalty", [-8, 8, -5.5, 8.0])
     @pytest.mark.parametrize("groups", [{}, {"num_beam_groups": 2, "diversity_penalty": 1.0}])
     def test_the_whole_range_of_length_penalties(self, export_shape, groups, length_penalty):

@@ -1,5 +1,5 @@
-# One command for people and CI: `make check test`. `make demo` shows what the project does.
-# Every target sets up the environment it needs; PYTHON chooses the interpreter.
+# One command for people and CI: `make check test`. `make demo` shows what the project does, `make fast` is
+# for between edits. Every target sets up the environment that it needs; PYTHON chooses the interpreter.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
@@ -10,7 +10,7 @@ NODE := $(BUILD)/node
 CPP := $(BUILD)/cpp
 SOURCES := pyproject.toml $(shell find models export runtime -name '*.py') $(wildcard models/tiny/*)
 
-.PHONY: demo test check test-peers test-gpu golden benchmark clean
+.PHONY: demo test fast check test-peers test-gpu golden benchmark clean
 
 demo: .venv/.ready
 	.venv/bin/gptneo-onnx export models/tiny $(BUILD)/tiny
@@ -19,12 +19,16 @@ demo: .venv/.ready
 test: .venv/.ready
 	.venv/bin/python -m pytest -m "not peers and not placement" $(ARGS)
 
+# Without the tests that take more than two seconds each.
+fast: .venv/.ready
+	.venv/bin/python -m pytest -m "not slow and not peers and not placement" $(ARGS)
+
 check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv-typing/bin/mypy
 
-# The exported graphs against transformers itself, and in the stacks that they are made for.
+# The exported graphs against transformers itself, and in the stacks that they are for.
 test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready $(BUILD)/lm-eval/.ready
 	$(BUILD)/lm-eval/bin/python -m pytest tests/peers/test_lm_eval.py
 	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_CPP=$(CPP)/generate GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python GPTNEO_ONNX_GENAI=$(BUILD)/genai/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
@@ -36,7 +40,7 @@ test-gpu: .venv-gpu/.ready
 	GPTNEO_ONNX_CUDA_STAND_IN=1 LD_LIBRARY_PATH=$(BUILD)/cuda-stand-in .venv-gpu/bin/python -m pytest tests/cuda $(ARGS)
 	.venv-gpu/bin/python -m pytest tests/runtime/test_smoke.py $(ARGS)
 
-# Golden files, made anew by transformers.
+# Golden files, made again by transformers.
 golden: .venv-peers/.ready
 	PYTHONPATH=tests/support .venv-peers/bin/python tests/golden/make_golden.py
 
@@ -74,8 +78,8 @@ $(NODE)/.ready: examples/node/package.json
 	npm install --prefix $(NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
-# ONNX Runtime's library is the Python package's; its headers are Debian's, of the release that has
-# them: apt reads lists of its own for that, and installs nothing.
+# ONNX Runtime's library is the Python package's. Its headers are those of the Debian release that has
+# them: apt reads separate lists for that, and installs nothing.
 $(CPP)/generate: examples/cpp/generate.cpp .venv-peers/.ready
 	mkdir -p $(CPP)/lists/partial $(CPP)/archives/partial
 	sed 's/bookworm bookworm-updates/trixie/; /^$$/q' /etc/apt/sources.list.d/debian.sources > $(CPP)/debian.sources
@@ -83,13 +87,13 @@ $(CPP)/generate: examples/cpp/generate.cpp .venv-peers/.ready
 	ln -sf $$(.venv-peers/bin/python -c "import onnxruntime; print(onnxruntime.__path__[0])")/capi/libonnxruntime.so.1.* $(CPP)/libonnxruntime.so.1
 	g++ -std=c++17 -O2 -Wall -Werror $< -I $(CPP)/usr/include/onnxruntime $(CPP)/libonnxruntime.so.1 -Wl,-rpath,'$$ORIGIN' -o $@
 
-# OpenVINO's runtime alone: peer-openvino has torch too, to make models of its own.
+# OpenVINO's runtime alone; peer-openvino has torch too, to convert models.
 $(BUILD)/openvino/.ready:
 	$(PYTHON) -m venv $(BUILD)/openvino
 	$(BUILD)/openvino/bin/python -m pip install --quiet openvino==2026.4.1
 	touch $@
 
-# In an environment of its own: the packages that it brings are too new for optimum-onnx.
+# In a separate environment: the packages that it brings are too new for optimum-onnx.
 $(BUILD)/lm-eval/.ready: pyproject.toml
 	$(PYTHON) -m venv $(BUILD)/lm-eval
 	$(BUILD)/lm-eval/bin/python -m pip install --quiet "$(TORCH)"
@@ -102,12 +106,12 @@ $(BUILD)/genai/.ready: pyproject.toml
 	$(BUILD)/genai/bin/python -m pip install --quiet -e ".[cpu,export]" onnxruntime-genai==0.18.0
 	touch $@
 
-# Every engine beside each other, in environments of their own.
+# All engines side by side, each in its environment.
 benchmark: .venv/.ready .venv-peers/.ready $(BUILD)/peer-openvino/.ready $(BUILD)/genai/.ready
 	.venv/bin/python -m pip install --quiet matplotlib
 	.venv/bin/python benchmarks/compare.py $(ARGS)
 
-# optimum-intel itself without what it names: its extra brings torchvision, and with it CUDA's torch.
+# optimum-intel without its dependencies: its extra brings torchvision, and with it CUDA's torch.
 $(BUILD)/peer-openvino/.ready:
 	$(PYTHON) -m venv $(BUILD)/peer-openvino
 	$(BUILD)/peer-openvino/bin/python -m pip install --quiet "$(TORCH)"

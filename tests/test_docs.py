@@ -1,77 +1,148 @@
-"""The documentation's Python blocks run, in order, on the embedded model."""
+"""The documentation is true: its Python blocks run, its commands parse, its links lead somewhere.
+
+Python blocks run in order, on the embedded model.
+"""
 
 import ast
 import inspect
 import re
+import shlex
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from gptneo_onnx.export import export_model
+from gptneo_onnx.runtime.cli.main import build_parser
 
 ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("*.md", "docs/*.md", "examples/*/README.md", "models/tiny/README.md")
+    for path in ROOT.glob(pattern)
+)
+PICTURE = ROOT / "docs/generate.svg"
 
 
 def python_blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-def test_every_block_of_the_generation_page_runs(embedded_export, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def models(embedded_export, tmp_path, monkeypatch):
+    """The embedded model, in the current directory under the names that the pages use."""
     monkeypatch.chdir(tmp_path)
     for name in ("gpt-neo-1.3B", "gpt-neo-125M"):
         (tmp_path / name).symlink_to(embedded_export, target_is_directory=True)
-    blocks = python_blocks("docs/generation.md")
-    assert len(blocks) > 8
+
+
+def run_blocks(page: str, blocks: list[str]) -> dict[str, object]:
+    """Run blocks one after another; returns the names that they leave."""
     names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block, "docs/generation.md", "exec"), names)
+        exec(compile(block, page, "exec"), names)
+    return names
+
+
+def test_every_block_of_the_generation_page_runs(models, capsys):
+    blocks = python_blocks("docs/generation.md")
+    assert len(blocks) > 8
+    names = run_blocks("docs/generation.md", blocks)
     assert "She" in capsys.readouterr().out
     assert names["text"]
 
 
-def test_every_block_of_the_features_page_runs(embedded_export, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "gpt-neo-1.3B").symlink_to(embedded_export, target_is_directory=True)
-    names: dict[str, object] = {}
-    for block in python_blocks("docs/features.md"):
-        exec(compile(block, "docs/features.md", "exec"), names)
+def test_every_block_of_the_features_page_runs(models):
+    names = run_blocks("docs/features.md", python_blocks("docs/features.md"))
     assert -1 <= names["similarity"] <= 1
     assert names["output"].last_hidden_state.shape[0] == 2
 
 
-def test_the_readmes_blocks_run(embedded_export, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "gpt-neo-1.3B").symlink_to(embedded_export, target_is_directory=True)
-    *generating, exporting = python_blocks("README.md")
-    names: dict[str, object] = {}
-    for block in generating:
-        exec(compile(block, "README.md", "exec"), names)
-    assert "The Pile" in capsys.readouterr().out
-    # Needs the hub: that it can be called so is all that is seen here.
+def test_every_block_of_the_python_page_runs(models, capsys):
+    *blocks, exporting = python_blocks("docs/python.md")
+    names = run_blocks("docs/python.md", blocks)
+    printed = capsys.readouterr().out
+    assert "The Pile" in printed
+    assert "temperature is -1" in printed
+    assert [text[:3] for text in names["texts"]] == ["She", "The", "Ele", "Onc"]
+    # Exporting needs the hub; checked here is that it can be called so.
     call = ast.parse(exporting).body[-1].value
     assert isinstance(call, ast.Call)
     inspect.signature(export_model).bind(*call.args, **{k.arg: k.value for k in call.keywords})
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "CONTRIBUTING.md",
-        "docs/evaluation.md",
-        "docs/features.md",
-        "docs/generation.md",
-        "docs/graphs.md",
-        "docs/precision.md",
-        "examples/browser/README.md",
-        "examples/cpp/README.md",
-    ],
-)
+def test_the_readmes_block_is_the_model_cards_example_and_runs(models):
+    [block] = python_blocks("README.md")
+    assert 'generator("EleutherAI has", do_sample=True, min_length=50)' in block
+    result = run_blocks("README.md", [block])["generator"]("EleutherAI has", max_new_tokens=5)
+    assert result[0]["generated_text"].startswith("EleutherAI has")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
-    text = (ROOT / page).read_text()
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        if "://" not in target:
-            assert ((ROOT / page).parent / target).exists(), target
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)]+)\)", path.read_text()):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        linked = path.parent / file if file else path
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+def test_the_index_names_every_page():
+    index = (ROOT / "docs/README.md").read_text()
+    for path in (ROOT / "docs").glob("*.md"):
+        assert path.name == "README.md" or f"]({path.name}) |" in index, path.name
+
+
+def test_the_architecture_page_names_every_package():
+    page = (ROOT / "docs/architecture.md").read_text()
+    folders = {
+        path.parent
+        for top in ("models", "export", "runtime")
+        for path in (ROOT / top).rglob("*.py")
+    }
+    for folder in folders:
+        assert f"[{folder.relative_to(ROOT).as_posix()}/](" in page
+
+
+def test_the_paths_that_contributors_are_sent_to_exist():
+    folders = "models|export|runtime|tests|docs|benchmarks|examples"
+    paths = re.findall(rf"`((?:{folders})/[^` ]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(paths) > 40
+    for path in paths:
+        assert (ROOT / path).exists(), path
+
+
+def command_lines(page: str) -> list[str]:
+    """The lines of a page's shell blocks that run gptneo-onnx, without what is piped in."""
+    lines = re.findall(r"^ {4}(?:.*\| )?gptneo-onnx (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+    return [line.partition(" < ")[0] for line in lines]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if command_lines(page)])
+def test_every_command_line_is_one_that_the_parser_takes(page):
+    for line in command_lines(page):
+        arguments = shlex.split(line, comments=True)
+        if arguments[0] != "lm-eval":  # the harness reads its own command line
+            build_parser().parse_args(arguments)
+
+
+def test_the_picture_is_small_and_shows_commands_that_the_parser_takes():
+    assert PICTURE.stat().st_size < 2**20
+    svg = ElementTree.parse(PICTURE).getroot()
+    title = svg.findtext("{http://www.w3.org/2000/svg}title")
+    for command in title.split("; "):
+        program, *arguments = shlex.split(command)
+        assert program == "gptneo-onnx"
+        build_parser().parse_args(arguments)
 
 
 def test_the_generation_page_names_every_argument():

@@ -39,9 +39,9 @@ def test_public_names_exist_and_have_docstrings(folder):
         assert not callable(value) or value.__doc__, name
 
 
-def test_the_readme_shows_every_public_name_of_the_runtime():
-    readme = (ROOT / "README.md").read_text()
-    shown = set(re.findall(r"\w+", readme))
+def test_the_documentation_shows_every_public_name_of_the_runtime():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {word for page in pages for word in re.findall(r"\w+", page.read_text())}
     runtime = importlib.import_module("gptneo_onnx.runtime")
     assert set(runtime.__all__) <= shown
 

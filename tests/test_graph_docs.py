@@ -1,4 +1,4 @@
-"""docs/graphs.md says of every input and output what models/ declares, and nothing else."""
+"""The tables of docs/graphs.md have the inputs and outputs that models/ declares, and no others."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from gptneo_onnx.models.graph import DataType, NumberFormat, Precision, fused_co
 from gptneo_onnx.models.portable_graph import portable_contract
 
 PAGE = Path(__file__).parent.parent / "docs/graphs.md"
-# Sizes that tell which axis of the page they stand for.
+# All sizes differ, so that each identifies an axis of the page.
 CONFIG = GPTNeoConfig.from_dict(
     {
         "model_type": "gpt_neo",
@@ -29,7 +29,7 @@ CONTRACTS = {"fused": fused_contract, "portable": portable_contract, "genai": ge
 
 
 def tables(section):
-    """{"input": {name: (type, axes)}, "output": ...} of a section."""
+    """Return a section's tables: {"input": {name: (type, axes)}, "output": ...}."""
     text = re.search(rf"\n## {section}\n(.*?)(?=\n## |\Z)", PAGE.read_text(), re.DOTALL)[1]
     found = {}
     for heading, rows in re.findall(r"\| (input|output) \|.*?\n\|[-|]+\n((?:\|.*\n)+)", text):
@@ -39,6 +39,7 @@ def tables(section):
 
 
 def declared(specs, activations):
+    """Return {name: (type, axes)} of a contract's inputs or outputs, layers merged into one."""
     found = {}
     for spec in specs:
         name = re.sub(r"\.\d+\.", ".N.", spec.name)
@@ -53,7 +54,7 @@ def declared(specs, activations):
 
 
 def joined(layers):
-    """The axes of a global and of a local layer, where they differ with an "or"."""
+    """Return the axes of global and local layers, joined by "or" where they differ."""
     return ", ".join(" or ".join(dict.fromkeys(axis)) for axis in zip(*layers, strict=True))
 
 

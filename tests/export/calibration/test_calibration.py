@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,7 +123,7 @@ def with_tokenizer(tmp_path):
     directory = tmp_path / "checkpoint"
     shutil.copytree(EMBEDDED_CHECKPOINT, directory)
     text = tmp_path / "text.txt"
-    novel = (EMBEDDED_CHECKPOINT.parents[1] / "examples/train_tiny/corpus/emma.txt").read_text()
+    novel = (Path(__file__).parents[3] / "examples/train_tiny/corpus/emma.txt").read_text()
     text.write_text(novel[:20000])
     return directory, text
 

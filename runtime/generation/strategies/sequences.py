@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,9 +53,17 @@ class GrowingSequence(SequenceGroup):
     noise: TokenNoise | None
     generated: list[int] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        length = self.ids.shape[1]
+        # Room for all tokens: to copy the ids at every step would cost more than to choose one.
+        self._buffer = np.empty((1, length + self.max_new_tokens), np.int64)
+        self._buffer[:, :length] = self.ids
+        self.ids = self._buffer[:, :length]
+
     @property
     def last_token(self) -> int:
-        return int(self.ids[0, -1])
+        """The last generated token; there must be one."""
+        return self.generated[-1]
 
     def choose(self, scores: Scores) -> int:
         """Return the next token by its processed scores [vocab]."""
@@ -62,13 +71,14 @@ class GrowingSequence(SequenceGroup):
 
     def append(self, token: int) -> None:
         """Append a token; the last one that there is room for finishes the sequence."""
-        self.ids = np.append(self.ids, [[token]], axis=1)
+        length = self.ids.shape[1] + 1
+        self._buffer[0, length - 1] = token
+        self.ids = self._buffer[:, :length]
         self.generated.append(token)
         self.is_finished = len(self.generated) >= self.max_new_tokens
 
 
-@dataclass(frozen=True)
-class GeneratedToken:
+class GeneratedToken(NamedTuple):
     """A token that a step chose; its arrays are valid until the next step.
 
     Attributes:

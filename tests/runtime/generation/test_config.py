@@ -11,7 +11,7 @@ import pytest
 
 from gptneo_onnx.models import InputError, ModelFileError
 from gptneo_onnx.runtime import GenerationConfig
-from gptneo_onnx.runtime.cli.generate_options import add_generate
+from gptneo_onnx.runtime.cli.generate import add_command
 from gptneo_onnx.runtime.generation.config_fields import (
     INAPPLICABLE,
     Integer,
@@ -169,7 +169,7 @@ def test_numbers_up_to_their_bounds(name):
 
 def test_numbers_of_the_command_line_are_the_fields_of_their_names():
     parser = argparse.ArgumentParser()
-    add_generate(parser.add_subparsers(), run=print)
+    add_command(parser.add_subparsers())
     (commands,) = parser._subparsers._group_actions
     options = {option.dest: option for option in commands.choices["generate"]._actions}
     for other in ("batch_size", "threads"):  # the pipeline's, and the session's

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.models.errors import DeviceError
+from gptneo_onnx.models.errors import DeviceError, ModelFileError
 from gptneo_onnx.runtime.arrays import Ids, Logits, Mask
 from gptneo_onnx.runtime.engine.cache import Cache
 from gptneo_onnx.runtime.engine.device import Device
@@ -120,6 +120,24 @@ class Decoder(ABC):
         """Yield the chunks that `count` tokens are cut into, after `length` others."""
         for start in range(0, count, self.prefill_chunk):
             yield slice(start, start + self.prefill_chunk)
+
+
+def check_finite(logits: NDArray[np.floating], rows: Mask | None = None) -> None:
+    """Raise ModelFileError unless logits [rows, vocab], or what follows from them, are finite.
+
+    Activations that overflow, as float16's do beyond 65504, leave NaN in every logit.
+
+    Args:
+        logits: those of a step.
+        rows: bool [rows], the rows that count; None for all of them.
+    """
+    if np.isfinite(logits.sum()):  # one pass: a sum of finite logits is far from overflowing
+        return
+    if rows is None or not np.isfinite(logits[rows]).all():
+        raise ModelFileError(
+            "the model's logits are not finite numbers; export it in another precision, such as "
+            "fp32"
+        )
 
 
 def failed_step(error: Exception, sequences: int, device: Device) -> DeviceError:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.runtime.arrays import Ids, Logits, Mask
 from gptneo_onnx.runtime.engine.batching import padded, ragged_steps
-from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.decoder import Decoder, check_finite
 from gptneo_onnx.runtime.evaluation.windows import Window
 
 # Short windows that are read together, at most.
@@ -53,11 +52,7 @@ def score(decoder: Decoder, windows: Sequence[Window]) -> Iterator[tuple[int, Sc
             parts[place].append(score_targets(logits, windows[group[place]].targets[rows]))
         for index, window_parts in zip(group, parts, strict=True):
             likelihoods = np.concatenate([part.log_likelihoods for part in window_parts])
-            if not np.isfinite(likelihoods).all():
-                raise ModelFileError(
-                    "the model's logits are not finite numbers; export it in another precision, "
-                    "such as fp32"
-                )
+            check_finite(likelihoods)
             is_greedy = np.concatenate([part.is_greedy for part in window_parts])
             yield index, Scored(likelihoods, is_greedy)
 

@@ -99,7 +99,14 @@ class GenerationCall:
     def batch(self, decoder: Decoder, prompts: Sequence[Prompt], repeats: int) -> SlotBatch:
         """Return the rows of some prompts, to be generated together."""
         ids = [prompt.ids for prompt in prompts]
-        return SlotBatch(decoder, ids, repeats=repeats, guidance=self.guidance, saved=self.saved)
+        return SlotBatch(
+            decoder,
+            ids,
+            repeats=repeats,
+            guidance=self.guidance,
+            saved=self.saved,
+            allow_invalid=self.config.remove_invalid_values,  # which makes them finite
+        )
 
     def record(self) -> StepRecorder:
         """Return an empty record of what the output holds."""

@@ -47,7 +47,7 @@ def assisted_tokens(
         step = np.array([sequence.last_token, *proposed])
         if proposed:
             point = decoder.cache.checkpoint(0, len(step))
-            logits = decoder.verify(0, step)  # [1 + proposed, vocab]
+            logits = batch.verify(step)  # [1 + proposed, vocab]
         else:
             point = None
             logits, _ = batch.decode(step, np.ones(1, np.bool_))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
-from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.decoder import Decoder, check_finite
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation.processors.base import log_probabilities
 
@@ -35,6 +35,9 @@ class SlotBatch:
     Row r is in slot r. With guidance it is in slot 2 r, and its negative prompt in the slot after
     it. Every step returns (logits, scores), both float32 [rows, vocab]: the model's logits, and
     what guidance makes of them; they are valid until the next step.
+
+    Every step raises ModelFileError if the logits of a row that it chooses by are not finite,
+    unless `allow_invalid`.
     """
 
     def __init__(
@@ -45,12 +48,14 @@ class SlotBatch:
         repeats: int = 1,
         guidance: Guidance | None = None,
         saved: PromptCache | None = None,
+        allow_invalid: bool = False,
     ) -> None:
         self.decoder = decoder
         self.repeats = repeats
         self.guidance = guidance
         self.rows = len(prompts) * repeats
         self._saved = saved or PromptCache()
+        self._allow_invalid = allow_invalid
         self._streams = [prompts, guidance.prompts] if guidance else [prompts]
 
     def slot(self, row: int) -> int:
@@ -69,6 +74,8 @@ class SlotBatch:
                 for prompt, streams in enumerate(zip(*self._streams, strict=True))
             ]
         )  # [prompts, streams, vocab]
+        if not self._allow_invalid:
+            check_finite(logits)
         if self.repeats > 1:
             self.reorder(np.arange(self.rows) // self.repeats * self.repeats)
         return self._scored(np.repeat(logits, self.repeats, axis=0))
@@ -77,11 +84,19 @@ class SlotBatch:
         """Append a token to each active row; the outputs of other rows mean nothing."""
         stepped = int(np.flatnonzero(active)[-1]) + 1  # rows after the last active one cost nothing
         streams = len(self._streams)
-        step_logits = self.decoder.decode(
-            np.repeat(tokens[:stepped], streams), np.repeat(active[:stepped], streams)
-        )
+        slots = np.repeat(active[:stepped], streams)
+        step_logits = self.decoder.decode(np.repeat(tokens[:stepped], streams), slots)
+        if not self._allow_invalid:
+            check_finite(step_logits, slots)
         logits, scores = self._scored(step_logits.reshape(stepped, streams, -1))
         return self._all_rows(logits), self._all_rows(scores)
+
+    def verify(self, tokens: Ids) -> Scores:
+        """Append tokens to the only row; return the logits [tokens, vocab] after each of them."""
+        logits = self.decoder.verify(0, tokens)
+        if not self._allow_invalid:
+            check_finite(logits)
+        return logits
 
     def reorder(self, order: Ids) -> None:
         """Give row i the sequence that row order[i] had."""

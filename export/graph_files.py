@@ -25,6 +25,9 @@ from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, fuse
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
 from gptneo_onnx.models.portable_graph import portable_contract
 
+# Tokens that the check of an export reads: a few rows of the embedding, several positions.
+_SMOKE_TOKENS = 8
+
 _Contract = Callable[[GPTNeoConfig, NumberFormat, Sequence[int]], GraphContract]
 _KINDS: dict[str, tuple[_Contract, type[DecoderGraph]]] = {
     "fused": (fused_contract, FusedGraph),
@@ -106,7 +109,8 @@ def _check(graph: GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:
     if numbers.activations is DataType.BFLOAT16:
         return  # ONNX Runtime's CPU provider has no bfloat16 kernels
     try:
-        logits = smoke_run(graph.model, graph.path.parent, graph.contract)
+        ids = _smoke_ids(source.config)
+        logits = smoke_run(graph.model, graph.path.parent, graph.contract, ids)
     except (GPTNeoOnnxError, MemoryError):
         raise
     except Exception as error:  # ONNX Runtime's errors have no common base class
@@ -124,3 +128,9 @@ def _check(graph: GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:
             f"{source.directory}: its first logits in {numbers.precision.value} are not finite "
             "numbers; " + advice
         )
+
+
+def _smoke_ids(config: GPTNeoConfig) -> list[int]:
+    """Return a few token ids from all over the vocabulary, the first and the last among them."""
+    count = min(_SMOKE_TOKENS, config.max_position_embeddings)
+    return [int(token) for token in np.linspace(0, config.vocab_size - 1, count)]

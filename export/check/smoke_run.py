@@ -5,6 +5,7 @@ weights are mapped at a time: an export stays within bounded memory, however lar
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,22 @@ from onnx import ModelProto
 from gptneo_onnx.export.check.subgraph import Subgraph, Tensors, produced_by
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.graph import GraphContract
-from gptneo_onnx.models.portable_graph import ATTENTION_MASK, PAST_LENGTH
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK, BATCH_SIZE, PAST_LENGTH
 
 NODES_AT_ONCE = 8
 
 
-def smoke_run(model: ModelProto, folder: Path, contract: GraphContract) -> NDArray[Any]:
-    """Return the logits [..., vocab] after token 0 as the first of a sequence.
+def smoke_run(
+    model: ModelProto, folder: Path, contract: GraphContract, ids: Sequence[int]
+) -> NDArray[Any]:
+    """Return the logits [..., vocab] after each of some tokens, which begin a sequence.
 
     Args:
         model: the graph, whose weights are in `folder`.
         contract: its inputs, of types that ONNX Runtime's CPU has kernels for.
+        ids: the tokens; no more than the context has positions.
     """
-    tensors = _first_inputs(contract)
+    tensors = _first_inputs(contract, np.array(ids))
     last_reader = _last_readers(model)
     nodes = list(model.graph.node)
     for start in range(0, len(nodes), NODES_AT_ONCE):
@@ -38,15 +42,23 @@ def smoke_run(model: ModelProto, folder: Path, contract: GraphContract) -> NDArr
     return tensors[names.LOGITS]
 
 
-def _first_inputs(contract: GraphContract) -> Tensors:
-    """Return the inputs for one token, id 0 at position 0, with caches as small as they can be."""
-    sizes = defaultdict(lambda: 1, {PAST_LENGTH: 0})
-    inputs = {
-        spec.name: np.zeros(spec.shape(sizes), spec.data_type.value) for spec in contract.inputs
+def _first_inputs(contract: GraphContract, ids: NDArray[np.int64]) -> Tensors:
+    """Return the inputs of a first step, with caches as small as they can be."""
+    length = len(ids)
+    sizes = defaultdict(lambda: length, {names.BATCH: 1, BATCH_SIZE: 1, PAST_LENGTH: 0})
+    indices = np.arange(length)
+    values = {
+        names.INPUT_IDS: ids,
+        names.POSITION_IDS: indices,
+        names.SEQLENS_K: length - 1,
+        names.TOTAL_SEQUENCE_LENGTH: length,
+        names.LOGITS_ROWS: np.stack([np.zeros_like(indices), indices], axis=1),
+        ATTENTION_MASK: 1,
     }
-    for name in (names.TOTAL_SEQUENCE_LENGTH, ATTENTION_MASK):
-        if name in inputs:
-            inputs[name] += 1
+    inputs = {}
+    for spec in contract.inputs:
+        inputs[spec.name] = np.zeros(spec.shape(sizes), spec.data_type.value)
+        inputs[spec.name][...] = values.get(spec.name, 0)
     return inputs
 
 

@@ -27,6 +27,7 @@ from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.embedded import embedded_model
 from gptneo_onnx.runtime.generation.call import prepare_call
 from gptneo_onnx.runtime.generation.generate import growing_sequences
+from gptneo_onnx.runtime.generation.strategies.hooks import process_scores
 
 BATCH, PROMPT, TOKENS = 16, 128, 64
 WARPERS = {
@@ -89,7 +90,8 @@ def sampling_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
 
         def choose(call: Any = call, sequences: Any = sequences) -> None:
             rows = np.split(logits, BATCH)
-            for sequence, [row] in zip(sequences, call.hooks.process(sequences, rows), strict=True):
+            scores = process_scores(sequences, rows, call.hooks)
+            for sequence, [row] in zip(sequences, scores, strict=True):
                 sequence.choose(row)
 
         def decode() -> None:

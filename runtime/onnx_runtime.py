@@ -17,8 +17,8 @@ def require_onnx_runtime() -> None:
     except ImportError as error:
         raise MissingDependencyError(
             "running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]', or "
-            "'gptneo-onnx[gpu]' for CUDA (not both: they overwrite each other; after that, "
-            "uninstall both first)"
+            "'gptneo-onnx[gpu]' for CUDA (not both: they overwrite each other's files; where "
+            "both were installed, uninstall both first)"
         ) from error
 
 

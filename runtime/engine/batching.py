@@ -39,7 +39,7 @@ def ragged_steps(lengths: Sequence[int], slots: int) -> Iterator[list[int]]:
 
 
 def padded(sequences: Sequence[Ids]) -> Ids:
-    """Return ids [sequences, longest], padded on the right, where no earlier token sees it."""
+    """Return ids [sequences, longest], padded on the right, where causal attention hides it."""
     ids = np.zeros((len(sequences), max(map(len, sequences))), np.int64)
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = sequence

@@ -71,8 +71,8 @@ class Cache(ABC):
         """Give slot i the sequence that slot order[i] had."""
 
     @abstractmethod
-    def checkpoint(self, slot: int, tokens: int) -> RollbackPoint:
-        """Keep what is needed to take back the slot's next `tokens` tokens."""
+    def rollback_point(self, slot: int, tokens: int) -> RollbackPoint:
+        """Return a point to roll the slot back to, after at most `tokens` more tokens."""
 
     @abstractmethod
     def roll_back(self, point: RollbackPoint, length: int) -> None:
@@ -85,11 +85,15 @@ class Cache(ABC):
     def check_roll_back(self, point: RollbackPoint, length: int) -> None:
         """Raise InputError unless the slot can be rolled back from the point to that length."""
         slot, now = point.slot, int(self.lengths[point.slot])
-        most = min(now, point.length + point.tokens)
-        if now > point.length + point.tokens or not point.length <= length <= now:
+        if now > point.length + point.tokens:
+            raise InputError(
+                f"slot {slot} cannot go back to {length} of {now} tokens: its rollback point at "
+                f"{point.length} was made for {point.tokens} more; make it for all that follow"
+            )
+        if not point.length <= length <= now:
             raise InputError(
                 f"slot {slot} cannot go back to {length} of {now} tokens; "
-                f"{point.length} to {most} are kept"
+                f"{point.length} to {now} are kept"
             )
 
     @abstractmethod

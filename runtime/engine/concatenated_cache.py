@@ -37,7 +37,8 @@ class ConcatenatedCache(Cache):
         self._heads, self._head_dim = heads, head_dim
         self._device = device
         self._separate: dict[int, Rows] = {}
-        # The first slots' rows, on the right of one batch; rows in _separate are newer.
+        # Rows of the first _batch_slots slots in one batch, padded on the left. A slot that is in
+        # _separate too is out of date here.
         self._batch: Rows = ()
         self._batch_slots, self._columns = 0, 0
 
@@ -100,7 +101,7 @@ class ConcatenatedCache(Cache):
         }
         self.lengths[:] = self.lengths[order]
 
-    def checkpoint(self, slot: int, tokens: int) -> RollbackPoint:
+    def rollback_point(self, slot: int, tokens: int) -> RollbackPoint:
         return RollbackPoint(slot, int(self.lengths[slot]), tokens)
 
     def roll_back(self, point: RollbackPoint, length: int) -> None:

@@ -1,6 +1,6 @@
 """Decoder: the steps of a graph. Prefill a slot in chunks, decode one token of every slot.
 
-Each verb leaves the slots' caches one step further.
+Every method that steps the model also advances the caches of its slots.
 """
 
 from abc import ABC, abstractmethod
@@ -82,8 +82,8 @@ class Decoder(ABC):
     def prefill_together(self, ids: Ids, rows: Ids, layers: Sequence[int] = ()) -> StepOutputs:
         """Read ids [batch, length] into the first slots in one step; return logits of some rows.
 
-        Shorter sequences are padded on the right, where no earlier token sees it. The slots are
-        spoiled: `clear` them before their next use.
+        Shorter sequences are padded on the right, where causal attention hides the padding. The
+        slots then hold garbage: `clear` them before their next use.
 
         Args:
             ids: at most prefill_chunk tokens each.
@@ -99,8 +99,8 @@ class Decoder(ABC):
     def decode(self, tokens: Ids, active: Mask) -> Logits:
         """Append one token to each of the first len(tokens) slots; return logits [slots, vocab].
 
-        Inactive slots are spoiled: `clear` them before their next use. The result is valid until
-        the next step.
+        Inactive slots then hold garbage: `clear` them before their next use. The result is valid
+        until the next step.
         """
 
     @abstractmethod

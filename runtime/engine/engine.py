@@ -14,9 +14,10 @@ from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
 from gptneo_onnx.runtime.engine.portable_decoder import PastDecoder, PortableSessions
-from gptneo_onnx.runtime.engine.recomputing_decoder import RecomputingDecoder, TokenHistory
+from gptneo_onnx.runtime.engine.recomputing_decoder import RecomputingDecoder
 from gptneo_onnx.runtime.engine.session import create_session
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
+from gptneo_onnx.runtime.engine.token_history import TokenHistory
 from gptneo_onnx.runtime.model_files.directory import (
     FusedModel,
     ModelDirectory,
@@ -112,7 +113,9 @@ class Engine:
         return self._decoder.cache.nbytes
 
     def decoder(self, slots: int, prefill_chunk: int | None = None) -> Decoder:
-        """The decoder, with room for at least that many sequences; every call shares it.
+        """Return the decoder that all calls share; make a larger one if it has too few slots.
+
+        A larger one has an empty cache.
 
         Args:
             slots: sequences that are stepped together.

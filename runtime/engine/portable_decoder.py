@@ -197,14 +197,14 @@ class PastDecoder(PortableDecoder):
         return outputs
 
     def _cuts(self, length: int, count: int) -> Iterator[slice]:
+        """Yield chunks; where the graph promises no more, a whole prompt, then single tokens."""
         if not self.sessions.continues_by_single_tokens:
             yield from super()._cuts(length, count)
-            return
-        start = 0 if length else count
-        if start:
+        elif length == 0:
             yield slice(0, count)
-        for index in range(start, count):
-            yield slice(index, index + 1)
+        else:
+            for index in range(count):
+                yield slice(index, index + 1)
 
 
 def _check_columns(positions: Ids, length: int) -> None:

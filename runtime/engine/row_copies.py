@@ -33,7 +33,7 @@ class RowCopier(Protocol):
         """Return a copy of rows start to stop - 1 of a slot."""
 
     def put(self, buffer: DeviceBuffer, slot: int, rows: Any, part: slice, keep: int) -> None:
-        """Write a part of some rows at a slot's start; its first `keep` rows move up after them."""
+        """Write rows[:, part] at a slot's start; move its first `keep` rows to just after them."""
 
     def reorder(self, buffer: DeviceBuffer, order: Indices, rows: int) -> None:
         """Give slot i the first `rows` rows that slot order[i] had."""

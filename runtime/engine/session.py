@@ -1,4 +1,4 @@
-"""The one place that makes ONNX Runtime sessions."""
+"""Sessions of ONNX Runtime: the one place in the runtime that makes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     # Unscaled scores make softmax emit denormal floats, on which x86 is several times slower.
     # ONNX Runtime sets this for the calling thread too, and leaves it set.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # Threads spin during a run only: after it, a draft's would take the other model's cores.
+    # Threads stop spinning after a run: a draft model's would keep cores that the other needs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Only this format was checked: ONNX Runtime must not guess another from the file's name.
     options.add_session_config_entry("session.load_model_format", "ONNX")

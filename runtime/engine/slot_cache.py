@@ -81,8 +81,8 @@ class SlotCache(Cache):
             self._copier.reorder(each.buffer, order, each.resident(longest))
         self.lengths[:] = self.lengths[order]
 
-    def checkpoint(self, slot: int, tokens: int) -> RollbackPoint:
-        """Copy the rows that the next `tokens` tokens push out of the slot's windows.
+    def rollback_point(self, slot: int, tokens: int) -> RollbackPoint:
+        """Return a point with copies of the rows that `tokens` tokens push out of the windows.
 
         Raises:
             InputError: a window has fewer rows than that: the tokens would push out each other.
@@ -100,15 +100,22 @@ class SlotCache(Cache):
         return RollbackPoint(slot, length, tokens, evicted)
 
     def roll_back(self, point: RollbackPoint, length: int) -> None:
-        """Drop the tokens after `length`; windows get back the rows that they had then."""
+        """Drop the tokens after `length`; windows get back the rows that they had then.
+
+        Say a window has 4 rows, the point is at 6 tokens, and 3 more followed. The window held
+        rows 2 to 5 and holds 5 to 8 now; the point has copies of 2, 3 and 4. To go back to 7
+        tokens is to hold 3 to 6: the copies of 3 and 4 return to its start, and its first two
+        rows, 5 and 6, move up after them.
+        """
         self.check_roll_back(point, length)
         slot, now = point.slot, int(self.lengths[point.slot])
         for each, evicted in zip(self._windows, point.evicted, strict=True):
-            back = _evicted(each, length, now)
-            if back:
+            returning = _evicted(each, length, now)
+            if returning:
                 first = _evicted(each, point.length, length)
-                part, keep = slice(first, first + back), each.resident(length) - back
-                self._copier.put(each.buffer, slot, evicted, part, keep)
+                part = slice(first, first + returning)
+                remaining = each.resident(length) - returning
+                self._copier.put(each.buffer, slot, evicted, part, remaining)
         self.lengths[slot] = length
 
     def read(self, slot: int) -> list[NDArray[Any]]:

@@ -41,7 +41,7 @@ class GenerationCall:
         prompts: one for each row of input_ids.
         max_new_tokens: how many tokens to generate at most.
         hooks: the caller's processors and criteria.
-        criteria: the config's criteria, but for max_time, which counts from start().
+        criteria: the config's criteria, but for max_time; see criteria_from_now().
         chain_factory: makes the config's processors.
         streamer: generate()'s argument.
         guidance: the negative prompts, if there are any.
@@ -138,7 +138,7 @@ class GenerationCall:
         """Return int64 [columns]: the padding that the caller put to the left of a prompt."""
         return self.input_ids[prompt.row, : prompt.padding]
 
-    def start(self) -> StoppingCriteriaList:
+    def criteria_from_now(self) -> StoppingCriteriaList:
         """Return the config's criteria; max_time counts from now."""
         if self.config.max_time is None:
             return self.criteria
@@ -164,7 +164,7 @@ def prepare_call(
     inputs: ArrayLike | None = None,
     **kwargs: Any,
 ) -> GenerationCall:
-    """Check generate()'s arguments, before the first step.
+    """Check generate()'s arguments and combine them; only token healing steps the model here.
 
     Args:
         engine: steps the model.

@@ -233,7 +233,7 @@ def _check_beams(values: Mapping[str, Any]) -> None:
     if (values["diversity_penalty"] > 0) != (values["num_beam_groups"] > 1):
         raise InputError(
             f"diversity_penalty is {values['diversity_penalty']} and num_beam_groups "
-            f"{values['num_beam_groups']}; the one acts between the groups of the other: set both"
+            f"{values['num_beam_groups']}; they only work together: set both or neither"
         )
     if 1 < values["num_beams"] < values["num_return_sequences"]:
         raise InputError(

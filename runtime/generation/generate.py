@@ -103,7 +103,7 @@ def generate_steps(call: GenerationCall, record: StepRecorder) -> Iterator[list[
 def growing_sequences(call: GenerationCall) -> list[GrowingSequence]:
     """Return a call's sequences before their first token, prompt by prompt."""
     prompts = [prompt for prompt in call.prompts for _ in range(call.repeats)]
-    criteria = call.start()
+    criteria = call.criteria_from_now()
     sequences = []
     for prompt, noise in zip(prompts, call.noise(prompts), strict=True):
         processors, warpers = call.chains(prompt)
@@ -150,7 +150,7 @@ def _search(call: GenerationCall, record: StepRecorder) -> Sequence[BeamsOfPromp
 
 def _beams(call: GenerationCall) -> list[SequenceGroup]:
     """Return each prompt's beams before their first token."""
-    criteria = call.start()
+    criteria = call.criteria_from_now()
     groups = []
     for prompt in call.prompts:
         processors, warpers = call.chains(prompt)

@@ -121,8 +121,8 @@ def sample(scores: Scores, noise: TokenNoise, position: int, count: int = 1) -> 
 def _contenders(scores: Scores, noise: TokenNoise, position: int) -> Ids:
     """Return the tokens that can have the largest key; most of a large vocabulary cannot.
 
-    In terms of exponential noise, the token with the least noise / likelihood is drawn. So it is
-    not a token for which even a lower bound of that ratio is above the likeliest token's ratio.
+    In terms of exponential noise, the token with the smallest noise / likelihood is drawn. A token
+    can be left out if even a lower bound of its ratio exceeds the likeliest token's ratio.
     """
     possible = scores > -np.inf
     if np.count_nonzero(possible) <= _MANY:

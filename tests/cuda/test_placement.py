@@ -255,7 +255,7 @@ def test_beams_and_rejected_tokens_copy_rows_on_the_device(export_shape, bound, 
     assert {(device, offset) for device, _, offset, _ in views} == {("cuda", 0)}
 
     views.clear()
-    point = decoder.cache.checkpoint(2, 4)
+    point = decoder.cache.rollback_point(2, 4)
     assert all(evicted.device_name() == "cuda" for evicted in point.evicted)
     decoder.verify(2, np.arange(4))
     views.clear()

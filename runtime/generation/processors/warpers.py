@@ -22,8 +22,8 @@ from gptneo_onnx.runtime.generation.processors.base import (
 from gptneo_onnx.runtime.generation.processors.checks import check_number, check_whole_number
 
 _MINUS_INFINITY = float("-inf")
-# Tokens that each have less than an equal share of a mass have less than that mass together. The
-# margin allows for rounding.
+# n tokens that each have a probability below mass / n have less than that mass in total, so they
+# can be left out. The margin allows for rounding.
 _SHARE = 0.999
 
 
@@ -129,7 +129,7 @@ class MinPLogitsWarper:
 
 @dataclass(frozen=True)
 class TypicalLogitsWarper:
-    """Keeps the tokens nearest to the expected surprise that have `mass` (arXiv:2202.00666)."""
+    """Keeps tokens whose surprisal is closest to the entropy, up to `mass`; arXiv:2202.00666."""
 
     mass: float = 0.9
     filter_value: float = _MINUS_INFINITY

@@ -15,7 +15,11 @@ from gptneo_onnx.runtime.engine.cache import RollbackPoint
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
 from gptneo_onnx.runtime.generation.strategies.candidates import Candidates
-from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks, finish_stopped
+from gptneo_onnx.runtime.generation.strategies.hooks import (
+    CallerHooks,
+    finish_stopped,
+    process_scores,
+)
 from gptneo_onnx.runtime.generation.strategies.sequences import GeneratedToken, GrowingSequence
 from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 
@@ -46,7 +50,7 @@ def assisted_tokens(
         proposed = candidates.propose(sequence.ids[0], _limit(sequence, decoder))
         step = np.array([sequence.last_token, *proposed])
         if proposed:
-            point = decoder.cache.checkpoint(0, len(step))
+            point = decoder.cache.rollback_point(0, len(step))
             logits = batch.verify(step)  # [1 + proposed, vocab]
         else:
             point = None
@@ -61,10 +65,13 @@ def _choose_until_wrong(
     hooks: CallerHooks,
     record: StepRecorder,
 ) -> list[GeneratedToken]:
-    """Choose by each row of logits, as long as the choice is what the next row was computed for."""
+    """Choose a token by each row; stop at the first that differs from its candidate.
+
+    Later rows were computed after the candidate, not after the token that was chosen.
+    """
     tokens = []
     for token_logits, candidate in zip(logits, [*proposed, None], strict=True):
-        [scores] = hooks.process([sequence], [token_logits[None]])
+        [scores] = process_scores([sequence], [token_logits[None]], hooks)
         record.step([0], 1, token_logits[None], [scores])
         token = sequence.choose(scores[0])
         sequence.append(token)

@@ -13,7 +13,7 @@ from gptneo_onnx.runtime.generation.strategies.beams import (
     best,
     stopped_candidates,
 )
-from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks
+from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks, process_scores
 from gptneo_onnx.runtime.generation.strategies.sequences import SequenceGroup
 
 
@@ -25,7 +25,7 @@ class BeamSearch:
         self._hooks = hooks
 
     def advance(self, scores: list[Scores]) -> dict[int, Ids]:
-        scores[:] = self._hooks.process([prompt.rows for prompt in self.prompts], scores)
+        scores[:] = process_scores([prompt.rows for prompt in self.prompts], scores, self._hooks)
         return {
             index: prompt.advance(prompt_scores)
             for index, (prompt, prompt_scores) in enumerate(zip(self.prompts, scores, strict=True))

@@ -136,7 +136,7 @@ class DraftModel:
             return []
         self._return_to(ids)
         logits = self._decoder.prefill(0, ids[len(self._slot_ids) :])
-        self._point = cache.checkpoint(0, limit)
+        self._point = cache.rollback_point(0, limit)
         drafted = ids
         while True:
             token, likelihood = self._choose(drafted, logits)

@@ -24,7 +24,7 @@ from gptneo_onnx.runtime.generation.strategies.beams import (
     best,
     stopped_candidates,
 )
-from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks
+from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks, process_scores
 from gptneo_onnx.runtime.generation.strategies.sequences import SequenceGroup
 
 
@@ -45,7 +45,7 @@ class GroupBeamSearch:
         for group in range(self._config.num_beam_groups):
             rows = [prompt.group_rows(group) for prompt in self.prompts]
             part = self.prompts[0].part(group)
-            processed = self._hooks.process(rows, [each[part] for each in scores])
+            processed = process_scores(rows, [each[part] for each in scores], self._hooks)
             for index in unfinished:
                 scores[index][part] = processed[index]
                 self.prompts[index].advance_group(group, processed[index])

@@ -1,4 +1,4 @@
-"""Hooks of the caller: logits processors and stopping criteria that see a whole batch."""
+"""What runs on a step's scores: the config's processors and criteria, and the caller's hooks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,22 +29,6 @@ class CallerHooks:
     criteria: StoppingCriteriaList
     fill: int
 
-    def process(self, groups: Sequence[SequenceGroup], scores: Sequence[Scores]) -> list[Scores]:
-        """Run each group's scores [rows, vocab] through its processors, the caller's between them.
-
-        Scores of finished groups are left alone, but the caller's processors see them.
-        """
-        processed = [
-            group_scores if group.is_finished else group.processors(group.ids, group_scores)
-            for group, group_scores in zip(groups, scores, strict=True)
-        ]
-        if self.processors:
-            processed = self._call_processors(groups, processed)
-        return [
-            group_scores if group.is_finished else group.warpers(group.ids, group_scores)
-            for group, group_scores in zip(groups, processed, strict=True)
-        ]
-
     def stopped(self, groups: Sequence[SequenceGroup], scores: Sequence[Scores]) -> Verdicts:
         """Return bool [all rows]: which rows the caller's criteria stop."""
         if not self.criteria:
@@ -62,9 +46,8 @@ class CallerHooks:
             ]
         )
 
-    def _call_processors(
-        self, groups: Sequence[SequenceGroup], scores: Sequence[Scores]
-    ) -> list[Scores]:
+    def process(self, groups: Sequence[SequenceGroup], scores: Sequence[Scores]) -> list[Scores]:
+        """Run all rows' scores through the caller's processors, those of finished groups too."""
         batch_scores = np.concatenate(scores)  # a copy, which processors may change in place
         returned = self.processors(self.padded(groups), batch_scores)
         try:
@@ -81,6 +64,27 @@ class CallerHooks:
             )
         ends = np.cumsum([len(group_scores) for group_scores in scores])
         return np.split(processed, ends[:-1])
+
+
+def process_scores(
+    groups: Sequence[SequenceGroup], scores: Sequence[Scores], hooks: CallerHooks
+) -> list[Scores]:
+    """Run each group's scores [rows, vocab] through all of its processors.
+
+    The config's processors come first, then the caller's, then the config's warpers (temperature,
+    top_k, top_p and the like). Scores of finished groups are left alone, but the caller's
+    processors see them.
+    """
+    processed = [
+        group_scores if group.is_finished else group.processors(group.ids, group_scores)
+        for group, group_scores in zip(groups, scores, strict=True)
+    ]
+    if hooks.processors:
+        processed = hooks.process(groups, processed)
+    return [
+        group_scores if group.is_finished else group.warpers(group.ids, group_scores)
+        for group, group_scores in zip(groups, processed, strict=True)
+    ]
 
 
 def finish_stopped(

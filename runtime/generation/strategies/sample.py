@@ -5,7 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
-from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks, finish_stopped
+from gptneo_onnx.runtime.generation.strategies.hooks import (
+    CallerHooks,
+    finish_stopped,
+    process_scores,
+)
 from gptneo_onnx.runtime.generation.strategies.sequences import GeneratedToken, GrowingSequence
 from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 
@@ -21,7 +25,7 @@ def sample_tokens(
     while True:
         # Choose by what the processors make of the scores.
         unfinished = [row for row, sequence in enumerate(sequences) if not sequence.is_finished]
-        scores = hooks.process(sequences, list(guided[:, None]))  # [1, vocab] of each sequence
+        scores = process_scores(sequences, list(guided[:, None]), hooks)  # [1, vocab] of each
         record.step(unfinished, len(sequences), logits, [scores[row] for row in unfinished])
         tokens = {row: sequences[row].choose(scores[row][0]) for row in unfinished}
         # Append.

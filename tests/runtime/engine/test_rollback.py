@@ -50,10 +50,10 @@ def test_tokens_are_taken_back_exactly(model, random, length, tokens):
 
         decoder.cache.clear(1)
         decoder.prefill(1, ids[:length])
-        checkpoint = decoder.cache.checkpoint(1, tokens)
+        point = decoder.cache.rollback_point(1, tokens)
         # What comes back is what the longer step left: its first rows differ in rounding only.
         longer = decoder.verify(1, ids[length:])
-        decoder.cache.roll_back(checkpoint, length + kept)
+        decoder.cache.roll_back(point, length + kept)
         assert decoder.cache.lengths[1] == length + kept
         for rows, wanted in zip(contents(decoder, 1), expected, strict=True):
             np.testing.assert_allclose(rows, wanted, atol=1e-5)
@@ -66,11 +66,11 @@ def test_taken_back_in_several_steps_and_to_where_it_was(model, random):
     decoder = model.engine.decoder(slots=3)
     decoder.prefill(0, random.integers(0, 301, 30))
     before = contents(decoder, 0)
-    checkpoint = decoder.cache.checkpoint(0, WINDOW)
+    point = decoder.cache.rollback_point(0, WINDOW)
     for count in (2, 1, 3):
         decoder.verify(0, random.integers(0, 301, count))
     for length in (34, 33, 30):
-        decoder.cache.roll_back(checkpoint, length)
+        decoder.cache.roll_back(point, length)
     assert same(contents(decoder, 0), before)
 
 
@@ -79,9 +79,9 @@ def test_other_slots_are_left_alone(model, random):
     for slot in range(3):
         decoder.prefill(slot, random.integers(0, 301, 20 + slot))
     others = [contents(decoder, slot) for slot in (0, 2)]
-    checkpoint = decoder.cache.checkpoint(1, 4)
+    point = decoder.cache.rollback_point(1, 4)
     decoder.verify(1, random.integers(0, 301, 4))
-    decoder.cache.roll_back(checkpoint, 22)
+    decoder.cache.roll_back(point, 22)
     assert all(
         same(contents(decoder, slot), rows) for slot, rows in zip((0, 2), others, strict=True)
     )
@@ -116,19 +116,19 @@ def test_a_slot_is_written_as_it_was_read(model, random):
 class TestRefusals:
     def test_more_tokens_than_a_window_holds(self, model):
         with pytest.raises(InputError, match="7 tokens push each other out of windows of 6; at"):
-            model.engine.decoder(slots=1).cache.checkpoint(0, WINDOW + 1)
+            model.engine.decoder(slots=1).cache.rollback_point(0, WINDOW + 1)
 
     def test_back_before_the_checkpoint_or_beyond_it(self, model):
         decoder = model.engine.decoder(slots=1)
         decoder.prefill(0, np.ones(10, np.int64))
-        checkpoint = decoder.cache.checkpoint(0, 3)
+        point = decoder.cache.rollback_point(0, 3)
         decoder.verify(0, np.ones(3, np.int64))
         for length in (9, 14):
             with pytest.raises(InputError, match=f"back to {length} of 13 tokens; 10 to 13 are"):
-                decoder.cache.roll_back(checkpoint, length)
+                decoder.cache.roll_back(point, length)
         decoder.verify(0, np.ones(1, np.int64))
-        with pytest.raises(InputError, match="cannot go back to 12 of 14 tokens; 10 to 13 are ke"):
-            decoder.cache.roll_back(checkpoint, 12)
+        with pytest.raises(InputError, match="12 of 14 tokens: its rollback point at 10 was"):
+            decoder.cache.roll_back(point, 12)
 
 
 def test_the_module_chooses_numpy_for_a_cpu():

@@ -114,5 +114,5 @@ def test_max_time_does_not_count_the_wait_for_a_turn(model):
         eos_token_id=None,
     )
     before = time.time()
-    assert call.start()[0].initial_timestamp >= before
+    assert call.criteria_from_now()[0].initial_timestamp >= before
     assert generate(call).shape == (1, 6)

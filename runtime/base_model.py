@@ -101,6 +101,8 @@ class GPTNeoModel:
     ) -> Iterator[tuple[int, HiddenStates]]:
         """Yield (index, hidden states [length, hidden]) of sequences, each as if it were alone.
 
+        Other calls wait from the first result to the last.
+
         Args:
             sequences: ids, int [length] each, at least one token; the longest are read first.
             layer: the layer whose hidden states are returned.

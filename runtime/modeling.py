@@ -1,6 +1,6 @@
 """GPTNeoForCausalLM: an exported model with the interface of transformers' class."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,15 @@ class GPTNeoForCausalLM:
         engine = Engine.load(directory, device, slots, num_threads, provider_options, file_name)
         has_config = (engine.path / GENERATION_CONFIG_FILE).is_file()
         return cls(engine, GenerationConfig.from_pretrained(engine.path) if has_config else None)
+
+    @property
+    def prefill_chunk(self) -> int:
+        """Tokens of a prompt that one step reads at most: the engine's."""
+        return self.engine.prefill_chunk
+
+    @prefill_chunk.setter
+    def prefill_chunk(self, tokens: int) -> None:
+        self.engine.prefill_chunk = tokens
 
     @property
     def device(self) -> Device:
@@ -211,14 +220,15 @@ class GPTNeoForCausalLM:
 
     def generate_tokens(
         self, input_ids: ArrayLike | None = None, **kwargs: Any
-    ) -> Iterator[GeneratedToken]:
+    ) -> Generator[GeneratedToken, None, None]:
         """Continue each sequence; yield every token as soon as it is chosen.
 
             for step in model.generate_tokens(ids, max_new_tokens=20):
                 print(step.row, step.token, step.log_probability, step.sequence.is_finished)
 
-        The tokens are those of generate(). Other calls of this model wait until the iterator is
-        exhausted or closed, and a call from the thread that iterates is refused.
+        The tokens are those of generate(). From the first token on, calls of other threads wait
+        until the iterator is exhausted or closed, and a call of the thread that iterates is
+        refused.
 
         Args:
             input_ids: int [batch, sequence].

@@ -57,7 +57,7 @@ class Engine:
         self._make_decoder = make_decoder
         self._decoder = make_decoder(int(slots))
         self._lock = threading.Lock()
-        self._thread: int | None = None  # the one that has the lock
+        self._thread: threading.Thread | None = None  # the one that has entered the engine
 
     @classmethod
     def load(
@@ -134,20 +134,25 @@ class Engine:
 
         Raises:
             InputError: this thread has entered it already, so it would wait for itself: a
-                streamer or a processor calls the model that calls it.
+                streamer or a processor calls the model that calls it, or an iterator of
+                generate_tokens() is open.
         """
-        thread = threading.get_ident()
-        if self._thread == thread:
+        if self._thread is threading.current_thread():
             raise InputError(
                 "this model is at work in another call; wait for it, or load a second model: a "
-                "streamer or a processor cannot call the model that is calling it"
+                "streamer or a processor cannot call the model that is calling it, and an iterator "
+                "of generate_tokens() must be exhausted or closed first"
             )
         with self._lock:
-            self._thread = thread
+            self.enter_thread()
             try:
                 yield
             finally:
                 self._thread = None
+
+    def enter_thread(self) -> None:
+        """Let this thread be the one that has entered, when it resumes an iterator of another."""
+        self._thread = threading.current_thread()
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.generation.chain import Prompt
 from gptneo_onnx.runtime.generation.config import DEFAULT_NEW_TOKENS, GenerationConfig
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
-from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
 from gptneo_onnx.runtime.generation.stopping_criteria import (
     EosTokenCriteria,
     StoppingCriteria,
@@ -164,11 +163,8 @@ def caller_hooks(
     logits_processor: Sequence[LogitsProcessor] | None,
     stopping_criteria: Sequence[StoppingCriteria] | None,
 ) -> CallerHooks:
-    """Return the caller's processors and criteria; StructuredOutput begins a new text."""
+    """Return the caller's processors and criteria."""
     processors = _callables("logits_processor", logits_processor)
-    for processor in processors:
-        if isinstance(processor, StructuredOutput):
-            processor.reset()
     criteria = _callables("stopping_criteria", stopping_criteria)
     return CallerHooks(
         LogitsProcessorList(processors), StoppingCriteriaList(criteria), config.fill_token_id

@@ -18,6 +18,7 @@ from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.noise import TokenNoise, sequence_noise
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
+from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
 from gptneo_onnx.runtime.generation.stopping_criteria import (
     MaxTimeCriteria,
     StoppingCriteria,
@@ -41,7 +42,7 @@ class GenerationCall:
         prompts: one for each row of input_ids.
         max_new_tokens: how many tokens to generate at most.
         hooks: the caller's processors and criteria.
-        criteria: the config's criteria, but for max_time; see criteria_from_now().
+        criteria: the config's criteria, but for max_time; see begin().
         chain_factory: makes the config's processors.
         streamer: generate()'s argument.
         guidance: the negative prompts, if there are any.
@@ -138,8 +139,15 @@ class GenerationCall:
         """Return int64 [columns]: the padding that the caller put to the left of a prompt."""
         return self.input_ids[prompt.row, : prompt.padding]
 
-    def criteria_from_now(self) -> StoppingCriteriaList:
-        """Return the config's criteria; max_time counts from now."""
+    def begin(self) -> StoppingCriteriaList:
+        """Begin to generate: return the config's criteria; max_time counts from now.
+
+        A caller's StructuredOutput begins a new text. Not before: while this call waited, another
+        one may have used it.
+        """
+        for processor in self.hooks.processors:
+            if isinstance(processor, StructuredOutput):
+                processor.reset()
         if self.config.max_time is None:
             return self.criteria
         return StoppingCriteriaList([MaxTimeCriteria(self.config.max_time), *self.criteria])
@@ -212,6 +220,7 @@ def prepare_call(
         assistant=arguments.assistant_of(assistant_model, engine),
     )
     _check_combinations(call)
+    call.chains(prompts[0])  # processors check their arguments when they are made
     return call
 
 

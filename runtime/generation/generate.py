@@ -4,12 +4,13 @@ generate_steps() is the main path: forward, choose and append are visible in the
 runs (strategies/sample.py, strategies/assisted.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import Ids, Scores
+from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.engine import exclusive
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation.call import GenerationCall
@@ -49,19 +50,21 @@ def generate(call: GenerationCall) -> Output:
         if call.config.num_beams > 1:
             return _beam_output(call, _search(call, record), record)
         sequences: dict[int, GrowingSequence] = {}
+        steps = generate_steps(call, record)
         if call.streamer is not None:
             call.streamer.put(call.prompts[0].ids.tolist())
-        for step in generate_steps(call, record):
+        for step in steps:
             sequences.update({token.row: token.sequence for token in step})
             if call.streamer is not None:
                 call.streamer.put([token.token for token in step])
         return _output(call, [sequences[row] for row in sorted(sequences)], record)
 
 
-def generate_tokens(call: GenerationCall) -> Iterator[GeneratedToken]:
+def generate_tokens(call: GenerationCall) -> Generator[GeneratedToken, None, None]:
     """Yield every token as soon as it is chosen.
 
-    Other calls wait from the first token on, until the iterator is exhausted or closed.
+    Other calls wait from the first token on, until the iterator is exhausted or closed. What an
+    output would hold (scores, logits, caches) is not kept.
 
     Raises:
         InputError: the call asks for beams, which are chosen at the end of the search.
@@ -74,24 +77,38 @@ def generate_tokens(call: GenerationCall) -> Iterator[GeneratedToken]:
     return _each_token(call)
 
 
-def _each_token(call: GenerationCall) -> Iterator[GeneratedToken]:
+def _each_token(call: GenerationCall) -> Generator[GeneratedToken, None, None]:
     with exclusive(*call.engines):
-        for step in generate_steps(call, call.record()):
-            yield from step
+        for step in generate_steps(call, StepRecorder()):
+            for token in step:
+                yield token
+                for engine in call.engines:  # another thread may have asked for the next token
+                    engine.enter_thread()
 
 
 def generate_steps(call: GenerationCall, record: StepRecorder) -> Iterator[list[GeneratedToken]]:
-    """Generate without beams; yield the tokens of each step.
+    """Generate without beams; return an iterator of the tokens of each step.
 
     A step has a token of every unfinished row; with assisted decoding, the tokens of one row that
     were accepted together. The caller has entered the engines.
+
+    Raises:
+        InputError: an argument that only the model or a processor can check; before any step.
     """
     decoder = call.decoder()
     sequences = growing_sequences(call)
-    if not call.is_assisted:
-        batch = call.batch(decoder, call.prompts, call.repeats)
-        yield from sample_tokens(batch, sequences, call.hooks, record)
-        return
+    if call.is_assisted:
+        return _assisted_steps(call, decoder, sequences, record)
+    batch = call.batch(decoder, call.prompts, call.repeats)
+    return sample_tokens(batch, sequences, call.hooks, record)
+
+
+def _assisted_steps(
+    call: GenerationCall,
+    decoder: Decoder,
+    sequences: Sequence[GrowingSequence],
+    record: StepRecorder,
+) -> Iterator[list[GeneratedToken]]:
     records = [record.for_one_sequence() for _ in sequences]
     for prompt, sequence, own_record in zip(call.prompts, sequences, records, strict=True):
         candidates = _candidates(call, prompt, sequence)
@@ -103,7 +120,7 @@ def generate_steps(call: GenerationCall, record: StepRecorder) -> Iterator[list[
 def growing_sequences(call: GenerationCall) -> list[GrowingSequence]:
     """Return a call's sequences before their first token, prompt by prompt."""
     prompts = [prompt for prompt in call.prompts for _ in range(call.repeats)]
-    criteria = call.criteria_from_now()
+    criteria = call.begin()
     sequences = []
     for prompt, noise in zip(prompts, call.noise(prompts), strict=True):
         processors, warpers = call.chains(prompt)
@@ -150,7 +167,7 @@ def _search(call: GenerationCall, record: StepRecorder) -> Sequence[BeamsOfPromp
 
 def _beams(call: GenerationCall) -> list[SequenceGroup]:
     """Return each prompt's beams before their first token."""
-    criteria = call.criteria_from_now()
+    criteria = call.begin()
     groups = []
     for prompt in call.prompts:
         processors, warpers = call.chains(prompt)

@@ -87,7 +87,7 @@ class GeneratedToken(NamedTuple):
         logits: float32 [vocab], the model's logits that predict it.
         scores: float32 [vocab], what processors made of them; the token was chosen by these.
         sequence: the sequence, with the token appended, and with those that assisted decoding
-            accepted in the same step.
+            accepted in the same step: it may be finished before its last token is yielded.
     """
 
     row: int

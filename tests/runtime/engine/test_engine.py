@@ -57,6 +57,11 @@ def test_a_prefill_chunk_lasts_for_one_call(engine):
     assert engine.decoder(1).prefill_chunk == PREFILL_CHUNK
 
 
+def test_a_models_prefill_chunk_is_its_engines(engine):
+    GPTNeoForCausalLM(engine).prefill_chunk = 5
+    assert engine.prefill_chunk == engine.decoder(1).prefill_chunk == 5
+
+
 def test_room_for_more_sequences_is_made_when_they_come(engine):
     assert engine.decoder(1).cache.slots == 1
     assert engine.decoder(4).cache.slots == 4

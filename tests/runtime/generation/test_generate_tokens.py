@@ -1,5 +1,6 @@
 """generate_tokens(): the tokens of generate(), each as soon as it is chosen."""
 
+import re
 import threading
 import time
 
@@ -9,7 +10,7 @@ from checkpoints import Shape
 from refusals import refused
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime import GPTNeoForCausalLM
+from gptneo_onnx.runtime import GPTNeoForCausalLM, StructuredOutput, Tokenizer
 from gptneo_onnx.runtime.generation.call import prepare_call
 from gptneo_onnx.runtime.generation.generate import generate
 
@@ -103,6 +104,71 @@ class TestOtherCalls:
         thread.join(timeout=30)
         assert order == [0, 0, 0, 0, 0, "call"]
 
+    def test_of_a_processor_are_refused_in_whichever_thread_it_runs(self, model):
+        refusals = []
+
+        def calls_its_model(ids, scores):
+            with refused(InputError, "a processor cannot call the model that is calling it"):
+                model.generate([[1]], max_new_tokens=1)
+            refusals.append(threading.get_ident())
+            return scores
+
+        tokens = model.generate_tokens(
+            [[1, 2]], max_new_tokens=3, eos_token_id=None, logits_processor=[calls_its_model]
+        )
+        next(tokens)
+        thread = threading.Thread(target=next, args=[tokens])
+        thread.start()
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+        assert len(set(refusals)) == 2
+        tokens.close()
+
+
+def test_processors_check_their_arguments_before_the_first_token(model):
+    with refused(InputError, "bad_words_ids"):
+        model.generate_tokens([[1]], bad_words_ids=[["x"]])
+
+
+def test_a_streamer_gets_nothing_of_a_call_that_is_refused(model):
+    received = []
+
+    class Recorder:
+        def put(self, ids):
+            received.append(ids)
+
+        def end(self):
+            pass
+
+    with refused(InputError, "bad_words_ids"):
+        model.generate([[1]], bad_words_ids=[["x"]], streamer=Recorder())
+    assert received == []
+
+
+def test_a_call_that_waits_leaves_the_structure_of_the_running_one_alone(embedded_export):
+    """Both use one StructuredOutput: the second begins its text when its turn comes."""
+    llguidance = pytest.importorskip("llguidance")
+    assert llguidance
+    model = GPTNeoForCausalLM.from_pretrained(embedded_export, device="cpu")
+    tokenizer = Tokenizer.from_pretrained(embedded_export)
+    structure = StructuredOutput.from_regex(tokenizer, "(yes|no){6}")
+    ids = tokenizer("It is")["input_ids"]
+    texts = []
+
+    def generate_text():
+        output = model.generate(ids, logits_processor=[structure], max_new_tokens=60)
+        texts.append(tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
+
+    with model.engine.exclusive():
+        threads = [threading.Thread(target=generate_text) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)  # all three have been prepared, and wait
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(texts) == 3
+    assert all(re.fullmatch("(yes|no){6}", text) for text in texts)
+
 
 def test_max_time_does_not_count_the_wait_for_a_turn(model):
     call = prepare_call(
@@ -114,5 +180,5 @@ def test_max_time_does_not_count_the_wait_for_a_turn(model):
         eos_token_id=None,
     )
     before = time.time()
-    assert call.criteria_from_now()[0].initial_timestamp >= before
+    assert call.begin()[0].initial_timestamp >= before
     assert generate(call).shape == (1, 6)

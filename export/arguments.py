@@ -1,5 +1,6 @@
 """Checks the arguments of export_model, and makes a plan of them, before any work is done."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from gptneo_onnx.models.manifest import GRAPH_KINDS
 EXPORTERS = ("direct", "optimum")
 LAYOUTS = ("flat", "transformers.js")
 ALL_LAYERS = "all"
+_VARIANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class ExportPlan:
     Attributes:
         checkpoint: a directory, or a hub id.
         revision: the branch, tag or commit of a hub id.
+        variant: of the weight files; None for those without one.
         out: the directory to make.
         graphs: kinds of graphs, of GRAPH_KINDS. The first becomes model.onnx.
         formats: one number format in layout flat, one for each file in layout transformers.js.
@@ -36,6 +39,7 @@ class ExportPlan:
 
     checkpoint: str | Path
     revision: str | None
+    variant: str | None
     out: Path
     graphs: tuple[str, ...]
     formats: tuple[NumberFormat, ...]
@@ -75,6 +79,7 @@ def plan_export(
     exporter: str,
     verify: bool,
     revision: str | None,
+    variant: str | None,
 ) -> ExportPlan:
     """Check the arguments of export_model, one by one and in combination.
 
@@ -91,6 +96,7 @@ def plan_export(
     plan = ExportPlan(
         checkpoint=checkpoint,
         revision=revision,
+        variant=checked_variant(variant),
         out=Path(out),
         graphs=graph_kinds(graph),
         formats=tuple(number_format(p, activations, full_range) for p in as_list(precision)),
@@ -113,6 +119,16 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
     """Raise InputError unless the value is one of those allowed."""
     if value not in allowed:
         raise InputError(f"{name} is {value!r}; one of {', '.join(allowed)} is allowed")
+
+
+def checked_variant(variant: object) -> str | None:
+    """Return the variant; raises InputError if it is no part of a file's name."""
+    if variant is None or (isinstance(variant, str) and _VARIANT.fullmatch(variant)):
+        return variant
+    raise InputError(
+        f"variant is {shown(variant)}; what stands between dots in the name of the weight files is "
+        "allowed, as fp16 in model.fp16.safetensors"
+    )
 
 
 def as_list(value: object) -> list[Any]:

@@ -50,6 +50,7 @@ def export_model(
     exporter: str = "direct",
     verify: bool = False,
     revision: str | None = None,
+    variant: str | None = None,
     progress: bool = False,
     report: Callable[[str], object] | None = None,
 ) -> Path:
@@ -87,6 +88,8 @@ def export_model(
         verify: compare each exported graph with transformers on random tokens longer than twice
             the window (needs the `optimum` extra), and raise if they differ.
         revision: the branch, tag or commit of a hub id to fetch.
+        variant: which weights to take where files are named after it, as in from_pretrained:
+            "fp16" for model.fp16.safetensors.
         progress: draw a progress bar on standard error, if that is a terminal.
         report: called with each line worth telling the user.
 
@@ -116,12 +119,16 @@ def export_model(
         exporter=exporter,
         verify=verify,
         revision=revision,
+        variant=variant,
     )
     report = report or _ignore
     check_replaceable(plan.out.absolute())
-    source = open_checkpoint(local_checkpoint(plan.checkpoint, plan.revision))
+    directory = local_checkpoint(plan.checkpoint, plan.revision, plan.variant)
+    source = open_checkpoint(directory, plan.variant)
     layers = plan.hidden_layers(source.config.num_layers)
     with atomic_directory(plan.out) as partial:  # renamed to plan.out when the block ends
+        for note in source.notes:
+            report(note)
         _write_companions(source, partial, report)
         for numbers in plan.formats:
             graphs = _write_graphs(plan, source, partial, numbers, layers, progress)

@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,7 @@ def balance(inputs: Floats, weights: Floats) -> Floats:
 class _ScaledTensor(StoredTensor):
     """A tensor times scales, which broadcast to its shape."""
 
-    scales: Floats
+    scales: Floats = field(kw_only=True)
 
     def read(self) -> Floats:
         return super().read().astype(np.float32, copy=False) * self.scales
@@ -119,6 +119,5 @@ class _ScaledTensor(StoredTensor):
 
 
 def _scaled(tensor: StoredTensor, scales: Floats) -> StoredTensor:
-    return _ScaledTensor(
-        tensor.path, tensor.name, tensor.offset, tensor.dtype, tensor.shape, scales
-    )
+    stored = {each.name: getattr(tensor, each.name) for each in fields(StoredTensor)}
+    return _ScaledTensor(**stored, scales=scales)

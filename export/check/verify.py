@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.export.check.stepper import GraphStepper
-from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
+from gptneo_onnx.export.checkpoint.checkpoint import PREFIX, Checkpoint
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
 from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, Precision
 
@@ -21,6 +21,7 @@ TOLERANCES = {Precision.FP32: 1e-4, Precision.FP16: 2e-2}
 QUANTIZED_TOLERANCE = 1.0
 CHUNK = 64
 SEED = 2021
+LM_HEAD = "lm_head.weight"
 
 Array = NDArray[np.float32]
 
@@ -74,7 +75,7 @@ def verify_graph(
     ids = np.random.default_rng(SEED).integers(0, config.vocab_size, length)
     # What rounding weights costs shows in the logits already.
     layers = [] if precision.is_quantized else [*contract.hidden_states]
-    expected = _run_transformers(source.directory, ids, layers)
+    expected = _run_transformers(source, ids, layers)
     state_differences = []
     # One session for all: memory may not hold a large model twice.
     session = GraphStepper.open(graph, contract, config).session
@@ -138,14 +139,34 @@ def _check_states(
         )
 
 
-def _run_transformers(checkpoint: Path, ids: NDArray[np.int64], layers: Sequence[int]) -> _Expected:
+def _run_transformers(
+    source: Checkpoint, ids: NDArray[np.int64], layers: Sequence[int]
+) -> _Expected:
     """Run ids [length] through the checkpoint in transformers.GPTNeoForCausalLM, in float32."""
     import torch
-    from transformers import GPTNeoForCausalLM
 
     torch.set_flush_denormal(True)
-    model: Any = GPTNeoForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
     with torch.no_grad():
-        output = model.eval()(torch.from_numpy(ids)[None], output_hidden_states=bool(layers))
+        model = _transformers_model(source).eval()
+        output = model(torch.from_numpy(ids)[None], output_hidden_states=bool(layers))
     states = {layer: output.hidden_states[layer][0].numpy() for layer in layers}
     return _Expected(output.logits[0].numpy(), states)
+
+
+def _transformers_model(source: Checkpoint) -> Any:
+    """Load the model as from_pretrained does; give it the tensors where it would not find them."""
+    import torch
+    from transformers import AutoConfig, GPTNeoForCausalLM
+
+    loader: Any = GPTNeoForCausalLM
+    if source.as_transformers:
+        return loader.from_pretrained(source.directory, variant=source.variant, dtype=torch.float32)
+    model = loader(AutoConfig.from_pretrained(source.directory)).float()
+    state = {
+        name if name == LM_HEAD else PREFIX + name: torch.from_numpy(
+            tensor.read().astype(np.float32)
+        )
+        for name, tensor in source.tensors.items()
+    }
+    model.load_state_dict(state, strict=False)
+    return model

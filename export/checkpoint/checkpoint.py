@@ -1,38 +1,46 @@
 """Opens a GPT-Neo checkpoint in Hugging Face layout: its config, and its tensors, not yet read."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gptneo_onnx.export.checkpoint.safetensors_file import read_safetensors
+from gptneo_onnx.export.checkpoint.other_formats import (
+    refuse_adapter,
+    refuse_other_contents,
+    unapplied,
+)
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
-from gptneo_onnx.export.checkpoint.torch_file import read_torch_file
+from gptneo_onnx.export.checkpoint.tensor_names import PREFIX, named_tensors
+from gptneo_onnx.export.checkpoint.weight_files import find_weights
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ModelFileError, shown
-from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE
 
-PREFIX = "transformer."
-# The causal masks that old versions of transformers saved with every layer.
-_MASK_BUFFER = re.compile(r"h\.\d+\.attn\.attention\.(bias|masked_bias)")
-_MAX_SHARDS = 1024
-_MAX_NAME_BYTES = 255
-
-_Reader = Callable[[Path], dict[str, StoredTensor]]
-_FORMATS: tuple[tuple[str, _Reader], ...] = (
-    ("model.safetensors", read_safetensors),
-    ("pytorch_model.bin", read_torch_file),
-)
+__all__ = ["PREFIX", "Checkpoint", "open_checkpoint"]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was opened; `tensors` are named without the prefix `transformer.`."""
+    """A checkpoint that was opened.
+
+    Attributes:
+        directory: where it lies.
+        config: what its config.json says.
+        tensors: named without the prefix `transformer.`.
+        variant: the variant of its weight files, or None.
+        left_out: names of tensors that are no part of a GPT-Neo.
+        notes: lines that tell the user what was understood in which way.
+        as_transformers: whether from_pretrained of transformers finds the same tensors.
+    """
 
     directory: Path
     config: GPTNeoConfig
     tensors: Mapping[str, StoredTensor]
+    variant: str | None = None
+    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    as_transformers: bool = True
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> StoredTensor:
         """Return the weight of that name, not yet read.
@@ -42,9 +50,12 @@ class Checkpoint:
         """
         stored = self.tensors.get(name)
         if stored is None:
+            raise self._missing(name)
+        if stored.shape == (0,) != shape:
             raise ModelFileError(
-                f"{self.directory}: the checkpoint has no tensor {name}, which config.json asks "
-                "for; fetch the checkpoint again"
+                f"{self.directory}: {name} has shape [0]: it was saved under DeepSpeed's ZeRO-3, "
+                "which keeps the weights in shards; run the zero_to_fp32.py that lies with them, and "
+                "export what it writes"
             )
         if stored.shape != shape:
             raise ModelFileError(
@@ -58,62 +69,49 @@ class Checkpoint:
             )
         return stored
 
+    def _missing(self, name: str) -> ModelFileError:
+        for other in self.left_out:
+            if other.endswith(f".{name}"):
+                return ModelFileError(
+                    f"{self.directory}: the checkpoint has no tensor {name}, but {shown(other)}; "
+                    f"save the state dict of the model inside alone, so that it is {PREFIX}{name}"
+                )
+        return ModelFileError(
+            f"{self.directory}: the checkpoint has no tensor {name}, which config.json asks "
+            "for; fetch the checkpoint again"
+        )
 
-def open_checkpoint(directory: Path) -> Checkpoint:
-    """Open model.safetensors or pytorch_model.bin, whole or sharded, with the config beside it.
+
+def open_checkpoint(directory: Path, variant: str | None = None) -> Checkpoint:
+    """Open model.safetensors, pytorch_model.bin or flax_model.msgpack, whole or sharded.
 
     Only headers are read, no weights yet.
 
+    Args:
+        directory: holds config.json and the weights.
+        variant: "fp16" for model.fp16.safetensors, and so on.
+
     Raises:
-        ModelFileError: a file is missing, damaged or contradicts config.json.
+        ModelFileError: a file is missing, damaged, of another format, or contradicts config.json.
     """
+    refuse_adapter(directory)
     config = GPTNeoConfig.from_file(directory / CONFIG_FILE)
-    files, read = _weight_files(directory)
+    files, read = find_weights(directory, variant)
     stored: dict[str, StoredTensor] = {}
     for file in files:
+        refuse_other_contents(file)
         stored |= read(file)
-    tensors = {name.removeprefix(PREFIX): tensor for name, tensor in stored.items()}
-    tensors = {name: t for name, t in tensors.items() if not _MASK_BUFFER.fullmatch(name)}
-    _check_layer_count(directory, config, tensors)
-    return Checkpoint(directory, config, tensors)
-
-
-def _weight_files(directory: Path) -> tuple[list[Path], _Reader]:
-    """Return the files that hold the weights, and what reads them; safetensors are preferred."""
-    for file_name, read in _FORMATS:
-        if (directory / file_name).is_file():
-            return [directory / file_name], read
-        index = directory / f"{file_name}.index.json"
-        if index.is_file():
-            return _shards(index), read
-    names = " or ".join(file_name for file_name, _ in _FORMATS)
-    raise ModelFileError(
-        f"{directory} holds no weights: fetch {names}, or their .index.json and its files"
+    named = named_tensors(directory, stored, config.tie_word_embeddings)
+    _check_layer_count(directory, config, named.tensors)
+    return Checkpoint(
+        directory,
+        config,
+        named.tensors,
+        variant,
+        named.left_out,
+        (*named.notes, *unapplied(directory)),
+        named.as_transformers,
     )
-
-
-def _shards(index: Path) -> list[Path]:
-    """Return the files beside the index that it names."""
-    weight_map = read_json_object(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
-        raise ModelFileError(f"{index}: weight_map must map tensor names to file names")
-    shards = sorted(set(weight_map.values()))
-    if len(shards) > _MAX_SHARDS:
-        raise ModelFileError(f"{index} names {len(shards)} files; at most {_MAX_SHARDS} are read")
-    for shard in shards:
-        if not _is_plain_name(shard):
-            raise ModelFileError(
-                f"{index}: {shown(shard)} is not a plain name of a file beside it; fetch it again"
-            )
-        if not (index.parent / shard).is_file():
-            raise ModelFileError(f"{index} names {shown(shard)}, which is missing; fetch it")
-    return [index.parent / shard for shard in shards]
-
-
-def _is_plain_name(name: str) -> bool:
-    if Path(name).name != name or name in ("", ".", "..") or "\\" in name:
-        return False
-    return name.isprintable() and len(name.encode()) <= _MAX_NAME_BYTES
 
 
 def _check_layer_count(

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+from gptneo_onnx.export.checkpoint.weight_files import WEIGHT_FILES, has_weights
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
@@ -13,10 +14,13 @@ _ALTERNATIVE = (
 )
 
 
-def local_checkpoint(checkpoint: str | Path, revision: str | None = None) -> Path:
+def local_checkpoint(
+    checkpoint: str | Path, revision: str | None = None, variant: str | None = None
+) -> Path:
     """Return the directory of a checkpoint: the path itself, or where a hub id's files are cached.
 
-    Files that are not in the cache yet are fetched: safetensors if there are any.
+    Files that are not in the cache yet are fetched: safetensors if there are any, else PyTorch's,
+    else Flax's.
 
     Raises:
         InputError: neither an existing directory nor a hub id that can be fetched.
@@ -30,10 +34,10 @@ def local_checkpoint(checkpoint: str | Path, revision: str | None = None) -> Pat
         raise InputError(
             f"{shown(str(checkpoint))} is not a directory; {_ALTERNATIVE}, or a hub id"
         )
-    return _fetch(str(checkpoint), revision)
+    return _fetch(str(checkpoint), revision, variant)
 
 
-def _fetch(hub_id: str, revision: str | None) -> Path:
+def _fetch(hub_id: str, revision: str | None, variant: str | None) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
@@ -41,14 +45,25 @@ def _fetch(hub_id: str, revision: str | None) -> Path:
             "fetching from the hub needs huggingface_hub: pip install 'gptneo-onnx[export]'"
         ) from error
     try:
-        patterns = [*_SMALL_FILES, "*.safetensors"]
-        path = Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-        if not any(path.glob("*.safetensors")):
-            patterns = [*_SMALL_FILES, "pytorch_model*.bin"]
+        for file_name in WEIGHT_FILES:
+            patterns = [*_SMALL_FILES, _pattern(file_name, variant)]
             path = Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+            if has_weights(path, file_name, variant):
+                break
     except Exception as error:  # the hub's client raises whatever its HTTP library raises
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
             f"{hub_id} cannot be fetched from the hub ({reason}); {_ALTERNATIVE} instead"
         ) from error
     return path
+
+
+def _pattern(file_name: str, variant: str | None) -> str:
+    """Return a pattern of a weight file's name and its shards', which an index may name freely.
+
+    Shards of a variant are named model.fp16-00001-of-00002.safetensors, and by older versions of
+    transformers model-00001-of-00002.fp16.safetensors.
+    """
+    stem, _, suffix = file_name.rpartition(".")
+    stem = "" if suffix == "safetensors" else stem
+    return f"{stem}*.{suffix}" if variant is None else f"{stem}*.{variant}*{suffix}"

@@ -12,6 +12,8 @@ import ml_dtypes
 import numpy as np
 from safetensors import safe_open
 
+from gptneo_onnx.export.checkpoint.flax_file import torch_names
+from gptneo_onnx.export.checkpoint.other_formats import refuse_quantized
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
 from gptneo_onnx.models.errors import ModelFileError, shown
 
@@ -27,11 +29,14 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),
     "U8": np.dtype(np.uint8),
     "I64": np.dtype(np.int64),
+    "I8": np.dtype(np.int8),
 }
 
 
 def read_safetensors(path: Path) -> dict[str, StoredTensor]:
     """Return every tensor of the file by name, not yet read.
+
+    A tensor that safetensors.torch.save_model left out, because it is another one's, is that one.
 
     Raises:
         ModelFileError: the safetensors package refuses the header (not JSON, or offsets that
@@ -46,11 +51,29 @@ def read_safetensors(path: Path) -> dict[str, StoredTensor]:
         raise ModelFileError(
             f"{path} is not a sound safetensors file: {str(error)[:200]!r}; fetch it again"
         ) from error
-    return {
+    metadata = header.pop("__metadata__", None) or {}
+    refuse_quantized(path, header)
+    tensors = {
         name: _stored_tensor(path, name, entry, data_start=8 + length)
         for name, entry in header.items()
-        if name != "__metadata__"
     }
+    if metadata.get("format") == "flax":
+        return _named_by_torch(path, tensors)
+    shared = {
+        name: tensors[kept]
+        for name, kept in metadata.items()
+        if kept in tensors and name not in tensors
+    }
+    return tensors | shared
+
+
+def _named_by_torch(path: Path, tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    try:
+        return torch_names(tensors)
+    except ValueError as error:
+        raise ModelFileError(
+            f"{path} is not a sound file of Flax ({error}); fetch it again"
+        ) from error
 
 
 def _read_header(path: Path) -> tuple[int, dict[str, Any]]:

@@ -18,10 +18,19 @@ BLOCK_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A contiguous tensor at a byte offset of a file, read on demand.
+    """A tensor at a byte offset of a file, read on demand.
 
     It is read, not memory-mapped: mapped pages would count as this process's memory until they are
     evicted, and a checkpoint is larger than the memory that an export may take.
+
+    Attributes:
+        path: the file.
+        name: the tensor's name in it, for messages.
+        offset: where its bytes begin.
+        dtype: the type of its numbers, little-endian.
+        shape: its shape as it is read.
+        transposed: whether the file holds the transpose of this matrix, as Flax stores layers.
+        pieces: where the bytes lie in several pieces, each one's offset and length, in order.
     """
 
     path: Path
@@ -29,6 +38,8 @@ class StoredTensor:
     offset: int
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
+    transposed: bool = False
+    pieces: tuple[tuple[int, int], ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -40,6 +51,9 @@ class StoredTensor:
         Raises:
             ModelFileError: the file ends too early or cannot be read.
         """
+        if self.transposed:
+            stored = self._read_at(0, self.shape[::-1])
+            return np.ascontiguousarray(stored.T)
         return self._read_at(0, self.shape)
 
     def row_blocks(self) -> Iterator[NDArray[Any]]:
@@ -48,28 +62,45 @@ class StoredTensor:
         rows = max(1, BLOCK_BYTES // row_bytes)
         for start in range(0, self.shape[0], rows):
             count = min(rows, self.shape[0] - start)
-            yield self._read_at(start * row_bytes, (count, *self.shape[1:]))
+            if self.transposed:
+                yield self._read_columns(start, count)
+            else:
+                yield self._read_at(start * row_bytes, (count, *self.shape[1:]))
+
+    def _read_columns(self, start: int, count: int) -> NDArray[Any]:
+        """Read rows of a transposed matrix: the same columns of every row that is stored."""
+        rows, columns = self.shape
+        array = np.empty((columns, count), self.dtype)
+        for column in range(columns):
+            position = (column * rows + start) * self.dtype.itemsize
+            array[column] = self._read_at(position, (count,))
+        return np.ascontiguousarray(array.T)
 
     def _read_at(self, start: int, shape: tuple[int, ...]) -> NDArray[Any]:
         array = np.empty(shape, self.dtype)
         buffer = array.reshape(-1).view(np.uint8).data
         try:
-            self._fill(buffer, self.offset + start)
+            self._fill(buffer, start)
         except OSError as error:
             raise ModelFileError(
                 f"{self.path}: {self.name} cannot be read: {error.strerror}"
             ) from error
         return array
 
-    def _fill(self, buffer: memoryview, offset: int) -> None:
+    def _fill(self, buffer: memoryview, start: int) -> None:
+        """Fill the buffer with the tensor's bytes from `start` on."""
         with self.path.open("rb", buffering=0) as file:
-            file.seek(offset, os.SEEK_SET)
             filled = 0
-            while filled < len(buffer):
-                count = file.readinto(buffer[filled:])
-                if not count:
-                    raise ModelFileError(
-                        f"{self.path} ends {len(buffer) - filled} bytes too early: "
-                        "it is truncated; fetch it again"
-                    )
-                filled += count
+            for offset, length in self.pieces or ((self.offset, self.nbytes),):
+                skipped = min(start, length)
+                start -= skipped
+                end = min(len(buffer), filled + length - skipped)
+                file.seek(offset + skipped, os.SEEK_SET)
+                while filled < end:
+                    count = file.readinto(buffer[filled:end])
+                    if not count:
+                        raise ModelFileError(
+                            f"{self.path} ends {end - filled} bytes too early: "
+                            "it is truncated; fetch it again"
+                        )
+                    filled += count

@@ -1,16 +1,18 @@
-"""Reads the zip archive of a pytorch_model.bin, without PyTorch.
+"""Reads a pytorch_model.bin, without PyTorch.
 
 torch.save writes an uncompressed zip: NAME/data.pkl, a pickle of the state dict in which tensors
 refer to storages by key, and NAME/data/KEY, the bytes of each storage. torch_pickle.py reads the
-pickle.
+pickle. Before version 1.6 it wrote no zip: legacy_torch_file.py reads those files.
 """
 
 import io
 import struct
 import zipfile
-from math import prod
 from pathlib import Path
 
+from gptneo_onnx.export.checkpoint.legacy_torch_file import is_legacy_file, read_legacy_file
+from gptneo_onnx.export.checkpoint.other_formats import refuse_quantized
+from gptneo_onnx.export.checkpoint.storage_view import tensor_in
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
 from gptneo_onnx.export.checkpoint.torch_pickle import (
     MAX_PICKLE_BYTES,
@@ -29,12 +31,15 @@ def read_torch_file(path: Path) -> dict[str, StoredTensor]:
         ModelFileError: the file is not such a zip, or is damaged or big-endian; a tensor reaches
             beyond its storage or is not contiguous; or the pickle asks for anything but tensors.
     """
+    if is_legacy_file(path):
+        return read_legacy_file(path)
     try:
         with _SmallReads(path) as file, zipfile.ZipFile(file) as archive:
             entries = _entries(path, archive)
             _check_byte_order(path, archive, entries.get("byteorder"))
             content = _read_pickle(path, archive, entries["data.pkl"])
             views = read_tensor_pickle(path, content)
+            refuse_quantized(path, views)
             return {
                 name: _locate(path, name, view, entries.get(f"data/{view.storage.key}"))
                 for name, view in views.items()
@@ -43,8 +48,8 @@ def read_torch_file(path: Path) -> dict[str, StoredTensor]:
         raise
     except Exception as error:  # zipfile raises nearly anything for a damaged archive
         raise ModelFileError(
-            f"{path} is not a whole zip archive as torch.save writes it (PyTorch 1.6 or later): "
-            f"{str(error)[:200]!r}; fetch it again, or save it with a newer PyTorch"
+            f"{path} is not a whole zip archive as torch.save writes it: "
+            f"{str(error)[:200]!r}; fetch it again"
         ) from error
 
 
@@ -102,28 +107,11 @@ def _locate(
             f"{path}: the storage of {shown(name)} is shorter than its data.pkl says; "
             "fetch it again"
         )
-    if not _is_contiguous(view):
-        raise ModelFileError(
-            f"{path}: {shown(name)} is not contiguous; save it again with safetensors"
-        )
-    if view.offset + prod(view.shape) > storage.elements:
-        raise ModelFileError(f"{path}: {shown(name)} reaches beyond its storage; fetch it again")
-    start = _data_start(path, entry) + view.offset * itemsize
-    return StoredTensor(path, name, start, storage.dtype, view.shape)
+    return tensor_in(path, name, view, _data_start(path, entry))
 
 
 def _is_stored(entry: zipfile.ZipInfo) -> bool:
     return entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size
-
-
-def _is_contiguous(view: StorageView) -> bool:
-    """Return whether a tensor is contiguous to PyTorch: an axis of size 1 may have any stride."""
-    expected = 1
-    for size, stride in zip(reversed(view.shape), reversed(view.stride), strict=True):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 def _data_start(path: Path, entry: zipfile.ZipInfo) -> int:

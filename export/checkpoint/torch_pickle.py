@@ -1,4 +1,4 @@
-"""Reads the pickle of a pytorch_model.bin, and runs nothing that it asks to run.
+"""Reads the pickles of a pytorch_model.bin, and runs nothing that they ask to run.
 
 This is an interpreter of the opcodes that torch.save writes for dicts of tensors, like PyTorch's
 torch._weights_only_unpickler. pickle.Unpickler will not do, even with find_class overridden: ten
@@ -7,10 +7,10 @@ can be named.
 """
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -21,6 +21,8 @@ from gptneo_onnx.models.errors import ModelFileError, shown
 MAX_PICKLE_BYTES = 1024 * 1024
 MAX_ELEMENTS = 2**40
 MAX_DIMENSIONS = 8
+# Under what training scripts keep a state dict, beside an optimizer's and other things.
+_WRAPPING_KEYS = ("state_dict", "model_state_dict", "model", "module")
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,39 @@ def read_tensor_pickle(path: Path, content: bytes) -> dict[str, StorageView]:
         raise ModelFileError(
             f"{path}: its data.pkl is damaged ({shown(error)}); fetch it again"
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    return tensors_of(path, state)
+
+
+def read_value(path: Path, file: BinaryIO) -> tuple[Any, dict[str, Storage]]:
+    """Return the value of the pickle that the file goes on with, and the storages that it names.
+
+    The file is left after the pickle.
+
+    Raises:
+        ModelFileError: the pickle asks for anything but tensors.
+        Exception: it is damaged.
+    """
+    interpreter = _Interpreter(path)
+    return interpreter.run(file), interpreter.storages
+
+
+def tensors_of(path: Path, state: Any) -> dict[str, StorageView]:
+    """Return the tensors of a state dict that was read, or of one that a training script wrapped.
+
+    Raises:
+        ModelFileError: it is no dict.
+    """
     if not isinstance(state, dict):
         raise ModelFileError(
             f"{path} holds a {type(state).__name__}; a dict of tensors is expected: "
             "save the model's state dict"
         )
+    inner = (state.get(key) for key in _WRAPPING_KEYS)
+    candidates = (_only_tensors(each) for each in inner if isinstance(each, dict))
+    return _only_tensors(state) or next((found for found in candidates if found), {})
+
+
+def _only_tensors(state: Mapping[Any, Any]) -> dict[str, StorageView]:
     return {
         name: view
         for name, view in state.items()
@@ -85,8 +113,9 @@ class _Interpreter:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
+        self.storages: dict[str, Storage] = {}
 
-    def run(self, content: bytes) -> Any:
+    def run(self, content: bytes | BinaryIO) -> Any:
         for opcode, argument, _ in pickletools.genops(content):
             operation = _OPERATIONS.get(opcode.name)
             if operation is None:
@@ -176,12 +205,16 @@ class _Interpreter:
 
     def find_storage(self, argument: Any) -> None:
         (identity,) = self.pop(1)
-        kind, storage_type, key, _, elements = identity
+        kind, storage_type, key, _, elements, *view = identity
+        if view not in ([], [None]):  # files from before PyTorch 1.6 say None
+            raise ValueError("a storage is a view of another")
         if kind != "storage" or not isinstance(storage_type, StorageType):
             raise ValueError("a persistent id is not of a storage")
         if not isinstance(key, str) or not _is_size(elements):
             raise ValueError("a storage has no valid key or size")
-        self.push(Storage(storage_type.dtype, key, elements))
+        storage = Storage(storage_type.dtype, key, elements)
+        self.storages[key] = storage
+        self.push(storage)
 
 
 def _empty_dict() -> dict[Any, Any]:
@@ -220,6 +253,9 @@ _CONSTRUCTORS: dict[str, Any] = {
     "torch HalfStorage": StorageType(np.dtype(np.float16)),
     "torch BFloat16Storage": StorageType(np.dtype(ml_dtypes.bfloat16)),
     "torch LongStorage": StorageType(np.dtype(np.int64)),
+    "torch IntStorage": StorageType(np.dtype(np.int32)),
+    "torch ShortStorage": StorageType(np.dtype(np.int16)),
+    "torch CharStorage": StorageType(np.dtype(np.int8)),
     "torch ByteStorage": StorageType(np.dtype(np.uint8)),
     "torch BoolStorage": StorageType(np.dtype(np.bool_)),
 }

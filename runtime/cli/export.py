@@ -17,6 +17,11 @@ def add_command(commands: Any) -> None:
     command.add_argument("checkpoint", metavar="CHECKPOINT", help="a directory or a hub id")
     command.add_argument("out", type=Path, metavar="OUT", help="the directory to make")
     command.add_argument("--revision", help="which branch, tag or commit of a hub id to fetch")
+    command.add_argument(
+        "--variant",
+        metavar="NAME",
+        help="which weights to take: fp16 for model.fp16.safetensors; by default those without one",
+    )
     _add_graphs(command)
     _add_precision(command)
     command.add_argument(
@@ -132,6 +137,7 @@ def run_export(options: argparse.Namespace) -> None:
         exporter=options.exporter,
         verify=options.verify,
         revision=options.revision,
+        variant=options.variant,
         progress=True,
         report=lambda line: print(line, file=sys.stderr),
     )

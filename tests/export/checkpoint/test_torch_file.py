@@ -83,6 +83,12 @@ class TestSoundFiles:
         stored = read(with_tensor(view), {"0": storage})["weight"]
         assert stored.read().tolist() == [[5, 6, 7], [8, 9, 10]]
 
+    def test_a_transposed_matrix_is_read_as_such(self, read):
+        values = np.arange(12, dtype=np.float32)
+        view = tensor("float32", "0", 12, (3, 4), stride=(1, 3))
+        stored = read(with_tensor(view), {"0": values.tobytes()})["weight"]
+        assert stored.read().tolist() == values.reshape(4, 3).T.tolist()
+
     def test_an_axis_of_one_may_have_any_stride(self, read):
         view = tensor("float32", "0", 12, (1, 12, 1), stride=(7, 1, 99))
         assert read(with_tensor(view))["weight"].shape == (1, 12, 1)
@@ -224,7 +230,7 @@ class TestInvalidTensors:
         with refused(ModelFileError, "'weight' reaches beyond its storage"):
             read(with_tensor(tensor("float32", "0", 12, (1,), offset=12)))
 
-    @pytest.mark.parametrize("stride", [(1, 3), (0, 1), (4, 0), (1, 1), (8, 2), (4, 2)])
+    @pytest.mark.parametrize("stride", [(0, 1), (4, 0), (1, 1), (8, 2), (4, 2)])
     def test_strides_that_overlap_or_leave_gaps(self, read, stride):
         with refused(ModelFileError, "'weight' is not contiguous; save it again with safetensors"):
             read(with_tensor(tensor("float32", "0", 12, (3, 4), stride=stride)))

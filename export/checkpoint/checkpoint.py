@@ -54,8 +54,8 @@ class Checkpoint:
         if stored.shape == (0,) != shape:
             raise ModelFileError(
                 f"{self.directory}: {name} has shape [0]: it was saved under DeepSpeed's ZeRO-3, "
-                "which keeps the weights in shards; run the zero_to_fp32.py that lies with them, and "
-                "export what it writes"
+                "which keeps the weights in shards; run the zero_to_fp32.py that lies with them, "
+                "and export what it writes"
             )
         if stored.shape != shape:
             raise ModelFileError(

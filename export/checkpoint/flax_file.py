@@ -55,7 +55,7 @@ def read_flax_file(path: Path) -> dict[str, StoredTensor]:
             return torch_names(dict(_leaves(tree)))
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ModelFileError(
-            f"{path} is not a sound file of Flax ({shown(error)}); fetch it again"
+            f"{path} is not a sound file of Flax ({str(error)[:200]!r}); fetch it again"
         ) from error
 
 

@@ -120,7 +120,7 @@ def open_model_directory(directory: str | Path, file_name: str | None = None) ->
 
 
 def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
-    check_inside(path, MANIFEST_FILE)
+    check_inside(path, MANIFEST_FILE, hashed=True)
     manifest = Manifest.read(path)
     _check_listed(path, manifest)
     kinds = manifest.graphs
@@ -148,9 +148,10 @@ def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
 
 def _open_portable(path: Path, names: Sequence[str], manifest: Manifest | None) -> PortableModel:
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
+    hashed = manifest is not None
     for name in names:
-        check_inside((path / name).parent, (path / name).name)
-    signatures = [check_portable_graph(path / name) for name in names]
+        check_inside((path / name).parent, (path / name).name, hashed=hashed)
+    signatures = [check_portable_graph(path / name, hashed=hashed) for name in names]
     interfaces = [
         PortableInterface.recognise(path / name, signature, config)
         for name, signature in zip(names, signatures, strict=True)
@@ -193,7 +194,7 @@ def _check_listed(path: Path, manifest: Manifest) -> None:
 
 def _check_files(path: Path, manifest: Manifest) -> None:
     for name, record in manifest.files.items():
-        _check_size(path / name, check_inside(path, name), record)
+        _check_size(path / name, check_inside(path, name, hashed=True), record)
     for file in path.iterdir():
         name = file.name
         if name in manifest.files or name == MANIFEST_FILE or name in _IGNORED or name[0] == ".":

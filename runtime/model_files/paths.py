@@ -7,8 +7,15 @@ from pathlib import Path
 from gptneo_onnx.models.errors import ModelFileError
 
 
-def check_inside(directory: Path, name: str) -> os.stat_result:
+def check_inside(directory: Path, name: str, *, hashed: bool = False) -> os.stat_result:
     """Return a file's status.
+
+    Args:
+        directory: the model's.
+        name: the file's.
+        hashed: whether the manifest says what the file holds, or it is the manifest. Then it may
+            have other hard links, as `cp -al` makes: nothing can be read by them that whoever wrote
+            the manifest did not have.
 
     Raises:
         ModelFileError: it is missing or not a regular file, or it is a link, hard or symbolic, to a
@@ -26,8 +33,11 @@ def check_inside(directory: Path, name: str) -> os.stat_result:
         raise ModelFileError(f"{path} links out of its directory; copy the file instead")
     if not stat.S_ISREG(status.st_mode):
         raise ModelFileError(f"{path} is not a regular file; fetch or export the model again")
-    if status.st_nlink > 1:
-        raise ModelFileError(f"{path} has another hard link elsewhere; copy the file instead")
+    if status.st_nlink > 1 and not hashed:
+        raise ModelFileError(
+            f"{path} has another hard link elsewhere; copy the file instead, or the whole "
+            f"directory: cp -r {directory} COPY"
+        )
     return status
 
 

@@ -58,8 +58,12 @@ class _End:
     weight: str
 
 
-def check_portable_graph(path: Path) -> GraphSignature:
+def check_portable_graph(path: Path, *, hashed: bool = False) -> GraphSignature:
     """Refuse a graph that could do harm, and return the signature of any other.
+
+    Args:
+        path: the graph.
+        hashed: whether a manifest says what its files hold; see check_inside.
 
     Raises:
         ModelFileError: it is too large or damaged; it has foreign operators, functions or loops, or
@@ -74,7 +78,7 @@ def check_portable_graph(path: Path) -> GraphSignature:
         inputs, outputs = _signatures(graph.inputs()), _signatures(graph.outputs())
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}; fetch or export the model again") from error
-    data_files = _check_data_files(path.parent, ends)
+    data_files = _check_data_files(path.parent, ends, hashed)
     # Old exporters list every weight among the inputs, too.
     inputs = {name: signature for name, signature in inputs.items() if name not in weights}
     return GraphSignature(inputs, outputs, data_files)
@@ -152,10 +156,10 @@ def _check_attribute(attribute: Attribute, operator: str, depth: int) -> None:
         _check_nodes(branch, depth + 1)
 
 
-def _check_data_files(folder: Path, ends: Mapping[str, _End]) -> tuple[Path, ...]:
+def _check_data_files(folder: Path, ends: Mapping[str, _End], hashed: bool) -> tuple[Path, ...]:
     """Return the data files; raise ModelFileError if one ends before its last weight does."""
     for name, end in ends.items():
-        size = check_inside(folder, name).st_size
+        size = check_inside(folder, name, hashed=hashed).st_size
         if end.byte > size:
             raise ModelFileError(
                 f"{folder / name} has {size} bytes, and {shown(end.weight)} ends at {end.byte}: "

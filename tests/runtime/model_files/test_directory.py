@@ -248,10 +248,22 @@ def test_a_link_that_leads_nowhere_is_refused(export: Path, target: str) -> None
     refused(export, "config.json is missing")
 
 
-@pytest.mark.parametrize("name", [*FILES, MANIFEST_FILE])
-def test_another_hard_link_is_refused(export: Path, tmp_path: Path, name: str) -> None:
-    os.link(export / name, tmp_path / "elsewhere")
-    refused(export, f"{name} has another hard link elsewhere; copy the file instead")
+def test_copies_by_hard_links_are_opened(export: Path, tmp_path: Path) -> None:
+    """As `cp -al` makes them; each file's hash is in the manifest."""
+    copy = tmp_path / "copy"
+    shutil.copytree(export, copy, copy_function=os.link)
+    for directory in (export, copy):
+        open_fully(directory)
+        GPTNeoForCausalLM.from_pretrained(directory)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_hard_link_to_another_content_is_refused(export: Path, tmp_path: Path, name: str) -> None:
+    size = (export / name).stat().st_size
+    (tmp_path / "private").write_bytes(b"x" * size)
+    (export / name).unlink()
+    os.link(tmp_path / "private", export / name)
+    refused(export, f"{name} was changed since the export")
 
 
 @pytest.mark.parametrize("name", [*FILES, MANIFEST_FILE])

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -263,7 +264,9 @@ def test_a_missing_data_file_is_refused(external):
 def test_linked_data_files_are_refused(external, tmp_path):
     data = external / "model.onnx_data"
     os.link(data, tmp_path / "another")
-    refused(external, "has another hard link elsewhere")
+    refused(external, f"has another hard link elsewhere; copy the file .*: cp -r {external} COPY$")
+    subprocess.run(["cp", "-r", str(external), str(tmp_path / "COPY")], check=True)
+    open_model_directory(tmp_path / "COPY")
     (tmp_path / "another").unlink()
     data.rename(tmp_path / "elsewhere")
     data.symlink_to(tmp_path / "elsewhere")

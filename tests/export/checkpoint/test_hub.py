@@ -1,5 +1,7 @@
 """What a checkpoint may be named by: a directory, or a hub id that can be fetched."""
 
+from fnmatch import fnmatch
+
 import pytest
 from refusals import refused
 
@@ -73,3 +75,53 @@ def test_a_dangling_symlink(tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
     with refused(InputError, f"is not a directory; {INSTEAD}"):
         local_checkpoint(tmp_path / "link")
+
+
+class TestWhatIsFetched:
+    """A hub that holds files of the names given, and hands out those that patterns ask for."""
+
+    @pytest.fixture
+    def fetch(self, monkeypatch, tmp_path):
+        def fetch(names, variant=None):
+            def snapshot_download(hub_id, *, revision, allow_patterns):
+                for name in names:
+                    if any(fnmatch(name, pattern) for pattern in allow_patterns):
+                        (tmp_path / name).write_bytes(b"")
+                return str(tmp_path)
+
+            monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+            path = local_checkpoint("owner/model", variant=variant)
+            return sorted(file.name for file in path.iterdir() if file.suffix != ".json")
+
+        return fetch
+
+    FILES = ("pytorch_model.bin", "flax_model.msgpack", "tf_model.h5", "config.json")
+
+    @pytest.mark.parametrize(
+        ("names", "fetched"),
+        [
+            (["model.safetensors"], ["model.safetensors"]),
+            (["model.safetensors.index.json", "a.safetensors"], ["a.safetensors"]),
+            ([], ["pytorch_model.bin"]),
+            (["adapter_model.safetensors"], ["adapter_model.safetensors", "pytorch_model.bin"]),
+            (["model.fp16.safetensors"], ["model.fp16.safetensors", "pytorch_model.bin"]),
+        ],
+    )
+    def test_safetensors_or_else_pytorchs(self, fetch, names, fetched):
+        assert fetch([*names, *self.FILES]) == fetched
+
+    def test_flaxs_if_there_is_nothing_else(self, fetch):
+        assert fetch(["flax_model.msgpack", "tf_model.h5"]) == ["flax_model.msgpack"]
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ["model.fp16.safetensors"],
+            ["pytorch_model.fp16.bin"],
+            ["model.safetensors.index.fp16.json", "model.fp16-00001-of-00001.safetensors"],
+            ["model.safetensors.index.fp16.json", "model-00001-of-00001.fp16.safetensors"],
+            ["pytorch_model.bin.index.fp16.json", "pytorch_model.fp16-00001-of-00001.bin"],
+        ],
+    )
+    def test_a_variant(self, fetch, names):
+        assert fetch([*names, *self.FILES, "model.safetensors"], "fp16") == names[-1:]

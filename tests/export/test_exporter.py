@@ -38,6 +38,7 @@ DEFAULTS = {
     "exporter": "direct",
     "verify": False,
     "revision": None,
+    "variant": None,
 }
 
 every_precision = pytest.mark.parametrize("precision", ITEM_BYTES)

@@ -417,7 +417,10 @@ def link_out(copy: Path) -> None:
 
 
 def link_hard(copy: Path) -> None:
-    os.link(copy / "model.onnx_data", copy.parent / "elsewhere")
+    private = copy.parent / "private"
+    private.write_bytes(bytes((copy / "model.onnx_data").stat().st_size))
+    (copy / "model.onnx_data").unlink()
+    os.link(private, copy / "model.onnx_data")
 
 
 def put_a_pipe(copy: Path) -> None:
@@ -466,7 +469,7 @@ def name_a_path(copy: Path) -> None:
         (cut_weights, "model.onnx_data has 1000 bytes"),
         (add_a_file, "extra.json is not listed in gptneo_onnx.json; remove it"),
         (link_out, "config.json links out of its directory; copy the file instead"),
-        (link_hard, "model.onnx_data has another hard link elsewhere"),
+        (link_hard, "model.onnx_data was changed since the export"),
         (put_a_pipe, "model.onnx is not a regular file"),
         (put_a_folder, "model.onnx is not a regular file"),
         (remove_manifest, "is a fused graph, whose gptneo_onnx.json is missing"),

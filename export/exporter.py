@@ -183,7 +183,8 @@ def _write_graphs(
     if plan.exporter == "optimum":
         graph = paths["portable"]
         return {graph: write_optimum_graph(source, graph, weights_file, progress)}
-    weights = weights_of(source, numbers, plan.calibration_text, partial / TOKENIZER_FILE)
+    text, tokenizer = plan.calibration_text, partial / TOKENIZER_FILE
+    weights = weights_of(source, paths, numbers, text, tokenizer)
     graphs = write_graphs(
         source, [*paths.items()], numbers, weights, weights_file, layers, progress
     )

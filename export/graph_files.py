@@ -46,21 +46,31 @@ class GraphFile:
     contract: GraphContract
 
 
+def head_sizes(config: GPTNeoConfig, kinds: Iterable[str]) -> tuple[int, ...]:
+    """Return the sizes of heads that graphs of these kinds multiply by, each once."""
+    return tuple(dict.fromkeys(_KINDS[kind][1].head_size(config) for kind in kinds))
+
+
 def weights_of(
-    source: Checkpoint, numbers: NumberFormat, calibrate: Path | None, tokenizer: Path
+    source: Checkpoint,
+    kinds: Iterable[str],
+    numbers: NumberFormat,
+    calibrate: Path | None,
+    tokenizer: Path,
 ) -> Iterator[WeightGroup]:
-    """Yield the graphs' weights, calibrated by a text if one is given.
+    """Yield the weights of graphs of these kinds, calibrated by a text if one is given.
 
     Raises:
         InputError: the text or the tokenizer cannot be used.
     """
-    if calibrate is None:
-        return model_weights(source, numbers)
     config = source.config
+    sizes = head_sizes(config, kinds)
+    if calibrate is None:
+        return model_weights(source, numbers, sizes)
     ids = calibration_windows(
         calibrate, tokenizer, config.vocab_size, config.max_position_embeddings
     )
-    return model_weights(source, numbers, calibrated_blocks(source, ids))
+    return model_weights(source, numbers, sizes, calibrated_blocks(source, ids))
 
 
 def write_graphs(
@@ -85,10 +95,10 @@ def write_graphs(
 
     Raises:
         ModelFileError: the checkpoint's weights cannot be read, or give no finite logits.
-        InputError: the precision's blocks do not fit the model's sizes.
         ExportError: ONNX Runtime cannot run what was written.
     """
-    specs = [spec for group in model_weights(source, numbers) for spec in group.specs]
+    sizes = head_sizes(source.config, [kind for kind, _ in graphs])
+    specs = [spec for group in model_weights(source, numbers, sizes) for spec in group.specs]
     stored = plan_offsets(weights_file.name, specs)
     written = []
     for kind, path in graphs:

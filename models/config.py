@@ -13,6 +13,8 @@ LAYER_KINDS: tuple[LayerKind, ...] = ("global", "local")
 
 MAX_LAYERS = 1024
 MAX_SIZE = 2**24
+# What ONNX Runtime's GroupQueryAttention takes as sizes of heads.
+HEAD_MULTIPLE = 8
 
 # Our name for each of transformers' (transformers.activations.ACT2FN); several mean one function.
 ACTIVATIONS = {
@@ -72,6 +74,14 @@ class GPTNeoConfig:
         return self.hidden_size // self.num_heads
 
     @property
+    def cache_head_dim(self) -> int:
+        """The size of heads in fused and genai graphs and their caches: a multiple of 8.
+
+        GroupQueryAttention takes no others. The numbers from head_dim on are zeros.
+        """
+        return -(-self.head_dim // HEAD_MULTIPLE) * HEAD_MULTIPLE
+
+    @property
     def window_capacity(self) -> int:
         """Rows of a local layer's cache: window_size, but at most max_position_embeddings."""
         return min(self.window_size, self.max_position_embeddings)
@@ -107,11 +117,6 @@ class _Reader:
         if hidden_size % num_heads:
             raise self.error(
                 f"hidden_size {hidden_size} is not a multiple of num_heads {num_heads}"
-            )
-        if (hidden_size // num_heads) % 8:
-            raise self.error(
-                f"hidden_size {hidden_size} and num_heads {num_heads} make heads of "
-                f"{hidden_size // num_heads}; ONNX Runtime's attention takes multiples of 8"
             )
         vocab_size = self.integer("vocab_size", 50257)
         intermediate = self.values.get("intermediate_size")

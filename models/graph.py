@@ -26,6 +26,9 @@ LOGITS_ROWS = "logits_rows"
 LOGITS = "logits"
 HIDDEN_STATES = "hidden_states"
 
+# The fewest weights that share a scale: what MatMulNBits and GatherBlockQuantized take.
+LEAST_BLOCK = 16
+
 EMBEDDING = "wte.weight"
 POSITIONS = "wpe.weight"
 
@@ -131,6 +134,15 @@ class NumberFormat:
         """The type of the embedding's stored elements: 8 bits wherever weights are quantized."""
         return DataType.UINT8 if self.precision.is_quantized else self.activations
 
+    def embedding_width(self, hidden_size: int) -> int:
+        """Return the columns of the stored embedding: whole blocks where it is quantized."""
+        return whole_blocks(hidden_size) if self.precision.is_quantized else hidden_size
+
+
+def whole_blocks(inputs: int) -> int:
+    """Return the codes that are stored for a row of inputs: the next multiple of LEAST_BLOCK."""
+    return -(-inputs // LEAST_BLOCK) * LEAST_BLOCK
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -149,7 +161,8 @@ class TensorSpec:
 class CacheSpec:
     """The two cache tensors of one layer, keys and values, as inputs and as outputs.
 
-    All are [batch, heads, rows, head_dim].
+    All are [batch, heads, rows, head size]: head_dim of the config in portable graphs,
+    cache_head_dim in the others.
     """
 
     past_key: TensorSpec
@@ -233,6 +246,12 @@ def hidden_states_outputs(
     }
 
 
+def embedding_spec(config: GPTNeoConfig, numbers: NumberFormat) -> TensorSpec:
+    """Return the table that token ids select rows of."""
+    shape = config.vocab_size, numbers.embedding_width(config.hidden_size)
+    return TensorSpec(EMBEDDING, numbers.embedding, shape)
+
+
 def fused_contract(
     config: GPTNeoConfig, numbers: NumberFormat, layers: Sequence[int] = ()
 ) -> GraphContract:
@@ -266,7 +285,7 @@ def fused_contract(
             {*layers, last}, last, HIDDEN_STATES, DataType.FLOAT32, hidden
         ),
         tables=(
-            TensorSpec(EMBEDDING, numbers.embedding, (config.vocab_size, config.hidden_size)),
+            embedding_spec(config, numbers),
             TensorSpec(
                 POSITIONS, numbers.activations, (config.max_position_embeddings, config.hidden_size)
             ),
@@ -277,7 +296,7 @@ def fused_contract(
 def _cache_spec(config: GPTNeoConfig, layer: int, data_type: DataType) -> CacheSpec:
     is_local = config.layer_kinds[layer] == "local"
     capacity = config.window_capacity if is_local else CAPACITY
-    axes = (BATCH, config.num_heads, capacity, config.head_dim)
+    axes = (BATCH, config.num_heads, capacity, config.cache_head_dim)
     return CacheSpec(
         past_key=TensorSpec(f"past_key_values.{layer}.key", data_type, axes),
         past_value=TensorSpec(f"past_key_values.{layer}.value", data_type, axes),

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import (
-    EMBEDDING,
     INPUT_IDS,
     LOGITS,
     POSITION_IDS,
@@ -23,6 +22,7 @@ from gptneo_onnx.models.graph import (
     GraphContract,
     NumberFormat,
     TensorSpec,
+    embedding_spec,
     hidden_states_outputs,
 )
 
@@ -63,7 +63,7 @@ def portable_contract(
             layers, config.num_layers, LAST_HIDDEN_STATE, activations, hidden
         ),
         tables=(
-            TensorSpec(EMBEDDING, numbers.embedding, (config.vocab_size, config.hidden_size)),
+            embedding_spec(config, numbers),
             TensorSpec(
                 POSITIONS, activations, (config.max_position_embeddings, config.hidden_size)
             ),

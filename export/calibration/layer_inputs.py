@@ -11,6 +11,7 @@ from gptneo_onnx.export.check.subgraph import Subgraph, Tensors, produced_by, re
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.graphs.decoder import build_graph
 from gptneo_onnx.export.graphs.fused import FusedGraph
+from gptneo_onnx.export.graphs.head_padding import model_columns, model_layer
 from gptneo_onnx.export.graphs.model_weights import model_weights
 from gptneo_onnx.export.weights.conversion import Floats
 from gptneo_onnx.export.weights.weights_file import plan_offsets
@@ -49,6 +50,11 @@ class LayerInputs:
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = x * np.float32(np.sqrt(share / len(x)))
             self.moments += scaled.T @ scaled
+
+    def selected(self, inputs: NDArray[np.int64]) -> "LayerInputs":
+        """Return the statistics of some of the inputs."""
+        moments = self.moments[np.ix_(inputs, inputs)]
+        return LayerInputs(self.largest[inputs], self.weights_largest[inputs], moments)
 
     @property
     def is_finite(self) -> bool:
@@ -93,7 +99,9 @@ class _FloatModel:
         self.model = build_graph(
             FusedGraph, config, self.contract, numbers, [], plan_offsets("", [])
         )
-        self.weights = list(model_weights(checkpoint, numbers))
+        head_size = FusedGraph.head_size(config)
+        self.weights = list(model_weights(checkpoint, numbers, [head_size]))
+        self.attended = model_columns(config, head_size)
         starts = range(0, len(ids), WINDOWS_AT_ONCE)
         self.states: list[Tensors] = [
             {names.INPUT_IDS: ids[start : start + WINDOWS_AT_ONCE]} for start in starts
@@ -128,7 +136,12 @@ class _FloatModel:
                 f"{self.directory}: activations are not finite numbers while it reads the text to "
                 "calibrate with; the weights are damaged: fetch the checkpoint again"
             )
-        return statistics
+        return {model_layer(layer): self.of_model(layer, statistics[layer]) for layer in statistics}
+
+    def of_model(self, layer: str, statistics: LayerInputs) -> LayerInputs:
+        """Return a layer's statistics without the inputs that only fill up heads."""
+        is_padded = model_layer(layer).endswith("out_proj.weight") and model_layer(layer) != layer
+        return statistics.selected(self.attended) if is_padded else statistics
 
     def advance(self, nodes: list[NodeProto]) -> None:
         """Run nodes whose results only later nodes read."""

@@ -13,6 +13,7 @@ Weights:
 - formats.py: which storage format each `--precision` stands for.
 - float_format.py, block_format.py, w8a8_format.py: a storage format each: what is stored for a
   layer, and the nodes that multiply by it in fused and in portable graphs.
+- head_padding.py: attention's weights for operators that take heads of some sizes only.
 - layers.py: a linear layer as formats store it, and a product as they multiply.
 - model_weights.py: every weight of the model, in the order of the weights file.
 

@@ -32,6 +32,11 @@ class DecoderGraph(ABC):
         self.graph = GraphBuilder()
         self.node = self.graph.add
 
+    @staticmethod
+    def head_size(config: GPTNeoConfig) -> int:
+        """Return the size of heads that the graph multiplies by, padding included."""
+        return config.head_dim
+
     @abstractmethod
     def build(self) -> None:
         """Add every node."""

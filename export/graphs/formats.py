@@ -48,11 +48,7 @@ class LinearFormat(Protocol):
     def portable_product(
         self, graph: GraphBuilder, product: Product, output: str, bias: str = ""
     ) -> str:
-        """Add the nodes of a product with x [rows, inputs], plus a bias if any; returns `output`.
-
-        Raises:
-            InputError: standard operators cannot multiply by weights of this size.
-        """
+        """Add the nodes of a product with x [rows, inputs], plus a bias if any."""
 
 
 class EmbeddingFormat(Protocol):

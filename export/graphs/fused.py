@@ -18,6 +18,7 @@ import numpy as np
 
 from gptneo_onnx.export.graphs.builder import MICROSOFT
 from gptneo_onnx.export.graphs.decoder import DecoderGraph
+from gptneo_onnx.export.graphs.head_padding import heads_layer
 from gptneo_onnx.export.graphs.layers import Product
 from gptneo_onnx.export.graphs.model_weights import FINAL_NORM
 from gptneo_onnx.export.graphs.w8a8_format import ROW_COUNT
@@ -41,6 +42,10 @@ class FusedGraph(DecoderGraph):
         super().__init__(config, contract, numbers)
         self.is_float32 = numbers.activations is DataType.FLOAT32
         self.is_flat = self.linear.takes_rows
+
+    @staticmethod
+    def head_size(config: GPTNeoConfig) -> int:
+        return config.cache_head_dim
 
     def build(self) -> None:
         residual = self.embed()
@@ -69,12 +74,11 @@ class FusedGraph(DecoderGraph):
         positions = self.node("Gather", [names.POSITIONS, positions], "position_embeddings")
         return self.node("Add", [tokens, positions], "embeddings")
 
-    def flattened(self, x: str) -> str:
-        """Reshape [batch, sequence, ...] to [batch * sequence, ...], if this graph is flat."""
+    def flattened(self, x: str, *width: int) -> str:
+        """Reshape [batch, sequence, *width] to [batch * sequence, *width] in a flat graph."""
         if not self.is_flat:
             return x
-        last = [] if x in (names.INPUT_IDS, names.POSITION_IDS) else [self.config.hidden_size]
-        shape = self.graph.constant(f"flat.{len(last)}", np.array([-1, *last]))
+        shape = self.graph.constant(f"flat.{len(width)}", np.array([-1, *width]))
         return self.node("Reshape", [x, shape], f"{x}.flat")
 
     def unflattened(self, x: str, width: int) -> str:
@@ -111,9 +115,14 @@ class FusedGraph(DecoderGraph):
 
     def attention(self, layer: int, cache: CacheSpec, x: str) -> str:
         attention = f"h.{layer}.attn.attention"
-        hidden = self.config.hidden_size
-        qkv = self.multiplied(x, f"{attention}.qkv_proj", f"{attention}.qkv", hidden, 3 * hidden)
-        qkv = self.unflattened(qkv, 3 * hidden)
+        hidden, size = self.config.hidden_size, self.head_size(self.config)
+        width = self.config.num_heads * size
+        qkv_proj, out_proj = (
+            heads_layer(f"{attention}.{layer}", self.config, size)
+            for layer in ("qkv_proj", "out_proj")
+        )
+        qkv = self.multiplied(x, qkv_proj, f"{attention}.qkv", hidden, 3 * width)
+        qkv = self.unflattened(qkv, 3 * width)
         past = [spec.name for spec in cache.past]
         present = [spec.name for spec in cache.present]
         window: dict[str, int] = {}
@@ -131,9 +140,9 @@ class FusedGraph(DecoderGraph):
             scale=1.0,  # GPT-Neo does not divide its scores by sqrt(head_dim)
             do_rotary=0,
             **window,
-        )  # [batch, sequence, hidden]
-        attended = self.flattened(attended)
-        return self.multiplied(attended, f"{attention}.out_proj", attention, hidden, hidden)
+        )  # [batch, sequence, width]
+        attended = self.flattened(attended, width)
+        return self.multiplied(attended, out_proj, attention, width, hidden)
 
     def mlp(self, mlp: str, x: str) -> str:
         hidden, intermediate = self.config.hidden_size, self.config.intermediate_size

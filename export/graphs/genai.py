@@ -87,7 +87,7 @@ def write_genai_config(
             "session.set_denormal_as_zero": "1",
         },
         "filename": graph,
-        "head_size": config.head_dim,
+        "head_size": config.cache_head_dim,
         "hidden_size": config.hidden_size,
         "num_attention_heads": config.num_heads,
         "num_key_value_heads": config.num_heads,

@@ -232,7 +232,13 @@ def test_an_odd_number_of_layers_needs_attention_types() -> None:
         GPTNeoConfig.from_dict(values)
 
 
-def test_heads_that_onnx_runtimes_attention_does_not_take() -> None:
-    values = {"model_type": "gpt_neo", "hidden_size": 60, "num_heads": 5}
-    with pytest.raises(ModelFileError, match="make heads of 12; .* takes multiples of 8"):
-        GPTNeoConfig.from_dict(values)
+@pytest.mark.parametrize(
+    ("hidden_size", "num_heads", "head_dim", "padded"),
+    [(64, 16, 4, 8), (60, 5, 12, 16), (40, 8, 5, 8), (7, 7, 1, 8), (64, 8, 8, 8), (160, 2, 80, 80)],
+)
+def test_heads_of_any_size_are_padded_to_multiples_of_8(
+    hidden_size: int, num_heads: int, head_dim: int, padded: int
+) -> None:
+    values = {"model_type": "gpt_neo", "hidden_size": hidden_size, "num_heads": num_heads}
+    config = GPTNeoConfig.from_dict(values)
+    assert (config.head_dim, config.cache_head_dim) == (head_dim, padded)

@@ -44,6 +44,26 @@ def test_the_fused_graph_makes_logits_where_asked_and_the_last_hidden_states() -
     ]
 
 
+def test_caches_of_fused_operators_have_padded_heads() -> None:
+    config = GPTNeoConfig.from_dict(Shape(hidden_size=60, num_heads=5).config)
+    sizes = {
+        make: {spec.axes[3] for cache in make(config, numbers).caches for spec in cache.past}
+        for numbers in [NumberFormat.of(Precision.FP32)]
+        for make in (fused_contract, genai_contract, portable_contract)
+    }
+    assert sizes == {fused_contract: {16}, genai_contract: {16}, portable_contract: {12}}
+
+
+@pytest.mark.parametrize(
+    ("precision", "width"), [(Precision.FP32, 40), (Precision.INT8, 48), (Precision.W8A8, 48)]
+)
+def test_quantized_embeddings_have_whole_blocks(precision: Precision, width: int) -> None:
+    config = GPTNeoConfig.from_dict(Shape(hidden_size=40, num_heads=5).config)
+    for make in (fused_contract, genai_contract, portable_contract):
+        embedding, positions = make(config, NumberFormat.of(precision)).tables
+        assert (embedding.axes, positions.axes) == ((301, width), (64, 40))
+
+
 def test_hidden_states_of_other_layers_are_outputs_where_asked() -> None:
     config = GPTNeoConfig.from_dict(Shape(layers=("global",) * 4).config)
     fused = fused_contract(config, NumberFormat.of(Precision.FP16), (3, 0))

@@ -12,6 +12,7 @@ from checkpoints import Shape, write_checkpoint
 from reference import ReferenceGPTNeo
 from refusals import refused
 from safetensors.numpy import load_file, save_file
+from wild_heads import HEADS
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.export.calibration.calibration import balance, calibrated_blocks
@@ -69,9 +70,9 @@ def give_outliers(tensors, random, layers, hidden):
         tensors[f"{attention}.out_proj.weight"] /= by
 
 
-@pytest.fixture
-def checkpoint(tmp_path, random):
-    return open_checkpoint(write_checkpoint(tmp_path / "drawn", SHAPE, random))
+@pytest.fixture(params=[SHAPE, HEADS["of 4"], HEADS["of 5"]], ids=["of 8", "of 4", "of 5"])
+def checkpoint(request, tmp_path, random):
+    return open_checkpoint(write_checkpoint(tmp_path / "drawn", request.param, random))
 
 
 @pytest.fixture
@@ -135,8 +136,8 @@ def change_tensors(directory, change):
     save_file(tensors, directory / "model.safetensors", {"format": "pt"})
 
 
-def logits_of(export, text):
-    model = GPTNeoForCausalLM.from_pretrained(export, device="cpu")
+def logits_of(export, text, file_name=None):
+    model = GPTNeoForCausalLM.from_pretrained(export, device="cpu", file_name=file_name)
     ids = np.array(Tokenizer.from_pretrained(export).encode(text))
     return model(ids[None]).logits[0]
 
@@ -185,6 +186,38 @@ def test_an_untied_head_and_another_activation_function(tmp_path, random, full_r
     )
     error = np.sqrt(np.square(logits_of(found, PROMPT) - exact).mean()) / exact.std()
     assert error < bound
+
+
+@pytest.mark.parametrize("precision", ["w8a8", "int8", "int4"])
+def test_layers_of_odd_widths_are_calibrated(tmp_path, random, with_tokenizer, precision):
+    """Heads of 5, 40 inputs: zeros that fill up heads and blocks stay zeros."""
+    directory, text = with_tokenizer
+    shape = HEADS["of 5"].but(vocab_size=4096, max_position_embeddings=256)
+    checkpoint = write_checkpoint(directory, shape, random)
+    options = {"precision": precision, "graph": ("fused", "portable")}
+    exact = logits_of(export_model(checkpoint, tmp_path / "exact"), PROMPT * 10)
+    exports = [
+        export_model(checkpoint, tmp_path / "plain", **options),
+        export_model(checkpoint, tmp_path / "calibrated", calibrate=text, **options),
+    ]
+    for name in ("model.onnx", "portable.onnx"):
+        plain, calibrated = (
+            np.square(logits_of(out, PROMPT * 10, name) - exact).mean() for out in exports
+        )
+        assert calibrated < plain
+
+
+def test_graphs_with_other_heads_are_calibrated_as_if_alone(tmp_path, random, with_tokenizer):
+    """Each has its own attention weights, made from the same statistics."""
+    directory, text = with_tokenizer
+    shape = HEADS["of 4"].but(vocab_size=4096, max_position_embeddings=256)
+    checkpoint = write_checkpoint(directory, shape, random)
+    options = {"precision": "int4", "calibrate": text}
+    both = export_model(checkpoint, tmp_path / "both", graph=("fused", "portable"), **options)
+    for graph, name in (("fused", "model.onnx"), ("portable", "portable.onnx")):
+        alone = export_model(checkpoint, tmp_path / graph, graph=graph, **options)
+        found, expected = logits_of(both, PROMPT, name), logits_of(alone, PROMPT)
+        assert (found == expected).all()
 
 
 def test_the_command_line_calibrates(tmp_path, with_tokenizer, capsys):

@@ -8,6 +8,7 @@ import pytest
 from checkpoints import Shape
 from reference import ReferenceGPTNeo
 from refusals import refused
+from wild_heads import HEADS
 
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM
@@ -70,6 +71,25 @@ def test_ragged_batches_padded_on_the_right(
         expected = oracle.logits(sequences[row, : length + new])[length - 1 :]
         found = np.stack(steps)[:, row]
         assert np.abs(found - expected).max() < tolerance * expected.std()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads_of_any_size(export_shape, random, name):
+    directory = export_shape(HEADS[name], graph="genai")
+    oracle = ReferenceGPTNeo.open(directory.parent / "checkpoint")
+    decoder = json.loads((directory / "genai_config.json").read_text())["model"]["decoder"]
+    driver = Driver(directory, 2)
+    assert {past.shape[3] for past in driver.past.values()} == {decoder["head_size"]}
+    ids = random.integers(0, SHAPE.vocab_size, (2, 30))
+    mask, positions = np.ones((2, 30), np.int64), np.tile(np.arange(30), (2, 1))
+    steps = [driver.step(ids[:, :20], mask[:, :20], positions[:, :20])]
+    steps += [
+        driver.step(ids[:, [at]], mask[:, : at + 1], positions[:, [at]]) for at in range(20, 30)
+    ]
+    for row in range(2):
+        expected = oracle.logits(ids[row])[19:]
+        found = np.stack(steps)[:, row]
+        assert np.abs(found - expected).max() < 1e-4 * expected.std()
 
 
 def test_the_configuration_names_the_graph_and_its_sizes(export_shape):

@@ -249,13 +249,6 @@ class TestRefusals:
         with refused(InputError, "name each kind once"):
             export_shape(graph=["fused", "fused"])
 
-    def test_4_bits_in_an_odd_number_of_blocks(self, export_shape):
-        """Standard zero points cannot end in half a byte."""
-        shape = Shape(hidden_size=48, num_heads=3)
-        with refused(InputError, "has 48 inputs, and a portable graph of 4 bits .* multiple of 32"):
-            export_shape(shape, "int4", graph="portable")
-        export_shape(shape, "int4")
-
 
 class TestTransformersJsLayout:
     @pytest.fixture

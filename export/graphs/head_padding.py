@@ -51,7 +51,7 @@ def padded(
     return result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _PaddedTensor(StoredTensor):
     """A tensor with padded heads along an axis."""
 

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from checkpoints import Shape
 
-from gptneo_onnx.models.config import ACTIVATIONS, MAX_LAYERS, MAX_SIZE, GPTNeoConfig
+from gptneo_onnx.models.config import (
+    ACTIVATIONS,
+    ALIASES,
+    MAX_LAYERS,
+    MAX_SIZE,
+    GPTNeoConfig,
+    without_contradictions,
+)
 from gptneo_onnx.models.errors import ModelFileError
 
 HUGE = 10**400
@@ -62,7 +69,7 @@ def test_a_missing_field_has_the_default_of_transformers() -> None:
     assert (config.vocab_size, config.intermediate_size) == (50257, 8192)
     assert config.activation_function == "gelu_new"
     assert config.tie_word_embeddings
-    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (None, None, None)
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (50256, 50256, None)
 
 
 def test_the_inner_size_is_four_times_the_hidden_size_unless_given() -> None:
@@ -122,7 +129,12 @@ def test_a_hidden_size_that_the_heads_do_not_divide_is_refused() -> None:
     refused("hidden_size 32 is not a multiple of num_heads 5", num_heads=5)
 
 
-@pytest.mark.parametrize("value", [0, 1, "true", None, [], float("nan")])
+@pytest.mark.parametrize(("value", "expected"), [(0, False), (1, True), (None, False)])
+def test_pythons_truth_values_are_taken_as_transformers_does(value: Any, expected: bool) -> None:
+    assert read(tie_word_embeddings=value).tie_word_embeddings is expected
+
+
+@pytest.mark.parametrize("value", [2, 1.0, "true", [], float("nan")])
 def test_a_truth_value_must_be_one(value: Any) -> None:
     refused(
         "tie_word_embeddings is .*; true or false is allowed",
@@ -130,11 +142,16 @@ def test_a_truth_value_must_be_one(value: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("value", [0, 1e-12, 1, 5.0, 1e6])
+def test_any_epsilon_is_taken(value: Any) -> None:
+    assert read(layer_norm_epsilon=value).layer_norm_epsilon == value
+
+
 @pytest.mark.parametrize(
-    "value", [0, 1, -1e-5, float("nan"), float("inf"), True, "1e-5", None, [], HUGE]
+    "value", [-1e-5, 2e6, float("nan"), float("inf"), True, "1e-5", None, [], HUGE]
 )
-def test_an_epsilon_outside_0_to_1_is_refused(value: Any) -> None:
-    refused("layer_norm_epsilon is .*; a number between 0 and 1", layer_norm_epsilon=value)
+def test_an_epsilon_that_makes_no_sense_is_refused(value: Any) -> None:
+    refused("layer_norm_epsilon is .*; a number from 0 to 1e[+]06", layer_norm_epsilon=value)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -151,7 +168,10 @@ def test_an_unknown_activation_function_is_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["bos_token_id", "eos_token_id", "pad_token_id"])
-@pytest.mark.parametrize(("value", "expected"), [(None, None), (0, 0), (300, 300), ([5, 6], 5)])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, None), (0, 0), (300, 300), ([5, 6], 5), (3.0, 3), (-1, None), ([-1], None)],
+)
 def test_token_ids_may_be_absent_one_or_several(name: str, value: Any, expected: Any) -> None:
     assert getattr(read(**{name: value}), name) == expected
 
@@ -160,7 +180,7 @@ def test_a_token_beyond_the_vocabulary_is_none_as_in_shrunk_models() -> None:
     assert read(eos_token_id=50256).eos_token_id is None
 
 
-@pytest.mark.parametrize("value", [-1, True, 1.0, float("nan"), "0", [], [True], [[1]], {}])
+@pytest.mark.parametrize("value", [True, 1.5, float("nan"), "0", [], [True], [[1]], {}])
 def test_a_token_that_is_no_id_is_refused(value: Any) -> None:
     refused("eos_token_id is .*; a token id below 301 is allowed", eos_token_id=value)
 
@@ -242,3 +262,72 @@ def test_heads_of_any_size_are_padded_to_multiples_of_8(
     values = {"model_type": "gpt_neo", "hidden_size": hidden_size, "num_heads": num_heads}
     config = GPTNeoConfig.from_dict(values)
     assert (config.head_dim, config.cache_head_dim) == (head_dim, padded)
+
+
+def test_attention_layers_count_for_more_than_attention_types() -> None:
+    config = read(attention_layers=["local", "local"])
+    assert config.layer_kinds == ("local", "local")
+    assert read(attention_layers=None).layer_kinds == ("global", "local")
+
+
+def test_attention_layers_beyond_the_number_of_layers_are_left_out() -> None:
+    assert read(attention_layers=["local", "global", "local"]).layer_kinds == ("local", "global")
+
+
+def test_attention_layers_do_without_attention_types() -> None:
+    values = Shape().config | {"attention_layers": ["local", "global"]}
+    del values["attention_types"]
+    assert GPTNeoConfig.from_dict(values).layer_kinds == ("local", "global")
+
+
+@pytest.mark.parametrize(
+    "layers", ["global", ["global", "sparse"], ["global", None], [["global"], "local"], 2, {}]
+)
+def test_odd_attention_layers_are_refused(layers: Any) -> None:
+    refused("attention_layers is .*; a list of one kind for each layer", attention_layers=layers)
+
+
+def test_too_few_attention_layers_are_refused() -> None:
+    refused("attention_layers names 1 layers, but num_layers is 2", attention_layers=["local"])
+
+
+def test_aliases_count_for_more_than_the_names_they_stand_for() -> None:
+    assert read(num_attention_heads=2).num_heads == 2
+    assert read(num_hidden_layers=1).layer_kinds == ("global",)
+    refused("num_heads is None; a whole number", num_attention_heads=None)
+
+
+def test_the_default_kinds_of_an_aliased_number_of_layers() -> None:
+    values = {"model_type": "gpt_neo", "num_hidden_layers": 3}
+    assert GPTNeoConfig.from_dict(values).layer_kinds == ("global", "local", "global")
+    refused("attention_types makes 2 layers, but num_layers is 3", num_hidden_layers=3)
+
+
+@pytest.mark.parametrize("value", [None, 0, 7.0, "wide"])
+def test_a_window_that_no_layer_has_may_be_anything(value: Any) -> None:
+    types = [[["global"], 2]]
+    assert read(window_size=value, attention_types=types).window_size == 256
+    refused("window_size is .*; a whole number", window_size=value)
+
+
+def test_a_class_says_which_model_where_model_type_is_missing() -> None:
+    values = Shape().config
+    del values["model_type"]
+    assert GPTNeoConfig.from_dict(values) == read()
+    for architectures in ([], ["GPT2LMHeadModel"], "GPTNeoForCausalLM", [3]):
+        with pytest.raises(ModelFileError, match="model_type is None"):
+            GPTNeoConfig.from_dict(values | {"architectures": architectures})
+
+
+def test_pruned_heads_are_refused_as_transformers_does() -> None:
+    refused("pruned_heads is .*; a GPT-Neo's heads cannot be pruned", pruned_heads={"0": [1]})
+    assert read(pruned_heads={}) == read()
+
+
+def test_a_config_without_aliases_says_the_same() -> None:
+    values = Shape().config | {"num_hidden_layers": 1, "num_attention_heads": 2}
+    config = GPTNeoConfig.from_dict(values)
+    rewritten = without_contradictions(values, config)
+    assert not ALIASES.keys() & rewritten.keys()
+    assert GPTNeoConfig.from_dict(rewritten) == config
+

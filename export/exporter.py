@@ -7,7 +7,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.arguments import ExportPlan, plan_export
@@ -16,11 +15,13 @@ from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from gptneo_onnx.export.checkpoint.hub import local_checkpoint
 from gptneo_onnx.export.graph_files import weights_of, write_graphs
 from gptneo_onnx.export.graphs import optimum_trace
-from gptneo_onnx.export.graphs.genai import write_genai_config
+from gptneo_onnx.export.graphs.genai_config import write_genai_config
 from gptneo_onnx.export.graphs.model_proto import OPSET
 from gptneo_onnx.export.graphs.optimum import write_optimum_graph
 from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
+from gptneo_onnx.models.config import ALIASES, without_contradictions
+from gptneo_onnx.models.generation_settings import GenerationSettings
 from gptneo_onnx.models.graph import GraphContract, NumberFormat, Precision
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import (
@@ -131,7 +132,7 @@ def export_model(
             report(note)
         _write_companions(source, partial, report)
         for numbers in plan.formats:
-            graphs = _write_graphs(plan, source, partial, numbers, layers, progress)
+            graphs = _write_graphs(plan, source, partial, numbers, layers, progress, report)
             if plan.verify:
                 for path, contract in graphs.items():
                     verify_graph(path, contract, source, numbers, report, plan.verify_windows)
@@ -145,9 +146,11 @@ def _ignore(line: str) -> None:
 
 def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str], object]) -> None:
     """Write config.json, generation_config.json and the tokenizer, from the checkpoint's."""
-    shutil.copyfile(source.directory / CONFIG_FILE, partial / CONFIG_FILE)
-    generation = _generation_config(source)
-    (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(generation, indent=2) + "\n")
+    _write_config(source, partial / CONFIG_FILE)
+    settings = GenerationSettings.read(source.directory)
+    (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(settings.values, indent=2) + "\n")
+    for note in settings.notes:
+        report(note)
     if not write_tokenizer(source.directory, partial):
         report(
             f"{source.directory} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): "
@@ -155,14 +158,15 @@ def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str],
         )
 
 
-def _generation_config(source: Checkpoint) -> dict[str, Any]:
-    """Return the checkpoint's generation_config.json, or the special tokens of its config.json."""
-    path = source.directory / GENERATION_CONFIG_FILE
-    if path.is_file():
-        return read_json_object(path)
-    config = read_json_object(source.directory / CONFIG_FILE)
-    names = ("bos_token_id", "eos_token_id", "pad_token_id")
-    return {name: config[name] for name in names if config.get(name) is not None}
+def _write_config(source: Checkpoint, path: Path) -> None:
+    """Write config.json: a copy, unless it has names that only transformers knows."""
+    original = source.directory / CONFIG_FILE
+    values = read_json_object(original)
+    if ALIASES.keys() & values.keys():
+        renamed = without_contradictions(values, source.config)
+        path.write_text(json.dumps(renamed, indent=2) + "\n")
+    else:
+        shutil.copyfile(original, path)
 
 
 def _write_graphs(
@@ -172,6 +176,7 @@ def _write_graphs(
     numbers: NumberFormat,
     layers: Sequence[int],
     progress: bool,
+    report: Callable[[str], object],
 ) -> dict[Path, GraphContract]:
     """Write the graphs of one number format, and the weights file that they share.
 
@@ -189,8 +194,9 @@ def _write_graphs(
         source, [*paths.items()], numbers, weights, weights_file, layers, progress
     )
     if "genai" in paths:
-        generation = _generation_config(source)
-        write_genai_config(partial, paths["genai"].name, source.config, generation)
+        settings = GenerationSettings.read(source.directory)
+        for note in write_genai_config(partial, paths["genai"].name, source.config, settings):
+            report(note)
     return {graph.path: graph.contract for graph in graphs}
 
 

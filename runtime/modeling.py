@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
@@ -88,8 +87,7 @@ class GPTNeoForCausalLM:
             DeviceError: the device was asked for by name and cannot be used.
         """
         engine = Engine.load(directory, device, slots, num_threads, provider_options, file_name)
-        has_config = (engine.path / GENERATION_CONFIG_FILE).is_file()
-        return cls(engine, GenerationConfig.from_pretrained(engine.path) if has_config else None)
+        return cls(engine, GenerationConfig.of_model(engine.path))
 
     @property
     def prefill_chunk(self) -> int:

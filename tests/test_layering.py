@@ -33,7 +33,8 @@ DOORS = {"runtime.embedded", "runtime.cli.export"}
 LAYERS = {
     "models": [
         "models.errors", "models.json_file", "models.config", "models.graph",
-        "models.portable_graph", "models.genai_graph", "models.manifest", "models.embedded",
+        "models.portable_graph", "models.genai_graph", "models.manifest",
+        "models.generation_settings", "models.embedded",
         "models",
     ],
     "export": [

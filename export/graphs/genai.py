@@ -1,4 +1,4 @@
-"""The fused graph with onnxruntime-genai's inputs and outputs, and its genai_config.json.
+"""The fused graph with onnxruntime-genai's inputs and outputs.
 
 The graph takes lengths from the attention mask:
 
@@ -7,17 +7,10 @@ The graph takes lengths from the attention mask:
     last new token        = seqlens_k - (total - sequence), at most the last column of the step
 """
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
 from gptneo_onnx.export.graphs.fused import FusedGraph
 from gptneo_onnx.models import graph as names
-from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.genai_graph import GENAI_CONFIG_FILE
 from gptneo_onnx.models.graph import DataType
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK
 
@@ -70,57 +63,3 @@ class GenaiGraph(FusedGraph):
     def constant(self, name: str, value: int) -> str:
         """Add a constant int64 [1]."""
         return self.graph.constant(name, np.array([value], np.int64))
-
-
-def write_genai_config(
-    directory: Path, graph: str, config: GPTNeoConfig, generation: Mapping[str, Any]
-) -> None:
-    """Write genai_config.json for the graph file of that name.
-
-    `generation` are the checkpoint's generation_config.json: the tokens are taken from there.
-    """
-    decoder: dict[str, Any] = {
-        "session_options": {
-            "log_id": "onnxruntime-genai",
-            "provider_options": [],
-            # Unscaled scores make softmax emit denormal floats, on which x86 is slow.
-            "session.set_denormal_as_zero": "1",
-        },
-        "filename": graph,
-        "head_size": config.cache_head_dim,
-        "hidden_size": config.hidden_size,
-        "num_attention_heads": config.num_heads,
-        "num_key_value_heads": config.num_heads,
-        "num_hidden_layers": config.num_layers,
-        "inputs": {
-            names.INPUT_IDS: names.INPUT_IDS,
-            ATTENTION_MASK: ATTENTION_MASK,
-            names.POSITION_IDS: names.POSITION_IDS,
-            "past_key_names": "past_key_values.%d.key",
-            "past_value_names": "past_key_values.%d.value",
-        },
-        "outputs": {
-            names.LOGITS: names.LOGITS,
-            "present_key_names": "present.%d.key",
-            "present_value_names": "present.%d.value",
-        },
-    }
-    end = generation.get("eos_token_id", 0)
-    first = end[0] if isinstance(end, list) else end
-    values = {
-        "model": {
-            "type": "decoder",
-            "vocab_size": config.vocab_size,
-            "context_length": config.max_position_embeddings,
-            "bos_token_id": generation.get("bos_token_id", first),
-            "eos_token_id": end,
-            "pad_token_id": generation.get("pad_token_id", first),
-            "decoder": decoder,
-        },
-        "search": {
-            "max_length": config.max_position_embeddings,
-            "past_present_share_buffer": True,
-            "do_sample": bool(generation.get("do_sample", False)),
-        },
-    }
-    (directory / GENAI_CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")

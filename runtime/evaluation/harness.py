@@ -167,6 +167,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         output = self.model.generate(
             **padded,
             max_new_tokens=count,
+            return_dict_in_generate=False,
             eos_token_id=self.eot_token_id,
             stopping_criteria=_stop_in_new_text(self.tokenizer, until, width),
             **arguments,

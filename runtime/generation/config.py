@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.generation_settings import GenerationSettings, as_arguments, refused
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.generation.config_fields import (
     INAPPLICABLE,
     MAX_RETURN_SEQUENCES,
-    METADATA,
     Integer,
     OneOrSeveral,
     asks_for_nothing,
@@ -31,6 +31,7 @@ from gptneo_onnx.runtime.generation.config_fields import (
     tokens,
     unchecked,
 )
+from gptneo_onnx.runtime.generation.config_file import saved_values
 from gptneo_onnx.runtime.generation.processors.checks import plain
 from gptneo_onnx.runtime.generation.processors.watermarking import (
     SynthIDTextWatermarkingConfig,
@@ -41,6 +42,8 @@ from gptneo_onnx.runtime.generation.processors.watermarking import (
 DEFAULT_NEW_TOKENS = 20
 
 Schedule = Literal["constant", "heuristic", "heuristic_transient"]
+# Fields that None switches off; it resets the others to their default, which is to be off.
+_OFF_BY_NONE = ("top_k",)
 # Fields that are not arguments of generate().
 _BOOKKEEPING = ("unsupported", "explicit")
 
@@ -85,7 +88,9 @@ class GenerationConfig:
         "unlikely, 'never' when they are impossible",
     )
     temperature: float = number(1.0, 1e-6, 1e6, "number that scores are divided by")
-    top_k: int | None = integer(50, 0, "draw from this many of the likeliest tokens; 0 for all")
+    top_k: int | None = integer(
+        50, 0, "draw from this many of the likeliest tokens; 0 or None for all"
+    )
     top_p: float = number(1.0, 1e-6, 1, "draw from the likeliest tokens of this total probability")
     min_p: float | None = number(
         None, 0, 1, "draw from tokens at least this likely, relative to the likeliest"
@@ -199,19 +204,30 @@ class GenerationConfig:
     def from_pretrained(cls, directory: str | Path) -> "GenerationConfig":
         """Read the generation_config.json of a directory.
 
-        Arguments that do not apply here do not keep the model from loading: `unsupported` lists
-        them.
+        Settings that no token depends on are passed over. Those that choose tokens in a way that
+        generate() lacks do not keep the model from loading: `unsupported` lists them.
 
         Raises:
             ModelFileError: the file is missing or damaged, or a value is out of range.
         """
         path = Path(directory) / GENERATION_CONFIG_FILE
-        values = read_json_object(path)
-        known = {name: value for name, value in values.items() if name in _DEFAULTS}
-        others = {name: value for name, value in values.items() if name not in _DEFAULTS}
-        unsupported = tuple(n for n, value in others.items() if not asks_for_nothing(n, value))
+        return cls._from_settings(path, read_json_object(path))
+
+    @classmethod
+    def of_model(cls, directory: Path) -> "GenerationConfig":
+        """Read what a model's directory sets: in generation_config.json, or else in config.json.
+
+        Raises:
+            ModelFileError: a file is damaged, or a value is out of range.
+        """
+        settings = GenerationSettings.read(directory)
+        return cls._from_settings(settings.path, settings.values)
+
+    @classmethod
+    def _from_settings(cls, path: Path, values: Mapping[str, Any]) -> "GenerationConfig":
+        known = {name: v for name, v in as_arguments(values).items() if name in _DEFAULTS}
         try:
-            return replace(cls.from_dict(known), unsupported=unsupported)
+            return replace(cls.from_dict(known), unsupported=refused(values))
         except InputError as error:
             raise ModelFileError(f"{path}: {error}") from error
 
@@ -222,15 +238,7 @@ class GenerationConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields that differ from their defaults, in a form that JSON can hold."""
-        values = {name: getattr(self, name) for name in _DEFAULTS}
-        changed = {name: value for name, value in values.items() if value != _DEFAULTS[name]}
-        watermark = changed.get("watermarking_config")
-        if watermark is not None:
-            changed["watermarking_config"] = asdict(watermark)
-        bias = changed.get("sequence_bias")
-        if isinstance(bias, Mapping):
-            changed["sequence_bias"] = [[ids, value] for ids, value in bias.items()]
-        return {name: _as_json(value) for name, value in changed.items()}
+        return saved_values(vars(self), _DEFAULTS)
 
     def save_pretrained(self, directory: str | Path) -> None:
         """Write generation_config.json into a directory, such as a checkpoint before its export.
@@ -243,7 +251,7 @@ class GenerationConfig:
         (Path(directory) / GENERATION_CONFIG_FILE).write_text(text)
 
     def update(self, **changes: Any) -> "GenerationConfig":
-        """Return a copy with other values; None resets a field to its default.
+        """Return a copy with other values; None resets a field to its default, or is top_k's off.
 
         Raises:
             InputError: an argument is unknown, does not apply here, or is out of range.
@@ -251,12 +259,15 @@ class GenerationConfig:
         applied = {}
         for name, value in changes.items():
             if name in _DEFAULTS:
-                applied[name] = _DEFAULTS[name] if value is None else value
-            elif name not in INAPPLICABLE and name not in METADATA:
+                is_reset = value is None and name not in _OFF_BY_NONE
+                applied[name] = _DEFAULTS[name] if is_reset else value
+            elif asks_for_nothing(name, value):
+                continue
+            elif name not in INAPPLICABLE:
                 close = get_close_matches(name, _DEFAULTS, n=3)
                 known = ", ".join(close) or "those of GenerationConfig (docs/generation.md)"
                 raise InputError(f"generate() has no argument {name!r}; it has {known}")
-            elif not asks_for_nothing(name, value):
+            else:
                 raise InputError(
                     f"{name}={value!r} is not supported; leave it at {INAPPLICABLE[name][0]!r}"
                 )
@@ -278,14 +289,16 @@ class GenerationConfig:
         return replace(self, **inherited, unsupported=unsupported)
 
     def check_supported(self) -> None:
-        """Raise InputError if the model's own config asks for something that does not apply."""
-        if self.unsupported:
-            name = self.unsupported[0]
-            neutral = INAPPLICABLE.get(name, (None,))[0]
-            raise InputError(
-                f"the model's {GENERATION_CONFIG_FILE} sets {name}, which is not supported; "
-                f"pass {name}={neutral!r} to generate without it"
-            )
+        """Raise InputError if the model's own config asks for tokens that generate() lacks."""
+        # penalty_alpha has an effect on greedy decoding among several tokens alone.
+        is_contrastive = not self.do_sample and self.num_beams == 1 and (self.top_k or 0) > 1
+        for name in self.unsupported:
+            if name != "penalty_alpha" or is_contrastive:
+                raise InputError(
+                    f"the model's {GENERATION_CONFIG_FILE} sets {name}, which is not supported; "
+                    f"pass {name}=None to generate without it, or export again from a checkpoint "
+                    "whose file does not set it"
+                )
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
@@ -307,11 +320,3 @@ _DEFAULTS: dict[str, Any] = {each.name: each.default for each in _ARGUMENTS}
 GenerationConfig.__doc__ = "\n\n".join(
     [cleandoc(GenerationConfig.__doc__ or ""), attributes_section(fields(GenerationConfig))]
 )
-
-
-def _as_json(value: Any) -> Any:
-    """Turn numpy's numbers and arrays into Python's, and sequences into lists."""
-    if isinstance(value, Mapping):
-        return {name: _as_json(each) for name, each in value.items()}
-    value = plain(value)
-    return [_as_json(each) for each in value] if isinstance(value, tuple) else value

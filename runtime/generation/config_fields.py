@@ -13,6 +13,7 @@ from dataclasses import Field, dataclass, field
 from typing import Any, TypeVar
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.generation_settings import METADATA
 
 MAX_RETURN_SEQUENCES = 1024
 MAX_TOKEN = 2**63 - 1  # ids are int64
@@ -24,16 +25,13 @@ Check = Callable[[str, Any], None]
 # transformers' arguments that this runtime has no use for, with the values that ask for nothing:
 # config files contain them, and callers pass them by habit. Any other value raises an error.
 INAPPLICABLE: Mapping[str, tuple[Any, ...]] = {
-    # generate() returns neither (calling the model returns hidden states); it always has a cache.
+    # generate() returns neither (calling the model returns hidden states).
     "output_attentions": (False, None),
     "output_hidden_states": (False, None),
-    "use_cache": (True, None),
-    "cache_implementation": (None, "dynamic"),
-    "cache_config": (None,),
     "return_legacy_cache": (None, False),
     "inputs_embeds": (None,),
     # In transformers 4.57 these are code on the hub, not in the package.
-    "penalty_alpha": (None,),
+    "penalty_alpha": (None, 0),
     "constraints": (None,),
     "force_words_ids": (None,),
     "dola_layers": (None,),
@@ -41,24 +39,23 @@ INAPPLICABLE: Mapping[str, tuple[Any, ...]] = {
     "trust_remote_code": (None, False),
     # From newer and older releases, for encoder-decoders, for torch.
     "top_h": (None,),
-    "low_memory": (None, False),
     "decoder_start_token_id": (None,),
     "is_assistant": (False,),
     "assistant_early_exit": (None,),
     "assistant_tokenizer": (None,),
     "assistant_lookbehind": (10, None),
     "target_lookbehind": (10, None),
-    "synced_gpus": (None, False),
     "use_model_defaults": (None, True),
-    "disable_compile": (False, True, None),
-    "compile_config": (None,),
 }
-# Entries of a generation_config.json that are not arguments.
-METADATA = (
-    "transformers_version",
-    "_from_model_config",
-    "_commit_hash",
-    "transformers.js_config",
+# transformers' arguments that say how to compute: no result depends on them.
+PASSED_OVER = (
+    "use_cache",
+    "cache_implementation",
+    "cache_config",
+    "low_memory",
+    "synced_gpus",
+    "disable_compile",
+    "compile_config",
 )
 
 
@@ -195,7 +192,7 @@ def check_decay(name: str, value: Any) -> None:
 
 def asks_for_nothing(name: str, value: Any) -> bool:
     """Tell whether a value of an argument that has no field can be ignored."""
-    if name in METADATA:
+    if name in METADATA or name in PASSED_OVER:
         return True
     for neutral in INAPPLICABLE.get(name, ()):
         if value is neutral:

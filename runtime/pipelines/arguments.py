@@ -6,7 +6,6 @@ from typing import Any
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.generation.processors.checks import plain
-from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,9 @@ def check_batch_size(value: object) -> None:
         raise InputError(f"batch_size is {shown(value)}; a whole number of at least 1 is allowed")
 
 
-def raise_lengths_by_prefix(
-    kwargs: Mapping[str, Any], prefix: str, tokenizer: Tokenizer
-) -> dict[str, Any]:
+def raise_lengths(kwargs: Mapping[str, Any], prefix_length: int) -> dict[str, Any]:
     """Return arguments of generate() whose lengths do not count the prefix, as in transformers."""
     lengths = dict(kwargs)
-    prefix_length = len(tokenizer.encode(prefix)) if prefix else 0
     for name in ("max_length", "min_length"):
         value = plain(lengths.get(name))
         if prefix_length and isinstance(value, int):

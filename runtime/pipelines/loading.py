@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.errors import InputError, ModelFileError, shown
+from gptneo_onnx.models.generation_settings import DEFAULTS, TOKEN_NAMES, as_arguments, refused
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE
+from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -21,7 +23,8 @@ class LoadedModel:
     Attributes:
         model: the model.
         tokenizer: the directory's tokenizer, or the one that the caller passed.
-        task_specific_params: what config.json sets for text generation.
+        task_specific_params: what config.json sets for text generation: arguments of generate(),
+            and a prefix.
     """
 
     model: GPTNeoForCausalLM
@@ -56,13 +59,36 @@ def load_with_tokenizer(
     )
     if tokenizer is None:
         tokenizer = Tokenizer.from_pretrained(directory)
-    return LoadedModel(model, tokenizer, _task_specific_params(Path(directory)))
+    return LoadedModel(model, tokenizer, read_task_params(Path(directory)))
 
 
-def _task_specific_params(directory: Path) -> dict[str, Any]:
-    """Read what config.json sets for text generation: EleutherAI sets do_sample and temperature."""
-    params = read_json_object(directory / CONFIG_FILE).get("task_specific_params") or {}
+def read_task_params(directory: Path) -> dict[str, Any]:
+    """Read what config.json sets for text generation: EleutherAI sets do_sample and temperature.
+
+    As in transformers, names that generate() does not have are passed over, and the prefix is the
+    task's or else config.json's own.
+    """
+    path = directory / CONFIG_FILE
+    config = read_json_object(path)
+    params = config.get("task_specific_params") or {}
     task_params = params.get(TEXT_GENERATION, {}) if isinstance(params, dict) else None
     if not isinstance(task_params, dict):
-        raise ModelFileError(f"{directory / CONFIG_FILE}: task_specific_params must hold objects")
-    return task_params
+        raise ModelFileError(f"{path}: task_specific_params must hold objects")
+    if unsupported := refused(task_params):
+        raise ModelFileError(
+            f"{path}: task_specific_params sets {unsupported[0]}, which is not supported; remove "
+            "it from the checkpoint's file and export again"
+        )
+    known = {
+        name: value
+        for name, value in as_arguments(task_params).items()
+        if name in DEFAULTS or name in TOKEN_NAMES
+    }
+    try:
+        GenerationConfig().update(**known)
+    except InputError as error:
+        raise ModelFileError(f"{path}: task_specific_params: {error}") from error
+    prefix = task_params.get("prefix", config.get("prefix"))
+    if prefix is not None and not isinstance(prefix, str):
+        raise ModelFileError(f"{path}: prefix is {shown(prefix)}; a text is allowed")
+    return known | ({"prefix": prefix} if prefix else {})

@@ -8,7 +8,11 @@ from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.base_model import GPTNeoModel
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
-from gptneo_onnx.runtime.pipelines.loading import TEXT_GENERATION, load_with_tokenizer
+from gptneo_onnx.runtime.pipelines.loading import (
+    TEXT_GENERATION,
+    load_with_tokenizer,
+    read_task_params,
+)
 from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -79,6 +83,7 @@ def pipeline(
             raise InputError(f"file_name is {shown(file_name)}, and the model is loaded already")
         if tokenizer is None:
             raise InputError("a loaded model comes without its tokenizer; pass tokenizer=")
+        task_params = read_task_params(model.engine.path)
     else:
         loaded = load_with_tokenizer(model, device=device, file_name=file_name, tokenizer=tokenizer)
         model, tokenizer = loaded.model, loaded.tokenizer

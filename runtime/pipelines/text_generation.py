@@ -9,7 +9,7 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths_by_prefix
+from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths
 from gptneo_onnx.runtime.pipelines.prompts import PipelinePrompt, PromptReader
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -34,11 +34,13 @@ class TextGenerationPipeline:
         self.model = model
         self.tokenizer = tokenizer
         self.assistant_model = assistant_model
-        self._defaults, generation = CallArguments.split(kwargs)
+        task_params = dict(task_specific_params)
+        prefix = task_params.pop("prefix", "")
+        self._defaults, generation = CallArguments.split(kwargs, CallArguments(prefix=prefix))
         defaults = DEFAULTS.over(model.generation_config)
         if defaults.max_length is not None:  # keep a length that the model's config sets
             defaults = defaults.update(max_new_tokens=None)
-        explicit = {**task_specific_params, **generation}
+        explicit = {**task_params, **generation}
         if generation.get("max_length") is not None:
             explicit = {"max_new_tokens": None, **explicit}
         self.generation_config = defaults.update(**explicit)
@@ -121,8 +123,11 @@ class TextGenerationPipeline:
         """Yield each prompt's results; reads a batch of texts when its first result is needed."""
         if arguments.stop_sequence is not None:
             kwargs["eos_token_id"] = self.tokenizer.encode(arguments.stop_sequence)
-        kwargs = raise_lengths_by_prefix(kwargs, arguments.prefix, self.tokenizer)
-        config, others = self.config_for(generation_config, **kwargs)
+        prefix_length = len(self.tokenizer.encode(arguments.prefix)) if arguments.prefix else 0
+        raised = raise_lengths(kwargs, prefix_length)
+        config, others = self.config_for(generation_config, **raised)
+        if "max_length" not in kwargs and config.max_length and config.max_new_tokens is None:
+            config = config.update(max_length=config.max_length + prefix_length)
         if self.assistant_model is not None:
             others.setdefault("assistant_model", self.assistant_model)
         is_default_length = generation_config is None and "max_new_tokens" not in config.explicit

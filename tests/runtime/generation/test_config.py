@@ -14,6 +14,7 @@ from gptneo_onnx.runtime import GenerationConfig
 from gptneo_onnx.runtime.cli.generate import add_command
 from gptneo_onnx.runtime.generation.config_fields import (
     INAPPLICABLE,
+    PASSED_OVER,
     Integer,
     Number,
     OneOrSeveral,
@@ -80,7 +81,67 @@ def test_a_file_with_a_value_out_of_range_is_named(tmp_path):
 
 def test_none_takes_a_field_back_to_its_default():
     config = GenerationConfig(temperature=0.5, top_k=3, min_length=4)
-    assert config.update(temperature=None, top_k=None, min_length=None) == GenerationConfig()
+    assert config.update(temperature=None, min_length=None) == GenerationConfig(top_k=3)
+
+
+def test_none_switches_top_k_off(tmp_path):
+    assert GenerationConfig().update(top_k=None).top_k is None
+    assert GenerationConfig().update(top_k=None).over(GenerationConfig(top_k=4)).top_k is None
+    assert GenerationConfig(top_k=4).over(GenerationConfig(top_k=None)).top_k == 4
+    assert GenerationConfig().over(GenerationConfig(top_k=None)).top_k is None
+    GenerationConfig(top_k=None).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "generation_config.json").read_text()) == {"top_k": None}
+    assert GenerationConfig.from_pretrained(tmp_path) == GenerationConfig(top_k=None)
+
+
+@pytest.mark.parametrize("name", PASSED_OVER)
+def test_arguments_that_no_result_depends_on_are_passed_over(name):
+    assert GenerationConfig().update(**{name: object()}) == GenerationConfig()
+
+
+def test_settings_of_a_file_that_no_token_depends_on_are_passed_over(tmp_path):
+    values = {
+        "use_cache": False,
+        "cache_implementation": "static",
+        "max_window_size": 6144,
+        "forced_decoder_ids": None,
+        "output_hidden_states": True,
+        "penalty_alpha": 0,
+    }
+    (tmp_path / "generation_config.json").write_text(json.dumps(values))
+    config = GenerationConfig.from_pretrained(tmp_path)
+    assert config == GenerationConfig()
+    config.check_supported()
+
+
+@pytest.mark.parametrize("others", [{"do_sample": True}, {"num_beams": 2}, {"top_k": 1}])
+def test_penalty_alpha_has_an_effect_on_greedy_decoding_alone(tmp_path, others):
+    values = {"penalty_alpha": 0.6} | others
+    (tmp_path / "generation_config.json").write_text(json.dumps(values))
+    config = GenerationConfig.from_pretrained(tmp_path)
+    config.check_supported()
+    with pytest.raises(InputError, match="sets penalty_alpha"):
+        config.update(do_sample=False, num_beams=1, top_k=4).check_supported()
+
+
+def test_a_file_may_say_numbers_as_transformers_takes_them(tmp_path):
+    values = {"max_length": 40.0, "eos_token_id": [-1, 5.0], "pad_token_id": -1, "do_sample": 1}
+    (tmp_path / "generation_config.json").write_text(json.dumps(values))
+    expected = GenerationConfig(max_length=40, eos_token_id=[5], do_sample=True)
+    assert GenerationConfig.from_pretrained(tmp_path) == expected
+
+
+def test_the_default_length_in_a_file_is_of_new_tokens(tmp_path):
+    (tmp_path / "generation_config.json").write_text('{"max_length": 20}')
+    assert GenerationConfig.from_pretrained(tmp_path) == GenerationConfig()
+
+
+def test_a_models_config_may_stand_in_config_json(tmp_path):
+    (tmp_path / "config.json").write_text('{"eos_token_id": 3, "max_length": 50, "top_k": 7}')
+    expected = GenerationConfig(bos_token_id=50256, eos_token_id=3, max_length=50, top_k=7)
+    assert GenerationConfig.of_model(tmp_path) == expected
+    (tmp_path / "generation_config.json").write_text('{"top_p": 0.5}')
+    assert GenerationConfig.of_model(tmp_path) == GenerationConfig(top_p=0.5)
 
 
 def test_a_config_over_the_models_own():

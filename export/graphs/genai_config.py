@@ -52,23 +52,31 @@ def write_genai_config(
         settings: the checkpoint's settings for generation.
 
     Returns:
-        A line on the settings that onnxruntime-genai lacks, if there are any.
+        Lines on what onnxruntime-genai lacks, if there is anything.
     """
+    tokens = _tokens(settings, config.vocab_size)
     search, lacking = _search(settings.values, config)
     values = {
         "model": {
             "type": "decoder",
             "vocab_size": config.vocab_size,
             "context_length": config.max_position_embeddings,
-            **_tokens(settings, config.vocab_size),
+            **tokens,
             "decoder": _decoder(graph, config),
         },
         "search": search,
     }
     (directory / GENAI_CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")
-    if not lacking:
-        return []
-    return [f"{GENAI_CONFIG_FILE} leaves out what onnxruntime-genai lacks: {', '.join(lacking)}"]
+    notes = []
+    if lacking:
+        left_out = ", ".join(lacking)
+        notes.append(f"{GENAI_CONFIG_FILE} leaves out what onnxruntime-genai lacks: {left_out}")
+    if "eos_token_id" not in tokens:
+        notes.append(
+            f"{GENAI_CONFIG_FILE} has no eos_token_id, since the checkpoint has none: "
+            f"onnxruntime-genai ends at token {tokens.get('pad_token_id', 0)} instead"
+        )
+    return notes
 
 
 def _decoder(graph: str, config: GPTNeoConfig) -> dict[str, Any]:
@@ -104,15 +112,16 @@ def _decoder(graph: str, config: GPTNeoConfig) -> dict[str, Any]:
 def _tokens(settings: GenerationSettings, vocab_size: int) -> dict[str, Any]:
     """Return the ids that are known: of the settings, or else of config.json.
 
-    onnxruntime-genai takes neither null nor ids beyond the vocabulary. Padding is the first end
-    token where nothing else is set, as in transformers.
+    onnxruntime-genai takes neither null nor ids that no token has, such as -1, which stands for
+    none. Padding is the first end token where nothing else is set, as in transformers.
     """
-    ids = {
-        name: known_tokens(values.get(name), vocab_size)
-        for values in (settings.config_values, settings.values)
-        for name in TOKEN_NAMES
-        if known_tokens(values.get(name), vocab_size) is not None
-    }
+    ids = {}
+    for name in TOKEN_NAMES:
+        value = settings.values.get(name)
+        value = settings.config_values.get(name) if value is None else value
+        known = known_tokens(value, vocab_size)
+        if known is not None:
+            ids[name] = known
     end = ids.get("eos_token_id")
     first = end[0] if isinstance(end, list) else end
     if first is not None:

@@ -42,7 +42,7 @@ from gptneo_onnx.runtime.generation.processors.watermarking import (
 DEFAULT_NEW_TOKENS = 20
 
 Schedule = Literal["constant", "heuristic", "heuristic_transient"]
-# Fields that None switches off; it resets the others to their default, which is to be off.
+# Fields that None switches off; it resets the others to their default.
 _OFF_BY_NONE = ("top_k",)
 # Fields that are not arguments of generate().
 _BOOKKEEPING = ("unsupported", "explicit")
@@ -204,8 +204,7 @@ class GenerationConfig:
     def from_pretrained(cls, directory: str | Path) -> "GenerationConfig":
         """Read the generation_config.json of a directory.
 
-        Settings that no token depends on are passed over. Those that choose tokens in a way that
-        generate() lacks do not keep the model from loading: `unsupported` lists them.
+        What no token depends on is passed over; `unsupported` lists what generate() lacks.
 
         Raises:
             ModelFileError: the file is missing or damaged, or a value is out of range.
@@ -215,11 +214,7 @@ class GenerationConfig:
 
     @classmethod
     def of_model(cls, directory: Path) -> "GenerationConfig":
-        """Read what a model's directory sets: in generation_config.json, or else in config.json.
-
-        Raises:
-            ModelFileError: a file is damaged, or a value is out of range.
-        """
+        """Read what a model's directory sets; raises ModelFileError as from_pretrained does."""
         settings = GenerationSettings.read(directory)
         return cls._from_settings(settings.path, settings.values)
 

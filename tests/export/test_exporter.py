@@ -165,6 +165,36 @@ class TestFiles:
         written = json.loads((exported / "generation_config.json").read_text())
         assert written == {"bos_token_id": 0, "eos_token_id": [3, 4]}
 
+    def test_without_one_it_has_the_configs_settings(self, tmp_path, random):
+        checkpoint = write_checkpoint(
+            tmp_path / "checkpoint", SMALL, random, max_length=40, use_cache=False, top_k=50
+        )
+        lines: list[str] = []
+        exported = export_model(checkpoint, tmp_path / "out", report=lines.append)
+        written = json.loads((exported / "generation_config.json").read_text())
+        assert written == {"bos_token_id": 0, "eos_token_id": 0, "max_length": 40}
+        assert any("config.json sets max_length for generation" in line for line in lines)
+
+    def test_one_line_names_what_no_token_depends_on(self, tmp_path, random):
+        checkpoint = write_checkpoint(tmp_path / "checkpoint", SMALL, random)
+        values = {"use_cache": False, "odd": None, "eos_token_id": 3}
+        (checkpoint / "generation_config.json").write_text(json.dumps(values))
+        lines: list[str] = []
+        exported = export_model(checkpoint, tmp_path / "out", report=lines.append)
+        assert json.loads((exported / "generation_config.json").read_text()) == values
+        [line] = [line for line in lines if "passed over" in line]
+        assert line.endswith("in transformers 4.57: use_cache, odd")
+
+    def test_a_config_with_aliases_is_written_without(self, tmp_path, random):
+        checkpoint = write_checkpoint(tmp_path / "checkpoint", SMALL, random)
+        config = json.loads((checkpoint / "config.json").read_text())
+        config["num_attention_heads"] = config.pop("num_heads")
+        (checkpoint / "config.json").write_text(json.dumps(config))
+        exported = export_model(checkpoint, tmp_path / "out")
+        written = json.loads((exported / "config.json").read_text())
+        assert written["num_heads"] == config["num_attention_heads"]
+        assert "num_attention_heads" not in written
+
     @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"a": ' * 5000])
     def test_a_damaged_generation_config_leaves_nothing(self, tmp_path, random, content):
         checkpoint = write_checkpoint(tmp_path / "checkpoint", SMALL, random)

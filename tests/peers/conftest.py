@@ -1,5 +1,6 @@
 """Marks these tests `peers`, and loads transformers' models of the same checkpoints."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,3 +49,9 @@ def expected(two_graphs):
     model = GPTNeoForCausalLM.from_pretrained(two_graphs, device="cpu", slots=len(PROMPTS))
     ids, mask = left_padded(two_graphs)
     return model.generate(ids, mask, max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=None)
+
+
+@pytest.fixture
+def embedded_checkpoint(tmp_path: Path) -> Path:
+    """A copy of the embedded checkpoint, to be changed."""
+    return Path(shutil.copytree(EMBEDDED_CHECKPOINT, tmp_path / "embedded"))

@@ -149,6 +149,21 @@ def test_groups_of_beams_keep_to_a_form_in_every_batch(generator):
         assert text in (" Bath.", " Lyme.", " London.")
 
 
+def test_a_model_whose_own_config_asks_for_what_is_not_there(tmp_path, capsys):
+    """The message's advice for the command line works."""
+    shutil.copytree(EMBEDDED_CHECKPOINT, tmp_path / "checkpoint")
+    config = tmp_path / "checkpoint/generation_config.json"
+    original = config.read_text()
+    arguments = ["generate", str(tmp_path / "model"), "She was", "--max-new-tokens", "4"]
+    config.write_text(json.dumps(json.loads(original) | {"dola_layers": "low", "use_cache": False}))
+    export_model(tmp_path / "checkpoint", tmp_path / "model")
+    assert main(arguments) == 2
+    assert "export again from a checkpoint whose file does not set it" in capsys.readouterr().err
+    config.write_text(json.dumps(json.loads(original) | {"use_cache": False}))
+    export_model(tmp_path / "checkpoint", tmp_path / "model")
+    assert main(arguments) == 0
+
+
 def test_a_model_whose_own_config_asks_for_beams(tmp_path, capsys):
     shutil.copytree(EMBEDDED_CHECKPOINT, tmp_path / "checkpoint")
     config = tmp_path / "checkpoint/generation_config.json"

@@ -43,6 +43,8 @@ def test_a_tokenizer_of_the_callers_is_taken(embedded_export):
         (None, {}),
         ({"summarization": {"max_length": 9}}, {}),
         ({"text-generation": {"do_sample": True}}, {"do_sample": True}),
+        ({"text-generation": {"prefix": "Once ", "odd": 3}}, {"prefix": "Once "}),
+        ({"text-generation": {"prefix": None, "top_k": None}}, {"top_k": None}),
     ],
 )
 def test_only_the_parameters_of_text_generation_count(tmp_path, params, expected):
@@ -53,4 +55,18 @@ def test_only_the_parameters_of_text_generation_count(tmp_path, params, expected
 def test_parameters_of_another_form_are_refused(tmp_path, params):
     directory = export_with(tmp_path, params)
     with refused(ModelFileError, "config.json: task_specific_params must hold objects"):
+        load_with_tokenizer(directory)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"prefix": 3}, "prefix is 3; a text is allowed"),
+        ({"top_p": 4}, "task_specific_params: top_p is 4; a number"),
+        ({"dola_layers": "low"}, "sets dola_layers, which is not supported; remove it from the"),
+    ],
+)
+def test_parameters_that_cannot_be_used_are_named(tmp_path, params, message):
+    directory = export_with(tmp_path, {"text-generation": params})
+    with refused(ModelFileError, f"config.json: (task_specific_params )?{message}"):
         load_with_tokenizer(directory)

@@ -330,4 +330,3 @@ def test_a_config_without_aliases_says_the_same() -> None:
     rewritten = without_contradictions(values, config)
     assert not ALIASES.keys() & rewritten.keys()
     assert GPTNeoConfig.from_dict(rewritten) == config
-

@@ -27,6 +27,7 @@ class ExportPlan:
         checkpoint: a directory, or a hub id.
         revision: the branch, tag or commit of a hub id.
         variant: of the weight files; None for those without one.
+        tokenizer: a directory or a hub id whose tokenizer is written; None takes the checkpoint's.
         out: the directory to make.
         graphs: kinds of graphs, of GRAPH_KINDS. The first becomes model.onnx.
         formats: one number format in layout flat, one for each file in layout transformers.js.
@@ -40,6 +41,7 @@ class ExportPlan:
     checkpoint: str | Path
     revision: str | None
     variant: str | None
+    tokenizer: str | Path | None
     out: Path
     graphs: tuple[str, ...]
     formats: tuple[NumberFormat, ...]
@@ -80,6 +82,7 @@ def plan_export(
     verify: bool,
     revision: str | None,
     variant: str | None,
+    tokenizer: str | Path | None,
 ) -> ExportPlan:
     """Check the arguments of export_model, one by one and in combination.
 
@@ -91,12 +94,18 @@ def plan_export(
     """
     check_choice("layout", layout, LAYOUTS)
     check_choice("exporter", exporter, EXPORTERS)
+    if not isinstance(tokenizer, str | Path | None):
+        raise InputError(
+            f"tokenizer is of type {type(tokenizer).__name__}; a directory or a hub id is allowed: "
+            "save the tokenizer with save_pretrained(), and pass where"
+        )
     if graph is None:
         graph = "fused" if layout == "flat" and exporter == "direct" else "portable"
     plan = ExportPlan(
         checkpoint=checkpoint,
         revision=revision,
         variant=checked_variant(variant),
+        tokenizer=tokenizer,
         out=Path(out),
         graphs=graph_kinds(graph),
         formats=tuple(number_format(p, activations, full_range) for p in as_list(precision)),

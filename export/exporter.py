@@ -12,7 +12,7 @@ from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.arguments import ExportPlan, plan_export
 from gptneo_onnx.export.check.verify import verify_graph
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from gptneo_onnx.export.checkpoint.hub import local_checkpoint
+from gptneo_onnx.export.checkpoint.hub import local_checkpoint, local_tokenizer
 from gptneo_onnx.export.graph_files import weights_of, write_graphs
 from gptneo_onnx.export.graphs import optimum_trace
 from gptneo_onnx.export.graphs.genai_config import write_genai_config
@@ -21,6 +21,7 @@ from gptneo_onnx.export.graphs.optimum import write_optimum_graph
 from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.models.config import ALIASES, without_contradictions
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.generation_settings import GenerationSettings
 from gptneo_onnx.models.graph import GraphContract, NumberFormat, Precision
 from gptneo_onnx.models.json_file import read_json_object
@@ -35,6 +36,7 @@ from gptneo_onnx.models.manifest import (
     Manifest,
     sha256_of,
 )
+from gptneo_onnx.models.tokenizer_files import has_tokenizer
 
 
 def export_model(
@@ -52,6 +54,7 @@ def export_model(
     verify: bool = False,
     revision: str | None = None,
     variant: str | None = None,
+    tokenizer: str | Path | None = None,
     progress: bool = False,
     report: Callable[[str], object] | None = None,
 ) -> Path:
@@ -91,6 +94,8 @@ def export_model(
         revision: the branch, tag or commit of a hub id to fetch.
         variant: which weights to take where files are named after it, as in from_pretrained:
             "fp16" for model.fp16.safetensors.
+        tokenizer: a directory or a hub id whose tokenizer is written instead of the checkpoint's,
+            which may have none.
         progress: draw a progress bar on standard error, if that is a terminal.
         report: called with each line worth telling the user.
 
@@ -121,16 +126,18 @@ def export_model(
         verify=verify,
         revision=revision,
         variant=variant,
+        tokenizer=tokenizer,
     )
     report = report or _ignore
     check_replaceable(plan.out.absolute())
     directory = local_checkpoint(plan.checkpoint, plan.revision, plan.variant)
     source = open_checkpoint(directory, plan.variant)
+    tokenizer_source = _tokenizer_source(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
     with atomic_directory(plan.out) as partial:  # renamed to plan.out when the block ends
         for note in source.notes:
             report(note)
-        _write_companions(source, partial, report)
+        _write_companions(source, tokenizer_source, partial, report)
         for numbers in plan.formats:
             graphs = _write_graphs(plan, source, partial, numbers, layers, progress, report)
             if plan.verify:
@@ -144,17 +151,44 @@ def _ignore(line: str) -> None:
     """Stand in for `report` where the caller gives none."""
 
 
-def _write_companions(source: Checkpoint, partial: Path, report: Callable[[str], object]) -> None:
-    """Write config.json, generation_config.json and the tokenizer, from the checkpoint's."""
+def _tokenizer_source(plan: ExportPlan, source: Checkpoint) -> Path:
+    """Return the directory whose tokenizer is written.
+
+    Raises:
+        InputError: the directory that was named has none.
+    """
+    if plan.tokenizer is None:
+        return source.directory
+    directory = local_tokenizer(plan.tokenizer)
+    if not has_tokenizer(directory):
+        raise InputError(
+            f"tokenizer is {shown(str(plan.tokenizer))}, which has neither {TOKENIZER_FILE} nor "
+            "vocab.json and merges.txt; name a directory or a hub id with one of them"
+        )
+    return directory
+
+
+def _write_companions(
+    source: Checkpoint, tokenizer_source: Path, partial: Path, report: Callable[[str], object]
+) -> None:
+    """Write config.json, generation_config.json and the tokenizer."""
     _write_config(source, partial / CONFIG_FILE)
     settings = GenerationSettings.read(source.directory)
     (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(settings.values, indent=2) + "\n")
     for note in settings.notes:
         report(note)
-    if not write_tokenizer(source.directory, partial):
+    tokenizer = write_tokenizer(tokenizer_source, partial, report)
+    if tokenizer is None:
         report(
             f"{source.directory} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): "
-            "the model takes token ids only"
+            "the model takes token ids only; --tokenizer (tokenizer=) takes one from elsewhere"
+        )
+        return
+    size, vocabulary = max(tokenizer.get_vocab().values(), default=-1) + 1, source.config.vocab_size
+    if size > vocabulary:
+        report(
+            f"the tokenizer of {tokenizer_source} has ids up to {size - 1}, and the model up to "
+            f"{vocabulary - 1}: texts with tokens beyond are refused"
         )
 
 

@@ -1,81 +1,68 @@
 """Writes an export's tokenizer: always a tokenizer.json, whichever form the checkpoint has."""
 
 import json
-import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer
 
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.json_file import MAX_BYTES, read_json_object
+from gptneo_onnx.models.gpt2_vocabulary import MERGES_FILE, VOCABULARY_FILE
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+from gptneo_onnx.models.tokenizer_files import (
+    TokenizerFiles,
+    has_tokenizer,
+    read_tokenizer_files,
+)
 
-VOCABULARY_FILE = "vocab.json"
-MERGES_FILE = "merges.txt"
-END_OF_TEXT = "<|endoftext|>"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def write_tokenizer(checkpoint: Path, out: Path) -> bool:
-    """Copy tokenizer.json, or make it from vocab.json and merges.txt; write tokenizer_config.json.
+def write_tokenizer(
+    source: Path, out: Path, report: Callable[[str], object] | None = None
+) -> Tokenizer | None:
+    """Write tokenizer.json and tokenizer_config.json of the tokenizer that a directory has.
+
+    tokenizer.json is copied where it holds the whole tokenizer. Otherwise, as where vocab.json and
+    merges.txt take its place, it is made of all files that say something about the tokenizer.
+
+    Args:
+        source: the directory.
+        out: where to write.
+        report: called with a line about a tokenizer that transformers may read in another way.
 
     Returns:
-        Whether the checkpoint has a tokenizer in either form.
+        The tokenizer; None if the directory has none.
 
     Raises:
-        ModelFileError: the checkpoint's files are not a tokenizer.
+        ModelFileError: the directory's files are not a tokenizer.
     """
-    if (checkpoint / TOKENIZER_FILE).is_file():
-        _copy_tokenizer(checkpoint / TOKENIZER_FILE, out / TOKENIZER_FILE)
-    elif (checkpoint / VOCABULARY_FILE).is_file() and (checkpoint / MERGES_FILE).is_file():
-        content = _tokenizer_from_vocabulary(checkpoint).to_str(pretty=True)
-        (out / TOKENIZER_FILE).write_text(content, encoding="utf-8")
+    if not has_tokenizer(source):
+        return None
+    files = read_tokenizer_files(source)
+    tokenizer = _backend(source, files)
+    if files.is_stored:
+        content = (source / TOKENIZER_FILE).read_bytes().removeprefix(_BYTE_ORDER_MARK)
+        (out / TOKENIZER_FILE).write_bytes(content)
     else:
-        return False
-    config = _tokenizer_config(checkpoint)
-    (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
-    return True
-
-
-def _copy_tokenizer(source: Path, target: Path) -> None:
-    read_json_object(source)
-    try:
-        Tokenizer.from_file(str(source))
-    except Exception as error:  # tokenizers raises bare Exceptions
-        raise ModelFileError(f"{source} is not a tokenizer: {error}") from error
-    shutil.copyfile(source, target)
-
-
-def _tokenizer_from_vocabulary(checkpoint: Path) -> Tokenizer:
-    """Make GPT-2's byte-level BPE as transformers.convert_slow_tokenizer.GPT2Converter does."""
-    vocabulary = read_json_object(checkpoint / VOCABULARY_FILE)
-    merges_bytes = (checkpoint / MERGES_FILE).stat().st_size
-    if merges_bytes > MAX_BYTES:
-        raise ModelFileError(
-            f"{checkpoint / MERGES_FILE} has {merges_bytes} bytes; at most {MAX_BYTES} are read"
+        (out / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+    (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(files.config, indent=2) + "\n")
+    if files.unknown_class is not None and report is not None:
+        report(
+            f"{source} has the tokenizer of a {files.unknown_class}: {TOKENIZER_FILE} is taken as "
+            "it is, and transformers may change it"
         )
-    try:
-        model = models.BPE.from_file(
-            str(checkpoint / VOCABULARY_FILE), str(checkpoint / MERGES_FILE)
-        )
-    except Exception as error:  # tokenizers raises bare Exceptions
-        raise ModelFileError(
-            f"{checkpoint}: {VOCABULARY_FILE} and {MERGES_FILE} are not a tokenizer: {error}"
-        ) from error
-    tokenizer = Tokenizer(model)
-    add_prefix_space = bool(_tokenizer_config(checkpoint).get("add_prefix_space", False))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    if END_OF_TEXT in vocabulary:
-        tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, normalized=True, special=True)])
     return tokenizer
 
 
-def _tokenizer_config(checkpoint: Path) -> dict[str, Any]:
-    """Return the checkpoint's tokenizer_config.json, or by default one for GPT-2's tokenizer."""
-    path = checkpoint / TOKENIZER_CONFIG_FILE
-    if path.is_file():
-        return read_json_object(path)
-    special_tokens = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
-    return {"tokenizer_class": "GPT2TokenizerFast", **special_tokens}
+def _backend(source: Path, files: TokenizerFiles) -> Tokenizer:
+    try:
+        return Tokenizer.from_str(json.dumps(files.content))
+    except Exception as error:  # tokenizers raises bare Exceptions
+        path = source / TOKENIZER_FILE
+        what = (
+            f"{path} is"
+            if path.is_file()
+            else (f"{source}: {VOCABULARY_FILE} and {MERGES_FILE} are")
+        )
+        raise ModelFileError(f"{what} not a tokenizer: {error}") from error

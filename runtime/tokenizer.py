@@ -1,5 +1,7 @@
 """Turn text into token ids and back, with the method names of transformers' tokenizers."""
 
+import json
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +11,9 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.models.json_file import read_json_object
-from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+from gptneo_onnx.models.errors import InputError, ModelFileError, shown
+from gptneo_onnx.models.manifest import TOKENIZER_FILE
+from gptneo_onnx.models.tokenizer_files import has_tokenizer, read_tokenizer_files
 
 # transformers.PreTrainedTokenizerBase.clean_up_tokenization, in its order.
 _CLEAN_UPS = (
@@ -26,6 +28,13 @@ _CLEAN_UPS = (
     (" 've", "'ve"),
     (" 're", "'re"),
 )
+
+
+def clean_up_spaces(text: str) -> str:
+    """Return a text without the spaces before punctuation and contractions."""
+    for spaced, cleaned in _CLEAN_UPS:
+        text = text.replace(spaced, cleaned)
+    return text
 
 
 def _byte_alphabet() -> dict[str, int]:
@@ -47,34 +56,77 @@ _BYTE_ALPHABET = _byte_alphabet()
 class Tokenizer:
     """The tokenizer of an exported model."""
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, eos_token: str | None) -> None:
+    def __init__(
+        self,
+        tokenizer: tokenizers.Tokenizer,
+        eos_token: str | None,
+        clean_up_tokenization_spaces: bool = False,
+    ) -> None:
+        """
+        Args:
+            tokenizer: what encodes and decodes.
+            eos_token: the text of the end token; None without one.
+            clean_up_tokenization_spaces: what decode() does unless it is told.
+        """
         self.backend = tokenizer
         self.eos_token = eos_token
         self.eos_token_id = None if eos_token is None else tokenizer.token_to_id(eos_token)
+        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "Tokenizer":
-        """Read tokenizer.json and tokenizer_config.json.
+        """Read the tokenizer of an export, a checkpoint, or any directory with its files.
+
+        They are tokenizer.json, or vocab.json and merges.txt, and those beside them that
+        transformers reads: tokenizer_config.json, special_tokens_map.json, added_tokens.json.
 
         Raises:
-            ModelFileError: tokenizer.json is missing, or one of the files is damaged.
+            ModelFileError: the directory has no tokenizer, or one of the files is damaged.
         """
-        path = Path(directory) / TOKENIZER_FILE
-        if not path.is_file():
+        path = Path(directory)
+        if not has_tokenizer(path):
             raise ModelFileError(
                 f"{directory} has no {TOKENIZER_FILE}: pass token ids to GPTNeoForCausalLM, or "
                 "export a checkpoint that has a tokenizer"
             )
-        read_json_object(path)
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exceptions
-            raise ModelFileError(f"{path} is not a tokenizer: {error}") from error
-        backend.no_padding()
-        backend.no_truncation()
-        config_path = Path(directory) / TOKENIZER_CONFIG_FILE
-        config = read_json_object(config_path) if config_path.is_file() else {}
-        return cls(backend, _token_text(config.get("eos_token")))
+        files = read_tokenizer_files(path)
+        backend = _backend(path, json.dumps(files.content))
+        backend.encode_special_tokens = files.split_special_tokens
+        return cls(backend, files.eos_token, files.clean_up_tokenization_spaces)
+
+    @classmethod
+    def coerce(cls, tokenizer: Any) -> "Tokenizer":
+        """Return a tokenizer of this class for one that is named or made in another way.
+
+        Args:
+            tokenizer: one of this class; a directory; or a fast tokenizer of transformers, whose
+                text and end token it takes over.
+
+        Raises:
+            InputError: something else, or a directory that is not there.
+            ModelFileError: the directory has no tokenizer, or a damaged one.
+        """
+        if isinstance(tokenizer, cls):
+            return tokenizer
+        if isinstance(tokenizer, str | Path):
+            # os.path because Path's methods raise for names that are too long.
+            if not os.path.isdir(tokenizer):  # noqa: PTH112
+                raise InputError(
+                    f"tokenizer is {shown(str(tokenizer))}, which is not a directory; pass one "
+                    "with tokenizer.json, or with vocab.json and merges.txt"
+                )
+            return cls.from_pretrained(tokenizer)
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if not isinstance(backend, tokenizers.Tokenizer):
+            raise InputError(
+                f"tokenizer is of type {type(tokenizer).__name__}; a directory, a "
+                "gptneo_onnx.runtime.Tokenizer, or a fast tokenizer of transformers "
+                "(AutoTokenizer.from_pretrained) is allowed"
+            )
+        # A copy, since transformers changes its own with every call.
+        copied = _without_limits(tokenizers.Tokenizer.from_str(backend.to_str()))
+        copied.encode_special_tokens = backend.encode_special_tokens
+        return cls(copied, tokenizer.eos_token, bool(tokenizer.clean_up_tokenization_spaces))
 
     def __call__(
         self,
@@ -112,8 +164,13 @@ class Tokenizer:
             attention_mask[row, width - len(ids) :] = 1
         return {"input_ids": input_ids, "attention_mask": attention_mask}
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Return the ids of a text.
+
+        Args:
+            text: what to encode.
+            add_special_tokens: whether to put the tokens around it that the tokenizer has for that,
+                as with add_bos_token; GPT-Neo's has none.
 
         Raises:
             InputError: it is not a text, or has lone surrogates, which UTF-8 cannot encode.
@@ -121,15 +178,16 @@ class Tokenizer:
         if not isinstance(text, str):
             raise InputError(f"a prompt is of type {type(text).__name__}; a text is expected")
         try:
-            return list(self.backend.encode(text).ids)
+            encoding = self.backend.encode(text, add_special_tokens=bool(add_special_tokens))
         except (UnicodeEncodeError, TypeError) as error:
             raise InputError(f"the text {text[:40]!a} cannot be encoded as UTF-8") from error
+        return list(encoding.ids)
 
     def decode(
         self,
         ids: int | Sequence[int] | NDArray[np.int64],
         skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
     ) -> str:
         """Return the text of ids [length], or of one id.
 
@@ -137,7 +195,8 @@ class Tokenizer:
             ids: token ids.
             skip_special_tokens: whether to leave out <|endoftext|> and its like.
             clean_up_tokenization_spaces: whether to remove spaces before punctuation, as
-                transformers does.
+                transformers does; None does what tokenizer_config.json says, and nothing if it
+                says nothing.
 
         Raises:
             InputError: an id is negative or has more than 32 bits.
@@ -151,16 +210,20 @@ class Tokenizer:
                 f"token {wrong} cannot be decoded; ids from 0 to "
                 f"{max(self.vocabulary_bytes, default=-1)} are allowed"
             ) from error
-        if clean_up_tokenization_spaces:
-            for spaced, cleaned in _CLEAN_UPS:
-                text = text.replace(spaced, cleaned)
-        return text
+        if clean_up_tokenization_spaces is None:
+            clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
+        return clean_up_spaces(text) if clean_up_tokenization_spaces else text
 
     def batch_decode(
-        self, batch: Sequence[Any] | NDArray[np.int64], skip_special_tokens: bool = False
+        self,
+        batch: Sequence[Any] | NDArray[np.int64],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
     ) -> list[str]:
         """Return the texts of ids [batch, length]."""
-        return [self.decode(ids, skip_special_tokens) for ids in batch]
+        return [
+            self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in batch
+        ]
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes that a token adds to the text; they may start or end within a character.
@@ -208,8 +271,18 @@ def _bytes_of(token: str) -> bytes:
         return token.encode()
 
 
-def _token_text(token: Any) -> str | None:
-    """Return the text of a special token, which may be an object with the text as `content`."""
-    if isinstance(token, dict):
-        token = token.get("content")
-    return token if isinstance(token, str) else None
+def _backend(directory: Path, content: str) -> tokenizers.Tokenizer:
+    """Make the tokenizer of what a tokenizer.json holds."""
+    try:
+        backend = tokenizers.Tokenizer.from_str(content)
+    except Exception as error:  # tokenizers raises bare Exceptions
+        path = directory / TOKENIZER_FILE
+        what = f"{path} is" if path.is_file() else f"{directory}: vocab.json and merges.txt are"
+        raise ModelFileError(f"{what} not a tokenizer: {error}") from error
+    return _without_limits(backend)
+
+
+def _without_limits(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    backend.no_padding()
+    backend.no_truncation()
+    return backend

@@ -35,6 +35,8 @@ LAYERS = {
         "models.errors", "models.json_file", "models.config", "models.graph",
         "models.portable_graph", "models.genai_graph", "models.manifest",
         "models.generation_settings", "models.embedded",
+        ("models.added_tokens", "models.post_processor"), "models.special_tokens",
+        ("models.gpt2_vocabulary", "models.tokenizer_config"), "models.tokenizer_files",
         "models",
     ],
     "export": [

@@ -31,7 +31,7 @@ def calibration_windows(
     if not tokenizer.is_file():
         raise InputError(
             "the checkpoint has no tokenizer, and calibrating reads a text; add its "
-            "tokenizer.json, or export without --calibrate"
+            "tokenizer.json, name one by --tokenizer, or export without --calibrate"
         )
     encoded = Tokenizer.from_file(str(tokenizer)).encode(_read(text), add_special_tokens=False)
     ids = np.array(encoded.ids, np.int64)

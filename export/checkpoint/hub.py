@@ -12,6 +12,7 @@ _SMALL_FILES = ["*.json", "merges.txt"]
 _ALTERNATIVE = (
     "pass a directory that holds config.json and model.safetensors (or pytorch_model.bin)"
 )
+_TOKENIZER = "pass a directory that holds tokenizer.json (or vocab.json and merges.txt)"
 
 
 def local_checkpoint(
@@ -38,6 +39,34 @@ def local_checkpoint(
 
 
 def _fetch(hub_id: str, revision: str | None, variant: str | None) -> Path:
+    for file_name in WEIGHT_FILES:
+        patterns = [*_SMALL_FILES, _pattern(file_name, variant)]
+        path = _download(hub_id, revision, patterns, _ALTERNATIVE)
+        if has_weights(path, file_name, variant):
+            break
+    return path
+
+
+def local_tokenizer(tokenizer: str | Path) -> Path:
+    """Return the directory of a tokenizer: the path itself, or where a hub id's files are cached.
+
+    Raises:
+        InputError: neither an existing directory nor a hub id that can be fetched.
+        MissingDependencyError: it is a hub id, and huggingface_hub is not installed.
+    """
+    # os.path because Path's methods raise for names that are too long.
+    if os.path.isdir(tokenizer):  # noqa: PTH112
+        return Path(tokenizer)
+    if os.path.lexists(tokenizer) or not _HUB_ID.fullmatch(str(tokenizer)):
+        raise InputError(
+            f"tokenizer is {shown(str(tokenizer))}, which is not a directory; {_TOKENIZER}, or a "
+            "hub id"
+        )
+    return _download(str(tokenizer), None, _SMALL_FILES, _TOKENIZER)
+
+
+def _download(hub_id: str, revision: str | None, patterns: list[str], alternative: str) -> Path:
+    """Return where a hub id's files of these patterns are cached, fetched if they are not."""
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
@@ -45,17 +74,12 @@ def _fetch(hub_id: str, revision: str | None, variant: str | None) -> Path:
             "fetching from the hub needs huggingface_hub: pip install 'gptneo-onnx[export]'"
         ) from error
     try:
-        for file_name in WEIGHT_FILES:
-            patterns = [*_SMALL_FILES, _pattern(file_name, variant)]
-            path = Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-            if has_weights(path, file_name, variant):
-                break
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub's client raises whatever its HTTP library raises
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"{hub_id} cannot be fetched from the hub ({reason}); {_ALTERNATIVE} instead"
+            f"{hub_id} cannot be fetched from the hub ({reason}); {alternative} instead"
         ) from error
-    return path
 
 
 def _pattern(file_name: str, variant: str | None) -> str:

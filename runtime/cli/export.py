@@ -22,6 +22,11 @@ def add_command(commands: Any) -> None:
         metavar="NAME",
         help="which weights to take: fp16 for model.fp16.safetensors; by default those without one",
     )
+    command.add_argument(
+        "--tokenizer",
+        metavar="DIR",
+        help="a directory or a hub id whose tokenizer is taken instead of the checkpoint's",
+    )
     _add_graphs(command)
     _add_precision(command)
     command.add_argument(
@@ -138,6 +143,7 @@ def run_export(options: argparse.Namespace) -> None:
         verify=options.verify,
         revision=options.revision,
         variant=options.variant,
+        tokenizer=options.tokenizer,
         progress=True,
         report=lambda line: print(line, file=sys.stderr),
     )

@@ -258,7 +258,9 @@ def _continue_one(
         )
     streams = options.stream or (options.stream is None and is_single and not options.json)
     if streams:
-        streamer = TextStreamer(generator.tokenizer, skip_special_tokens=True)
+        streamer = TextStreamer(
+            generator.tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         generator(prompt, streamer=streamer, **arguments)
     else:
         _print_results(prompt, generator(prompt, **arguments), options.json)

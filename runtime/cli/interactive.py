@@ -61,7 +61,8 @@ class Conversation:
         """
         if text:
             line = f"\n{text}" if self.ids else text
-            ids = [*self.ids, *self.tokenizer.encode(line)]
+            # Tokens around a text belong around the whole.
+            ids = [*self.ids, *self.tokenizer.encode(line, add_special_tokens=not self.ids)]
         elif self.ids:
             ids = self.ids
         else:
@@ -102,7 +103,12 @@ class _TurnStreamer(TextStreamer):
     """Writes a turn's text; adds its ids at once, so that an interruption does not lose them."""
 
     def __init__(self, conversation: Conversation, write: Callable[[str], None]) -> None:
-        super().__init__(conversation.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        super().__init__(
+            conversation.tokenizer,
+            skip_prompt=True,
+            skip_special_tokens=True,
+            clean_up_tokenization_spaces=False,
+        )
         self._conversation = conversation
         self._write = write
 

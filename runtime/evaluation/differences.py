@@ -91,15 +91,19 @@ class LargestDifferences:
         return Difference(
             source=placed.source,
             token=placed.start + target,
-            before=self._tokenizer.decode(preceding, skip_special_tokens=True),
-            actual=self._tokenizer.decode(int(window.targets[target])),
+            before=self._decoded(preceding, skip_special_tokens=True),
+            actual=self._decoded(int(window.targets[target])),
             divergence=divergence,
             choices=(self._choices(logits[0]), self._choices(logits[1])),
         )
 
+    def _decoded(self, ids: int | NDArray[np.int64], skip_special_tokens: bool = False) -> str:
+        """Return the text of ids as it is: a space more or less is a difference."""
+        return self._tokenizer.decode(ids, skip_special_tokens, clean_up_tokenization_spaces=False)
+
     def _choices(self, logits: Logits) -> Choices:
         """The likeliest tokens by logits [vocab]."""
         return tuple(
-            (self._tokenizer.decode(token), probability)
+            (self._decoded(token), probability)
             for token, probability in likeliest(logits, _CHOICES)
         )

@@ -44,7 +44,9 @@ def check_tokenizer(engine: Engine, tokenizer: Tokenizer) -> None:
     Raises:
         ModelFileError: otherwise.
     """
-    size, vocabulary = tokenizer.backend.get_vocab_size(), engine.config.vocab_size
+    # Added tokens beyond the model's vocabulary do no harm until a text has them.
+    size = tokenizer.backend.get_vocab_size(with_added_tokens=False)
+    vocabulary = engine.config.vocab_size
     if size > vocabulary:
         raise ModelFileError(
             f"the tokenizer has {size} tokens, the model {vocabulary}: it belongs to another "
@@ -88,7 +90,7 @@ def rolling_document_windows(
     end = end_token(tokenizer)
     for document in documents:
         counts.add(document)
-        ids = np.array(tokenizer.encode(detokenize(document.text)), np.int64)
+        ids = np.array(tokenizer.encode(detokenize(document.text), False), np.int64)
         counts.tokens += len(ids)
         start = 0
         for window in rolling_windows(ids, end, context, stride):
@@ -114,7 +116,7 @@ def _stream(
     normalize, end = _ftfy_normalization(), end_token(tokenizer)
     for document in documents:
         counts.add(document)
-        ids = tokenizer.encode(normalize(document.text))
+        ids = tokenizer.encode(normalize(document.text), add_special_tokens=False)
         counts.tokens += len(ids)
         yield end
         yield from ids

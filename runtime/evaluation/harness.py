@@ -73,7 +73,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         return f"{NAME}-{self.model.engine.fingerprint}"
 
     def tok_encode(self, string: str, **kwargs: Any) -> list[int]:
-        return self.tokenizer.encode(string)
+        return self.tokenizer.encode(string, add_special_tokens=False)  # as its own models do
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Score whole documents in rolling windows; an empty one has log likelihood 0."""

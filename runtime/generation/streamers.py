@@ -43,6 +43,8 @@ class TextStreamer:
         self.tokenizer = tokenizer
         self.skip_prompt = skip_prompt
         self.decode_kwargs = decode_kwargs
+        clean_up = decode_kwargs.get("clean_up_tokenization_spaces")
+        self._cleans_up = tokenizer.clean_up_tokenization_spaces if clean_up is None else clean_up
         self._pending: list[int] = []
         self._printed = 0
         self._is_prompt = True
@@ -80,7 +82,7 @@ class TextStreamer:
         return self.tokenizer.decode(self._pending, **self.decode_kwargs)
 
     def _is_final(self, text: str) -> bool:
-        if self.decode_kwargs.get("clean_up_tokenization_spaces"):
+        if self._cleans_up:
             return text.endswith("\n")
         return not text.endswith(_REPLACEMENT)
 

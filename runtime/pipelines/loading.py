@@ -38,7 +38,7 @@ def load_with_tokenizer(
     device: str = "auto",
     num_threads: int | None = None,
     file_name: str | None = None,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: Any = None,
 ) -> LoadedModel:
     """Load an exported directory.
 
@@ -47,13 +47,15 @@ def load_with_tokenizer(
         device: auto, cpu, cuda or cuda:N.
         num_threads: threads of one operator; None takes one per physical core.
         file_name: which of the directory's graphs to run, if not its model.onnx.
-        tokenizer: used instead of the directory's.
+        tokenizer: used instead of the directory's; whatever Tokenizer.coerce() takes.
 
     Raises:
         InputError: an argument out of range, or a directory that was not exported.
         ModelFileError: the model or its tokenizer is damaged or missing.
         DeviceError: the device was asked for by name and cannot be had.
     """
+    if tokenizer is not None:
+        tokenizer = Tokenizer.coerce(tokenizer)
     model = GPTNeoForCausalLM.from_pretrained(
         directory, device=device, num_threads=num_threads, file_name=file_name
     )

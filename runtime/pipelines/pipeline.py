@@ -23,7 +23,7 @@ FEATURE_EXTRACTION = "feature-extraction"
 def pipeline(
     task: Literal["feature-extraction"],
     model: str | Path | GPTNeoForCausalLM | GPTNeoModel | None = None,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: Any = None,
     device: str | int = "auto",
     *,
     file_name: str | None = None,
@@ -35,7 +35,7 @@ def pipeline(
 def pipeline(
     task: Literal["text-generation"] | None = None,
     model: str | Path | GPTNeoForCausalLM | None = None,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: Any = None,
     device: str | int = "auto",
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
@@ -47,7 +47,7 @@ def pipeline(
 def pipeline(
     task: str | None = None,
     model: str | Path | GPTNeoForCausalLM | GPTNeoModel | None = None,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: Any = None,
     device: str | int = "auto",
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
@@ -59,7 +59,8 @@ def pipeline(
     Args:
         task: "text-generation" (the default) or "feature-extraction".
         model: an exported directory, or a model loaded from one; required.
-        tokenizer: by default the directory's; required with a loaded model.
+        tokenizer: by default the directory's; required with a loaded model. A directory, a
+            Tokenizer, or a fast tokenizer of transformers.
         device: where to run models that are named by directory: auto, cpu, cuda or cuda:N, or a
             number as in transformers: N for cuda:N, -1 for the CPU.
         assistant_model: a smaller model that drafts tokens, for text generation; results stay the
@@ -77,6 +78,7 @@ def pipeline(
     if model is None:
         raise InputError("no model was given; pass model=, an exported directory")
     device = _device_name(device)
+    tokenizer = None if tokenizer is None else Tokenizer.coerce(tokenizer)
     task_params: Mapping[str, Any] = {}
     if isinstance(model, GPTNeoForCausalLM | GPTNeoModel):
         if file_name is not None:

@@ -11,7 +11,7 @@ from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths
 from gptneo_onnx.runtime.pipelines.prompts import PipelinePrompt, PromptReader
-from gptneo_onnx.runtime.tokenizer import Tokenizer
+from gptneo_onnx.runtime.tokenizer import Tokenizer, clean_up_spaces
 
 # The defaults of transformers.TextGenerationPipeline.
 DEFAULTS = GenerationConfig(max_new_tokens=256, do_sample=True, temperature=0.7)
@@ -122,8 +122,9 @@ class TextGenerationPipeline:
     ) -> Iterator[Results]:
         """Yield each prompt's results; reads a batch of texts when its first result is needed."""
         if arguments.stop_sequence is not None:
-            kwargs["eos_token_id"] = self.tokenizer.encode(arguments.stop_sequence)
-        prefix_length = len(self.tokenizer.encode(arguments.prefix)) if arguments.prefix else 0
+            kwargs["eos_token_id"] = self.tokenizer.encode(arguments.stop_sequence, False)
+        prefix = arguments.prefix
+        prefix_length = len(self.tokenizer.encode(prefix, False)) if prefix else 0
         raised = raise_lengths(kwargs, prefix_length)
         config, others = self.config_for(generation_config, **raised)
         if "max_length" not in kwargs and config.max_length and config.max_new_tokens is None:
@@ -203,17 +204,32 @@ class TextGenerationPipeline:
         ids = [*prompt.input_ids, *new_ids]
         if arguments.return_tensors:
             return {"generated_token_ids": ids}
-        # Some tokenizers decode a token differently at the start of a text, so the new tokens are
-        # decoded after the prompt.
-        new_text = self._decode(ids, arguments)[len(self._decode(prompt.ids, arguments)) :]
+        new_text = self._new_text(prompt.ids, ids, arguments)
         return {
             "generated_text": prompt.text + new_text if arguments.return_full_text else new_text
         }
 
-    def _decode(self, ids: list[int], arguments: CallArguments) -> str:
-        return self.tokenizer.decode(
-            ids, arguments.skip_special_tokens, arguments.clean_up_tokenization_spaces
-        )
+    def _new_text(self, prompt: list[int], ids: list[int], arguments: CallArguments) -> str:
+        """Return what `ids` add to the text of the prompt.
+
+        Some tokenizers decode a token differently at the start of a text, so the new tokens are
+        decoded after the prompt. A first new token may take away the space that ends the prompt
+        ("Wait " and "." are cleaned up to "Wait."): then the text is cut before it is cleaned up.
+        transformers cuts it afterwards, by the prompt's length, and loses that token.
+        """
+        skip, clean_up = arguments.skip_special_tokens, arguments.clean_up_tokenization_spaces
+        whole, begin = (self.tokenizer.decode(each, skip, clean_up) for each in (ids, prompt))
+        if whole.startswith(begin):
+            return whole[len(begin) :]
+        whole, begin = (self.tokenizer.decode(each, skip, False) for each in (ids, prompt))
+        new_text = whole[_common_length(whole, begin) :]
+        return clean_up_spaces(new_text) if clean_up else new_text
+
+
+def _common_length(first: str, second: str) -> int:
+    """Return with how many equal characters two texts begin."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 def _without_padding(new_ids: list[int], config: GenerationConfig) -> list[int]:

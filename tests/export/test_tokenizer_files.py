@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
-from gptneo_onnx.models import ModelFileError
+from gptneo_onnx.models import InputError, ModelFileError
 
 GPT2 = Path(__file__).parent.parent / "gpt2_tokenizer"
 END_OF_TEXT = 50256
@@ -76,11 +76,13 @@ class TestFromVocabularyAndMerges:
         assert config["tokenizer_class"] == "GPT2TokenizerFast"
         assert config["eos_token"] == config["bos_token"] == "<|endoftext|>"
 
-    def test_the_checkpoints_own_config_is_kept(self, checkpoint, out):
+    def test_the_checkpoints_own_config_is_kept_with_the_tokens_of_the_class(self, checkpoint, out):
         config = {"add_prefix_space": True, "model_max_length": 2048}
         (checkpoint / "tokenizer_config.json").write_text(json.dumps(config))
         write_tokenizer(checkpoint, out)
-        assert json.loads((out / "tokenizer_config.json").read_text()) == config
+        names = ("bos_token", "eos_token", "unk_token")
+        expected = config | dict.fromkeys(names, "<|endoftext|>")
+        assert json.loads((out / "tokenizer_config.json").read_text()) == expected
         made = Tokenizer.from_file(str(out / "tokenizer.json"))
         assert made.encode("Hello").ids == made.encode(" Hello").ids
 
@@ -95,6 +97,31 @@ class TestFromTokenizerJson:
         shutil.copy(gpt2 / "tokenizer.json", checkpoint)
         (checkpoint / "merges.txt").write_bytes(b"damaged")
         write_tokenizer(checkpoint, out)
+        assert (out / "tokenizer.json").read_bytes() == (gpt2 / "tokenizer.json").read_bytes()
+
+    def test_a_byte_order_mark_is_no_text(self, gpt2, checkpoint, out):
+        content = (gpt2 / "tokenizer.json").read_bytes()
+        (checkpoint / "tokenizer.json").write_bytes(b"\xef\xbb\xbf" + content)
+        write_tokenizer(checkpoint, out)
+        assert (out / "tokenizer.json").read_bytes() == content
+
+    def test_what_other_files_add_is_in_it(self, gpt2, checkpoint, out):
+        shutil.copy(gpt2 / "tokenizer.json", checkpoint)
+        config = {"pad_token": "[PAD]", "eos_token": "<|endoftext|>", "add_prefix_space": True}
+        (checkpoint / "tokenizer_config.json").write_text(json.dumps(config))
+        write_tokenizer(checkpoint, out)
+        made = Tokenizer.from_file(str(out / "tokenizer.json"))
+        assert made.encode("Hello[PAD]").ids == [18435, 50257]
+
+    def test_a_class_that_may_change_it_is_named(self, gpt2, checkpoint, out):
+        shutil.copy(gpt2 / "tokenizer.json", checkpoint)
+        (checkpoint / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+        lines = []
+        write_tokenizer(checkpoint, out, lines.append)
+        assert lines == [
+            f"{checkpoint} has the tokenizer of a LlamaTokenizer: tokenizer.json is taken as it "
+            "is, and transformers may change it"
+        ]
         assert (out / "tokenizer.json").read_bytes() == (gpt2 / "tokenizer.json").read_bytes()
 
 
@@ -121,7 +148,46 @@ class TestExports:
         (line,) = lines
         assert "has no tokenizer (tokenizer.json, or vocab.json and merges.txt)" in line
         assert "the model takes token ids only" in line
+        assert "--tokenizer (tokenizer=) takes one from elsewhere" in line
         assert not list(out.glob("tokenizer*"))
+
+    @pytest.mark.parametrize("form", ["tokenizer.json", "vocab.json and merges.txt"])
+    def test_take_a_tokenizer_from_elsewhere(self, model, gpt2, out, form):
+        lines = []
+        tokenizer = gpt2 if form == "tokenizer.json" else GPT2
+        export_model(model, out, tokenizer=tokenizer, report=lines.append)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            assert (out / name).read_bytes() == (gpt2 / name).read_bytes()
+        assert lines == []
+
+    def test_prefer_the_tokenizer_that_is_named(self, model, gpt2, out):
+        (model / "tokenizer.json").write_text("{}")
+        export_model(model, out, tokenizer=str(gpt2))
+        assert (out / "tokenizer.json").read_bytes() == (gpt2 / "tokenizer.json").read_bytes()
+
+    def test_with_ids_beyond_the_models_say_so(self, tmp_path, random, gpt2, out):
+        model = write_checkpoint(tmp_path / "small", Shape(), random)
+        lines = []
+        export_model(model, out, tokenizer=gpt2, report=lines.append)
+        assert lines == [
+            f"the tokenizer of {gpt2} has ids up to 50256, and the model up to 300: texts with "
+            "tokens beyond are refused"
+        ]
+
+    @pytest.mark.parametrize("tokenizer", ["not there", "x" * 5000, "a/b"])
+    def test_of_a_tokenizer_that_is_not_there(self, model, out, tokenizer):
+        with refused(InputError, r"pass a directory that holds tokenizer\.json"):
+            export_model(model, out, tokenizer=tokenizer)
+        assert not list(out.iterdir())
+
+    def test_of_a_directory_without_a_tokenizer(self, model, out):
+        message = "which has neither tokenizer.json nor vocab.json and merges.txt; name a directory"
+        with refused(InputError, message):
+            export_model(model, out, tokenizer=model)
+
+    def test_of_a_tokenizer_object(self, model, out, tokenizer):
+        with refused(InputError, "tokenizer is of type Tokenizer; a directory or a hub id"):
+            export_model(model, out, tokenizer=tokenizer)
 
     def test_of_a_damaged_tokenizer_leave_nothing(self, model, out):
         (model / "tokenizer.json").write_text("{}")
@@ -158,7 +224,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("content", [b"one", b"a b c", b"\xff \xff", b"not there", b"a b\n\nc"])
     def test_of_merges_txt(self, checkpoint, out, content):
-        (checkpoint / "merges.txt").write_bytes(b"#version: 0.2\n" + content)
+        (checkpoint / "merges.txt").write_bytes(b"#version: 0.2\n" + content + b"\n")
         with refused(ModelFileError, r"vocab\.json and merges\.txt are not a tokenizer"):
             write_tokenizer(checkpoint, out)
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import tokenizers
 from refusals import refused
+from wild_tokenizer import write_json, write_vocabulary
 
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
-from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError, ModelFileError
 from gptneo_onnx.runtime import Tokenizer
 
 GPT2 = Path(__file__).parent.parent / "gpt2_tokenizer"
@@ -78,3 +79,65 @@ def test_added_tokens_and_tokens_outside_the_alphabet_are_their_own_text():
 def test_a_token_that_is_not_there_is_refused(token):
     with refused(InputError, rf"token {token!r} is none of the tokenizer's 4; ids from 0 to 3"):
         small_tokenizer("a", "b").token_bytes(token)
+
+
+def test_a_vocabulary_and_its_merges_are_read(tmp_path):
+    tokenizer = Tokenizer.from_pretrained(GPT2)
+    assert tokenizer.encode("Hello world<|endoftext|>") == [15496, 995, 50256]
+    assert tokenizer.eos_token_id == 50256
+    with refused(ModelFileError, "has no tokenizer.json: pass token ids"):
+        Tokenizer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["x y", "h", "h e l"])
+def test_damaged_merges_are_named(tmp_path, content):
+    write_vocabulary(tmp_path)
+    (tmp_path / "merges.txt").write_text(f"#version: 0.2\n{content}\n")
+    with refused(ModelFileError, "vocab.json and merges.txt are not a tokenizer"):
+        Tokenizer.from_pretrained(tmp_path)
+
+
+def test_added_tokens_and_a_first_token(tmp_path):
+    added = {"267": {"content": "<|user|>", "special": True}}
+    write_vocabulary(tmp_path, add_bos_token=True, added_tokens_decoder=added)
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    assert tokenizer.encode("<|user|>hello") == [266, 267, 259]
+    assert tokenizer.encode("<|user|>hello", add_special_tokens=False) == [267, 259]
+    assert tokenizer("hello")["input_ids"].tolist() == [[266, 259]]
+    assert tokenizer.decode([267, 259]) == "<|user|>hello"
+    assert tokenizer.decode([267, 259], skip_special_tokens=True) == "hello"
+    assert tokenizer.special_token_ids == {266, 267}
+
+
+def test_special_tokens_can_be_read_as_text(tmp_path):
+    write_vocabulary(tmp_path, split_special_tokens=True)
+    assert 266 not in Tokenizer.from_pretrained(tmp_path).encode("<|endoftext|>")
+
+
+@pytest.mark.parametrize("clean_up", [True, False, None])
+def test_decoding_cleans_up_as_the_config_says(tmp_path, clean_up):
+    write_vocabulary(tmp_path)
+    config = {} if clean_up is None else {"clean_up_tokenization_spaces": clean_up}
+    write_json(tmp_path / "tokenizer_config.json", config)
+    tokenizer = Tokenizer.from_pretrained(tmp_path)
+    ids = tokenizer.encode("King , I do n't .")
+    cleaned, spaced = "King, I don't.", "King , I do n't ."
+    assert tokenizer.decode(ids) == (cleaned if clean_up else spaced)
+    assert tokenizer.batch_decode([ids]) == [tokenizer.decode(ids)]
+    assert tokenizer.batch_decode([ids], clean_up_tokenization_spaces=True) == [cleaned]
+    assert tokenizer.decode(ids, clean_up_tokenization_spaces=False) == spaced
+
+
+def test_what_is_taken_for_a_tokenizer(tmp_path):
+    tokenizer = Tokenizer.from_pretrained(GPT2)
+    assert Tokenizer.coerce(tokenizer) is tokenizer
+    for directory in (GPT2, str(GPT2)):
+        assert Tokenizer.coerce(directory).encode("Hello") == tokenizer.encode("Hello")
+    with refused(ModelFileError, "has no tokenizer.json"):
+        Tokenizer.coerce(tmp_path)
+    for wrong in ("not there", "x" * 5000, tmp_path / "missing"):
+        with refused(InputError, "which is not a directory; pass one with tokenizer.json"):
+            Tokenizer.coerce(wrong)
+    for wrong in (3, [GPT2], {}, Tokenizer, tokenizer.backend):
+        with refused(InputError, r"tokenizer is of type \w+; a directory, a gptneo_onnx"):
+            Tokenizer.coerce(wrong)

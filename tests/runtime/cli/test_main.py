@@ -18,6 +18,7 @@ from checkpoints import Shape, write_checkpoint
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from gptneo_onnx.export import export_model
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.manifest import MANIFEST_FILE
 from gptneo_onnx.runtime.cli.main import build_parser, main
 
@@ -222,6 +223,19 @@ def test_export_makes_a_model_that_generates(run: Run, checkpoint: Path, tmp_pat
     assert output.startswith(f"{out}: model.onnx, fp32, ")
     assert (out / MANIFEST_FILE).is_file()
     assert run("generate", out, "It", "--max-new-tokens", 1)[0] == 0
+
+
+def test_export_takes_a_tokenizer_from_elsewhere(
+    run: Run, export_shape: Callable[..., Path], tmp_path: Path
+) -> None:
+    export_shape()
+    out = tmp_path / "out"
+    options = ("--tokenizer", EMBEDDED_CHECKPOINT)
+    status, _, error = run("export", tmp_path / "checkpoint", out, *options)
+    assert status == 0
+    assert "has ids up to 4095, and the model up to 300" in error
+    expected = (EMBEDDED_CHECKPOINT / "tokenizer.json").read_bytes()
+    assert (out / "tokenizer.json").read_bytes() == expected
 
 
 COMMANDS = ("export", "generate", "compare", "embed", "perplexity", "info", "doctor")

@@ -83,6 +83,19 @@ def test_arguments_of_decode_can_be_passed(tokenizer):
     assert [piece for piece in streamer.pieces if piece] == ["it isn't, said Anne.\n", "no."]
 
 
+@pytest.mark.parametrize("told", [None, False])
+def test_a_tokenizers_own_cleaning_up_holds_lines_back(tokenizer, told):
+    cleaning = Tokenizer(tokenizer.backend, "<|endoftext|>", clean_up_tokenization_spaces=True)
+    streamer = Pieces(cleaning, clean_up_tokenization_spaces=told)
+    stream(streamer, cleaning, "", "it is n't .\nno .")
+    pieces = [piece for piece in streamer.pieces if piece]
+    if told is None:
+        assert pieces == ["it isn't.\n", "no."]
+    else:
+        assert "".join(pieces) == "it is n't .\nno ."
+        assert len(pieces) > 2
+
+
 @pytest.mark.parametrize("arguments", [{"skip_special": True}, {"ids": [1]}])
 def test_other_arguments_are_refused_at_once(tokenizer, arguments):
     allowed = "skip_special_tokens, clean_up_tokenization_spaces"

@@ -352,3 +352,55 @@ class TestBadInput:
     def test_a_model_without_a_tokenizer(self, export_shape):
         with pytest.raises(ModelFileError, match=r"has no tokenizer.json: pass token ids"):
             pipeline("text-generation", model=export_shape())
+
+
+@pytest.mark.parametrize("form", [str, lambda directory: directory, Tokenizer.from_pretrained])
+def test_a_tokenizer_is_a_directory_or_one_of_ours(embedded_export, form):
+    arguments = {"max_new_tokens": 5, "do_sample": False}
+    expected = pipeline(model=embedded_export)("She was", **arguments)
+    generator = pipeline(model=embedded_export, tokenizer=form(EMBEDDED_CHECKPOINT))
+    assert generator("She was", **arguments) == expected
+
+
+@pytest.mark.parametrize("task", ["text-generation", "feature-extraction"])
+@pytest.mark.parametrize("wrong", [3, object(), "not there"])
+def test_another_tokenizer_is_refused_at_once(embedded_export, task, wrong):
+    with pytest.raises(InputError, match="tokenizer is .*; "):
+        pipeline(task, model=embedded_export, tokenizer=wrong)
+
+
+def only(*tokens):
+    """A processor that has these tokens follow each other."""
+    left = iter(tokens)
+
+    def process(input_ids, scores):
+        token = next(left)
+        return np.where(np.arange(scores.shape[1]) == token, 0, -np.inf).astype(np.float32)[None]
+
+    return process
+
+
+@pytest.mark.parametrize(
+    ("prompt", "new", "expected"),
+    [
+        ("Wait ", ".", "."),
+        ("Wait", " .", "."),
+        ("Wait  ", "! She", "! She"),
+        ("She did n", "'t", "'t"),
+        ("I do ", "n't .", "n't."),
+        ("Wait .", " She", " She"),
+        ("Wait ", "She ,", "She,"),
+    ],
+)
+def test_no_new_text_is_lost_to_the_cleaning_up(generator, prompt, new, expected):
+    tokens = generator.tokenizer.encode(new)
+    arguments = {"max_new_tokens": len(tokens), "do_sample": False}
+
+    def continued(**others):
+        [result] = generator(prompt, logits_processor=[only(*tokens)], **arguments, **others)
+        return result["generated_text"]
+
+    assert continued(return_full_text=False) == expected
+    assert continued() == prompt + expected
+    kept = continued(return_full_text=False, clean_up_tokenization_spaces=False)
+    assert kept == new

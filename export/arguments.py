@@ -82,7 +82,7 @@ def plan_export(
     verify: bool,
     revision: str | None,
     variant: str | None,
-    tokenizer: str | Path | None,
+    tokenizer: str | Path | None = None,
 ) -> ExportPlan:
     """Check the arguments of export_model, one by one and in combination.
 

@@ -4,13 +4,20 @@ This module can be imported without ONNX Runtime.
 """
 
 import importlib.metadata
+import os
 import re
 
 from gptneo_onnx.models.errors import MissingDependencyError
 
 
 def require_onnx_runtime() -> None:
-    """Raise MissingDependencyError, saying what to install, unless ONNX Runtime is installed."""
+    """Raise MissingDependencyError, saying what to install, unless ONNX Runtime is installed.
+
+    ONNX Runtime 1.32 writes a device id and queues telemetry in the user's cache folder when it is
+    imported, before disable_telemetry_events() can be called: unless the environment says
+    otherwise, it is told not to.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         # After one of two builds was uninstalled, an empty package is left, which can be imported.
         from onnxruntime import InferenceSession  # noqa: F401

@@ -1,7 +1,7 @@
 // Prints the vector of each text, the mean of its tokens' hidden states, as a line of JSON. The
 // directory comes from `gptneo-onnx export CHECKPOINT OUT --layout transformers.js --hidden-states=-1`.
 //
-//     npm install
+//     npm install --ignore-scripts
 //     node embed.mjs OUT "It is a truth" ["another text" ...]
 
 import path from "node:path";

@@ -1,6 +1,6 @@
 // Greedy text from the fused graph that `gptneo-onnx export CHECKPOINT OUT` writes.
 //
-//     npm install
+//     npm install --ignore-scripts
 //     node fused.mjs OUT "It is a truth" [NEW_TOKENS]
 //
 // A layer's past and present are the same tensor: the graph updates it in place without a copy.

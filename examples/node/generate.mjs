@@ -1,7 +1,7 @@
 // Continues a text, from a directory that `gptneo-onnx export CHECKPOINT OUT --layout transformers.js`
 // wrote.
 //
-//     npm install
+//     npm install --ignore-scripts
 //     node generate.mjs OUT "It is a truth" [NEW_TOKENS] [fp32 | fp16 | q8 | q4]
 
 import path from "node:path";

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ class LoadedModel:
     Attributes:
         model: the model.
         tokenizer: the directory's tokenizer, or the one that the caller passed.
-        task_specific_params: what config.json sets for text generation: arguments of generate(),
-            and a prefix.
     """
 
     model: GPTNeoForCausalLM
     tokenizer: Tokenizer
-    task_specific_params: Mapping[str, Any]
+
+    @cached_property
+    def task_specific_params(self) -> Mapping[str, Any]:
+        """What config.json sets for text generation: arguments of generate(), and a prefix."""
+        return read_task_params(self.model.engine.path)
 
 
 def load_with_tokenizer(
@@ -61,7 +64,7 @@ def load_with_tokenizer(
     )
     if tokenizer is None:
         tokenizer = Tokenizer.from_pretrained(directory)
-    return LoadedModel(model, tokenizer, read_task_params(Path(directory)))
+    return LoadedModel(model, tokenizer)
 
 
 def read_task_params(directory: Path) -> dict[str, Any]:

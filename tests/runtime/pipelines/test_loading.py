@@ -55,7 +55,7 @@ def test_only_the_parameters_of_text_generation_count(tmp_path, params, expected
 def test_parameters_of_another_form_are_refused(tmp_path, params):
     directory = export_with(tmp_path, params)
     with refused(ModelFileError, "config.json: task_specific_params must hold objects"):
-        load_with_tokenizer(directory)
+        _ = load_with_tokenizer(directory).task_specific_params
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,9 @@ def test_parameters_of_another_form_are_refused(tmp_path, params):
 def test_parameters_that_cannot_be_used_are_named(tmp_path, params, message):
     directory = export_with(tmp_path, {"text-generation": params})
     with refused(ModelFileError, f"config.json: (task_specific_params )?{message}"):
-        load_with_tokenizer(directory)
+        _ = load_with_tokenizer(directory).task_specific_params
+
+
+def test_parameters_are_read_by_those_who_use_them(tmp_path):
+    """Perplexity and features of a model do not fail for its settings of generation."""
+    assert load_with_tokenizer(export_with(tmp_path, {"text-generation": 3})).model

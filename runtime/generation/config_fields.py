@@ -146,7 +146,12 @@ class OneOrSeveral:
     check: Check
 
     def __call__(self, name: str, value: Any) -> None:
-        for item in value if isinstance(value, tuple) else (value,):
+        if not isinstance(value, tuple):
+            self.check(name, value)
+            return
+        for item in value:
+            if item is None:  # a field may be None, but not a value of several
+                raise InputError(f"{name} holds None; leave it out, or pass {name}=None")
             self.check(name, item)
 
 

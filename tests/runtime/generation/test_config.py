@@ -251,3 +251,10 @@ def test_numbers_of_the_command_line_are_the_fields_of_their_names():
 def test_names_that_do_not_exist_are_told_with_their_nearest():
     with pytest.raises(InputError, match="no argument 'num_beam'; it has num_beams"):
         GenerationConfig.from_dict({"num_beam": 3})
+
+
+@pytest.mark.parametrize("name", ["seed", "eos_token_id", "suppress_tokens", "stop_strings"])
+def test_none_is_no_value_of_several(name):
+    with pytest.raises(InputError, match=f"{name} holds None; leave it out, or pass {name}=None"):
+        GenerationConfig().update(**{name: [None]})
+    assert getattr(GenerationConfig().update(**{name: None}), name) is None

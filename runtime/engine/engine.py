@@ -58,6 +58,7 @@ class Engine:
         self._decoder = make_decoder(int(slots))
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None  # the one that has entered the engine
+        self._loaded_by: tuple[Any, ...] | None = None  # load()'s arguments
 
     @classmethod
     def load(
@@ -71,7 +72,20 @@ class Engine:
     ) -> "Engine":
         """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments."""
         model = open_model_directory(directory, file_name)
-        return cls(model, _load_decoders(model, device, num_threads, provider_options), slots)
+        engine = cls(model, _load_decoders(model, device, num_threads, provider_options), slots)
+        place = str(Path(directory).absolute()), str(engine.device)
+        engine._loaded_by = (*place, slots, num_threads, provider_options, file_name)
+        return engine
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy an engine by the directory, which is opened again: for worker processes.
+
+        Raises:
+            TypeError: it was not made by load().
+        """
+        if self._loaded_by is None:
+            raise TypeError("only an Engine that load() made can be pickled or copied")
+        return Engine.load, self._loaded_by
 
     @classmethod
     def of(cls, model: Any, name: str = "model") -> "Engine":

@@ -89,7 +89,7 @@ class TextGenerationPipeline:
         if isinstance(text_inputs, str):
             [results] = self._continue_each([text_inputs], arguments, **generation)
             return results
-        if not isinstance(text_inputs, Iterable):
+        if not isinstance(text_inputs, Iterable) or isinstance(text_inputs, bytes | Mapping):
             raise InputError(
                 f"prompts are of type {type(text_inputs).__name__}; a text or several are expected"
             )

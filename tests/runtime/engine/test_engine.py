@@ -1,7 +1,11 @@
 """Engine: usable alone, shared by the classes that have it, and stepped by one call at a time."""
 
+import copy
+import pickle
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from checkpoints import Shape
 from refusals import refused
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime import GPTNeoForCausalLM, GPTNeoModel
+from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, GPTNeoModel
 from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK
 from gptneo_onnx.runtime.engine.engine import Engine, exclusive
 
@@ -132,3 +136,36 @@ def test_eight_threads_get_the_results_of_one(engine):
     for thread in threads:
         thread.join(timeout=120)
     assert results == [True] * 80
+
+
+class TestCopies:
+    """Models pickle and copy by their directory, as worker processes need it."""
+
+    ARGUMENTS = {"max_new_tokens": 8, "eos_token_id": None}  # noqa: RUF012
+
+    @pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+    @pytest.mark.parametrize("kind", [GPTNeoForCausalLM, GPTNeoModel])
+    def test_a_copy_has_an_engine_of_its_own(self, engine, copied, kind):
+        model = kind(engine)
+        twin = copied(model)
+        assert twin.engine is not engine
+        assert twin.engine.fingerprint == engine.fingerprint
+        assert type(twin) is kind
+
+    def test_a_copy_generates_the_same_by_its_own_config(self, engine):
+        model = GPTNeoForCausalLM(engine, GenerationConfig(repetition_penalty=1.5))
+        twin = pickle.loads(pickle.dumps(model))
+        assert twin.generation_config == model.generation_config
+        expected = model.generate([[1, 2]], **self.ARGUMENTS)
+        assert (twin.generate([[1, 2]], **self.ARGUMENTS) == expected).all()
+
+    def test_a_worker_process_generates_the_same(self, engine):
+        model = GPTNeoForCausalLM(engine)
+        with ProcessPoolExecutor(1, get_context("spawn")) as workers:
+            result = workers.submit(model.generate, [[1, 2]], **self.ARGUMENTS).result(timeout=120)
+        assert (result == model.generate([[1, 2]], **self.ARGUMENTS)).all()
+
+    def test_what_load_did_not_make_cannot_be_copied(self, engine):
+        made = Engine(engine._model, engine._make_decoder)
+        with pytest.raises(TypeError, match="only an Engine that load"):
+            pickle.dumps(made)

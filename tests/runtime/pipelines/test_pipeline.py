@@ -332,6 +332,11 @@ class TestBadInput:
         with pytest.raises(InputError, match="no argument 'max_tokens'"):
             generator("She", max_tokens=3)
 
+    @pytest.mark.parametrize("prompts", [{"text": "She"}, b"She", 3])
+    def test_prompts_of_another_kind(self, generator, prompts):
+        with pytest.raises(InputError, match="prompts are of type .*; a text or several are exp"):
+            generator(prompts)
+
     def test_a_prompt_that_is_no_text(self, generator):
         with pytest.raises(InputError, match="a prompt is of type int; a text is expected"):
             generator([3])

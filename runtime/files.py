@@ -10,9 +10,11 @@ from typing import IO, Any
 
 from gptneo_onnx.models.errors import InputError
 
+_BYTE_ORDER_MARK = "\ufeff"
+
 
 def read_text(path: str | Path, max_bytes: int | None = None) -> str:
-    """Read a UTF-8 file; line ends stay as they are.
+    """Read a UTF-8 file, without its byte order mark; line ends stay as they are.
 
     Raises:
         InputError: the file cannot be read, is larger than max_bytes, or is not UTF-8.
@@ -36,15 +38,20 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                yield number, decode_utf8(line, f"{path}, line {number}")
+                yield number, decode_utf8(line, f"{path}, line {number}", is_start=number == 1)
     except OSError as error:
         raise _cannot_be_read(path, error) from error
 
 
-def decode_utf8(content: bytes, source: str) -> str:
-    """Decode bytes; raises InputError, naming their source, if they are not UTF-8."""
+def decode_utf8(content: bytes, source: str, is_start: bool = True) -> str:
+    """Decode bytes; a byte order mark at the start of a file is no text.
+
+    Raises:
+        InputError: they are not UTF-8; it names their source.
+    """
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
+        return text.removeprefix(_BYTE_ORDER_MARK) if is_start else text
     except UnicodeDecodeError as error:
         raise InputError(
             f"{source} is not UTF-8: byte {error.start} is {content[error.start]:#x}; "

@@ -53,7 +53,7 @@ def calibration_windows(
 
 def _read(text: Path) -> str:
     try:
-        return text.read_text(encoding="utf-8")
+        return text.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
             f"{text} is not UTF-8 (byte {error.start}); calibrating reads plain text"

@@ -58,7 +58,7 @@ class Journal:
         """
         path = Path(path)
         try:
-            lines = path.read_text().splitlines() if path.exists() else []
+            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
             scores = _read_scores(lines, dict(measurement), path)
             # Rewritten: an interruption may have left half of the last line.
             complete = [dict(measurement), *(_line(*item) for item in scores.items())]

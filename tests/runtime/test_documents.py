@@ -97,3 +97,19 @@ def test_a_missing_file_and_a_missing_package(tmp_path, monkeypatch):
     for path in (tmp_path / "a.parquet", tmp_path):
         with pytest.raises(MissingDependencyError, match=r"gptneo-onnx\[datasets\]"):
             texts(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.txt", "She was"), ("a.jsonl", '{"text": "She was"}')]
+)
+def test_a_byte_order_mark_is_no_text(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(b"\xef\xbb\xbf" + content.encode())
+    assert [document.text for document in read_documents([path])] == ["She was"]
+
+
+def test_a_byte_order_mark_within_a_file_is_text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("one\n\ufefftwo")
+    texts = [document.text for document in read_documents([path], lines=True)]
+    assert texts == ["one", "\ufefftwo"]

@@ -228,6 +228,7 @@ def test_calibration_reads_transposed_weights(write, tensors):
     for arguments in ((save_torch, "pytorch_model.bin"), (save_flax, "flax_model.msgpack")):
         source = open_checkpoint(write(tensors, *arguments))
         blocks = calibrated_blocks(source, np.arange(16).reshape(2, 8))
-        groups = model_weights(source, NumberFormat.of(Precision.INT8), blocks)
+        sizes = [source.config.cache_head_dim]
+        groups = model_weights(source, NumberFormat.of(Precision.INT8), sizes, blocks)
         results.append([part.tobytes() for group in groups for part in group.read().values()])
     assert results[0] == results[1]

@@ -150,12 +150,20 @@ def test_a_directory_without_config_is_refused(directory):
     ("values", "match"),
     [
         (
-            {"num_layers": 3, "attention_layers": ["global"] * 3},
+            {
+                "num_layers": 3,
+                "attention_types": [[["global"], 3]],
+                "attention_layers": ["global"] * 3,
+            },
             r"no input past_key_values.2.key; a GPT-Neo of 3 layers has past_key_values.0.key to "
             r"past_key_values.2.value, and this one's inputs are \['input_ids'",
         ),
         (
-            {"num_layers": 1, "attention_layers": ["global"]},
+            {
+                "num_layers": 1,
+                "attention_types": [[["global"], 1]],
+                "attention_layers": ["global"],
+            },
             r"unexpected input: 'past_key_values.1.key'",
         ),
         (

@@ -12,9 +12,9 @@ import pytest
 from checkpoints import Shape
 from refusals import refused
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, GPTNeoModel
-from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK
+from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, check_finite
 from gptneo_onnx.runtime.engine.engine import Engine, exclusive
 
 PROMPTS = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [10]]
@@ -70,6 +70,22 @@ def test_room_for_more_sequences_is_made_when_they_come(engine):
     assert engine.decoder(1).cache.slots == 1
     assert engine.decoder(4).cache.slots == 4
     assert engine.decoder(2).cache.slots == 4
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_refused_in_the_rows_that_count(value):
+    logits = np.zeros((2, 5), np.float32)
+    logits[1, 3] = value
+    with refused(ModelFileError, "the model's logits are not finite numbers; export it in another"):
+        check_finite(logits)
+    with refused(ModelFileError, "the model's logits are not finite numbers; export it in another"):
+        check_finite(logits, np.array([False, True]))
+    check_finite(logits, np.array([True, False]))
+
+
+def test_finite_logits_whose_sum_overflows_are_taken():
+    check_finite(np.full((1, 5), 3e38, np.float32))
+    check_finite(np.array([[3e38, 3e38, -3e38, -3e38]], np.float32), np.array([True]))
 
 
 class TestExclusive:

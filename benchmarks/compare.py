@@ -4,7 +4,7 @@
     python benchmarks/compare.py [--shape 1.3B] [--rounds 3] [--threads 2] [--engines NAME ...]
 
 Writes a random checkpoint of a published shape and exports it for every engine. In each round the
-engines run in turn, each in a process of its own with the same number of threads; their figures are
+engines run in turn, each in its own process with the same number of threads; their figures are
 compared with those of the same round. The tables and charts are written to
 FOLDER/compare-SHAPE.md, .json and .png.
 
@@ -66,7 +66,7 @@ CONTESTANTS = {
 
 
 def run(contestant: Contestant, directory: Path, *arguments: str) -> dict[str, float]:
-    """Run measure.py in a process of its own, and return the figures that it prints."""
+    """Run measure.py in its own process, and return the figures that it prints."""
     command = [contestant.python, str(MEASURE), contestant.engine, str(directory), *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -40,7 +40,7 @@ def copy_seconds(source: Path, target: Path) -> float:
 
 
 def export_cost(checkpoint: Path, out: Path, precision: str) -> tuple[float, int]:
-    """Export in a process of its own; return the seconds and its peak resident bytes."""
+    """Export in its own process; return the seconds and its peak resident bytes."""
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", _EXPORT, str(checkpoint), str(out), precision],

@@ -11,7 +11,7 @@ that prefill and the preparation of a call do not count. Prints a table of milli
 
 Needs the `export` extra for the first run, which writes 1.2 GB to the folder. Takes some five
 minutes on two cores; nothing else may run meanwhile. It also runs on older checkouts of the
-project, for comparison: give each a --folder of its own.
+project, for comparison: give each a separate --folder.
 """
 
 import argparse

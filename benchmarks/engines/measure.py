@@ -1,4 +1,4 @@
-"""Measures one engine in a process of its own, and prints the figures as a line of JSON.
+"""Measures one engine in its own process, and prints the figures as a line of JSON.
 
     python benchmarks/engines/measure.py ENGINE DIRECTORY [--threads 2]
     python benchmarks/engines/measure.py ENGINE DIRECTORY --export CHECKPOINT [FORMAT]

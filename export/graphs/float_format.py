@@ -66,7 +66,7 @@ class FloatEmbedding:
 
 
 def table_group(name: str, table: StoredTensor, data_type: DataType) -> WeightGroup:
-    """Return a tensor as a group of its own, stored in the checkpoint's shape."""
+    """Return a tensor as a separate group, stored in the checkpoint's shape."""
 
     def compute() -> Iterator[Arrays]:
         return ({name: converted(rows, table, data_type)} for rows in table.row_blocks())

@@ -1,4 +1,4 @@
-"""The fused graph: ONNX Runtime's own operators, eight nodes a layer.
+"""The fused graph: ONNX Runtime's own operators, eight nodes a layer in float16.
 
     ids, positions -> Gather + Gather -> Add -> LayerNormalization
     each layer     -> MatMul (query, key, value) -> GroupQueryAttention -> MatMul
@@ -6,6 +6,7 @@
                    -> SkipLayerNormalization
     rows           -> GatherND -> Gemm with the embedding -> logits
 
+In float32, two Adds and a LayerNormalization take the place of SkipLayerNormalization.
 Where weights are quantized, other nodes take the place of MatMul, Gather and Gemm (formats.py).
 With w8a8, activations outside of attention are [batch * sequence, hidden]: the first axis then has
 an index for each row, and each row a scale.

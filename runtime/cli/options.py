@@ -79,7 +79,7 @@ def _add_document_forms(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--lines",
         action="store_true",
-        help="read each line of a text file as a document of its own",
+        help="read each line of a text file as a separate document",
     )
 
 

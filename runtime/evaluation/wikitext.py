@@ -63,7 +63,7 @@ def pages(text: str) -> list[str]:
 
 
 def with_pages(documents: Iterable[Document]) -> Iterator[Document]:
-    """Split documents into their pages, each a document of its own."""
+    """Split documents into their pages, each a separate document."""
     for document in documents:
         for number, page in enumerate(pages(document.text)):
             yield Document(page, f"{document.source}, page {number}")

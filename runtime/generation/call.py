@@ -227,7 +227,7 @@ def prepare_call(
 def _healed(engine: Engine, batch: PaddedInputs, tokenizer: Tokenizer | None) -> PaddedInputs:
     if tokenizer is None:
         raise InputError(
-            "token_healing encodes prompts anew, and has no tokenizer; pass tokenizer="
+            "token_healing encodes prompts again, and has no tokenizer; pass tokenizer="
         )
     prompts = [prompt.ids.tolist() for prompt in arguments.prompts_of(batch)]
     healed = tokenizer.pad(heal_prompts(engine, prompts, tokenizer))

@@ -3,7 +3,7 @@
     PYTHONPATH=build/transformers-4.53 python older_transformers.py CHECKPOINT < calls.json
 
 Standard input is a list of calls {"ids", "mask", "arguments"}; standard output is, for each, its
-sequences and their scores. tests/peers/test_group_beams.py starts it in a process of its own.
+sequences and their scores. tests/peers/test_group_beams.py starts it in its own process.
 """
 
 import json

@@ -16,6 +16,7 @@ from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
+from gptneo_onnx.runtime.label_model import LabelModel
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
 # No logits are asked for.
@@ -39,15 +40,15 @@ class GPTNeoModel:
     """transformers.GPTNeoModel (what AutoModel loads) on ONNX Runtime.
 
     Args:
-        model: a GPTNeoForCausalLM, whose engine this one shares, or an Engine.
+        model: a model with a head, whose engine this one shares, or an Engine.
 
     Attributes:
         engine: steps the model.
         config: the model's dimensions.
     """
 
-    def __init__(self, model: GPTNeoForCausalLM | Engine) -> None:
-        self.engine = Engine.of(model)
+    def __init__(self, model: GPTNeoForCausalLM | LabelModel | Engine) -> None:
+        self.engine = Engine.of(model, head=None)
         self.config = self.engine.config
 
     @classmethod

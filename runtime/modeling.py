@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
@@ -54,7 +55,7 @@ class GPTNeoForCausalLM:
     """
 
     def __init__(self, engine: Engine, generation_config: GenerationConfig | None = None) -> None:
-        self.engine = engine
+        self.engine = Engine.of(engine)
         self.config = engine.config
         self.generation_config = generation_config or GenerationConfig()
 
@@ -86,7 +87,9 @@ class GPTNeoForCausalLM:
                 that the runtime does not run.
             DeviceError: the device was asked for by name and cannot be used.
         """
-        engine = Engine.load(directory, device, slots, num_threads, provider_options, file_name)
+        engine = Engine.load(
+            directory, device, slots, num_threads, provider_options, file_name, Head.CAUSAL_LM
+        )
         return cls(engine, GenerationConfig.of_model(engine.path))
 
     @property

@@ -38,9 +38,9 @@ def ragged_steps(lengths: Sequence[int], slots: int) -> Iterator[list[int]]:
         done += count
 
 
-def padded(sequences: Sequence[Ids]) -> Ids:
+def padded(sequences: Sequence[Ids], fill: int = 0) -> Ids:
     """Return ids [sequences, longest], padded on the right, where causal attention hides it."""
-    ids = np.zeros((len(sequences), max(map(len, sequences))), np.int64)
+    ids = np.full((len(sequences), max(map(len, sequences))), fill, np.int64)
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = sequence
     return ids

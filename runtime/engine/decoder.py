@@ -24,7 +24,8 @@ class StepOutputs:
     """The results of one step, in arrays that later steps leave alone.
 
     Attributes:
-        logits: float32 [rows, vocab], for the tokens whose logits were asked for.
+        logits: float32 [rows, columns], for the tokens whose logits were asked for; columns are
+            the vocabulary, the labels, or what else the graph's head gives.
         hidden_states: for each layer that was asked for, float32 [batch, sequence, hidden].
     """
 
@@ -39,12 +40,15 @@ class Decoder(ABC):
         cache: the sequences, each in a slot.
         device: where the steps run.
         hidden_layers: the layers whose hidden states the graph gives; see GraphContract.
+        pools_by_padding: whether the graph gives logits of each text's last token alone, which it
+            finds by pad_token_id: portable graphs for text classification.
         prefill_chunk: tokens of a prompt that one step reads at most; Engine.decoder() sets it.
     """
 
     cache: Cache
     device: Device
     hidden_layers: tuple[int, ...]
+    pools_by_padding: bool = False
     prefill_chunk: int = PREFILL_CHUNK
 
     def prefill(self, slot: int, ids: Ids, positions: Ids | None = None) -> Logits:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.tasks import Head, Task
 from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache
 from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.engine.device import Device
@@ -17,6 +18,7 @@ from gptneo_onnx.runtime.engine.portable_decoder import PastDecoder, PortableSes
 from gptneo_onnx.runtime.engine.recomputing_decoder import RecomputingDecoder
 from gptneo_onnx.runtime.engine.session import create_session
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
+from gptneo_onnx.runtime.engine.task_check import check_head
 from gptneo_onnx.runtime.engine.token_history import TokenHistory
 from gptneo_onnx.runtime.model_files.directory import (
     FusedModel,
@@ -69,9 +71,15 @@ class Engine:
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
+        head: Head | None = None,
     ) -> "Engine":
-        """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments."""
+        """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments.
+
+        `head` is the one that the caller needs: a model with another is refused before it is
+        loaded. None takes any.
+        """
         model = open_model_directory(directory, file_name)
+        check_head(model.path, model.task, head)
         engine = cls(model, _load_decoders(model, device, num_threads, provider_options), slots)
         place = str(Path(directory).absolute()), str(engine.device)
         engine._loaded_by = (*place, slots, num_threads, provider_options, file_name)
@@ -88,28 +96,37 @@ class Engine:
         return Engine.load, self._loaded_by
 
     @classmethod
-    def of(cls, model: Any, name: str = "model") -> "Engine":
+    def of(
+        cls, model: Any, name: str = "model", head: Head | None = Head.CAUSAL_LM
+    ) -> "Engine":
         """The engine of a model that has one, such as GPTNeoForCausalLM, or the engine itself.
 
         Args:
             model: what a caller passed.
             name: of that argument, for the message.
+            head: the head that the caller needs; None takes any.
 
         Raises:
-            InputError: it has none.
+            InputError: it has none, or is a model with another head.
         """
         engine = getattr(model, "engine", model)
         if not isinstance(engine, cls):
             raise InputError(
                 f"{name} is {shown(model)}; a model loaded with "
-                "GPTNeoForCausalLM.from_pretrained(directory) is expected"
+                f"{(head or Head.CAUSAL_LM).value}.from_pretrained(directory) is expected"
             )
+        check_head(engine.path, engine.task, head)
         return engine
 
     @property
     def device(self) -> Device:
         """Where the steps run."""
         return self._decoder.device
+
+    @property
+    def task(self) -> Task:
+        """What the model was exported for."""
+        return self._model.task
 
     @property
     def hidden_layers(self) -> tuple[int, ...]:

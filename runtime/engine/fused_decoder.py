@@ -101,10 +101,12 @@ class _BoundStep:
         self.position_ids = step_input(names.POSITION_IDS)
         self.seqlens_k = step_input(names.SEQLENS_K)
         self.total_sequence_length = step_input(names.TOTAL_SEQUENCE_LENGTH)
-        self.logits_rows = step_input(names.LOGITS_ROWS)
-        self.logits_rows.write(logits_rows)
         decoder.cache.bind(binding, first, batch)
-        self.logits = self._bind_on_host(decoder.contract.logits)
+        self.logits: Logits = np.zeros((len(logits_rows), 0), np.float32)
+        if decoder.contract.results:  # a graph without a head has no rows to ask for
+            self.logits_rows = step_input(names.LOGITS_ROWS)
+            self.logits_rows.write(logits_rows)
+            self.logits = self._bind_on_host(decoder.contract.logits)
 
     def bind_hidden_states(self, layers: Sequence[int]) -> tuple[NDArray[np.float32], ...]:
         """Return arrays that a run will fill, [batch, length, hidden] for each of the layers."""

@@ -8,8 +8,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.models.graph import INPUT_IDS, LOGITS, POSITION_IDS
+from gptneo_onnx.models.graph import INPUT_IDS, POSITION_IDS
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK, USE_CACHE_BRANCH
+from gptneo_onnx.models.tasks import Task
 from gptneo_onnx.runtime.arrays import Ids, Logits, Mask
 from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache, Rows
 from gptneo_onnx.runtime.engine.decoder import Decoder, StepOutputs, failed_step
@@ -21,7 +22,7 @@ from gptneo_onnx.runtime.model_files.portable_interface import (
 )
 
 Floats = NDArray[np.floating]
-# Logits [batch, sequence, vocab], and hidden states [batch, sequence, hidden] of some layers.
+# Logits [batch, sequence, columns], and hidden states [batch, sequence, hidden] of some layers.
 Outputs = tuple[Floats, list[Floats]]
 
 
@@ -44,6 +45,11 @@ class PortableSessions:
     def hidden_layers(self) -> tuple[int, ...]:
         """The layers whose hidden states every session gives."""
         return hidden_state_layers(self._interfaces)
+
+    @property
+    def task(self) -> Task:
+        """What the graphs are for."""
+        return self._interfaces[-1].task
 
     @property
     def takes_positions(self) -> bool:
@@ -91,17 +97,20 @@ class PortableSessions:
             binding.bind_ortvalue_input(name, value)
         for name, value in zip(interface.past, past if interface.past else (), strict=True):
             binding.bind_ortvalue_input(name, value)
-        for name in (LOGITS, *(interface.hidden_states[layer] for layer in layers)):
+        states = [interface.hidden_states[layer] for layer in layers]
+        for name in (*interface.results, *states):
             binding.bind_output(name)  # on the host
-        for name in interface.present:
+        for name in interface.present if self.takes_past else ():
             binding.bind_output(name, self.device.type, self.device.index)
         try:
             session.inference.run_with_iobinding(binding)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
             raise failed_step(error, len(ids), self.device) from error
         outputs = binding.get_outputs()
-        logits, *states = (value.numpy() for value in outputs[: 1 + len(layers)])
-        return (logits, states), outputs[1 + len(layers) :]
+        on_host = len(interface.results) + len(layers)
+        arrays = [value.numpy() for value in outputs[:on_host]]
+        logits = _logits(arrays[: len(interface.results)], ids.shape)
+        return (logits, arrays[len(interface.results) :]), outputs[on_host:]
 
 
 class PortableDecoder(Decoder):
@@ -111,6 +120,7 @@ class PortableDecoder(Decoder):
         self.sessions = sessions
         self.device = sessions.device
         self.hidden_layers = sessions.hidden_layers
+        self.pools_by_padding = sessions.task is Task.TEXT_CLASSIFICATION
 
     @abstractmethod
     def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
@@ -147,6 +157,11 @@ class PortableDecoder(Decoder):
         logits, states = self._run_batch(ids, positions, np.zeros(len(ids), np.int64), layers)
         return _step_outputs(logits[rows[:, 0], rows[:, 1]], states)
 
+    def _check_positions(self, slot: int, positions: Ids) -> None:
+        """Raise InputError unless a graph that counts columns gives tokens these positions."""
+        length = int(self.cache.lengths[slot])
+        check_consecutive(positions, np.arange(length, length + len(positions)))
+
     def _decode_separately(self, tokens: Ids, lengths: Ids, active: Mask) -> Logits:
         rows: dict[int, Logits] = {}
         for slot in np.flatnonzero(active).tolist():
@@ -162,7 +177,7 @@ class PortableDecoder(Decoder):
         self, slot: int, ids: Ids, positions: Ids, logits_from: int, layers: Sequence[int] = ()
     ) -> StepOutputs:
         if not self.sessions.takes_positions:
-            _check_columns(positions, int(self.cache.lengths[slot]))
+            self._check_positions(slot, positions)
         logits, states = self._run_slot(slot, ids, positions, layers)
         self.cache.lengths[slot] += len(ids)
         return _step_outputs(logits[0, logits_from:], states)
@@ -207,8 +222,27 @@ class PastDecoder(PortableDecoder):
                 yield slice(index, index + 1)
 
 
-def _check_columns(positions: Ids, length: int) -> None:
-    columns = np.arange(length, length + len(positions))
+def _logits(results: Sequence[Floats], shape: tuple[int, ...]) -> Floats:
+    """Return the results of a graph's head as logits [batch, sequence, columns].
+
+    Args:
+        results: logits [batch, sequence, columns]; or [batch, columns] of the text's last token,
+            which are repeated at every token; or start and end logits [batch, sequence]; or
+            nothing.
+        shape: batch and sequence.
+    """
+    if not results:
+        return np.zeros((*shape, 0), np.float32)
+    if len(results) > 1:
+        return np.stack(results, axis=-1)
+    [logits] = results
+    if logits.ndim == 2:
+        return np.broadcast_to(logits[:, None], (*shape, logits.shape[-1]))
+    return logits
+
+
+def check_consecutive(positions: Ids, columns: Ids) -> None:
+    """Raise InputError unless positions [length] are the columns [length] of their tokens."""
     differing = np.flatnonzero(positions != columns)
     if len(differing):
         first = differing[0]

@@ -5,7 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from gptneo_onnx.runtime.arrays import Ids, Mask
-from gptneo_onnx.runtime.engine.portable_decoder import Outputs, PortableDecoder, PortableSessions
+from gptneo_onnx.runtime.engine.portable_decoder import (
+    Outputs,
+    PortableDecoder,
+    PortableSessions,
+    check_consecutive,
+)
 from gptneo_onnx.runtime.engine.token_history import TokenHistory
 
 
@@ -20,9 +25,26 @@ class RecomputingDecoder(PortableDecoder):
 
     def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
         end = self.cache.put(slot, int(self.cache.lengths[slot]), ids, positions)
-        whole = slice(slot, slot + 1), slice(0, end)
-        mask = np.ones((1, end), np.bool_)
-        return self._run(self.cache.ids[whole], self.cache.positions[whole], mask, layers, len(ids))
+        before = self._padding(slot, end)
+        all_ids, all_positions = (
+            np.pad(array[slot, :end], (before, 0))[None]
+            for array in (self.cache.ids, self.cache.positions)
+        )
+        mask = np.arange(before + end)[None] >= before
+        return self._run(all_ids, all_positions, mask, layers, len(ids))
+
+    def _check_positions(self, slot: int, positions: Ids) -> None:
+        """Allow positions that count on from any number: see _padding()."""
+        length = int(self.cache.lengths[slot])
+        first = positions[0] - length
+        if length:
+            first = self.cache.positions[slot, 0]
+        check_consecutive(positions, first + np.arange(length, length + len(positions)))
+
+    def _padding(self, slot: int, end: int) -> int:
+        """Return the columns of padding that give a slot's tokens their positions."""
+        takes_positions = self.sessions.takes_positions or not end
+        return 0 if takes_positions else int(self.cache.positions[slot, 0])
 
     def _run_batch(
         self, ids: Ids, positions: Ids, lengths: Ids, layers: Sequence[int] = ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.graph import GraphContract, fused_contract
+from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
     GRAPH_FILE,
@@ -19,6 +20,7 @@ from gptneo_onnx.models.manifest import (
     Manifest,
     sha256_of,
 )
+from gptneo_onnx.models.tasks import Task
 from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.foreign import find_graphs
 from gptneo_onnx.runtime.model_files.fused_check import check_fused_graph
@@ -51,6 +53,11 @@ class ModelDirectory(ABC):
 
     @property
     @abstractmethod
+    def task(self) -> Task:
+        """What the graph is for."""
+
+    @property
+    @abstractmethod
     def fingerprint(self) -> str:
         """Identifies graph and weights; a prompt cache is only valid for the same fingerprint."""
 
@@ -62,6 +69,10 @@ class FusedModel(ModelDirectory):
     manifest: Manifest
     contract: GraphContract
     graph: Path
+
+    @property
+    def task(self) -> Task:
+        return self.manifest.task
 
     @property
     def fingerprint(self) -> str:
@@ -83,6 +94,10 @@ class PortableModel(ModelDirectory):
     graphs: tuple[Path, ...]
     interfaces: tuple[PortableInterface, ...]
     data_files: tuple[Path, ...]
+
+    @property
+    def task(self) -> Task:
+        return self.interfaces[-1].task
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -140,7 +155,7 @@ def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
     if kinds[file_name] == "portable":
         return _open_portable(path, [file_name], manifest)
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
-    contract = fused_contract(config, manifest.numbers, manifest.hidden_states)
+    contract = fused_contract(config, manifest.numbers, manifest.hidden_states, manifest.task)
     graph = path / file_name
     check_fused_graph(graph, contract)
     return FusedModel(path, config, manifest, _verify_weights(path, manifest), contract, graph)
@@ -152,8 +167,10 @@ def _open_portable(path: Path, names: Sequence[str], manifest: Manifest | None) 
     for name in names:
         check_inside((path / name).parent, (path / name).name, hashed=hashed)
     signatures = [check_portable_graph(path / name, hashed=hashed) for name in names]
+    task = None if manifest is None else manifest.task
+    architecture = _architecture(path)
     interfaces = [
-        PortableInterface.recognise(path / name, signature, config)
+        PortableInterface.recognise(path / name, signature, config, task, architecture)
         for name, signature in zip(names, signatures, strict=True)
     ]
     check_pair(path, names, interfaces)
@@ -166,6 +183,13 @@ def _open_portable(path: Path, names: Sequence[str], manifest: Manifest | None) 
         tuple(interfaces),
         tuple(sorted({file for signature in signatures for file in signature.data_files})),
     )
+
+
+def _architecture(path: Path) -> str | None:
+    """Return the class of transformers that config.json names first."""
+    architectures = read_json_object(path / CONFIG_FILE).get("architectures")
+    first = architectures[0] if isinstance(architectures, list) and architectures else None
+    return first if isinstance(first, str) else None
 
 
 def _verify_weights(path: Path, manifest: Manifest | None) -> FileVerification:

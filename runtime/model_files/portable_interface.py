@@ -1,7 +1,8 @@
 """Recognise which variant of the portable graph a file has, by its inputs and outputs.
 
-Optimum has written GPT-Neo in several ways, all of which hubs still hold: with and without
-position_ids, with and without past, and with both in one graph, selected by `use_cache_branch`.
+Optimum has written GPT-Neo in several ways, all of which hubs still hold: for several tasks, with
+and without position_ids, with and without past, and with both in one graph, selected by
+`use_cache_branch`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +23,21 @@ from gptneo_onnx.models.graph import (
     TensorSpec,
 )
 from gptneo_onnx.models.manifest import MANIFEST_FILE
-from gptneo_onnx.models.portable_graph import ATTENTION_MASK, USE_CACHE_BRANCH, portable_contract
+from gptneo_onnx.models.portable_graph import (
+    ATTENTION_MASK,
+    LAST_HIDDEN_STATE,
+    START_LOGITS,
+    USE_CACHE_BRANCH,
+    portable_contract,
+)
+from gptneo_onnx.models.tasks import Head, Task
 from gptneo_onnx.runtime.model_files.graph_reader import Signature
 from gptneo_onnx.runtime.model_files.portable_check import GraphSignature
 
 _FLOATS = {DataType.FLOAT32.onnx: DataType.FLOAT32, DataType.FLOAT16.onnx: DataType.FLOAT16}
 _STEP_INPUTS = (INPUT_IDS, ATTENTION_MASK, POSITION_IDS, USE_CACHE_BRANCH)
 _OPTIONAL = {POSITION_IDS, USE_CACHE_BRANCH}
+_PRESENT = "present."
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,9 @@ class PortableInterface:
     """The inputs and outputs that a portable graph has of those that variants may have.
 
     Attributes:
+        task: what the graph is for.
+        results: names of the outputs of its head: logits, or start_logits and end_logits; none
+            where it has no head.
         has_positions: whether it takes position_ids; a graph without counts a sequence's columns.
         has_cache_branch: whether it takes use_cache_branch.
         past: names of the cache inputs, layer by layer; empty where every step computes the whole
@@ -46,6 +58,8 @@ class PortableInterface:
         hidden_states: names of the outputs that hold them, by layer; see GraphContract.
     """
 
+    task: Task
+    results: tuple[str, ...]
     has_positions: bool
     has_cache_branch: bool
     past: tuple[str, ...]
@@ -55,9 +69,21 @@ class PortableInterface:
 
     @classmethod
     def recognise(
-        cls, path: Path, signature: GraphSignature, config: GPTNeoConfig
+        cls,
+        path: Path,
+        signature: GraphSignature,
+        config: GPTNeoConfig,
+        task: Task | None = None,
+        architecture: str | None = None,
     ) -> "PortableInterface":
         """Return the interface of a graph with these inputs and outputs.
+
+        Args:
+            path: the graph's file, for messages.
+            signature: its inputs and outputs.
+            config: of the config.json beside it.
+            task: what a manifest says that it is for; None without one.
+            architecture: the class that config.json names, which decides where the outputs do not.
 
         Raises:
             ModelFileError: they are not those of the GPT-Neo that config.json describes.
@@ -68,11 +94,11 @@ class PortableInterface:
                 "or export the checkpoint again"
             )
         try:
-            return _recognise(signature, config)
+            return _recognise(signature, config, task or _task(signature, config, architecture))
         except ModelFileError as error:
             raise ModelFileError(
                 f"{path}: {error}; export the checkpoint with gptneo-onnx export, or with "
-                "optimum-cli export onnx --task text-generation-with-past"
+                "optimum-cli export onnx"
             ) from error
 
 
@@ -94,25 +120,53 @@ def hidden_state_layers(interfaces: Sequence[PortableInterface]) -> tuple[int, .
     return tuple(sorted(set.intersection(*layers)))
 
 
-def _recognise(signature: GraphSignature, config: GPTNeoConfig) -> PortableInterface:
-    every_layer = range(config.num_layers + 1)
-    contract = portable_contract(config, NumberFormat.of(Precision.FP32), every_layer)
+def _task(signature: GraphSignature, config: GPTNeoConfig, architecture: str | None) -> Task:
+    """Return the task of another exporter's graph, by its outputs."""
+    outputs = signature.outputs
+    if START_LOGITS in outputs:
+        return Task.QUESTION_ANSWERING
+    if LOGITS not in outputs and LAST_HIDDEN_STATE in outputs:
+        has_present = any(name.startswith(_PRESENT) for name in outputs)
+        return Task.FEATURE_EXTRACTION_WITH_PAST if has_present else Task.FEATURE_EXTRACTION
+    axes = outputs[LOGITS].axes if LOGITS in outputs else ()
+    if len(axes) == 2:
+        return Task.TEXT_CLASSIFICATION
+    columns = axes[-1] if axes else None
+    fits_labels = columns == config.labels.count or not isinstance(columns, int)
+    fits_vocabulary = columns == config.vocab_size or not isinstance(columns, int)
+    is_named = architecture == Head.TOKEN_CLASSIFICATION.value
+    if fits_labels and (is_named or not fits_vocabulary):
+        return Task.TOKEN_CLASSIFICATION
+    has_past = any(name not in _STEP_INPUTS for name in signature.inputs)
+    return Task.TEXT_GENERATION_WITH_PAST if has_past else Task.TEXT_GENERATION
+
+
+def _recognise(signature: GraphSignature, config: GPTNeoConfig, task: Task) -> PortableInterface:
+    numbers = NumberFormat.of(Precision.FP32)
+    contract = portable_contract(config, numbers, range(config.num_layers + 1))
+    results = portable_contract(config, numbers, task=task).results
+    result_names = tuple(spec.name for spec in results)
     states = [spec.name for spec in contract.hidden_states.values()]
     inputs, outputs = signature.inputs, signature.outputs
-    past, present = _caches(signature, contract.caches, states)
+    past, present = _caches(signature, contract.caches, [*result_names, *states])
+    optional = {*states} if results else {*states} - {LAST_HIDDEN_STATE}
     _check_names("input", inputs, [*_STEP_INPUTS, *past], _OPTIONAL)
-    _check_names("output", outputs, [LOGITS, *states, *present], set(states))
+    _check_names("output", outputs, [*result_names, *states, *present], optional)
     if USE_CACHE_BRANCH in inputs and not past:
         raise ModelFileError(f"the graph has {USE_CACHE_BRANCH}, but no past_key_values")
     for name in _STEP_INPUTS:
         if name in inputs:
             _check_step_input(name, inputs[name])
-    _check_floats(LOGITS, outputs[LOGITS], (None, None, config.vocab_size))
+    for spec in results:
+        sizes = tuple(axis if isinstance(axis, int) else None for axis in spec.axes)
+        _check_floats(spec.name, outputs[spec.name], sizes)
     for name in states:
         if name in outputs:
             _check_floats(name, outputs[name], (None, None, config.hidden_size))
     caches = [*(inputs[name] for name in past), *(outputs[name] for name in present)]
     return PortableInterface(
+        task=task,
+        results=result_names,
         has_positions=POSITION_IDS in inputs,
         has_cache_branch=USE_CACHE_BRANCH in inputs,
         past=past,
@@ -123,15 +177,15 @@ def _recognise(signature: GraphSignature, config: GPTNeoConfig) -> PortableInter
 
 
 def _caches(
-    signature: GraphSignature, specs: Sequence[CacheSpec], states: Sequence[str]
+    signature: GraphSignature, specs: Sequence[CacheSpec], others: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of the cache inputs and of the cache outputs."""
+    """Return the names of the cache inputs and of the cache outputs; `others` are no caches."""
     past: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
     has_past = any(name not in _STEP_INPUTS for name in signature.inputs)
     if has_past:
         past = _cache_names("input", signature.inputs, [cache.past for cache in specs])
-    if has_past or any(name not in (LOGITS, *states) for name in signature.outputs):
+    if has_past or any(name not in others for name in signature.outputs):
         present = _cache_names("output", signature.outputs, [cache.present for cache in specs])
     return past, present
 

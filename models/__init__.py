@@ -21,7 +21,9 @@ from gptneo_onnx.models.graph import (
     TensorSpec,
     fused_contract,
 )
+from gptneo_onnx.models.labels import Labels
 from gptneo_onnx.models.manifest import FileRecord, Manifest
+from gptneo_onnx.models.tasks import Head, Task
 
 __all__ = [
     "EMBEDDED_CHECKPOINT",
@@ -32,12 +34,15 @@ __all__ = [
     "GPTNeoConfig",
     "GPTNeoOnnxError",
     "GraphContract",
+    "Head",
     "InputError",
+    "Labels",
     "Manifest",
     "MissingDependencyError",
     "ModelFileError",
     "NumberFormat",
     "Precision",
+    "Task",
     "TensorSpec",
     "fused_contract",
 ]

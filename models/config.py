@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.labels import Labels
 
 LayerKind = Literal["global", "local"]
 LAYER_KINDS: tuple[LayerKind, ...] = ("global", "local")
@@ -58,6 +59,8 @@ class GPTNeoConfig:
         layer_norm_epsilon: added to the variance in every layer normalization.
         tie_word_embeddings: whether the token embedding is also the logits' weight.
         bos_token_id, eos_token_id, pad_token_id: token ids, or None.
+        names_pad_token: whether config.json names a pad token, of the vocabulary or not.
+        labels: those of classification heads.
     """
 
     vocab_size: int
@@ -73,6 +76,8 @@ class GPTNeoConfig:
     bos_token_id: int | None
     eos_token_id: int | None
     pad_token_id: int | None
+    names_pad_token: bool
+    labels: Labels
 
     @property
     def num_layers(self) -> int:
@@ -145,6 +150,8 @@ class _Reader:
             bos_token_id=self.token("bos_token_id", vocab_size, DEFAULT_TOKEN),
             eos_token_id=self.token("eos_token_id", vocab_size, DEFAULT_TOKEN),
             pad_token_id=self.token("pad_token_id", vocab_size, None),
+            names_pad_token=self.values.get("pad_token_id") is not None,
+            labels=Labels.from_dict(self.values, self.source),
         )
 
     def check_architecture(self) -> None:

@@ -47,7 +47,7 @@ def genai_contract(config: GPTNeoConfig, numbers: NumberFormat) -> GraphContract
             TensorSpec(ATTENTION_MASK, DataType.INT64, (BATCH, TOTAL)),
             TensorSpec(POSITION_IDS, DataType.INT64, (BATCH, SEQUENCE)),
         ),
-        logits=TensorSpec(LOGITS, DataType.FLOAT32, (BATCH, 1, config.vocab_size)),
+        results=(TensorSpec(LOGITS, DataType.FLOAT32, (BATCH, 1, config.vocab_size)),),
         hidden_states={},
     )
 

@@ -4,7 +4,7 @@ An axis is a number or one of the symbolic names below:
 
 - batch: the sequences that take part in this step, one cache slot each
 - sequence: the new tokens of each sequence in this step
-- rows: the positions whose logits are returned
+- rows: the positions that logits are returned for
 - capacity: the rows of a global layer's cache, at least the length of the longest sequence
 """
 
@@ -15,6 +15,7 @@ from enum import Enum
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.tasks import Task
 
 BATCH, SEQUENCE, ROWS, CAPACITY = "batch", "sequence", "rows", "capacity"
 
@@ -22,15 +23,12 @@ INPUT_IDS = "input_ids"
 POSITION_IDS = "position_ids"
 SEQLENS_K = "seqlens_k"
 TOTAL_SEQUENCE_LENGTH = "total_sequence_length"
-LOGITS_ROWS = "logits_rows"
-LOGITS = "logits"
-HIDDEN_STATES = "hidden_states"
+LOGITS_ROWS, LOGITS, HIDDEN_STATES = "logits_rows", "logits", "hidden_states"
 
 # The fewest weights that share a scale: what MatMulNBits and GatherBlockQuantized take.
 LEAST_BLOCK = 16
 
-EMBEDDING = "wte.weight"
-POSITIONS = "wpe.weight"
+EMBEDDING, POSITIONS = "wte.weight", "wpe.weight"
 
 
 class DataType(Enum):
@@ -185,29 +183,38 @@ class GraphContract:
 
     Attributes:
         step_inputs: the inputs besides the caches.
-        caches: the caches, layer by layer.
-        logits: the one output that every graph has.
+        caches: the caches, layer by layer; empty where a graph neither takes nor gives any.
+        results: what the head gives: logits alone, or start_logits and end_logits, or nothing
+            where there is no head.
         tables: the weights that ids and positions select rows of; their sizes limit ids and
             positions.
         hidden_states: the outputs that hold them, by layer: layer i is the input of block i, and
             the number of layers stands for the output of the final layer normalization, as in
             transformers.
+        takes_past: whether the caches are inputs, too.
     """
 
     step_inputs: tuple[TensorSpec, ...]
     caches: tuple[CacheSpec, ...]
-    logits: TensorSpec
+    results: tuple[TensorSpec, ...]
     tables: tuple[TensorSpec, ...]
     hidden_states: Mapping[int, TensorSpec] = field(default_factory=dict)
+    takes_past: bool = True
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
-        return self.step_inputs + tuple(spec for cache in self.caches for spec in cache.past)
+        pasts = (spec for cache in self.caches for spec in cache.past if self.takes_past)
+        return (*self.step_inputs, *pasts)
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
         presents = (spec for cache in self.caches for spec in cache.present)
-        return (self.logits, *self.hidden_states.values(), *presents)
+        return (*self.results, *self.hidden_states.values(), *presents)
+
+    @property
+    def logits(self) -> TensorSpec:
+        """The first result, of graphs that have any."""
+        return self.results[0]
 
 
 def layer_number(layer: object, num_layers: int) -> int:
@@ -246,14 +253,21 @@ def hidden_states_outputs(
     }
 
 
-def embedding_spec(config: GPTNeoConfig, numbers: NumberFormat) -> TensorSpec:
-    """Return the table that token ids select rows of."""
-    shape = config.vocab_size, numbers.embedding_width(config.hidden_size)
-    return TensorSpec(EMBEDDING, numbers.embedding, shape)
+def table_specs(config: GPTNeoConfig, numbers: NumberFormat) -> tuple[TensorSpec, TensorSpec]:
+    """Return the tables that token ids and positions select rows of."""
+    tokens = config.vocab_size, numbers.embedding_width(config.hidden_size)
+    positions = config.max_position_embeddings, config.hidden_size
+    return (
+        TensorSpec(EMBEDDING, numbers.embedding, tokens),
+        TensorSpec(POSITIONS, numbers.activations, positions),
+    )
 
 
 def fused_contract(
-    config: GPTNeoConfig, numbers: NumberFormat, layers: Sequence[int] = ()
+    config: GPTNeoConfig,
+    numbers: NumberFormat,
+    layers: Sequence[int] = (),
+    task: Task = Task.TEXT_GENERATION_WITH_PAST,
 ) -> GraphContract:
     """Return the contract of the graph of ONNX Runtime's fused operators.
 
@@ -263,33 +277,33 @@ def fused_contract(
     - seqlens_k: each sequence's length after this step, minus one
     - total_sequence_length: the greatest length after this step
     - logits_rows: (index into batch, index into sequence) of each row of logits to return
+    - logits: over the vocabulary or the labels; for question answering, of the start and of the
+      end. A graph for features has neither logits nor logits_rows.
     - hidden_states: the output of the final layer normalization, at every new position
     - hidden_states.N: the input of block N, for each N of `layers`
 
     Several new tokens for a sequence that is in the cache already need batch 1.
     """
     last, hidden = config.num_layers, (BATCH, SEQUENCE, config.hidden_size)
+    columns = task.columns(config)
+    rows = TensorSpec(LOGITS_ROWS, DataType.INT64, (ROWS, 2))
+    logits = TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, columns))
     return GraphContract(
         step_inputs=(
             TensorSpec(INPUT_IDS, DataType.INT64, (BATCH, SEQUENCE)),
             TensorSpec(POSITION_IDS, DataType.INT64, (BATCH, SEQUENCE)),
             TensorSpec(SEQLENS_K, DataType.INT32, (BATCH,)),
             TensorSpec(TOTAL_SEQUENCE_LENGTH, DataType.INT32, ()),
-            TensorSpec(LOGITS_ROWS, DataType.INT64, (ROWS, 2)),
+            *([rows] if columns else []),
         ),
         caches=tuple(
             _cache_spec(config, layer, numbers.activations) for layer in range(config.num_layers)
         ),
-        logits=TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, config.vocab_size)),
+        results=(logits,) if columns else (),
         hidden_states=hidden_states_outputs(
             {*layers, last}, last, HIDDEN_STATES, DataType.FLOAT32, hidden
         ),
-        tables=(
-            embedding_spec(config, numbers),
-            TensorSpec(
-                POSITIONS, numbers.activations, (config.max_position_embeddings, config.hidden_size)
-            ),
-        ),
+        tables=table_specs(config, numbers),
     )
 
 

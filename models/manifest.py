@@ -12,6 +12,7 @@ from gptneo_onnx.models.config import MAX_LAYERS
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.tasks import Task
 
 MANIFEST_FILE = "gptneo_onnx.json"
 GRAPH_FILE = "model.onnx"
@@ -52,6 +53,7 @@ class Manifest:
         files: every file of the directory except the manifest, by base name.
         hidden_states: the layers whose hidden states were asked for, from 0 to the number of
             layers.
+        task: what the graphs are for; a graph of kind genai is always for generation.
     """
 
     graph: str
@@ -60,6 +62,7 @@ class Manifest:
     least_onnx_runtime: str
     files: Mapping[str, FileRecord]
     hidden_states: tuple[int, ...] = ()
+    task: Task = Task.TEXT_GENERATION_WITH_PAST
 
     @property
     def graphs(self) -> dict[str, str]:
@@ -71,6 +74,7 @@ class Manifest:
     def write(self, directory: Path) -> None:
         values = {
             "format_version": FORMAT_VERSION,
+            "task": self.task.value,
             "graph": self.graph,
             "precision": self.numbers.precision.value,
             "activations": self.numbers.activations.value,
@@ -109,6 +113,7 @@ class Manifest:
             least_onnx_runtime=_version(path, values, "least_onnx_runtime"),
             files=_read_files(path, values.get("files")),
             hidden_states=_layers(path, values),
+            task=_task(path, values),
         )
 
 
@@ -128,6 +133,13 @@ def _one_of(path: Path, values: Mapping[str, Any], name: str, allowed: Sequence[
             f"{path}: {name} is {shown(value)}; one of {', '.join(allowed)} is allowed"
         )
     return str(value)
+
+
+def _task(path: Path, values: Mapping[str, Any]) -> Task:
+    """Read the task; exports that name none are for generation."""
+    if "task" not in values:
+        return Task.TEXT_GENERATION_WITH_PAST
+    return Task(_one_of(path, values, "task", [task.value for task in Task]))
 
 
 def _numbers(path: Path, values: Mapping[str, Any]) -> NumberFormat:

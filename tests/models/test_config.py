@@ -16,6 +16,7 @@ from gptneo_onnx.models.config import (
     without_contradictions,
 )
 from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.labels import Labels
 
 HUGE = 10**400
 SIZES = (
@@ -57,6 +58,8 @@ def test_every_field_is_read() -> None:
         bos_token_id=0,
         eos_token_id=0,
         pad_token_id=7,
+        names_pad_token=True,
+        labels=Labels({0: "LABEL_0", 1: "LABEL_1"}, {"LABEL_0": 0, "LABEL_1": 1}),
     )
     assert (config.num_layers, config.head_dim) == (2, 8)
 
@@ -70,6 +73,14 @@ def test_a_missing_field_has_the_default_of_transformers() -> None:
     assert config.activation_function == "gelu_new"
     assert config.tie_word_embeddings
     assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (50256, 50256, None)
+    assert not config.names_pad_token
+    assert (config.labels.count, config.labels.problem_type) == (2, None)
+
+
+@pytest.mark.parametrize("pad_token_id", [-1, 301])
+def test_a_pad_token_outside_the_vocabulary_matches_no_token(pad_token_id: int) -> None:
+    config = read(pad_token_id=pad_token_id)
+    assert (config.pad_token_id, config.names_pad_token) == (None, True)
 
 
 def test_the_inner_size_is_four_times_the_hidden_size_unless_given() -> None:

@@ -11,6 +11,7 @@ import pytest
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 from gptneo_onnx.models.manifest import FORMAT_VERSION, FileRecord, Manifest, sha256_of
+from gptneo_onnx.models.tasks import Task
 
 DIGEST = "0123456789abcdef" * 4
 MANIFEST = Manifest(
@@ -26,6 +27,7 @@ MANIFEST = Manifest(
 def values(**changes: Any) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
+        "task": "text-generation-with-past",
         "graph": "fused",
         "precision": "fp16",
         "activations": "float16",
@@ -54,6 +56,24 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     MANIFEST.write(tmp_path)
     assert Manifest.read(tmp_path) == MANIFEST
     assert json.loads((tmp_path / "gptneo_onnx.json").read_text()) == values()
+
+
+@pytest.mark.parametrize("task", Task)
+def test_the_task_is_read_as_it_is_written(tmp_path: Path, task: Task) -> None:
+    replace(MANIFEST, task=task).write(tmp_path)
+    assert Manifest.read(tmp_path).task is task
+
+
+def test_without_a_task_a_model_generates_text(tmp_path: Path) -> None:
+    older = values()
+    del older["task"]
+    (tmp_path / "gptneo_onnx.json").write_text(json.dumps(older))
+    assert Manifest.read(tmp_path) == MANIFEST
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "", None, 3, ["text-generation"], {}])
+def test_an_unknown_task_is_refused(tmp_path: Path, task: Any) -> None:
+    refused(tmp_path, "task is .*; one of text-generation-with-past, .* is allowed", task=task)
 
 
 def test_without_activations_they_are_the_precisions_own(tmp_path: Path) -> None:

@@ -34,10 +34,21 @@ if TYPE_CHECKING:
         WatermarkingConfig,
     )
     from gptneo_onnx.runtime.generation.noise import set_seed
+    from gptneo_onnx.runtime.heads import (
+        GPTNeoForQuestionAnswering,
+        GPTNeoForSequenceClassification,
+        GPTNeoForTokenClassification,
+        QuestionAnsweringModelOutput,
+        SequenceClassifierOutput,
+        TokenClassifierOutput,
+    )
     from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
     from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
     from gptneo_onnx.runtime.pipelines.pipeline import pipeline
+    from gptneo_onnx.runtime.pipelines.question_answering import QuestionAnsweringPipeline
+    from gptneo_onnx.runtime.pipelines.text_classification import TextClassificationPipeline
     from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
+    from gptneo_onnx.runtime.pipelines.token_classification import TokenClassificationPipeline
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 __all__ = [
@@ -48,6 +59,9 @@ __all__ = [
     "Engine",
     "FeatureExtractionPipeline",
     "GPTNeoForCausalLM",
+    "GPTNeoForQuestionAnswering",
+    "GPTNeoForSequenceClassification",
+    "GPTNeoForTokenClassification",
     "GPTNeoModel",
     "GPTNeoOnnxError",
     "GenerateBeamDecoderOnlyOutput",
@@ -58,13 +72,19 @@ __all__ = [
     "MissingDependencyError",
     "ModelFileError",
     "PromptCache",
+    "QuestionAnsweringModelOutput",
+    "QuestionAnsweringPipeline",
+    "SequenceClassifierOutput",
     "StoppingCriteriaList",
     "Streamer",
     "StructuredOutput",
     "SynthIDTextWatermarkingConfig",
+    "TextClassificationPipeline",
     "TextGenerationPipeline",
     "TextIteratorStreamer",
     "TextStreamer",
+    "TokenClassificationPipeline",
+    "TokenClassifierOutput",
     "Tokenizer",
     "WatermarkingConfig",
     "pipeline",
@@ -79,19 +99,28 @@ _MODULES = {
     "Engine": "engine.engine",
     "FeatureExtractionPipeline": "pipelines.feature_extraction",
     "GPTNeoForCausalLM": "modeling",
+    "GPTNeoForQuestionAnswering": "heads",
+    "GPTNeoForSequenceClassification": "heads",
+    "GPTNeoForTokenClassification": "heads",
     "GPTNeoModel": "base_model",
     "GenerateBeamDecoderOnlyOutput": "generation",
     "GenerateDecoderOnlyOutput": "generation",
     "GenerationConfig": "generation",
     "LogitsProcessorList": "generation",
     "PromptCache": "engine.prompt_cache",
+    "QuestionAnsweringModelOutput": "heads",
+    "QuestionAnsweringPipeline": "pipelines.question_answering",
+    "SequenceClassifierOutput": "heads",
     "StoppingCriteriaList": "generation",
     "Streamer": "generation",
     "StructuredOutput": "generation",
     "SynthIDTextWatermarkingConfig": "generation",
+    "TextClassificationPipeline": "pipelines.text_classification",
     "TextGenerationPipeline": "pipelines.text_generation",
     "TextIteratorStreamer": "generation",
     "TextStreamer": "generation",
+    "TokenClassificationPipeline": "pipelines.token_classification",
+    "TokenClassifierOutput": "heads",
     "Tokenizer": "tokenizer",
     "WatermarkingConfig": "generation",
     "pipeline": "pipelines.pipeline",

@@ -50,7 +50,8 @@ LAYERS = {
         ("runtime.files", "runtime.onnx_runtime", "runtime.arrays"),
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.engine", "runtime.generation",
-        ("runtime.modeling", "runtime.base_model"), "runtime.evaluation", "runtime.pipelines",
+        ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),
+        "runtime.evaluation", "runtime.pipelines",
         "runtime.embedded", "runtime", "runtime.cli",
     ],
 }  # fmt: skip

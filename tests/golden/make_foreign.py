@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 GOLDEN = Path(__file__).parent
 
@@ -28,6 +28,23 @@ def write_checkpoint(directory: Path) -> Path:
         (directory / "config.json").write_text(str(arrays["config"]))
         tensors = {name[2:]: arrays[name] for name in arrays.files if name.startswith("t/")}
     save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+    return directory
+
+
+def write_classifier(directory: Path) -> Path:
+    """Write the same decoder with a head of three labels, and with token 1 for padding."""
+    write_checkpoint(directory)
+    tensors = load_file(directory / "model.safetensors")
+    score = np.random.default_rng(7).standard_normal((3, 16)).astype(np.float32)
+    save_file({**tensors, "score.weight": score}, directory / "model.safetensors", {"format": "pt"})
+    config = json.loads((directory / "config.json").read_text())
+    config |= {
+        "architectures": ["GPTNeoForSequenceClassification"],
+        "id2label": {"0": "no", "1": "perhaps", "2": "yes"},
+        "label2id": {"no": 0, "perhaps": 1, "yes": 2},
+        "pad_token_id": 1,
+    }
+    (directory / "config.json").write_text(json.dumps(config))
     return directory
 
 
@@ -46,12 +63,19 @@ def keep(out: Path, name: str, *graphs: str) -> None:
 def make_todays(checkpoint: Path, folder: Path) -> None:
     from optimum.exporters.onnx import main_export
 
-    for name, task in (
-        ("with-past", "text-generation-with-past"),
-        ("without-past", "text-generation"),
+    classifier = folder / "classifier"
+    classifier.mkdir()
+    for name, task, source in (
+        ("with-past", "text-generation-with-past", checkpoint),
+        ("without-past", "text-generation", checkpoint),
+        ("features", "feature-extraction", checkpoint),
+        ("features-with-past", "feature-extraction-with-past", checkpoint),
+        ("text-classification", "text-classification", write_classifier(classifier)),
     ):
-        main_export(str(checkpoint), folder / name, task=task)
+        main_export(str(source), folder / name, task=task)
         keep(folder / name, f"2.1-{name}", "model.onnx")
+    score = load_file(classifier / "model.safetensors")["score.weight"]
+    np.save(GOLDEN / "optimum" / "2.1-text-classification" / "score.npy", score)
 
 
 def make_old(version: str, options: dict[str, bool], checkpoint: Path, folder: Path) -> None:

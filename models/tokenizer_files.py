@@ -4,6 +4,7 @@ A directory has tokenizer.json, or GPT-2's vocab.json and merges.txt. The files 
 special and added tokens. Together they mean what transformers.AutoTokenizer (4.57.6) makes of them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ class TokenizerFiles:
         is_stored: whether the directory's tokenizer.json holds exactly that.
         config: what the tokenizer_config.json beside it must hold.
         eos_token: the text of the end token; None without one.
+        special_tokens: the texts of tokens such as unk_token by name; None for one that is switched
+            off.
         clean_up_tokenization_spaces: whether decoding removes spaces before punctuation.
         split_special_tokens: whether special tokens in a text are read as any other text.
         unknown_class: a class of transformers that may make something else of the files; None if
@@ -45,6 +48,7 @@ class TokenizerFiles:
     is_stored: bool
     config: dict[str, Any]
     eos_token: str | None
+    special_tokens: Mapping[str, str | None]
     clean_up_tokenization_spaces: bool
     split_special_tokens: bool
     unknown_class: str | None
@@ -98,6 +102,7 @@ def read_tokenizer_files(directory: Path) -> TokenizerFiles:
         is_stored=path.is_file() and content == stored,
         config=_config(directory, settings, implied, vocabulary, class_name),
         eos_token=eos_token if eos_token and eos_token in vocabulary else None,
+        special_tokens=settings.texts,
         clean_up_tokenization_spaces=bool(config.get("clean_up_tokenization_spaces")),
         split_special_tokens=bool(config.get("split_special_tokens")),
         unknown_class=None if class_name in (*_WITH_END_OF_TEXT, _WITHOUT_DEFAULTS) else class_name,

@@ -48,7 +48,7 @@ class GPTNeoModel:
     """
 
     def __init__(self, model: GPTNeoForCausalLM | LabelModel | Engine) -> None:
-        self.engine = Engine.of(model, head=None)
+        self.engine = Engine.of(model, heads=())
         self.config = self.engine.config
 
     @classmethod

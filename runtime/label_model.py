@@ -31,7 +31,7 @@ class LabelModel:
     head: ClassVar[Head]
 
     def __init__(self, engine: "Engine | LabelModel") -> None:
-        self.engine = Engine.of(engine, head=self.head)
+        self.engine = Engine.of(engine, heads=(self.head,))
         self.config = self.engine.config
 
     @classmethod
@@ -51,7 +51,7 @@ class LabelModel:
         """
         return cls(
             Engine.load(
-                directory, device, slots, num_threads, provider_options, file_name, cls.head
+                directory, device, slots, num_threads, provider_options, file_name, (cls.head,)
             )
         )
 
@@ -75,7 +75,9 @@ class LabelModel:
             decoder = self.engine.decoder(slots=1)
             for row, part in enumerate(parts):
                 ids = inputs.input_ids[row, part]
-                yield _read_one(decoder, ids, len(ids) - 1 if last_only else 0, positions[row, part])
+                yield _read_one(
+                    decoder, ids, len(ids) - 1 if last_only else 0, positions[row, part]
+                )
 
     def read(
         self, sequences: Sequence[Ids], batch_size: int, last_only: bool

@@ -88,7 +88,7 @@ class GPTNeoForCausalLM:
             DeviceError: the device was asked for by name and cannot be used.
         """
         engine = Engine.load(
-            directory, device, slots, num_threads, provider_options, file_name, Head.CAUSAL_LM
+            directory, device, slots, num_threads, provider_options, file_name, (Head.CAUSAL_LM,)
         )
         return cls(engine, GenerationConfig.of_model(engine.path))
 

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,37 @@ def _byte_alphabet() -> dict[str, int]:
 _BYTE_ALPHABET = _byte_alphabet()
 
 
+@dataclass(frozen=True)
+class TextSettings:
+    """How a tokenizer's files say that texts are cut and arranged, by transformers' names.
+
+    Attributes:
+        model_max_length: tokens of a text at most; None if the files do not say.
+        padding_side: left or right; on the left, a question stands after its context.
+        truncation_side: where texts are cut that are too long.
+        special_tokens: the texts of special tokens by name, such as unk_token.
+    """
+
+    model_max_length: int | None = None
+    padding_side: str = "right"
+    truncation_side: str = "right"
+    special_tokens: Mapping[str, str | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, config: Mapping[str, Any], special_tokens: Mapping[str, str | None]
+    ) -> "TextSettings":
+        """Read a tokenizer_config.json, or the attributes of a tokenizer of transformers."""
+        length = config.get("model_max_length")
+        is_length = isinstance(length, int) and not isinstance(length, bool) and length > 0
+        sides = {
+            name: side
+            for name in ("padding_side", "truncation_side")
+            if (side := config.get(name)) in ("left", "right")
+        }
+        return cls(length if is_length else None, special_tokens=special_tokens, **sides)
+
+
 class Tokenizer:
     """The tokenizer of an exported model."""
 
@@ -61,13 +93,16 @@ class Tokenizer:
         tokenizer: tokenizers.Tokenizer,
         eos_token: str | None,
         clean_up_tokenization_spaces: bool = False,
+        settings: TextSettings | None = None,
     ) -> None:
         """
         Args:
             tokenizer: what encodes and decodes.
             eos_token: the text of the end token; None without one.
             clean_up_tokenization_spaces: what decode() does unless it is told.
+            settings: how texts are cut and arranged.
         """
+        self.settings = settings or TextSettings()
         self.backend = tokenizer
         self.eos_token = eos_token
         self.eos_token_id = None if eos_token is None else tokenizer.token_to_id(eos_token)
@@ -92,7 +127,8 @@ class Tokenizer:
         files = read_tokenizer_files(path)
         backend = _backend(path, json.dumps(files.content))
         backend.encode_special_tokens = files.split_special_tokens
-        return cls(backend, files.eos_token, files.clean_up_tokenization_spaces)
+        settings = TextSettings.of(files.config, files.special_tokens)
+        return cls(backend, files.eos_token, files.clean_up_tokenization_spaces, settings)
 
     @classmethod
     def coerce(cls, tokenizer: Any) -> "Tokenizer":
@@ -126,7 +162,9 @@ class Tokenizer:
         # A copy, since transformers changes its own with every call.
         copied = _without_limits(tokenizers.Tokenizer.from_str(backend.to_str()))
         copied.encode_special_tokens = backend.encode_special_tokens
-        return cls(copied, tokenizer.eos_token, bool(tokenizer.clean_up_tokenization_spaces))
+        settings = TextSettings.of(vars(tokenizer), tokenizer.special_tokens_map)
+        cleans_up = bool(tokenizer.clean_up_tokenization_spaces)
+        return cls(copied, tokenizer.eos_token, cleans_up, settings)
 
     def __call__(
         self,
@@ -175,13 +213,30 @@ class Tokenizer:
         Raises:
             InputError: it is not a text, or has lone surrogates, which UTF-8 cannot encode.
         """
-        if not isinstance(text, str):
-            raise InputError(f"a prompt is of type {type(text).__name__}; a text is expected")
+        return list(self.encoding(text, add_special_tokens=add_special_tokens).ids)
+
+    def encoding(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = True
+    ) -> tokenizers.Encoding:
+        """Return the tokens of a text, or of two, with their places in it.
+
+        Raises:
+            InputError: as encode().
+        """
+        for each in (text, pair):
+            if not isinstance(each, str | None) or text is None:
+                raise InputError(f"a prompt is of type {type(each).__name__}; a text is expected")
         try:
-            encoding = self.backend.encode(text, add_special_tokens=bool(add_special_tokens))
+            return self.backend.encode(text, pair, add_special_tokens=bool(add_special_tokens))
         except (UnicodeEncodeError, TypeError) as error:
-            raise InputError(f"the text {text[:40]!a} cannot be encoded as UTF-8") from error
-        return list(encoding.ids)
+            shown_text = f"{text}{pair or ''}"[:40]
+            raise InputError(f"the text {shown_text!a} cannot be encoded as UTF-8") from error
+
+    def token_id(self, name: str) -> int | None:
+        """Return the id of a special token by its name, such as unk_token; None without one."""
+        text = self.settings.special_tokens.get(name)
+        index: int | None = None if text is None else self.backend.token_to_id(text)
+        return index
 
     def decode(
         self,

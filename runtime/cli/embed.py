@@ -17,7 +17,7 @@ from gptneo_onnx.runtime.cli.options import (
     add_file_name,
     add_model,
     documents_of,
-    load_with_tokenizer,
+    load_with,
 )
 from gptneo_onnx.runtime.files import atomic_file, check_writable
 from gptneo_onnx.runtime.pipelines.pooling import POOLINGS
@@ -115,9 +115,10 @@ def _check_fits_array(documents: "Sequence[Document]", pooling: str) -> None:
 
 def _pipeline(options: argparse.Namespace) -> "FeatureExtractionPipeline":
     """Load the model, and check that its graph returns the layer that is asked for."""
+    from gptneo_onnx.runtime.base_model import GPTNeoModel
     from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 
-    loaded = load_with_tokenizer(options.model, options, options.file_name)
+    loaded = load_with(GPTNeoModel.from_pretrained, options.model, options, options.file_name)
     pipeline = FeatureExtractionPipeline(
         loaded.model,
         loaded.tokenizer,

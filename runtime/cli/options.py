@@ -1,14 +1,14 @@
 """Options that several commands have, and the models and documents that they name."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document
     from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-    from gptneo_onnx.runtime.pipelines.loading import LoadedModel
+    from gptneo_onnx.runtime.pipelines.loading import LoadedModel, Model
 
 _FILES_HELP = "a text (- for standard input), .jsonl, .parquet, or the folder of a saved dataset"
 
@@ -55,14 +55,14 @@ def add_documents(command: argparse.ArgumentParser) -> None:
     _add_document_forms(command)
 
 
-def add_texts(command: argparse.ArgumentParser) -> None:
+def add_texts(command: argparse.ArgumentParser, required: bool = True) -> None:
     """Add --text FILE ..., for commands whose positional arguments are something else."""
     command.add_argument(
         "--text",
         dest="files",
         type=Path,
         nargs="+",
-        required=True,
+        required=required,
         metavar="FILE",
         help=_FILES_HELP,
     )
@@ -102,12 +102,24 @@ def load_model(
 
 def load_with_tokenizer(
     directory: str | Path, options: argparse.Namespace, file_name: str | None = None
-) -> "LoadedModel":
-    """Load a directory's model and tokenizer, on the options' device."""
+) -> "LoadedModel[GPTNeoForCausalLM]":
+    """Load a directory's language model and its tokenizer, on the options' device."""
+    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+
+    return load_with(GPTNeoForCausalLM.from_pretrained, directory, options, file_name)
+
+
+def load_with(
+    load: "Callable[..., Model]",
+    directory: str | Path,
+    options: argparse.Namespace,
+    file_name: str | None = None,
+) -> "LoadedModel[Model]":
+    """Load a directory's model, by a function that loading.load_with_tokenizer() takes."""
     from gptneo_onnx.runtime.pipelines import loading
 
     return loading.load_with_tokenizer(
-        directory, device=options.device, num_threads=options.threads, file_name=file_name
+        directory, load, device=options.device, num_threads=options.threads, file_name=file_name
     )
 
 

@@ -10,6 +10,7 @@
 - session.py, device.py: ONNX Runtime sessions, and which device can be used
 - inputs.py, batching.py, forward.py: checks of ids and masks, ragged batches, one pass over a
   batch
+- task_check.py: refuses models that were exported for another task
 - prompt_cache.py, prompt_cache_file.py: saved prompts, and their file
 """
 

@@ -10,6 +10,8 @@ from gptneo_onnx.runtime.arrays import Ids
 
 # Tokens of one batched step at most, padding included.
 MAX_BATCHED_TOKENS = 256
+# Texts read ahead, so that those of similar length share a step, where results are small.
+READ_AHEAD = 256
 
 Item = TypeVar("Item")
 

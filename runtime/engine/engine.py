@@ -1,7 +1,7 @@
 """Engine: an exported model that can be stepped, by one call at a time."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,15 @@ class Engine:
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
-        head: Head | None = None,
+        heads: Collection[Head] = (),
     ) -> "Engine":
         """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments.
 
-        `head` is the one that the caller needs: a model with another is refused before it is
-        loaded. None takes any.
+        `heads` are those that the caller can use: a model with another is refused before it is
+        loaded. By default any will do.
         """
         model = open_model_directory(directory, file_name)
-        check_head(model.path, model.task, head)
+        check_head(model.path, model.task, heads)
         engine = cls(model, _load_decoders(model, device, num_threads, provider_options), slots)
         place = str(Path(directory).absolute()), str(engine.device)
         engine._loaded_by = (*place, slots, num_threads, provider_options, file_name)
@@ -97,14 +97,14 @@ class Engine:
 
     @classmethod
     def of(
-        cls, model: Any, name: str = "model", head: Head | None = Head.CAUSAL_LM
+        cls, model: Any, name: str = "model", heads: Collection[Head] = (Head.CAUSAL_LM,)
     ) -> "Engine":
         """The engine of a model that has one, such as GPTNeoForCausalLM, or the engine itself.
 
         Args:
             model: what a caller passed.
             name: of that argument, for the message.
-            head: the head that the caller needs; None takes any.
+            heads: those that the caller can use; any if it is empty.
 
         Raises:
             InputError: it has none, or is a model with another head.
@@ -113,9 +113,9 @@ class Engine:
         if not isinstance(engine, cls):
             raise InputError(
                 f"{name} is {shown(model)}; a model loaded with "
-                f"{(head or Head.CAUSAL_LM).value}.from_pretrained(directory) is expected"
+                f"{[*heads, Head.CAUSAL_LM][0].value}.from_pretrained(directory) is expected"
             )
-        check_head(engine.path, engine.task, head)
+        check_head(engine.path, engine.task, heads)
         return engine
 
     @property

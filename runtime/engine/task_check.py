@@ -1,5 +1,6 @@
 """Refuses a model that was exported for another task, and says what it is for."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from gptneo_onnx.models.errors import InputError
@@ -20,17 +21,17 @@ def pipeline_task(task: Task) -> str:
     return task.value.removesuffix(PAST_SUFFIX)
 
 
-def check_head(directory: Path, task: Task, head: Head | None) -> None:
-    """Raise InputError unless a model has the head that a caller needs.
+def check_head(directory: Path, task: Task, heads: Collection[Head]) -> None:
+    """Raise InputError unless a model has one of the heads that a caller can use.
 
     Args:
         directory: the model's.
         task: what it was exported for.
-        head: the head that is needed; None if any will do.
+        heads: those that will do; any head if it is empty.
     """
-    if head is None or task.head is head:
+    if not heads or task.head in heads:
         return
-    needed = "the hidden states" if head is Head.NONE else f"the head of {head.value}"
+    needed = f"the head of {' or '.join(head.value for head in heads)}"
     raise InputError(
         f"{directory} is for {pipeline_task(task)} and lacks {needed}; use it with "
         f'{task.head.value}, pipeline("{pipeline_task(task)}") or gptneo-onnx '

@@ -1,8 +1,8 @@
-"""The arguments of a text-generation pipeline that are not generate()'s."""
+"""The arguments of pipelines, of text generation those that are not generate()'s."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.generation.processors.checks import plain
@@ -62,6 +62,64 @@ class CallArguments:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InputError(f"{name} is {shown(value)}; a text is allowed")
+
+
+@dataclass(frozen=True)
+class BatchArguments:
+    """The arguments that every pipeline but that of text generation has.
+
+    Attributes:
+        batch_size: how many short texts one step reads together, at most.
+    """
+
+    batch_size: int = 1
+
+
+Arguments = TypeVar("Arguments", bound=BatchArguments)
+
+
+def updated(
+    arguments: Arguments, changes: Mapping[str, Any], task: str, keeps_none: Collection[str] = ()
+) -> Arguments:
+    """Return a pipeline's arguments with changes; those that are None are not changed.
+
+    Args:
+        arguments: a pipeline's.
+        changes: what a caller passes.
+        task: the pipeline's, for the message.
+        keeps_none: arguments that None is a value of.
+
+    Raises:
+        InputError: an unknown argument, or a batch_size out of range.
+    """
+    names = [field.name for field in fields(arguments)]
+    unknown = [name for name in changes if name not in names]
+    if unknown:
+        raise InputError(
+            f"{task} has no argument {shown(unknown[0])}; {', '.join(names)} are allowed"
+        )
+    values = {
+        name: plain(value)
+        for name, value in changes.items()
+        if value is not None or name in keeps_none
+    }
+    changed = replace(arguments, **values)
+    check_batch_size(changed.batch_size)
+    return changed
+
+
+def check_flags(arguments: object, *names: str) -> None:
+    """Raise InputError unless the arguments of these names are True or False."""
+    for name in names:
+        value = getattr(arguments, name)
+        if not isinstance(value, bool):
+            raise InputError(f"{name} is {shown(value)}; True or False is allowed")
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raise InputError unless an argument is a whole number of at least `least`."""
+    if type(value) is not int or value < least:
+        raise InputError(f"{name} is {shown(value)}; a whole number of at least {least} is allowed")
 
 
 def check_batch_size(value: object) -> None:

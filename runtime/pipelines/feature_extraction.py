@@ -1,7 +1,7 @@
 """pipeline("feature-extraction"): from texts to vectors in one call."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,20 +9,16 @@ import numpy as np
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.base_model import GPTNeoModel
-from gptneo_onnx.runtime.engine.batching import in_groups
-from gptneo_onnx.runtime.generation.processors.checks import plain
+from gptneo_onnx.runtime.engine.batching import READ_AHEAD, in_groups
+from gptneo_onnx.runtime.label_model import LabelModel
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
-from gptneo_onnx.runtime.pipelines.arguments import check_batch_size
+from gptneo_onnx.runtime.pipelines.arguments import BatchArguments, check_flags, updated
 from gptneo_onnx.runtime.pipelines.pooling import POOLINGS, pool
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-# Texts read ahead, so that those of similar length share a step. Only where each is pooled to one
-# vector: the hidden states of all their tokens would be too much to hold.
-_READ_AHEAD = 256
-
 
 @dataclass(frozen=True)
-class FeatureArguments:
+class FeatureArguments(BatchArguments):
     """The arguments of one call; see FeatureExtractionPipeline.__call__()."""
 
     pooling: str = "none"
@@ -30,7 +26,6 @@ class FeatureArguments:
     layer: int = -1
     truncation: bool = False
     return_tensors: bool | str = False
-    batch_size: int = 1
 
     def update(self, changes: Mapping[str, Any]) -> "FeatureArguments":
         """Return a copy with changes; arguments that are None are not changed.
@@ -38,15 +33,7 @@ class FeatureArguments:
         Raises:
             InputError: an unknown argument, or a value out of range.
         """
-        names = [field.name for field in fields(self)]
-        unknown = [name for name in changes if name not in names]
-        if unknown:
-            raise InputError(
-                f"feature-extraction has no argument {shown(unknown[0])}; {', '.join(names)} are "
-                "allowed"
-            )
-        values = {name: plain(value) for name, value in changes.items() if value is not None}
-        arguments = replace(self, **values)
+        arguments = updated(self, changes, "feature-extraction")
         arguments._check()
         return arguments
 
@@ -55,12 +42,7 @@ class FeatureArguments:
             raise InputError(
                 f"pooling is {shown(self.pooling)}; one of {', '.join(POOLINGS)} is allowed"
             )
-        check_batch_size(self.batch_size)
-        for name in ("normalize", "truncation"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(
-                    f"{name} is {shown(getattr(self, name))}; True or False is allowed"
-                )
+        check_flags(self, "normalize", "truncation")
         kind = self.return_tensors
         if not isinstance(kind, bool) and not (isinstance(kind, str) and kind == "np"):
             raise InputError(
@@ -75,7 +57,10 @@ class FeatureExtractionPipeline:
     """
 
     def __init__(
-        self, model: GPTNeoForCausalLM | GPTNeoModel, tokenizer: Tokenizer, **kwargs: Any
+        self,
+        model: GPTNeoForCausalLM | GPTNeoModel | LabelModel,
+        tokenizer: Tokenizer,
+        **kwargs: Any,
     ) -> None:
         self.model = model if isinstance(model, GPTNeoModel) else GPTNeoModel(model)
         self.tokenizer = tokenizer
@@ -133,8 +118,9 @@ class FeatureExtractionPipeline:
 
     def _features(self, inputs: Iterable[str], arguments: FeatureArguments) -> Iterator[Any]:
         """Yield each text's features, in order."""
+        # Only one vector for each: the hidden states of all their tokens would be too much to hold.
         has_small_results = arguments.pooling != "none" and arguments.batch_size > 1
-        read_ahead = _READ_AHEAD if has_small_results else min(arguments.batch_size, _READ_AHEAD)
+        read_ahead = READ_AHEAD if has_small_results else min(arguments.batch_size, READ_AHEAD)
         for texts in in_groups(inputs, read_ahead):
             sequences = [self.encode(text, arguments.truncation) for text in texts]
             features = {}

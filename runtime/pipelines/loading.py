@@ -1,24 +1,46 @@
 """Loading an exported directory: its model, its tokenizer, and its arguments for generation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.generation_settings import DEFAULTS, TOKEN_NAMES, as_arguments, refused
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE
+from gptneo_onnx.models.tasks import Head
+from gptneo_onnx.runtime.base_model import GPTNeoModel
+from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.heads import (
+    GPTNeoForQuestionAnswering,
+    GPTNeoForSequenceClassification,
+    GPTNeoForTokenClassification,
+)
+from gptneo_onnx.runtime.label_model import LabelModel
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 TEXT_GENERATION = "text-generation"
 
 
+AnyModel = GPTNeoForCausalLM | GPTNeoModel | LabelModel
+Model = TypeVar("Model", bound=AnyModel)
+
+_LABEL_MODELS: dict[Head, type[LabelModel]] = {
+    model_class.head: model_class
+    for model_class in (
+        GPTNeoForSequenceClassification,
+        GPTNeoForTokenClassification,
+        GPTNeoForQuestionAnswering,
+    )
+}
+
+
 @dataclass(frozen=True)
-class LoadedModel:
+class LoadedModel(Generic[Model]):
     """A model with what comes beside it.
 
     Attributes:
@@ -26,7 +48,7 @@ class LoadedModel:
         tokenizer: the directory's tokenizer, or the one that the caller passed.
     """
 
-    model: GPTNeoForCausalLM
+    model: Model
     tokenizer: Tokenizer
 
     @cached_property
@@ -35,6 +57,32 @@ class LoadedModel:
         return read_task_params(self.model.engine.path)
 
 
+def load_model(
+    directory: str | Path,
+    device: str = "auto",
+    num_threads: int | None = None,
+    file_name: str | None = None,
+    heads: Collection[Head] = (),
+) -> AnyModel:
+    """Load an exported directory, as the class of the head that it has.
+
+    Args:
+        directory, device, num_threads, file_name: as in load_with_tokenizer().
+        heads: those that the caller can use; any if it is empty.
+    """
+    engine = Engine.load(
+        directory, device, num_threads=num_threads, file_name=file_name, heads=heads
+    )
+    match head := engine.task.head:
+        case Head.CAUSAL_LM:
+            return GPTNeoForCausalLM(engine, GenerationConfig.of_model(engine.path))
+        case Head.NONE:
+            return GPTNeoModel(engine)
+        case _:
+            return _LABEL_MODELS[head](engine)
+
+
+@overload
 def load_with_tokenizer(
     directory: str | Path,
     *,
@@ -42,11 +90,35 @@ def load_with_tokenizer(
     num_threads: int | None = None,
     file_name: str | None = None,
     tokenizer: Any = None,
-) -> LoadedModel:
+) -> LoadedModel[GPTNeoForCausalLM]: ...
+
+
+@overload
+def load_with_tokenizer(
+    directory: str | Path,
+    load: Callable[..., Model],
+    *,
+    device: str = "auto",
+    num_threads: int | None = None,
+    file_name: str | None = None,
+    tokenizer: Any = None,
+) -> LoadedModel[Model]: ...
+
+
+def load_with_tokenizer(
+    directory: str | Path,
+    load: Callable[..., Any] = GPTNeoForCausalLM.from_pretrained,
+    *,
+    device: str = "auto",
+    num_threads: int | None = None,
+    file_name: str | None = None,
+    tokenizer: Any = None,
+) -> LoadedModel[Any]:
     """Load an exported directory.
 
     Args:
         directory: made by `gptneo-onnx export`, or by another exporter.
+        load: what loads the model, such as load_model.
         device: auto, cpu, cuda or cuda:N.
         num_threads: threads of one operator; None takes one per physical core.
         file_name: which of the directory's graphs to run, if not its model.onnx.
@@ -59,9 +131,7 @@ def load_with_tokenizer(
     """
     if tokenizer is not None:
         tokenizer = Tokenizer.coerce(tokenizer)
-    model = GPTNeoForCausalLM.from_pretrained(
-        directory, device=device, num_threads=num_threads, file_name=file_name
-    )
+    model = load(directory, device=device, num_threads=num_threads, file_name=file_name)
     if tokenizer is None:
         tokenizer = Tokenizer.from_pretrained(directory)
     return LoadedModel(model, tokenizer)

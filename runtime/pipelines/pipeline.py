@@ -1,28 +1,60 @@
 """pipeline(): loads a model for a task."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.base_model import GPTNeoModel
+from gptneo_onnx.runtime.engine.engine import Engine
+from gptneo_onnx.runtime.engine.task_check import pipeline_task
+from gptneo_onnx.runtime.heads import (
+    GPTNeoForQuestionAnswering,
+    GPTNeoForSequenceClassification,
+    GPTNeoForTokenClassification,
+)
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 from gptneo_onnx.runtime.pipelines.loading import (
     TEXT_GENERATION,
+    AnyModel,
+    load_model,
     load_with_tokenizer,
     read_task_params,
 )
+from gptneo_onnx.runtime.pipelines.question_answering import QuestionAnsweringPipeline
+from gptneo_onnx.runtime.pipelines.text_classification import TextClassificationPipeline
 from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
+from gptneo_onnx.runtime.pipelines.token_classification import TokenClassificationPipeline
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 FEATURE_EXTRACTION = "feature-extraction"
+# The heads that each task needs; features are the hidden states of any model.
+_HEADS: dict[str, Collection[Head]] = {
+    TEXT_GENERATION: (Head.CAUSAL_LM,),
+    FEATURE_EXTRACTION: (),
+    "text-classification": (Head.SEQUENCE_CLASSIFICATION,),
+    "token-classification": (Head.TOKEN_CLASSIFICATION,),
+    "question-answering": (Head.QUESTION_ANSWERING,),
+}
+# transformers' other names.
+_ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
+
+Pipeline = (
+    TextGenerationPipeline
+    | FeatureExtractionPipeline
+    | TextClassificationPipeline
+    | TokenClassificationPipeline
+    | QuestionAnsweringPipeline
+)
 
 
 @overload
 def pipeline(
     task: Literal["feature-extraction"],
-    model: str | Path | GPTNeoForCausalLM | GPTNeoModel | None = None,
+    model: str | Path | AnyModel | None = None,
     tokenizer: Any = None,
     device: str | int = "auto",
     *,
@@ -33,7 +65,43 @@ def pipeline(
 
 @overload
 def pipeline(
-    task: Literal["text-generation"] | None = None,
+    task: Literal["text-classification", "sentiment-analysis"],
+    model: str | Path | GPTNeoForSequenceClassification | None = None,
+    tokenizer: Any = None,
+    device: str | int = "auto",
+    *,
+    file_name: str | None = None,
+    **kwargs: Any,
+) -> TextClassificationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner"],
+    model: str | Path | GPTNeoForTokenClassification | None = None,
+    tokenizer: Any = None,
+    device: str | int = "auto",
+    *,
+    file_name: str | None = None,
+    **kwargs: Any,
+) -> TokenClassificationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["question-answering"],
+    model: str | Path | GPTNeoForQuestionAnswering | None = None,
+    tokenizer: Any = None,
+    device: str | int = "auto",
+    *,
+    file_name: str | None = None,
+    **kwargs: Any,
+) -> QuestionAnsweringPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["text-generation"],
     model: str | Path | GPTNeoForCausalLM | None = None,
     tokenizer: Any = None,
     device: str | int = "auto",
@@ -44,20 +112,35 @@ def pipeline(
 ) -> TextGenerationPipeline: ...
 
 
+@overload
 def pipeline(
-    task: str | None = None,
-    model: str | Path | GPTNeoForCausalLM | GPTNeoModel | None = None,
+    task: None = None,
+    model: str | Path | AnyModel | None = None,
     tokenizer: Any = None,
     device: str | int = "auto",
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
     **kwargs: Any,
-) -> TextGenerationPipeline | FeatureExtractionPipeline:
+) -> Any: ...
+
+
+def pipeline(
+    task: str | None = None,
+    model: str | Path | AnyModel | None = None,
+    tokenizer: Any = None,
+    device: str | int = "auto",
+    assistant_model: str | Path | GPTNeoForCausalLM | None = None,
+    *,
+    file_name: str | None = None,
+    **kwargs: Any,
+) -> Pipeline:
     """Make a pipeline, as transformers.pipeline() does.
 
     Args:
-        task: "text-generation" (the default) or "feature-extraction".
+        task: "text-generation", "feature-extraction", "text-classification" (or
+            "sentiment-analysis"), "token-classification" (or "ner") or "question-answering"; by
+            default what the model was exported for.
         model: an exported directory, or a model loaded from one; required.
         tokenizer: by default the directory's; required with a loaded model. A directory, a
             Tokenizer, or a fast tokenizer of transformers.
@@ -69,36 +152,86 @@ def pipeline(
         kwargs: default arguments of every call.
 
     Raises:
-        InputError: another task, a model that must be exported first, an unknown argument.
+        InputError: an unknown task, or another than the model's; a model that must be exported
+            first; an unknown argument.
         ModelFileError: the model or its tokenizer is damaged or missing.
         DeviceError: the device was asked for by name and cannot be had.
     """
-    if task not in (None, TEXT_GENERATION, FEATURE_EXTRACTION):
-        raise InputError(f"task is {task!r}; {TEXT_GENERATION} or {FEATURE_EXTRACTION} is allowed")
+    task = _checked_task(task)
     if model is None:
         raise InputError("no model was given; pass model=, an exported directory")
     device = _device_name(device)
     tokenizer = None if tokenizer is None else Tokenizer.coerce(tokenizer)
-    task_params: Mapping[str, Any] = {}
-    if isinstance(model, GPTNeoForCausalLM | GPTNeoModel):
+    heads = () if task is None else _HEADS[task]
+    if isinstance(model, AnyModel):
         if file_name is not None:
             raise InputError(f"file_name is {shown(file_name)}, and the model is loaded already")
         if tokenizer is None:
             raise InputError("a loaded model comes without its tokenizer; pass tokenizer=")
-        task_params = read_task_params(model.engine.path)
+        Engine.of(model, heads=heads)
     else:
-        loaded = load_with_tokenizer(model, device=device, file_name=file_name, tokenizer=tokenizer)
+        load = partial(load_model, heads=heads)
+        loaded = load_with_tokenizer(
+            model, load, device=device, file_name=file_name, tokenizer=tokenizer
+        )
         model, tokenizer = loaded.model, loaded.tokenizer
-        task_params = loaded.task_specific_params
-    if task == FEATURE_EXTRACTION:
-        if assistant_model is not None:
-            raise InputError(f"{task} has no assistant_model; leave it out")
-        return FeatureExtractionPipeline(model, tokenizer, **kwargs)
-    if isinstance(model, GPTNeoModel):
+    task = task or _task_of(model)
+    if task == TEXT_GENERATION:
+        return _text_generation(model, tokenizer, device, assistant_model, kwargs)
+    if assistant_model is not None:
+        raise InputError(f"{task} has no assistant_model; leave it out")
+    return _other_pipeline(task, model, tokenizer, kwargs)
+
+
+def _checked_task(task: str | None) -> str | None:
+    """Return a task by its own name; raise InputError if there is no pipeline for it."""
+    if task is None:
+        return None
+    name = _ALIASES.get(task, task)
+    if name not in _HEADS:
+        allowed = ", ".join([*_HEADS, *_ALIASES])
+        raise InputError(f"task is {shown(task)}; one of {allowed} is allowed")
+    return name
+
+
+def _task_of(model: AnyModel) -> str:
+    """Return the task of a model, for a caller that names none."""
+    return (
+        FEATURE_EXTRACTION if isinstance(model, GPTNeoModel) else pipeline_task(model.engine.task)
+    )
+
+
+def _text_generation(
+    model: AnyModel,
+    tokenizer: Tokenizer,
+    device: str,
+    assistant_model: str | Path | GPTNeoForCausalLM | None,
+    kwargs: dict[str, Any],
+) -> TextGenerationPipeline:
+    if not isinstance(model, GPTNeoForCausalLM):
         raise InputError(f"{TEXT_GENERATION} needs a GPTNeoForCausalLM; pass one, or a directory")
     if assistant_model is not None and not isinstance(assistant_model, GPTNeoForCausalLM):
         assistant_model = GPTNeoForCausalLM.from_pretrained(assistant_model, device=device)
+    task_params = read_task_params(model.engine.path)
     return TextGenerationPipeline(model, tokenizer, task_params, assistant_model, **kwargs)
+
+
+def _other_pipeline(
+    task: str, model: AnyModel, tokenizer: Tokenizer, kwargs: dict[str, Any]
+) -> Pipeline:
+    """Make a pipeline for another task, of a model that has the head for it."""
+    match task:
+        case "text-classification":
+            classifier = GPTNeoForSequenceClassification(model.engine)
+            return TextClassificationPipeline(classifier, tokenizer, **kwargs)
+        case "token-classification":
+            tagger = GPTNeoForTokenClassification(model.engine)
+            return TokenClassificationPipeline(tagger, tokenizer, **kwargs)
+        case "question-answering":
+            answerer = GPTNeoForQuestionAnswering(model.engine)
+            return QuestionAnsweringPipeline(answerer, tokenizer, **kwargs)
+        case _:
+            return FeatureExtractionPipeline(model, tokenizer, **kwargs)
 
 
 def _device_name(device: str | int) -> str:

@@ -102,9 +102,7 @@ def test_a_ragged_batch_is_classified_as_transformers_does(classifier, oracle, s
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_sequences_are_classified_as_if_each_were_alone(
-    classifier, oracle, sequences, batch_size
-):
+def test_sequences_are_classified_as_if_each_were_alone(classifier, oracle, sequences, batch_size):
     found = dict(classifier.of_sequences(sequences, batch_size))
     for index, sequence in enumerate(sequences):
         np.testing.assert_allclose(found[index], expected_logits(oracle, sequence), atol=1e-4)

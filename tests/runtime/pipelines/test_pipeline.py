@@ -346,7 +346,7 @@ class TestBadInput:
             generator("\ud800")
 
     def test_another_task(self, embedded_export):
-        with pytest.raises(InputError, match="task is 'translation'; text-generation or feat"):
+        with pytest.raises(InputError, match="task is 'translation'; one of text-generation, feat"):
             pipeline("translation", model=embedded_export)
 
     @pytest.mark.parametrize("model", [EMBEDDED_CHECKPOINT, "EleutherAI/gpt-neo-1.3B"])

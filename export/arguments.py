@@ -12,10 +12,12 @@ from gptneo_onnx.export.check.verify import check_can_verify
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, NumberFormat, Precision, layer_number
 from gptneo_onnx.models.manifest import GRAPH_KINDS
+from gptneo_onnx.models.tasks import PAST_SUFFIX, Task
 
 EXPORTERS = ("direct", "optimum")
 LAYOUTS = ("flat", "transformers.js")
 ALL_LAYERS = "all"
+AUTO = "auto"
 _VARIANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -29,6 +31,7 @@ class ExportPlan:
         variant: of the weight files; None for those without one.
         tokenizer: a directory or a hub id whose tokenizer is written; None takes the checkpoint's.
         out: the directory to make.
+        task: what the graphs are for; None for the task of the checkpoint.
         graphs: kinds of graphs, of GRAPH_KINDS. The first becomes model.onnx.
         formats: one number format in layout flat, one for each file in layout transformers.js.
         layout: one of LAYOUTS.
@@ -43,6 +46,7 @@ class ExportPlan:
     variant: str | None
     tokenizer: str | Path | None
     out: Path
+    task: Task | None
     graphs: tuple[str, ...]
     formats: tuple[NumberFormat, ...]
     layout: str
@@ -71,6 +75,7 @@ def plan_export(
     checkpoint: str | Path,
     out: str | Path,
     *,
+    task: str | Task,
     graph: str | Sequence[str] | None,
     precision: str | Precision | Sequence[str | Precision],
     activations: str | None,
@@ -99,14 +104,18 @@ def plan_export(
             f"tokenizer is of type {type(tokenizer).__name__}; a directory or a hub id is allowed: "
             "save the tokenizer with save_pretrained(), and pass where"
         )
+    asked = None if task == AUTO else Task.named(task)
     if graph is None:
-        graph = "fused" if layout == "flat" and exporter == "direct" else "portable"
+        # A checkpoint's own task always has a fused graph (export/task.py).
+        default = asked.graph_kinds[0] if asked else "fused"
+        graph = default if layout == "flat" and exporter == "direct" else "portable"
     plan = ExportPlan(
         checkpoint=checkpoint,
         revision=revision,
         variant=checked_variant(variant),
         tokenizer=tokenizer,
         out=Path(out),
+        task=asked,
         graphs=graph_kinds(graph),
         formats=tuple(number_format(p, activations, full_range) for p in as_list(precision)),
         layout=layout,
@@ -118,10 +127,28 @@ def plan_export(
     _check_layout(plan)
     _check_exporter(plan)
     _check_calibration(plan)
+    if asked:
+        check_task(asked, plan)
     if hidden_states is not None:
         _check_hidden_states(plan)
     _check_packages(plan)
     return plan
+
+
+def check_task(task: Task, plan: ExportPlan) -> None:
+    """Raise InputError if there are no such graphs for the task, or Optimum does not trace it."""
+    for kind in plan.graphs:
+        if kind not in task.graph_kinds:
+            with_past = f"; a fused graph has a past, as task {task.value}{PAST_SUFFIX}"
+            raise InputError(
+                f"graph is {kind}, and with task {task.value} "
+                f"{' or '.join(task.graph_kinds)} is allowed"
+                + (with_past if task.graph_kinds == ("portable",) and kind == "fused" else "")
+            )
+    if plan.exporter == "optimum" and not task.is_optimums:
+        raise InputError(
+            f"task is {task.value}, which Optimum does not trace for GPT-Neo; take exporter direct"
+        )
 
 
 def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from gptneo_onnx.export import transformers_js
-from gptneo_onnx.export.arguments import ExportPlan, plan_export
+from gptneo_onnx.export.arguments import AUTO, ExportPlan, check_task, plan_export
 from gptneo_onnx.export.check.verify import verify_graph
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from gptneo_onnx.export.checkpoint.hub import local_checkpoint, local_tokenizer
@@ -19,6 +19,7 @@ from gptneo_onnx.export.graphs.genai_config import write_genai_config
 from gptneo_onnx.export.graphs.model_proto import OPSET
 from gptneo_onnx.export.graphs.optimum import write_optimum_graph
 from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
+from gptneo_onnx.export.task import chosen_task, notes_on_task
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.models.config import ALIASES, without_contradictions
 from gptneo_onnx.models.errors import InputError, shown
@@ -36,6 +37,7 @@ from gptneo_onnx.models.manifest import (
     Manifest,
     sha256_of,
 )
+from gptneo_onnx.models.tasks import Task
 from gptneo_onnx.models.tokenizer_files import has_tokenizer
 
 
@@ -43,6 +45,7 @@ def export_model(
     checkpoint: str | Path,
     out: str | Path,
     *,
+    task: str | Task = AUTO,
     graph: str | Sequence[str] | None = None,
     precision: str | Precision | Sequence[str | Precision] = "fp32",
     activations: str | None = None,
@@ -64,11 +67,15 @@ def export_model(
         checkpoint: a directory in Hugging Face layout, or a hub id.
         out: the directory to make; an earlier export there is replaced once the new one is
             complete.
+        task: what the model is for, by Optimum's names (models/tasks.py). By default that of the
+            checkpoint's class: text-classification for GPTNeoForSequenceClassification, and so on;
+            text-generation-with-past for GPTNeoForCausalLM and GPTNeoModel.
         graph: one or more of GRAPH_KINDS: "fused" for this project's runtime and for code that
             drives ONNX Runtime itself, "genai" for onnxruntime-genai, "portable" (standard
             operators, Optimum's names) for every other stack. They share one weights file. The
             first is model.onnx, the others are named after their kind: portable.onnx. By default
-            fused; portable in layout transformers.js and with exporter optimum.
+            fused; portable in layout transformers.js, with exporter optimum, and for the tasks
+            text-generation and feature-extraction, which have no past. genai generates texts only.
         precision: how weights are stored: fp32, fp16 and bf16 (activations and cache too);
             int8 and int4, in blocks with a scale each; w8a8, 7 bits multiplied by activations of 8
             bits, for the CPU.
@@ -115,6 +122,7 @@ def export_model(
     plan = plan_export(
         checkpoint,
         out,
+        task=task,
         graph=graph,
         precision=precision,
         activations=activations,
@@ -132,18 +140,20 @@ def export_model(
     check_replaceable(plan.out.absolute())
     directory = local_checkpoint(plan.checkpoint, plan.revision, plan.variant)
     source = open_checkpoint(directory, plan.variant)
+    task = chosen_task(plan.task, source)
+    check_task(task, plan)
     tokenizer_source = _tokenizer_source(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
     with atomic_directory(plan.out) as partial:  # renamed to plan.out when the block ends
-        for note in source.notes:
+        for note in (*source.notes, *notes_on_task(task, source, plan.graphs)):
             report(note)
         _write_companions(source, tokenizer_source, partial, report)
         for numbers in plan.formats:
-            graphs = _write_graphs(plan, source, partial, numbers, layers, progress, report)
+            graphs = _write_graphs(plan, task, source, partial, numbers, layers, progress, report)
             if plan.verify:
                 for path, contract in graphs.items():
                     verify_graph(path, contract, source, numbers, report, plan.verify_windows)
-        _declare(plan, partial, layers)
+        _declare(plan, task, partial, layers)
     return plan.out
 
 
@@ -205,6 +215,7 @@ def _write_config(source: Checkpoint, path: Path) -> None:
 
 def _write_graphs(
     plan: ExportPlan,
+    task: Task,
     source: Checkpoint,
     partial: Path,
     numbers: NumberFormat,
@@ -221,11 +232,11 @@ def _write_graphs(
     weights_file.parent.mkdir(exist_ok=True)
     if plan.exporter == "optimum":
         graph = paths["portable"]
-        return {graph: write_optimum_graph(source, graph, weights_file, progress)}
+        return {graph: write_optimum_graph(source, task, graph, weights_file, progress)}
     text, tokenizer = plan.calibration_text, partial / TOKENIZER_FILE
-    weights = weights_of(source, paths, numbers, text, tokenizer)
+    weights = weights_of(source, paths, numbers, task, text, tokenizer)
     graphs = write_graphs(
-        source, [*paths.items()], numbers, weights, weights_file, layers, progress
+        source, [*paths.items()], numbers, weights, weights_file, layers, task, progress
     )
     if "genai" in paths:
         settings = GenerationSettings.read(source.directory)
@@ -244,7 +255,7 @@ def _paths(plan: ExportPlan, partial: Path, numbers: NumberFormat) -> tuple[dict
     return graphs, partial / WEIGHTS_FILE
 
 
-def _declare(plan: ExportPlan, partial: Path, layers: tuple[int, ...]) -> None:
+def _declare(plan: ExportPlan, task: Task, partial: Path, layers: tuple[int, ...]) -> None:
     """Declare what the directory holds: in our manifest, or where transformers.js looks for it."""
     if plan.layout == "transformers.js":
         files = [transformers_js.graph_file(numbers) for numbers in plan.formats]
@@ -260,5 +271,6 @@ def _declare(plan: ExportPlan, partial: Path, layers: tuple[int, ...]) -> None:
             for path in partial.iterdir()
         },
         hidden_states=layers,
+        task=task,
     )
     manifest.write(partial)

@@ -24,16 +24,17 @@ from gptneo_onnx.models.genai_graph import genai_contract
 from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, fused_contract
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
 from gptneo_onnx.models.portable_graph import portable_contract
+from gptneo_onnx.models.tasks import Task
 
 # Tokens that the check of an export reads: a few rows of the embedding, several positions.
 _SMOKE_TOKENS = 8
 
-_Contract = Callable[[GPTNeoConfig, NumberFormat, Sequence[int]], GraphContract]
+_Contract = Callable[[GPTNeoConfig, NumberFormat, Sequence[int], Task], GraphContract]
 _KINDS: dict[str, tuple[_Contract, type[DecoderGraph]]] = {
     "fused": (fused_contract, FusedGraph),
     "portable": (portable_contract, PortableGraph),
-    # onnxruntime-genai takes no outputs but logits and caches.
-    "genai": (lambda config, numbers, _: genai_contract(config, numbers), GenaiGraph),
+    # onnxruntime-genai generates, and takes no outputs but logits and caches.
+    "genai": (lambda config, numbers, *_: genai_contract(config, numbers), GenaiGraph),
 }
 
 
@@ -55,10 +56,11 @@ def weights_of(
     source: Checkpoint,
     kinds: Iterable[str],
     numbers: NumberFormat,
+    task: Task,
     calibrate: Path | None,
     tokenizer: Path,
 ) -> Iterator[WeightGroup]:
-    """Yield the weights of graphs of these kinds, calibrated by a text if one is given.
+    """Yield the weights of a task's graphs of these kinds, calibrated by a text if one is given.
 
     Raises:
         InputError: the text or the tokenizer cannot be used.
@@ -66,11 +68,11 @@ def weights_of(
     config = source.config
     sizes = head_sizes(config, kinds)
     if calibrate is None:
-        return model_weights(source, numbers, sizes)
+        return model_weights(source, numbers, sizes, task)
     ids = calibration_windows(
         calibrate, tokenizer, config.vocab_size, config.max_position_embeddings
     )
-    return model_weights(source, numbers, sizes, calibrated_blocks(source, ids))
+    return model_weights(source, numbers, sizes, task, calibrated_blocks(source, ids))
 
 
 def write_graphs(
@@ -80,6 +82,7 @@ def write_graphs(
     weights: Iterable[WeightGroup],
     weights_file: Path,
     hidden_states: Sequence[int],
+    task: Task,
     progress: bool,
 ) -> list[GraphFile]:
     """Write graphs and the file of their weights, and check that ONNX Runtime runs them.
@@ -91,19 +94,21 @@ def write_graphs(
         weights: those of weights_of; each group is computed when it is written.
         weights_file: read by all of the graphs, which lie beside it.
         hidden_states: the layers whose hidden states are outputs too.
+        task: what all are for.
         progress: draw a progress bar on a terminal.
 
     Raises:
-        ModelFileError: the checkpoint's weights cannot be read, or give no finite logits.
+        ModelFileError: the checkpoint's weights cannot be read, or give no finite results.
         ExportError: ONNX Runtime cannot run what was written.
     """
     sizes = head_sizes(source.config, [kind for kind, _ in graphs])
-    specs = [spec for group in model_weights(source, numbers, sizes) for spec in group.specs]
+    planned = model_weights(source, numbers, sizes, task)
+    specs = [spec for group in planned for spec in group.specs]
     stored = plan_offsets(weights_file.name, specs)
     written = []
     for kind, path in graphs:
         make_contract, decoder = _KINDS[kind]
-        contract = make_contract(source.config, numbers, hidden_states)
+        contract = make_contract(source.config, numbers, hidden_states, task)
         model = build_graph(decoder, source.config, contract, numbers, specs, stored)
         path.write_bytes(model.SerializeToString())
         written.append(GraphFile(path, model, contract))
@@ -120,7 +125,7 @@ def _check(graph: GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:
         return  # ONNX Runtime's CPU provider has no bfloat16 kernels
     try:
         ids = _smoke_ids(source.config)
-        logits = smoke_run(graph.model, graph.path.parent, graph.contract, ids)
+        results = smoke_run(graph.model, graph.path.parent, graph.contract, ids)
     except (GPTNeoOnnxError, MemoryError):
         raise
     except Exception as error:  # ONNX Runtime's errors have no common base class
@@ -128,16 +133,20 @@ def _check(graph: GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:
             f"ONNX Runtime cannot run the exported graph ({str(error)[:200]!r}); "
             f"version {LEAST_ONNX_RUNTIME} or later is needed"
         ) from error
-    if not np.isfinite(logits).all():
+    if not all(np.isfinite(result).all() for result in results):
         advice = (
             "export with --precision bf16 or fp32"
             if numbers.activations is DataType.FLOAT16
             else "the weights are damaged: fetch the checkpoint again"
         )
         raise ModelFileError(
-            f"{source.directory}: its first logits in {numbers.precision.value} are not finite "
-            "numbers; " + advice
+            f"{source.directory}: its first {_results(graph.contract)} in "
+            f"{numbers.precision.value} are not finite numbers; {advice}"
         )
+
+
+def _results(contract: GraphContract) -> str:
+    return "logits" if contract.results else "hidden states"
 
 
 def _smoke_ids(config: GPTNeoConfig) -> list[int]:

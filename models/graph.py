@@ -192,6 +192,7 @@ class GraphContract:
             the number of layers stands for the output of the final layer normalization, as in
             transformers.
         takes_past: whether the caches are inputs, too.
+        task: what the graph is for.
     """
 
     step_inputs: tuple[TensorSpec, ...]
@@ -200,6 +201,7 @@ class GraphContract:
     tables: tuple[TensorSpec, ...]
     hidden_states: Mapping[int, TensorSpec] = field(default_factory=dict)
     takes_past: bool = True
+    task: Task = Task.TEXT_GENERATION_WITH_PAST
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -286,23 +288,22 @@ def fused_contract(
     """
     last, hidden = config.num_layers, (BATCH, SEQUENCE, config.hidden_size)
     columns = task.columns(config)
-    rows = TensorSpec(LOGITS_ROWS, DataType.INT64, (ROWS, 2))
-    logits = TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, columns))
     return GraphContract(
         step_inputs=(
             TensorSpec(INPUT_IDS, DataType.INT64, (BATCH, SEQUENCE)),
             TensorSpec(POSITION_IDS, DataType.INT64, (BATCH, SEQUENCE)),
             TensorSpec(SEQLENS_K, DataType.INT32, (BATCH,)),
             TensorSpec(TOTAL_SEQUENCE_LENGTH, DataType.INT32, ()),
-            *([rows] if columns else []),
+            *([TensorSpec(LOGITS_ROWS, DataType.INT64, (ROWS, 2))] if columns else []),
         ),
         caches=tuple(
             _cache_spec(config, layer, numbers.activations) for layer in range(config.num_layers)
         ),
-        results=(logits,) if columns else (),
+        results=(TensorSpec(LOGITS, DataType.FLOAT32, (ROWS, columns)),) if columns else (),
         hidden_states=hidden_states_outputs(
             {*layers, last}, last, HIDDEN_STATES, DataType.FLOAT32, hidden
         ),
+        task=task,
         tables=table_specs(config, numbers),
     )
 

@@ -73,6 +73,7 @@ def portable_contract(
         ),
         tables=table_specs(config, numbers),
         takes_past=takes_past,
+        task=task,
     )
 
 

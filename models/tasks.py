@@ -74,7 +74,7 @@ class Task(Enum):
         if isinstance(name, Task):
             return name
         names = [task.value for task in cls]
-        if name not in names:
+        if not isinstance(name, str) or name not in names:
             raise InputError(f"task is {shown(name)}; one of {', '.join(names)} is allowed")
         return cls(name)
 
@@ -95,6 +95,11 @@ class Task(Enum):
     def has_labels(self) -> bool:
         """Whether the columns of logits are the labels of config.json."""
         return self in (Task.TEXT_CLASSIFICATION, Task.TOKEN_CLASSIFICATION)
+
+    @property
+    def is_optimums(self) -> bool:
+        """Whether Optimum exports a GPT-Neo for this task."""
+        return self not in (Task.TOKEN_CLASSIFICATION, Task.QUESTION_ANSWERING)
 
     @property
     def graph_kinds(self) -> tuple[str, ...]:

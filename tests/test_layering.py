@@ -43,7 +43,7 @@ LAYERS = {
     "export": [
         "export.checkpoint", "export.weights", "export.graphs", "export.check",
         "export.calibration", "export.graph_files",
-        ("export.arguments", "export.transformers_js", "export.tokenizer_files"),
+        ("export.arguments", "export.transformers_js", "export.tokenizer_files", "export.task"),
         "export.output_directory", "export.exporter", "export",
     ],
     "runtime": [

@@ -18,6 +18,7 @@ from gptneo_onnx.export.weights.weights_file import plan_offsets
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import NumberFormat, Precision, fused_contract
+from gptneo_onnx.models.tasks import Task
 
 # One product over many tokens costs less than several over few.
 WINDOWS_AT_ONCE = 8
@@ -95,12 +96,13 @@ class _FloatModel:
         numbers = NumberFormat.of(Precision.FP32)
         config = checkpoint.config
         self.directory = checkpoint.directory
-        self.contract = fused_contract(config, numbers)
+        task = Task.FEATURE_EXTRACTION_WITH_PAST  # no head is needed
+        self.contract = fused_contract(config, numbers, task=task)
         self.model = build_graph(
             FusedGraph, config, self.contract, numbers, [], plan_offsets("", [])
         )
         head_size = FusedGraph.head_size(config)
-        self.weights = list(model_weights(checkpoint, numbers, [head_size]))
+        self.weights = list(model_weights(checkpoint, numbers, [head_size], task))
         self.attended = model_columns(config, head_size)
         starts = range(0, len(ids), WINDOWS_AT_ONCE)
         self.states: list[Tensors] = [

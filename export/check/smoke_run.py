@@ -23,8 +23,10 @@ NODES_AT_ONCE = 8
 
 def smoke_run(
     model: ModelProto, folder: Path, contract: GraphContract, ids: Sequence[int]
-) -> NDArray[Any]:
-    """Return the logits [..., vocab] after each of some tokens, which begin a sequence.
+) -> list[NDArray[Any]]:
+    """Return what the head gives for some tokens, which begin a sequence.
+
+    Without a head, the last hidden states.
 
     Args:
         model: the graph, whose weights are in `folder`.
@@ -32,14 +34,15 @@ def smoke_run(
         ids: the tokens; no more than the context has positions.
     """
     tensors = _first_inputs(contract, np.array(ids))
-    last_reader = _last_readers(model)
+    results = [spec.name for spec in contract.results or [*contract.hidden_states.values()][-1:]]
+    last_reader = _last_readers(model, results)
     nodes = list(model.graph.node)
     for start in range(0, len(nodes), NODES_AT_ONCE):
         group = nodes[start : start + NODES_AT_ONCE]
         end = start + len(group)
         outputs = sorted(name for name in produced_by(group) if last_reader.get(name, -1) >= end)
         tensors |= Subgraph(model, group, outputs, tensors, folder).run(tensors)
-    return tensors[names.LOGITS]
+    return [tensors[name] for name in results]
 
 
 def _first_inputs(contract: GraphContract, ids: NDArray[np.int64]) -> Tensors:
@@ -62,10 +65,10 @@ def _first_inputs(contract: GraphContract, ids: NDArray[np.int64]) -> Tensors:
     return inputs
 
 
-def _last_readers(model: ModelProto) -> dict[str, int]:
-    """Return the index of the last node that reads each tensor; the caller reads logits after all.
+def _last_readers(model: ModelProto, results: Sequence[str]) -> dict[str, int]:
+    """Return the index of the last node that reads each tensor; the caller reads results after all.
 
-    Outputs other than logits are not collected.
+    Other outputs are not collected.
     """
     readers = {name: index for index, node in enumerate(model.graph.node) for name in node.input}
-    return readers | {names.LOGITS: len(model.graph.node)}
+    return readers | dict.fromkeys(results, len(model.graph.node))

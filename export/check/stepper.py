@@ -4,6 +4,7 @@ Caches go in and come out as arrays. The runtime binds them in place instead; a 
 two.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class GraphStepper:
     """A sequence that is stepped through a graph on the CPU, one or more tokens at a time.
 
     Attributes:
-        length: the tokens stepped through so far.
+        length: the tokens stepped through so far. A graph without past takes one step alone.
         caches: by the names of the graph's inputs.
         hidden_states: [tokens, hidden] of the last step, for each layer that the graph gives.
     """
@@ -47,10 +48,10 @@ class GraphStepper:
         """Append ids [tokens] to the sequence, and set `hidden_states`.
 
         Returns:
-            Logits [rows, vocab]: after each of these tokens, or after the last one alone where the
-            graph gives no more.
+            What the head gives [rows, columns]: at each of these tokens, or at the last one alone
+            where the graph gives no more. Without a head, [0, 0].
         """
-        if not self.caches:
+        if not self.caches and self.contract.takes_past:
             self.caches = self._empty_caches()
         positions = np.arange(self.length, self.length + len(ids))
         self.length += len(ids)
@@ -68,12 +69,20 @@ class GraphStepper:
         results: dict[str, NDArray[Any]] = {
             spec.name: output for spec, output in zip(self.contract.outputs, outputs, strict=True)
         }
-        for cache in self.contract.caches:
+        for cache in self.contract.caches if self.contract.takes_past else ():
             for past, present in zip(cache.past, cache.present, strict=True):
                 self.caches[past.name] = results[present.name]
         states = self.contract.hidden_states.items()
         self.hidden_states = {layer: results[spec.name][0] for layer, spec in states}
-        return results[names.LOGITS].reshape(-1, self.config.vocab_size)
+        return self._rows([results[spec.name] for spec in self.contract.results])
+
+    def _rows(self, results: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+        """Return a row of the head's columns for each token."""
+        if not results:
+            return np.zeros((0, 0), np.float32)
+        columns = self.contract.task.columns(self.config)
+        per_result = columns // len(results)
+        return np.concatenate([each.reshape(-1, per_result) for each in results], axis=1)
 
     def _empty_caches(self) -> dict[str, NDArray[Any]]:
         capacity = self.config.max_position_embeddings

@@ -11,8 +11,19 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.export.check.stepper import GraphStepper
 from gptneo_onnx.export.checkpoint.checkpoint import PREFIX, Checkpoint
+from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, ModelFileError
-from gptneo_onnx.models.graph import DataType, GraphContract, NumberFormat, Precision
+from gptneo_onnx.models.graph import (
+    INPUT_IDS,
+    LOGITS,
+    ROWS,
+    DataType,
+    GraphContract,
+    NumberFormat,
+    Precision,
+)
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK
+from gptneo_onnx.models.tasks import LM_HEAD, Head, Task
 
 # The largest difference of a logit that is allowed, in standard deviations of the logits.
 TOLERANCES = {Precision.FP32: 1e-4, Precision.FP16: 2e-2}
@@ -21,17 +32,26 @@ TOLERANCES = {Precision.FP32: 1e-4, Precision.FP16: 2e-2}
 QUANTIZED_TOLERANCE = 1.0
 CHUNK = 64
 SEED = 2021
-LM_HEAD = "lm_head.weight"
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class _Expected:
-    """The results of transformers: logits [length, vocab], hidden states [length, hidden]."""
+    """The results of transformers.
+
+    Attributes:
+        logits: what the head gives, [length, columns] or of the last token alone; empty without
+            a head.
+        spread: the standard deviation of what the head gives at all tokens.
+        hidden_states: [length, hidden] by layer.
+        padded: the logits [texts, columns] of _padded_batch, of a graph that pools texts.
+    """
 
     logits: Array
+    spread: float
     hidden_states: dict[int, Array]
+    padded: Array | None
 
 
 def check_can_verify(numbers: NumberFormat) -> None:
@@ -73,28 +93,46 @@ def verify_graph(
     tolerance = TOLERANCES.get(precision, QUANTIZED_TOLERANCE)
     length = min(windows * config.window_size + CHUNK + 1, config.max_position_embeddings)
     ids = np.random.default_rng(SEED).integers(0, config.vocab_size, length)
-    # What rounding weights costs shows in the logits already.
-    layers = [] if precision.is_quantized else [*contract.hidden_states]
-    expected = _run_transformers(source, ids, layers)
+    # What rounding weights costs shows in the logits already, where there are any.
+    layers = [] if precision.is_quantized and contract.results else [*contract.hidden_states]
+    expected = _run_transformers(source, contract, ids, layers)
     state_differences = []
     # One session for all: memory may not hold a large model twice.
     session = GraphStepper.open(graph, contract, config).session
-    for name, chunk in (("prefill", length), ("chunked prefill", CHUNK), ("decode", 1)):
+    ways = (("prefill", length), ("chunked prefill", CHUNK), ("decode", 1))
+    for name, chunk in ways if contract.takes_past else ways[:1]:
         stepper = GraphStepper(session, contract, config)
         logits, states = _largest_differences(stepper, ids, chunk, expected)
-        difference = logits / float(expected.logits.std())
-        report(
-            f"verify: {name} of {length} tokens differs from transformers by at most "
-            f"{difference:.1e} of the logits' spread ({graph.name})"
-        )
-        if not difference <= tolerance:  # also if it is not a number
-            raise ModelFileError(
-                f"{name} differs from transformers by {difference:.1e} of the logits' spread; "
-                f"{tolerance:.0e} is allowed for {precision.value} ({graph.name})"
-            )
         state_differences.append(states)
+        if contract.results:
+            what = f"{name} of {length} tokens"
+            _check_logits(what, logits / expected.spread, precision, graph, report)
+    if expected.padded is not None:
+        batch, mask = _padded_batch(config, ids)
+        [logits] = session.run([LOGITS], {INPUT_IDS: batch, ATTENTION_MASK: mask})
+        difference = float(np.abs(logits - expected.padded).max())
+        _check_logits("a padded batch", difference / expected.spread, precision, graph, report)
     if layers:
         _check_states(float(np.max(state_differences)), tolerance, graph, report)
+
+
+def _check_logits(
+    what: str,
+    difference: float,
+    precision: Precision,
+    graph: Path,
+    report: Callable[[str], object],
+) -> None:
+    tolerance = TOLERANCES.get(precision, QUANTIZED_TOLERANCE)
+    report(
+        f"verify: {what} differs from transformers by at most {difference:.1e} of the logits' "
+        f"spread ({graph.name})"
+    )
+    if not difference <= tolerance:  # also if it is not a number
+        raise ModelFileError(
+            f"{what} differs from transformers by {difference:.1e} of the logits' spread; "
+            f"{tolerance:.0e} is allowed for {precision.value} ({graph.name})"
+        )
 
 
 def _largest_differences(
@@ -108,8 +146,9 @@ def _largest_differences(
     for start in range(0, len(ids), chunk):
         end = min(start + chunk, len(ids))
         logits = stepper.step(ids[start:end])
-        # Some graphs give the last row alone.
-        of_logits.append(np.abs(logits - expected.logits[end - len(logits) : end]).max())
+        # Some graphs give the last row alone, or none.
+        rows = expected.logits[:end][-len(logits) :] if len(logits) else logits
+        of_logits.append(np.abs(logits - rows).max(initial=0.0))
         for layer, states in expected.hidden_states.items():
             of_states.append(_states_difference(stepper.hidden_states[layer], states, start))
     return float(np.max(of_logits)), float(np.max(of_states))
@@ -139,31 +178,70 @@ def _check_states(
         )
 
 
+def _is_pooled(contract: GraphContract) -> bool:
+    """Return whether the graph gives logits for whole texts, not for their tokens."""
+    logits = contract.results[:1]
+    return contract.task is Task.TEXT_CLASSIFICATION and logits[0].axes[0] != ROWS
+
+
 def _run_transformers(
-    source: Checkpoint, ids: NDArray[np.int64], layers: Sequence[int]
+    source: Checkpoint, contract: GraphContract, ids: NDArray[np.int64], layers: Sequence[int]
 ) -> _Expected:
-    """Run ids [length] through the checkpoint in transformers.GPTNeoForCausalLM, in float32."""
+    """Run ids [length] through the checkpoint in the class of the task's head, in float32."""
     import torch
 
     torch.set_flush_denormal(True)
+    padded = None
     with torch.no_grad():
-        model = _transformers_model(source).eval()
-        output = model(torch.from_numpy(ids)[None], output_hidden_states=bool(layers))
-    states = {layer: output.hidden_states[layer][0].numpy() for layer in layers}
-    return _Expected(output.logits[0].numpy(), states)
+        model = _transformers_model(source, contract.task.head).eval()
+        output = model(torch.from_numpy(ids)[None], output_hidden_states=True)
+        states = output.hidden_states
+        logits = _head_of(model, contract.task.head)(states[-1][0]).numpy()
+        spread = float(logits.std()) if contract.results else 0.0
+        if _is_pooled(contract):
+            logits = output.logits.numpy()
+            batch, mask = (torch.from_numpy(part) for part in _padded_batch(source.config, ids))
+            padded = model(batch, attention_mask=mask).logits.numpy()
+    of_layers = {layer: states[layer][0].numpy() for layer in layers}
+    return _Expected(logits, spread, of_layers, padded)
 
 
-def _transformers_model(source: Checkpoint) -> Any:
+def _head_of(model: Any, head: Head) -> Any:
+    """Return the function that makes logits [tokens, columns] of hidden states."""
+    if head is Head.NONE:
+        return lambda states: states[:, :0]
+    name = head.tensors.weight if head.tensors else LM_HEAD
+    return getattr(model, name.removesuffix(".weight"))
+
+
+def _padded_batch(
+    config: GPTNeoConfig, ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return texts of several lengths and their mask, padded on the right and on the left.
+
+    Without a pad token, transformers takes a single text.
+    """
+    mask = np.ones((1, len(ids)), np.int64)
+    if config.pad_token_id is None:
+        return ids[None], mask
+    shorter = np.arange(len(ids)) < len(ids) // 2
+    mask = np.stack([mask[0], shorter, shorter[::-1]]).astype(np.int64)
+    return np.where(mask, ids, config.pad_token_id), mask
+
+
+def _transformers_model(source: Checkpoint, head: Head) -> Any:
     """Load the model as from_pretrained does; give it the tensors where it would not find them."""
     import torch
-    from transformers import AutoConfig, GPTNeoForCausalLM
+    import transformers
 
-    loader: Any = GPTNeoForCausalLM
+    loader: Any = getattr(transformers, head.value)
     if source.as_transformers:
         return loader.from_pretrained(source.directory, variant=source.variant, dtype=torch.float32)
-    model = loader(AutoConfig.from_pretrained(source.directory)).float()
+    model = loader(transformers.AutoConfig.from_pretrained(source.directory)).float()
+    outside = {LM_HEAD, *(head.tensors.names if head.tensors else ())}
+    prefix = "" if head is Head.NONE else PREFIX
     state = {
-        name if name == LM_HEAD else PREFIX + name: torch.from_numpy(
+        name if name in outside else prefix + name: torch.from_numpy(
             tensor.read().astype(np.float32)
         )
         for name, tensor in source.tensors.items()

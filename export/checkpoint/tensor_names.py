@@ -7,10 +7,11 @@ from pathlib import Path
 
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
 from gptneo_onnx.models.errors import ModelFileError, shown
+from gptneo_onnx.models.tasks import LM_HEAD, Head
 
 PREFIX = "transformer."
 _EMBEDDING = "wte.weight"
-_HEAD = "lm_head.weight"
+_TASK_HEADS = frozenset(name for head in Head if head.tensors for name in head.tensors.names)
 _WEIGHT = re.compile(
     r"(wte|wpe|lm_head)\.weight|ln_f\.(weight|bias)|h\.\d{1,6}\.("
     r"ln_[12]\.(weight|bias)|mlp\.c_(fc|proj)\.(weight|bias)"
@@ -32,7 +33,7 @@ class NamedTensors:
     """A GPT-Neo's tensors, by their names without the prefix `transformer.`.
 
     Attributes:
-        tensors: each one's place in its file.
+        tensors: each one's place in its file; of all heads that there are.
         left_out: names of the tensors that are no part of a GPT-Neo.
         notes: lines that tell the user what was done.
         as_transformers: whether from_pretrained of transformers finds the same tensors.
@@ -55,9 +56,10 @@ class _Name:
     @property
     def rank(self) -> int:
         """Order the spellings of one tensor: transformers' first."""
+        is_head = self.name == LM_HEAD or self.name in _TASK_HEADS
         if self.stored == self.name:
-            return 0 if self.name == _HEAD else 1
-        return 0 if self.stored == PREFIX + self.name else 2
+            return 0 if is_head else 1
+        return 0 if self.stored == PREFIX + self.name and not is_head else 2
 
 
 def named_tensors(directory: Path, stored: Mapping[str, StoredTensor], tied: bool) -> NamedTensors:
@@ -77,8 +79,8 @@ def named_tensors(directory: Path, stored: Mapping[str, StoredTensor], tied: boo
     chosen: dict[str, _Name] = {}
     left_out = []
     for name in names:
-        is_weight = _WEIGHT.fullmatch(name.name) and name.wrapper == wrapper
-        if not is_weight:
+        is_weight = _WEIGHT.fullmatch(name.name) or name.name in _TASK_HEADS
+        if not is_weight or name.wrapper != wrapper:
             if not _MASK_BUFFER.fullmatch(name.name):
                 left_out.append(name.stored)
             continue
@@ -99,9 +101,9 @@ def named_tensors(directory: Path, stored: Mapping[str, StoredTensor], tied: boo
             f"{directory}: its tensors are named as a wrapped model's; "
             f"{shown(example.stored)} is read as {PREFIX}{example.name}"
         )
-    if tied and _EMBEDDING not in tensors and _HEAD in tensors:
-        tensors[_EMBEDDING] = tensors[_HEAD]
-        notes.append(f"{directory}: {_HEAD} is read as the token embedding too, which is missing")
+    if tied and _EMBEDDING not in tensors and LM_HEAD in tensors:
+        tensors[_EMBEDDING] = tensors[LM_HEAD]
+        notes.append(f"{directory}: {LM_HEAD} is read as the token embedding too, which is missing")
     as_transformers = not notes and not renamed and len(ranks) < 2
     if left_out:
         notes.append(f"{directory}: left out, as no part of a GPT-Neo: {_listed(left_out)}")

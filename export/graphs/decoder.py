@@ -9,11 +9,11 @@ from gptneo_onnx.export.graphs.builder import GraphBuilder
 from gptneo_onnx.export.graphs.formats import weight_formats
 from gptneo_onnx.export.graphs.layers import Product
 from gptneo_onnx.export.graphs.model_proto import graph_model
-from gptneo_onnx.export.graphs.model_weights import LM_HEAD
 from gptneo_onnx.export.weights.weight_group import WeightSpec
 from gptneo_onnx.export.weights.weights_file import StoredWeights
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import EMBEDDING, GraphContract, NumberFormat
+from gptneo_onnx.models.tasks import LM_HEAD
 
 _OPERATORS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
@@ -68,6 +68,11 @@ class DecoderGraph(ABC):
     def plain_activation(self, function: str, x: str, output: str) -> str:
         """Add an activation function that is an operator of its name."""
         return self.node(_OPERATORS[function], [x], output)
+
+    def head_product(self, x: str, output: str) -> str:
+        """x [rows, hidden] times the weight of the task's head, plus its bias: [rows, columns]."""
+        assert self.contract.task.head.tensors
+        return self.node("Gemm", [x, *self.contract.task.head.tensors.names], output, transB=1)
 
     def vocabulary_product(self, x: str) -> Product:
         """x [rows, hidden] times the embedding, or the head of a checkpoint that unties it."""

@@ -4,7 +4,7 @@
     each layer     -> MatMul (query, key, value) -> GroupQueryAttention -> MatMul
                    -> SkipLayerNormalization -> MatMul -> FastGelu -> MatMul
                    -> SkipLayerNormalization
-    rows           -> GatherND -> Gemm with the embedding -> logits
+    rows           -> GatherND -> Gemm with the embedding, or with a task's head -> logits
 
 In float32, two Adds and a LayerNormalization take the place of SkipLayerNormalization.
 Where weights are quantized, other nodes take the place of MatMul, Gather and Gemm (formats.py).
@@ -65,7 +65,8 @@ class FusedGraph(DecoderGraph):
                 next_norm, projected, residual, f"{block}.mlp.c_proj.bias"
             )
         self.output_hidden_states(self.config.num_layers, normed)
-        self.output_logits(self.unflattened(normed, self.config.hidden_size))
+        if self.contract.results:
+            self.output_logits(self.unflattened(normed, self.config.hidden_size))
 
     def embed(self) -> str:
         ids, positions = (self.flattened(name) for name in (names.INPUT_IDS, names.POSITION_IDS))
@@ -183,6 +184,9 @@ class FusedGraph(DecoderGraph):
 
     def output_logits(self, normed: str) -> None:
         rows = self.node("GatherND", [normed, names.LOGITS_ROWS], "rows")  # [rows, hidden]
+        if self.contract.task.head.tensors:
+            self.to_float32(self.head_product(rows, "head"), self.logits)
+            return
         product = self.vocabulary_product(rows)
         if self.is_float32:
             self.embedding.fused_product(self.graph, product, self.logits)

@@ -11,9 +11,9 @@ from gptneo_onnx.export.graphs.layers import Layer
 from gptneo_onnx.export.weights.conversion import Floats
 from gptneo_onnx.export.weights.weight_group import WeightGroup
 from gptneo_onnx.models.graph import EMBEDDING, POSITIONS, NumberFormat
+from gptneo_onnx.models.tasks import LM_HEAD, Task
 
 FINAL_NORM = "ln_f"
-LM_HEAD = "lm_head.weight"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ def model_weights(
     checkpoint: Checkpoint,
     numbers: NumberFormat,
     head_sizes: Sequence[int],
+    task: Task,
     calibrated: Iterator[WeightSource] | None = None,
 ) -> Iterator[WeightGroup]:
     """Yield every weight of the model, in the order in which they are stored.
@@ -43,6 +44,7 @@ def model_weights(
         numbers: what the weights are stored as.
         head_sizes: the sizes of heads that the graphs multiply by (DecoderGraph.head_size), each
             once. Attention layers are stored for each.
+        task: whose head comes last.
         calibrated: the source of each block in turn, where that is not the checkpoint as it is. The
             next one is asked for when the weights of the block before were taken.
 
@@ -58,7 +60,9 @@ def model_weights(
         yield from _Groups(source, numbers, head_sizes).block(f"h.{layer}")
         del source  # its moments, before those of the next block are computed
     yield from outside.norm(FINAL_NORM)
-    if not config.tie_word_embeddings:
+    if task.head.tensors:
+        yield from outside.head(task)
+    elif task.is_generation and not config.tie_word_embeddings:
         yield outside.vocabulary(LM_HEAD)
 
 
@@ -88,6 +92,16 @@ class _Groups:
     def vocabulary(self, name: str) -> WeightGroup:
         table = self.tensor(name, (self.config.vocab_size, self.config.hidden_size))
         return self.formats.embedding.group(name, table)
+
+    def head(self, task: Task) -> list[WeightGroup]:
+        """Return a head's weight and bias, which are never quantized: they are small."""
+        assert task.head.tensors
+        columns, hidden = task.columns(self.config), self.config.hidden_size
+        shapes = [(columns, hidden), (columns,)]
+        return [
+            self.table(name, shape)
+            for name, shape in zip(task.head.tensors.names, shapes, strict=False)
+        ]
 
     def norm(self, name: str) -> list[WeightGroup]:
         shape = (self.config.hidden_size,)

@@ -35,21 +35,23 @@ from gptneo_onnx.models.graph import (
     Precision,
 )
 from gptneo_onnx.models.portable_graph import portable_contract
+from gptneo_onnx.models.tasks import Task
 
 # Smaller constants stay in the graph.
 _STORED_BYTES = 1024
 
 
 def write_optimum_graph(
-    source: Checkpoint, path: Path, weights_file: Path, progress: bool
+    source: Checkpoint, task: Task, path: Path, weights_file: Path, progress: bool
 ) -> GraphContract:
-    """Trace and repair the graph, then write it and its weights file.
+    """Trace and repair a task's graph, then write it and its weights file.
 
     Raises:
-        ModelFileError: a tensor of the checkpoint is missing or has another shape.
+        ModelFileError: a tensor of the checkpoint is missing or has another shape; or the graph
+            would pool texts, and config.json names no pad token.
     """
-    contract = portable_contract(source.config, NumberFormat.of(Precision.FP32))
-    model = trace(source)
+    contract = portable_contract(source.config, NumberFormat.of(Precision.FP32), task=task)
+    model = trace(source, task)
     weights = _TracedGraph(source, model.graph, contract).repair()
     specs = [spec for group in weights for spec in group.specs]
     stored = plan_offsets(weights_file.name, specs)
@@ -75,7 +77,9 @@ class _TracedGraph:
 
     def repair(self) -> list[WeightGroup]:
         """Repair the graph in place; returns its weights."""
-        unread = self._multiply_by_the_stored_embedding()
+        unread = (
+            self._multiply_by_the_stored_embedding() if self.contract.task.is_generation else ""
+        )
         layers = self._store_linear_layers_transposed()
         tables = [
             table_group(name, self._tensor(name, shape), DataType.FLOAT32)

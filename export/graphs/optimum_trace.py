@@ -15,22 +15,36 @@ from typing import Any
 import onnx
 
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
+from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.tasks import PAST_SUFFIX, Head, Task
 
 # The newest opset in which PyTorch's tracing exporter has GPT-Neo's operators.
 OPSET = 18
 
 
-def trace(source: Checkpoint) -> onnx.ModelProto:
-    """Trace the graph of a checkpoint's config: Optimum's inputs, then one for each parameter."""
+def trace(source: Checkpoint, task: Task) -> onnx.ModelProto:
+    """Trace a task's graph of a checkpoint's config: Optimum's inputs, then one for each parameter.
+
+    Raises:
+        ModelFileError: transformers takes no batches of texts, for want of a pad token.
+    """
+    if task is Task.TEXT_CLASSIFICATION and not source.config.names_pad_token:
+        raise ModelFileError(
+            f"{source.directory}: config.json names no pad_token_id, which exporter optimum needs "
+            f"for task {task.value}; name one there, or take exporter direct"
+        )
     import torch
     from optimum.exporters.onnx.model_configs import GPTNeoOnnxConfig
     from transformers import GPTNeoConfig
 
     config = GPTNeoConfig.from_pretrained(source.directory)
     description = GPTNeoOnnxConfig(
-        config, task="text-generation", use_past=True, use_past_in_inputs=True
+        config,
+        task=task.value.removesuffix(PAST_SUFFIX),
+        use_past=task.has_past,
+        use_past_in_inputs=task is Task.TEXT_GENERATION_WITH_PAST,
     )
-    model = _model_without_weights(config)
+    model = _model_without_weights(config, task.head)
     with (
         tempfile.TemporaryDirectory() as folder,
         torch.no_grad(),
@@ -56,16 +70,16 @@ def trace(source: Checkpoint) -> onnx.ModelProto:
         return onnx.load(path)
 
 
-def _model_without_weights(config: Any) -> Any:
+def _model_without_weights(config: Any, head: Head) -> Any:
     """Make a model whose parameters are uninitialised, and so take up no memory.
 
     Each gets a distinct first value: the tracer merges parameters that are equal.
     """
-    from transformers import GPTNeoForCausalLM
+    import transformers
     from transformers.modeling_utils import no_init_weights
 
     with no_init_weights():
-        model: Any = GPTNeoForCausalLM(config).eval()
+        model: Any = getattr(transformers, head.value)(config).eval()
     for number, parameter in enumerate(model.parameters()):
         parameter.data.view(-1)[0] = number
     return model

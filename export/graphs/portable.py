@@ -3,7 +3,7 @@
     ids, positions -> Gather + Gather -> Add
     each layer     -> LayerNormalization -> Gemm (query, key, value) -> Split -> attention -> Gemm
                    -> Add -> LayerNormalization -> Gemm -> activation -> Gemm -> Add
-    all positions  -> LayerNormalization -> Gemm with the embedding -> logits
+    all positions  -> LayerNormalization -> Gemm with the embedding, or with a task's head -> logits
 
 Outside of attention activations are [batch * sequence, hidden], as Gemm takes them. Scores are
 float32 and not scaled, as the model has them.
@@ -22,7 +22,8 @@ from gptneo_onnx.export.weights.weight_group import WeightSpec
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.config import ACTIVATIONS
 from gptneo_onnx.models.graph import CacheSpec, DataType
-from gptneo_onnx.models.portable_graph import ATTENTION_MASK
+from gptneo_onnx.models.portable_graph import ATTENTION_MASK, END_LOGITS, START_LOGITS
+from gptneo_onnx.models.tasks import Head
 
 # Added to the scores of masked keys; finite, so that a row of nothing but these has no NaN.
 _MASKED_SCORE = np.finfo(np.float32).min
@@ -38,30 +39,29 @@ class PortableGraph(DecoderGraph):
         self.shapes()
         self.biases()
         residual = self.embed()
-        for layer, cache in enumerate(self.contract.caches):
+        for layer in range(self.config.num_layers):
             self.output_hidden_states(layer, residual)
             block = f"h.{layer}"
             normed = self.layer_norm(f"{block}.ln_1", residual)
-            attended = self.attention(layer, cache, normed)
+            attended = self.attention(layer, normed)
             residual = self.node("Add", [residual, attended], f"{block}.attended")
             normed = self.layer_norm(f"{block}.ln_2", residual)
             residual = self.node("Add", [residual, self.mlp(f"{block}.mlp", normed)], block)
         normed = self.layer_norm(FINAL_NORM, residual)
         self.output_hidden_states(self.config.num_layers, normed)
-        self.output_logits(normed)
+        self.output_results(normed)
 
     def constant(self, name: str, *values: int) -> str:
         """Add a constant int64 [len(values)]."""
         return self.graph.constant(name, np.array(values, np.int64))
 
     def shapes(self) -> None:
-        """Add the shapes of flat hidden states, of heads and of outputs."""
+        """Add the shapes of flat hidden states, of heads and of hidden states by text."""
         sizes = self.node("Shape", [names.INPUT_IDS], "batch_and_sequence")
         heads = self.constant("heads", self.config.num_heads, self.config.head_dim)
         self.node("Concat", [sizes, heads], "shape.heads", axis=0)
-        vocab = self.constant("vocab", self.config.vocab_size)
-        self.node("Concat", [sizes, vocab], "shape.logits", axis=0)
-        if self.contract.hidden_states:
+        is_pooled = self.contract.task.head is Head.SEQUENCE_CLASSIFICATION
+        if self.contract.hidden_states or is_pooled:
             hidden = self.constant("hidden", self.config.hidden_size)
             self.node("Concat", [sizes, hidden], "shape.hidden", axis=0)
         self.constant("shape.ids", -1)
@@ -100,6 +100,9 @@ class PortableGraph(DecoderGraph):
         self.node("Where", [seen, shown, hidden], f"{kind}.bias")
 
     def embed(self) -> str:
+        if names.POSITION_IDS not in [spec.name for spec in self.contract.step_inputs]:
+            # As transformers counts without position_ids: columns, padding included.
+            self.node("Expand", ["rows", "batch_and_sequence"], names.POSITION_IDS)
         ids, positions = (
             self.node("Reshape", [name, "shape.ids"], f"{name}.flat")
             for name in (names.INPUT_IDS, names.POSITION_IDS)
@@ -108,13 +111,11 @@ class PortableGraph(DecoderGraph):
         positions = self.node("Gather", [names.POSITIONS, positions], "position_embeddings")
         return self.node("Add", [tokens, positions], "embeddings")
 
-    def attention(self, layer: int, cache: CacheSpec, x: str) -> str:
+    def attention(self, layer: int, x: str) -> str:
         name = f"h.{layer}.attn.attention"
         query, key, value = self.heads(name, x)
-        key = self.node("Concat", [cache.past_key.name, key], cache.present_key.name, axis=2)
-        value = self.node(
-            "Concat", [cache.past_value.name, value], cache.present_value.name, axis=2
-        )
+        if self.contract.caches:
+            key, value = self.appended(self.contract.caches[layer], key, value)
         transposed = self.node("Transpose", [key], f"{name}.k_transposed", perm=[0, 1, 3, 2])
         query, transposed = (
             self.cast(factor, f"{factor}.wide", DataType.FLOAT32) for factor in (query, transposed)
@@ -130,6 +131,18 @@ class PortableGraph(DecoderGraph):
         hidden = self.config.hidden_size
         product = Product(flat, f"{name}.out_proj.weight", hidden, hidden)
         return self.linear.portable_product(self.graph, product, name, f"{name}.out_proj.bias")
+
+    def appended(self, cache: CacheSpec, key: str, value: str) -> list[str]:
+        """Give the cache with new keys and values as outputs, and return their names."""
+        if not self.contract.takes_past:
+            return [
+                self.node("Identity", [new], present.name)
+                for new, present in zip((key, value), cache.present, strict=True)
+            ]
+        return [
+            self.node("Concat", [past.name, new], present.name, axis=2)
+            for new, past, present in zip((key, value), cache.past, cache.present, strict=True)
+        ]
 
     def heads(self, name: str, x: str) -> list[str]:
         """Return query, key and value, each [batch, heads, sequence, head_dim]."""
@@ -174,7 +187,46 @@ class PortableGraph(DecoderGraph):
     def as_output(self, x: str, output: str) -> None:
         self.node("Reshape", [x, "shape.hidden"], output)
 
-    def output_logits(self, normed: str) -> None:
-        product = self.vocabulary_product(normed)
-        flat = self.embedding.portable_product(self.graph, product, "lm_head")
-        self.node("Reshape", [flat, "shape.logits"], names.LOGITS)
+    def output_results(self, normed: str) -> None:
+        match self.contract.task.head:
+            case Head.CAUSAL_LM:
+                product = self.vocabulary_product(normed)
+                flat = self.embedding.portable_product(self.graph, product, "lm_head")
+                self.unflattened(flat, names.LOGITS)
+            case Head.SEQUENCE_CLASSIFICATION:
+                self.head_product(self.pooled(normed), names.LOGITS)
+            case Head.TOKEN_CLASSIFICATION:
+                self.unflattened(self.head_product(normed, "head"), names.LOGITS)
+            case Head.QUESTION_ANSWERING:
+                flat = self.head_product(normed, "head")
+                self.node("Split", [flat], ["start", "end"], axis=1, num_outputs=2)
+                for part, output in (("start", START_LOGITS), ("end", END_LOGITS)):
+                    self.node("Reshape", [part, "batch_and_sequence"], output)
+
+    def unflattened(self, flat: str, output: str) -> None:
+        """Reshape [batch * sequence, columns] to [batch, sequence, columns]."""
+        columns = self.constant("columns", self.contract.task.columns(self.config))
+        shape = self.node("Concat", ["batch_and_sequence", columns], "shape.logits", axis=0)
+        self.node("Reshape", [flat, shape], output)
+
+    def pooled(self, normed: str) -> str:
+        """Return the hidden states [batch, hidden] of each text's last token, as transformers does.
+
+        That is the rightmost one that is not the pad token, whatever attention_mask says. Where
+        config.json names no pad token, transformers takes a single text and its last column; here
+        several texts can be padded, by attention_mask.
+        """
+        if self.config.names_pad_token:
+            pad_id = self.config.pad_token_id  # None: outside the vocabulary, as no token is
+            pad = self.graph.constant("pad", np.int64(-1 if pad_id is None else pad_id))
+            is_pad = self.node("Equal", [names.INPUT_IDS, pad], "is_pad")
+            tokens = self.node("Not", [is_pad], "is_token")
+        else:
+            batch = self.node("Shape", [names.INPUT_IDS], "batch", start=0, end=1)
+            alone = self.node("Equal", [batch, self.constant("single", 1)], "alone")
+            tokens = self.node("Or", ["mask", alone], "is_token")
+        tokens = self.node("Cast", [tokens], "is_token.int64", to=DataType.INT64.onnx)
+        columns = self.node("Mul", ["keys", tokens], "token_columns")  # [batch, sequence]
+        last = self.node("ReduceMax", [columns, self.constant("column", 1)], "last", keepdims=1)
+        states = self.node("Reshape", [normed, "shape.hidden"], "states")
+        return self.node("GatherND", [states, last], "pooled", batch_dims=1)

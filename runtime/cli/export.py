@@ -8,6 +8,7 @@ from typing import Any
 
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
+from gptneo_onnx.models.tasks import Task
 from gptneo_onnx.runtime.cli.units import readable_size
 
 
@@ -38,6 +39,14 @@ def add_command(commands: Any) -> None:
 
 
 def _add_graphs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--task",
+        default="auto",
+        choices=["auto", *(task.value for task in Task)],
+        metavar="NAME",
+        help="what the model is for: auto (the default) is the task of the checkpoint's class; "
+        f"{', '.join(task.value for task in Task)}",
+    )
     command.add_argument(
         "--graph",
         type=_comma_separated(GRAPH_KINDS),
@@ -132,6 +141,7 @@ def run_export(options: argparse.Namespace) -> None:
     out = export_model(
         options.checkpoint,
         options.out,
+        task=options.task,
         graph=options.graph,
         precision=options.precision,
         activations=options.activations,

@@ -21,6 +21,7 @@ from gptneo_onnx.export.checkpoint.torch_file import read_torch_file
 from gptneo_onnx.export.graphs.model_weights import model_weights
 from gptneo_onnx.models import ModelFileError
 from gptneo_onnx.models.graph import NumberFormat, Precision
+from gptneo_onnx.models.tasks import Task
 
 PREFIXES = [
     "module.",
@@ -229,6 +230,8 @@ def test_calibration_reads_transposed_weights(write, tensors):
         source = open_checkpoint(write(tensors, *arguments))
         blocks = calibrated_blocks(source, np.arange(16).reshape(2, 8))
         sizes = [source.config.cache_head_dim]
-        groups = model_weights(source, NumberFormat.of(Precision.INT8), sizes, blocks)
+        groups = model_weights(
+            source, NumberFormat.of(Precision.INT8), sizes, Task.TEXT_GENERATION_WITH_PAST, blocks
+        )
         results.append([part.tobytes() for group in groups for part in group.read().values()])
     assert results[0] == results[1]

@@ -12,10 +12,12 @@ import numpy as np
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime.arrays import Floats
 from gptneo_onnx.runtime.cli.options import (
+    add_batch_size,
     add_device,
     add_documents,
     add_file_name,
     add_model,
+    check_documents,
     documents_of,
     load_with,
 )
@@ -59,13 +61,7 @@ def add_command(commands: Any) -> None:
         metavar="FILE",
         help="write vectors.npy, a row for each text, or vectors.jsonl (default: print JSON lines)",
     )
-    command.add_argument(
-        "--batch-size",
-        type=int,
-        default=16,
-        metavar="N",
-        help="short texts that are read together (default: 16)",
-    )
+    add_batch_size(command)
     add_file_name(command)
     add_device(command)
     command.set_defaults(run=run_embed)
@@ -86,7 +82,7 @@ def run_embed(options: argparse.Namespace) -> None:
     if out is not None and out.suffix == ARRAY_SUFFIX:
         _check_fits_array(documents, options.pooling)
     pipeline = _pipeline(options)
-    _check_documents(pipeline, documents, options.truncation)
+    check_documents(documents, lambda text: pipeline.encode(text, options.truncation))
     # On a terminal, a progress bar would be drawn among the printed lines.
     features = _features(pipeline, documents, shows_progress=out is not None)
     if out is None:
@@ -131,17 +127,6 @@ def _pipeline(options: argparse.Namespace) -> "FeatureExtractionPipeline":
     )
     pipeline.model.layers([options.layer])
     return pipeline
-
-
-def _check_documents(
-    pipeline: "FeatureExtractionPipeline", documents: "Sequence[Document]", truncation: bool
-) -> None:
-    """Refuse a text that cannot be read, by its source, before any time is spent on others."""
-    for document in documents:
-        try:
-            pipeline.encode(document.text, truncation)
-        except InputError as error:
-            raise InputError(f"{document.source}: {error}") from error
 
 
 def _features(

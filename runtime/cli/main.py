@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, MissingDependencyError
 from gptneo_onnx.runtime.cli import (
+    classify,
     compare,
     doctor,
     embed,
@@ -28,7 +29,7 @@ PROGRAM = "gptneo-onnx"
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 
 # In the order of --help. Each has add_command(), which adds its parser and says what to run.
-COMMANDS = (export, generate, compare, embed, perplexity, lm_eval, info, doctor)
+COMMANDS = (export, generate, compare, embed, classify, perplexity, lm_eval, info, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,9 +1,11 @@
 """Options that several commands have, and the models and documents that they name."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gptneo_onnx.models.errors import InputError
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document
@@ -42,6 +44,17 @@ def add_device(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_batch_size(command: argparse.ArgumentParser) -> None:
+    """Add --batch-size."""
+    command.add_argument(
+        "--batch-size",
+        type=int,
+        default=16,
+        metavar="N",
+        help="short texts that are read together (default: 16)",
+    )
+
+
 def add_json(command: argparse.ArgumentParser) -> None:
     """Add --json."""
     command.add_argument(
@@ -56,7 +69,10 @@ def add_documents(command: argparse.ArgumentParser) -> None:
 
 
 def add_texts(command: argparse.ArgumentParser, required: bool = True) -> None:
-    """Add --text FILE ..., for commands whose positional arguments are something else."""
+    """Add --text FILE ..., for commands whose positional arguments are something else.
+
+    Where it is not required, `files` is None without it.
+    """
     command.add_argument(
         "--text",
         dest="files",
@@ -121,6 +137,18 @@ def load_with(
     return loading.load_with_tokenizer(
         directory, load, device=options.device, num_threads=options.threads, file_name=file_name
     )
+
+
+def check_documents(documents: "Iterable[Document]", check: Callable[[str], object]) -> None:
+    """Refuse a text that cannot be read, by its source, before any time is spent on others.
+
+    `check` raises InputError for it.
+    """
+    for document in documents:
+        try:
+            check(document.text)
+        except InputError as error:
+            raise InputError(f"{document.source}: {error}") from error
 
 
 def documents_of(options: argparse.Namespace, final_newline: bool = True) -> "Iterator[Document]":

@@ -137,6 +137,10 @@ class QuestionAnsweringPipeline:
                 answers = self._answers(question, part, of_question, arguments)
                 yield answers[0] if len(answers) == 1 else answers
 
+    def check(self, text: str, context: str) -> None:
+        """Raise InputError unless a question can be answered from a context."""
+        self.encode(_question({"question": text, "context": context}))
+
     def encode(
         self, question: Question, arguments: AnswerArguments | None = None
     ) -> list[tokenizers.Encoding]:

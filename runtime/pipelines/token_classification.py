@@ -120,7 +120,7 @@ class TokenClassificationPipeline:
         return results if isinstance(inputs, Iterator) else list(results)
 
     def encode(self, text: str, stride: int | None = None) -> list[tokenizers.Encoding]:
-        """Return the windows of a text, or the first one without a stride.
+        """Return the windows of a text, of which only the first is read without a stride.
 
         Raises:
             InputError: the text is empty, or the stride too long.
@@ -129,20 +129,25 @@ class TokenClassificationPipeline:
         windows = self._encoder.windows(text, max_length=longest, stride=stride or 0)
         if not len(windows[0]):
             raise InputError("the text is empty; it has no token to label, so leave it out")
-        if stride is None and len(windows) > 1:
-            logger.warning(
-                "the text %a... has more than %d tokens; the rest is not read: pass a stride",
-                text[:40],
-                longest,
-            )
-            return windows[:1]
         return windows
+
+    def _read(self, text: str, stride: int | None) -> list[tokenizers.Encoding]:
+        """Return the windows of a text that are read; warn if others are not."""
+        windows = self.encode(text, stride)
+        if stride is not None or len(windows) == 1:
+            return windows
+        logger.warning(
+            "the text %a has more than %d tokens; the rest is not read: pass a stride (--stride)",
+            text[:40],
+            self._encoder.longest,
+        )
+        return windows[:1]
 
     def _results(self, inputs: Iterable[str], arguments: EntityArguments) -> Iterator[list[Entity]]:
         """Yield each text's entities, in order."""
         read_ahead = READ_AHEAD if arguments.batch_size > 1 else 1
         for texts in in_groups(inputs, read_ahead):
-            windows = [self.encode(text, arguments.stride) for text in texts]
+            windows = [self._read(text, arguments.stride) for text in texts]
             sequences = [np.array(each.ids, np.int64) for part in windows for each in part]
             logits = dict(self.model.of_sequences(sequences, arguments.batch_size))
             done = 0

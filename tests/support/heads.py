@@ -33,7 +33,8 @@ def with_head(
     assert head.tensors is not None
     for name in head.tensors.names:
         shape = (columns, hidden) if name == head.tensors.weight else (columns,)
-        tensors[name] = random.standard_normal(shape).astype(np.float32)
+        # Logits whose standard deviation is about 3.
+        tensors[name] = (3 * hidden**-0.5 * random.standard_normal(shape)).astype(np.float32)
     save_file(tensors, weights, {"format": "pt"})
     return checkpoint
 

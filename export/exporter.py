@@ -145,7 +145,7 @@ def export_model(
     tokenizer_source = _tokenizer_source(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
     with atomic_directory(plan.out) as partial:  # renamed to plan.out when the block ends
-        for note in (*source.notes, *notes_on_task(task, source, plan.graphs)):
+        for note in (*source.notes, *notes_on_task(plan.task, task, source, plan.graphs)):
             report(note)
         _write_companions(source, tokenizer_source, partial, report)
         for numbers in plan.formats:

@@ -35,8 +35,12 @@ def chosen_task(asked: Task | None, source: Checkpoint) -> Task:
     return task
 
 
-def notes_on_task(task: Task, source: Checkpoint, graphs: Sequence[str]) -> Iterator[str]:
-    """Yield lines that tell the user which heads are left out, and how texts are padded."""
+def notes_on_task(
+    asked: Task | None, task: Task, source: Checkpoint, graphs: Sequence[str]
+) -> Iterator[str]:
+    """Yield lines that tell which task was chosen, which heads are left out, and of padding."""
+    if asked is None and not task.is_generation:
+        yield f"{source.directory}: its task is {task.value}; --task (task=) takes another one"
     unused = [
         name
         for head in Head

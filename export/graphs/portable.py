@@ -25,7 +25,9 @@ from gptneo_onnx.models.graph import CacheSpec, DataType
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK, END_LOGITS, START_LOGITS
 from gptneo_onnx.models.tasks import Head
 
-# Added to the scores of masked keys; finite, so that a row of nothing but these has no NaN.
+# Added to the scores of masked keys, as transformers does; finite, so that a row of nothing but
+# these has no NaN. A key that is masked twice, once by distance and once by attention_mask, gets it
+# twice, which is minus infinity: so rows of padding have transformers' hidden states, too.
 _MASKED_SCORE = np.finfo(np.float32).min
 
 
@@ -86,18 +88,19 @@ class PortableGraph(DecoderGraph):
         between = self.constant("between", 1, 2)
         mask = self.node("Cast", [ATTENTION_MASK], "mask", to=DataType.BOOL.onnx)
         tokens = self.node("Unsqueeze", [mask, between], "tokens")  # [batch, 1, 1, total]
+        attended = self.bias(self.node("And", [tokens, causal], "attended"))
         if "global" in self.config.layer_kinds:
-            self.bias("global", tokens, causal)
+            self.node("Add", [attended, self.bias(causal)], "global.bias")
         if "local" in self.config.layer_kinds:
             window = self.graph.constant("window", np.int64(self.config.window_size))
             near = self.node("Less", [distance, window], "near")
-            self.bias("local", tokens, self.node("And", [causal, near], "near_and_causal"))
+            near_and_causal = self.node("And", [causal, near], "near_and_causal")
+            self.node("Add", [attended, self.bias(near_and_causal)], "local.bias")
 
-    def bias(self, kind: str, tokens: str, visible: str) -> None:
-        seen = self.node("And", [tokens, visible], f"{kind}.seen")
+    def bias(self, visible: str) -> str:
         shown = self.graph.constant("bias.shown", np.float32(0))
         hidden = self.graph.constant("bias.hidden", _MASKED_SCORE)
-        self.node("Where", [seen, shown, hidden], f"{kind}.bias")
+        return self.node("Where", [visible, shown, hidden], f"{visible}.bias")
 
     def embed(self) -> str:
         if names.POSITION_IDS not in [spec.name for spec in self.contract.step_inputs]:

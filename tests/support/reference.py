@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from gptneo_onnx.models.config import ACTIVATIONS
+from gptneo_onnx.models.tasks import Head
 
 Array = NDArray[np.float64]
 
@@ -47,6 +48,17 @@ class ReferenceGPTNeo:
         """Return the logits [length, vocab] of one sequence of ids [length]."""
         head = "wte.weight" if self.config.tie_word_embeddings else "lm_head.weight"
         return self.hidden_states(ids, positions) @ self.weight(head).T
+
+    def head(
+        self,
+        head: Head,
+        ids: NDArray[np.int64],
+        positions: NDArray[np.int64] | None = None,
+    ) -> Array:
+        """Return what the linear layer of a task's head gives, [length, columns]."""
+        assert head.tensors
+        states, name = self.hidden_states(ids, positions), head.tensors.weight
+        return self.linear(name.removesuffix(".weight"), states, head.tensors.bias is not None)
 
     def hidden_states(
         self, ids: NDArray[np.int64], positions: NDArray[np.int64] | None = None

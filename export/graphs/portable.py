@@ -26,8 +26,8 @@ from gptneo_onnx.models.portable_graph import ATTENTION_MASK, END_LOGITS, START_
 from gptneo_onnx.models.tasks import Head
 
 # Added to the scores of masked keys, as transformers does; finite, so that a row of nothing but
-# these has no NaN. A key that is masked twice, once by distance and once by attention_mask, gets it
-# twice, which is minus infinity: so rows of padding have transformers' hidden states, too.
+# these has no NaN. transformers adds it twice to keys that are masked by distance and by
+# attention_mask, which makes minus infinity: with that, rows of padding have its hidden states too.
 _MASKED_SCORE = np.finfo(np.float32).min
 
 
@@ -88,19 +88,20 @@ class PortableGraph(DecoderGraph):
         between = self.constant("between", 1, 2)
         mask = self.node("Cast", [ATTENTION_MASK], "mask", to=DataType.BOOL.onnx)
         tokens = self.node("Unsqueeze", [mask, between], "tokens")  # [batch, 1, 1, total]
-        attended = self.bias(self.node("And", [tokens, causal], "attended"))
+        attended = self.node("And", [tokens, causal], "attended")
+        shown, hidden, never = (
+            self.graph.constant(f"bias.{name}", np.float32(value))
+            for name, value in (("shown", 0), ("hidden", _MASKED_SCORE), ("never", -np.inf))
+        )
+        self.node("Where", [attended, shown, hidden], "bias.within")
+        self.node("Where", [attended, hidden, never], "bias.beyond")
         if "global" in self.config.layer_kinds:
-            self.node("Add", [attended, self.bias(causal)], "global.bias")
+            self.node("Where", [causal, "bias.within", "bias.beyond"], "global.bias")
         if "local" in self.config.layer_kinds:
             window = self.graph.constant("window", np.int64(self.config.window_size))
             near = self.node("Less", [distance, window], "near")
-            near_and_causal = self.node("And", [causal, near], "near_and_causal")
-            self.node("Add", [attended, self.bias(near_and_causal)], "local.bias")
-
-    def bias(self, visible: str) -> str:
-        shown = self.graph.constant("bias.shown", np.float32(0))
-        hidden = self.graph.constant("bias.hidden", _MASKED_SCORE)
-        return self.node("Where", [visible, shown, hidden], f"{visible}.bias")
+            visible = self.node("And", [causal, near], "near_and_causal")
+            self.node("Where", [visible, "bias.within", "bias.beyond"], "local.bias")
 
     def embed(self) -> str:
         if names.POSITION_IDS not in [spec.name for spec in self.contract.step_inputs]:

@@ -6,10 +6,13 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY, Precision
 from gptneo_onnx.models.manifest import CONFIG_FILE, Manifest
 from gptneo_onnx.runtime.cli.options import add_file_name, add_json, add_model
 from gptneo_onnx.runtime.cli.units import readable_size
+
+_SHOWN_LABELS = 8
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.model_files.directory import FusedModel, PortableModel
@@ -52,7 +55,7 @@ def model_info(directory: str | Path, file_name: str | None = None) -> dict[str,
     config = model.config
     return {
         "graph": kind,
-        **({} if model.manifest is None else _export_settings(model.manifest)),
+        **({} if model.manifest is None else _export_settings(model.manifest, config)),
         "layers": config.num_layers,
         "local_layers": config.layer_kinds.count("local"),
         "window": config.window_size,
@@ -64,10 +67,13 @@ def model_info(directory: str | Path, file_name: str | None = None) -> dict[str,
     }
 
 
-def _export_settings(manifest: Manifest) -> dict[str, Any]:
-    """Return what only exports of our own record."""
-    numbers = manifest.numbers
-    settings = {"precision": numbers.precision.value}
+def _export_settings(manifest: Manifest, config: GPTNeoConfig) -> dict[str, Any]:
+    """Return what only exports of our own record; labels are in the order of the columns."""
+    numbers, labels = manifest.numbers, config.labels.id2label
+    settings: dict[str, Any] = {"task": manifest.task.value}
+    if manifest.task.has_labels:
+        settings["labels"] = [labels[column] for column in sorted(labels)]
+    settings["precision"] = numbers.precision.value
     if numbers.precision is Precision.W8A8:  # the only precision with two ranges of weights
         settings["weights"] = "7-bit" if numbers.reduce_range else "full-range"
     settings["activations"] = ACTIVATION_NAMES[numbers.activations]
@@ -111,12 +117,19 @@ def _sizes_on_disk(model: "PortableModel") -> dict[str, int]:
     return {str(file.relative_to(model.path)): file.stat().st_size for file in sorted(files)}
 
 
+def _cell(name: str, value: Any) -> str:
+    if name == "labels":
+        more = len(value) - _SHOWN_LABELS
+        shown_labels = [repr(label)[1:-1] for label in value[:_SHOWN_LABELS]]
+        return ", ".join(shown_labels) + (f" and {more} more" if more > 0 else "")
+    return readable_size(value) if name.startswith("cache_bytes") else str(value)
+
+
 def _table(info: dict[str, Any]) -> str:
     lines = []
     for name, value in info.items():
         if name == "files":
             lines += [f"{'':28}{file} ({readable_size(size)})" for file, size in value.items()]
         else:
-            cell = readable_size(value) if name.startswith("cache_bytes") else value
-            lines.append(f"{name.replace('_', ' '):28}{cell}")
+            lines.append(f"{name.replace('_', ' '):28}{_cell(name, value)}")
     return "\n".join(lines)

@@ -36,6 +36,7 @@ def test_the_files_are_those_of_the_directory(export_shape: Export) -> None:
 def test_what_it_was_exported_as_is_told(export_shape: Export) -> None:
     info = model_info(export_shape(precision="fp16"))
     assert (info["graph"], info["precision"]) == ("fused", "fp16")
+    assert (info["task"], "labels" in info) == ("text-generation-with-past", False)
     assert info["least_onnx_runtime"] == "1.30.0"
 
 

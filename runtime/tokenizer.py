@@ -2,8 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.manifest import TOKENIZER_FILE
 from gptneo_onnx.models.tokenizer_files import has_tokenizer, read_tokenizer_files
+from gptneo_onnx.runtime.text_settings import TextSettings
 
 # transformers.PreTrainedTokenizerBase.clean_up_tokenization, in its order.
 _CLEAN_UPS = (
@@ -52,37 +52,6 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 _BYTE_ALPHABET = _byte_alphabet()
-
-
-@dataclass(frozen=True)
-class TextSettings:
-    """How a tokenizer's files say that texts are cut and arranged, by transformers' names.
-
-    Attributes:
-        model_max_length: tokens of a text at most; None if the files do not say.
-        padding_side: left or right; on the left, a question stands after its context.
-        truncation_side: where texts are cut that are too long.
-        special_tokens: the texts of special tokens by name, such as unk_token.
-    """
-
-    model_max_length: int | None = None
-    padding_side: str = "right"
-    truncation_side: str = "right"
-    special_tokens: Mapping[str, str | None] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls, config: Mapping[str, Any], special_tokens: Mapping[str, str | None]
-    ) -> "TextSettings":
-        """Read a tokenizer_config.json, or the attributes of a tokenizer of transformers."""
-        length = config.get("model_max_length")
-        is_length = isinstance(length, int) and not isinstance(length, bool) and length > 0
-        sides = {
-            name: side
-            for name in ("padding_side", "truncation_side")
-            if (side := config.get(name)) in ("left", "right")
-        }
-        return cls(length if is_length else None, special_tokens=special_tokens, **sides)
 
 
 class Tokenizer:

@@ -7,12 +7,16 @@ import ast
 import inspect
 import re
 import shlex
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from heads import with_head
 
 from gptneo_onnx.export import export_model
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.cli.main import build_parser
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +60,23 @@ def test_every_block_of_the_features_page_runs(models):
     names = run_blocks("docs/features.md", python_blocks("docs/features.md"))
     assert -1 <= names["similarity"] <= 1
     assert names["output"].last_hidden_state.shape[0] == 2
+
+
+HEADS = {
+    "classifier": Head.SEQUENCE_CLASSIFICATION,
+    "tagger": Head.TOKEN_CLASSIFICATION,
+    "answerer": Head.QUESTION_ANSWERING,
+}
+
+
+def test_every_block_of_the_classification_page_runs(tmp_path, monkeypatch, random):
+    monkeypatch.chdir(tmp_path)
+    for name, head in HEADS.items():
+        checkpoint = Path(shutil.copytree(EMBEDDED_CHECKPOINT, tmp_path / f"{name}-checkpoint"))
+        export_model(with_head(checkpoint, head, random), tmp_path / name)
+    page = "docs/classification.md"
+    names = run_blocks(page, python_blocks(page))
+    assert names["output"].end_logits.shape == names["output"].start_logits.shape
 
 
 def test_every_block_of_the_python_page_runs(models, capsys):

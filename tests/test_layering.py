@@ -47,7 +47,7 @@ LAYERS = {
         "export.output_directory", "export.exporter", "export",
     ],
     "runtime": [
-        ("runtime.files", "runtime.onnx_runtime", "runtime.arrays"),
+        ("runtime.files", "runtime.onnx_runtime", "runtime.arrays", "runtime.text_settings"),
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.engine", "runtime.generation",
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),

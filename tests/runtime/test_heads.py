@@ -1,6 +1,7 @@
 """The classes with a head of labels, on both graphs, against the numpy oracle."""
 
 import copy
+import shutil
 
 import numpy as np
 import pytest
@@ -183,6 +184,14 @@ class TestAnotherTask:
         model = GPTNeoModel(case.model("model.onnx"))
         found = model(sequences[0][None]).last_hidden_state[0]
         np.testing.assert_allclose(found, case.oracle.hidden_states(sequences[0]), atol=1e-3)
+
+    def test_a_graph_without_a_manifest_is_recognised(self, case, sequences, tmp_path):
+        """As one of another exporter, by its outputs and config.json."""
+        for name in ("config.json", "portable.onnx", "model.onnx_data"):
+            shutil.copy(case.export / name, tmp_path)
+        model = MODELS[case.head].from_pretrained(tmp_path, device="cpu")
+        expected = case.model("portable.onnx")(sequences[1][None])
+        np.testing.assert_array_equal(of_call(model(sequences[1][None])), of_call(expected))
 
     def test_an_engine_has_its_task(self, case):
         assert Engine.load(case.export, device="cpu").task.head is case.head

@@ -145,7 +145,7 @@ def test_a_loaded_base_model_serves(directory):
         ({"pooling": np.arange(2)}, r"pooling is \(0, 1\); one of none, mean"),
         ({"layer": 3}, r"hidden states of layer 3 \(it gives 2, 6\); export"),
         ({"layer": 7}, r"layer is 7; 0 \(the embeddings\) to 6"),
-        ({"max_new_tokens": 3}, "has no argument 'max_new_tokens'; pooling, normalize, layer"),
+        ({"max_new_tokens": 3}, "has no argument 'max_new_tokens'; batch_size, pooling, norm"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(extractor, arguments, match):

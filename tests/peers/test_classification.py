@@ -14,6 +14,8 @@ from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime import InputError, Tokenizer, pipeline
+from gptneo_onnx.runtime.pipelines.question_answering import Question
+from gptneo_onnx.runtime.pipelines.windows import WindowEncoder
 
 TEXTS = [
     "She was very fond of Mr. Darcy, and of Emma Woodhouse too.",
@@ -239,17 +241,44 @@ class TestQuestionAnswering:
         pair = Pair(
             tmp_path, "question-answering", Head.QUESTION_ANSWERING, {"padding_side": "left"}
         )
-        encoding = pair.ours[0].encode(_question("Why?", TEXTS[0]))[0]
+        encoding = pair.ours[0].encode(Question("Why?", TEXTS[0]))[0]
         theirs = pair.theirs.tokenizer(TEXTS[0], "Why?")
         assert encoding.ids == theirs["input_ids"]
         answer = pair.ours[0](question="Why?", context=TEXTS[0])
         assert TEXTS[0][answer["start"] : answer["end"]] == answer["answer"] != ""
 
 
-def _question(text, context):
-    from gptneo_onnx.runtime.pipelines.question_answering import Question
+@pytest.mark.parametrize("stride", [0, 3])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_windows_are_those_of_transformers(side, stride):
+    """With tokens that the tokenizer adds, which each window has."""
+    import transformers
+    from tokenizers.processors import TemplateProcessing
 
-    return Question(text, context)
+    theirs = transformers.AutoTokenizer.from_pretrained(EMBEDDED_CHECKPOINT, truncation_side=side)
+    end = "<|endoftext|>"
+    theirs.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{end} $A {end}", pair=f"{end} $A {end} $B:1", special_tokens=[(end, 0)]
+    )
+    encoder = WindowEncoder(Tokenizer.coerce(theirs), 512)
+    arguments = {"max_length": 14, "stride": stride}
+    for texts, strategy in (
+        ((TEXTS[3],), "longest_first"),
+        (("Who was", TEXTS[3]), "only_second"),
+        ((TEXTS[3], "Who was"), "only_first"),
+    ):
+        found = encoder.windows(*texts, strategy=strategy, **arguments)
+        expected = theirs(
+            *texts,
+            truncation=strategy,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            **arguments,
+        )
+        assert [window.ids for window in found] == expected["input_ids"]
+        assert [window.offsets for window in found] == expected["offset_mapping"]
+        sequences = [expected.sequence_ids(index) for index in range(len(found))]
+        assert [window.sequence_ids for window in found] == sequences
 
 
 def test_the_classes_are_transformers(tmp_path, random):

@@ -13,11 +13,18 @@ import onnx
 import pytest
 from checkpoints import Shape, write_checkpoint
 from plain_generation import left_padded
+from task_checkpoints import write_task_checkpoint
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.models.tasks import Head
+from gptneo_onnx.runtime import (
+    GPTNeoForCausalLM,
+    GPTNeoForSequenceClassification,
+    GPTNeoModel,
+    Tokenizer,
+)
 
 SHAPE = Shape(layers=("global", "local"), window_size=7, max_position_embeddings=64, vocab_size=301)
 
@@ -59,6 +66,39 @@ def test_optimum_clis_exports_run(transformers_model, checkpoint, tmp_path, rand
         expected = expected_tokens(peer, ids, mask, max_new_tokens=40, **arguments)
         tokens = model.generate(ids, mask, max_new_tokens=40, eos_token_id=None, **arguments)
         assert tokens.tolist() == expected
+
+
+@pytest.mark.parametrize("task", ["feature-extraction", "feature-extraction-with-past"])
+def test_optimum_clis_exports_for_features_run(checkpoint, tmp_path, random, task):
+    import torch
+    import transformers
+
+    out = by_optimum_cli(checkpoint, tmp_path / "optimum", "--task", task)
+    sequences = [random.integers(1, SHAPE.vocab_size, length) for length in (3, 40, 9)]
+    peer = transformers.GPTNeoModel.from_pretrained(checkpoint).eval()
+    for index, states in GPTNeoModel.from_pretrained(out).of_sequences(sequences, batch_size=3):
+        expected = peer(torch.tensor(sequences[index])[None]).last_hidden_state[0]
+        expected = expected.detach().numpy()
+        np.testing.assert_allclose(states, expected, atol=1e-4 * expected.std())
+
+
+def test_optimum_clis_classifiers_run(tmp_path, random):
+    import torch
+    import transformers
+
+    head = Head.SEQUENCE_CLASSIFICATION
+    checkpoint = tmp_path / "classifier"
+    write_task_checkpoint(checkpoint, head, SHAPE, random, pad_token_id=1)
+    out = by_optimum_cli(checkpoint, tmp_path / "optimum", "--task", "text-classification")
+    ids, mask = left_padded([random.integers(2, SHAPE.vocab_size, n) for n in (40, 3, 17)])
+    ids[mask == 0] = 1
+    peer = transformers.GPTNeoForSequenceClassification.from_pretrained(checkpoint).eval()
+    model = GPTNeoForSequenceClassification.from_pretrained(out)
+    for batch in ((ids, mask), (ids[:, ::-1].copy(), mask[:, ::-1].copy())):
+        tensors = [torch.from_numpy(array) for array in batch]
+        expected = peer(tensors[0], attention_mask=tensors[1]).logits.detach().numpy()
+        found = model(*batch).logits
+        np.testing.assert_allclose(found, expected, atol=1e-4 * expected.std())
 
 
 def test_optimum_clis_export_of_the_embedded_model_is_a_whole_directory(tmp_path, embedded_export):

@@ -145,7 +145,8 @@ def export_model(
     tokenizer_source = _tokenizer_source(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
     with atomic_directory(plan.out) as partial:  # renamed to plan.out when the block ends
-        for note in (*source.notes, *notes_on_task(plan.task, task, source, plan.graphs)):
+        built = plan.graphs if plan.exporter == "direct" else ()
+        for note in (*source.notes, *notes_on_task(plan.task, task, source, built)):
             report(note)
         _write_companions(source, tokenizer_source, partial, report)
         for numbers in plan.formats:

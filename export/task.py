@@ -38,7 +38,10 @@ def chosen_task(asked: Task | None, source: Checkpoint) -> Task:
 def notes_on_task(
     asked: Task | None, task: Task, source: Checkpoint, graphs: Sequence[str]
 ) -> Iterator[str]:
-    """Yield lines that tell which task was chosen, which heads are left out, and of padding."""
+    """Yield lines that tell which task was chosen, which heads are left out, and of padding.
+
+    `graphs` are the kinds that this project builds itself.
+    """
     if asked is None and not task.is_generation:
         yield f"{source.directory}: its task is {task.value}; --task (task=) takes another one"
     unused = [

@@ -28,6 +28,7 @@ ITEM_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 SMALL = Shape(vocab_size=61, hidden_size=16, num_heads=2, max_position_embeddings=16)
 MEGABYTE = 2**20
 DEFAULTS = {
+    "task": "auto",
     "graph": None,
     "precision": "fp32",
     "activations": None,
@@ -268,6 +269,12 @@ class TestPlan:
         assert planned.formats == (NumberFormat.of(Precision.FP32),)
         assert planned.hidden_layers(num_layers=3) == ()
         assert not planned.verify
+
+    def test_tasks_without_past_have_one_portable_graph(self, plan):
+        for task in ("text-generation", "feature-extraction"):
+            assert plan(task=task).graphs == ("portable",)
+        assert plan(task="question-answering").graphs == ("fused",)
+        assert plan(task="question-answering", layout="transformers.js").graphs == ("portable",)
 
     def test_layout_transformers_js_has_portable_graphs(self, plan):
         planned = plan(layout="transformers.js", precision=["fp32", "int4"])

@@ -21,6 +21,7 @@ from gptneo_onnx.export.graphs.optimum import write_optimum_graph
 from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.models.config import ALIASES, without_contradictions
+from gptneo_onnx.models.denormals import unchanged_float_state
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.generation_settings import GenerationSettings
 from gptneo_onnx.models.graph import GraphContract, NumberFormat, Precision
@@ -134,7 +135,8 @@ def export_model(
     source = open_checkpoint(directory, plan.variant)
     tokenizer_source = _tokenizer_source(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
-    with atomic_directory(plan.out) as partial:  # renamed to plan.out when the block ends
+    # The directory is renamed to plan.out when the block ends.
+    with unchanged_float_state(), atomic_directory(plan.out) as partial:
         for note in source.notes:
             report(note)
         _write_companions(source, tokenizer_source, partial, report)

@@ -96,7 +96,7 @@ class PortableSessions:
         for name in interface.present:
             binding.bind_output(name, self.device.type, self.device.index)
         try:
-            session.inference.run_with_iobinding(binding)
+            session.run(binding)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
             raise failed_step(error, len(ids), self.device) from error
         outputs = binding.get_outputs()

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnxruntime
 
+from gptneo_onnx.models.denormals import denormals_as_zero, unchanged_float_state
 from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError, shown
 from gptneo_onnx.models.graph import NumberFormat, Precision
 from gptneo_onnx.runtime.engine.device import (
@@ -32,6 +33,13 @@ class Session:
 
     inference: onnxruntime.InferenceSession
     device: Device
+
+    def run(self, binding: onnxruntime.IOBinding) -> None:
+        """Run what is bound; on return, outputs bound to memory of the host are there."""
+        with denormals_as_zero():
+            self.inference.run_with_iobinding(binding)
+        if self.device != CPU:
+            binding.synchronize_outputs()
 
 
 def create_session(
@@ -97,8 +105,7 @@ def create_session_of_bytes(graph: bytes, device: Device) -> Session:
 def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: they come back as exceptions as well
-    # Unscaled scores make softmax emit denormal floats, on which x86 is several times slower.
-    # ONNX Runtime sets this for the calling thread too, and leaves it set.
+    # For the session's own threads; run() does the same for the calling one.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # Threads stop spinning after a run: a draft model's would keep cores that the other needs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -132,9 +139,10 @@ def _create(
     optimizers = {"disabled_optimizers": ["SkipLayerNormFusion"]} if device == CPU else {}
     try:
         # Without the fallback a provider that fails raises, instead of silently becoming another.
-        inference = onnxruntime.InferenceSession(
-            graph, options, providers=providers, enable_fallback=0, **optimizers
-        )
+        with unchanged_float_state():
+            inference = onnxruntime.InferenceSession(
+                graph, options, providers=providers, enable_fallback=0, **optimizers
+            )
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
         reason = str(error).strip().partition("\n")[0]
         if device != CPU:

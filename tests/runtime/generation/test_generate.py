@@ -9,6 +9,7 @@ from reference import ReferenceGPTNeo
 
 from gptneo_onnx.models import DeviceError, InputError
 from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, PromptCache, Tokenizer
+from gptneo_onnx.runtime.engine.session import Session
 
 VOCAB = 301
 
@@ -314,14 +315,12 @@ def test_a_step_that_fails_says_where_and_what_to_try(model, monkeypatch):
     decoder = model.engine.decoder(slots=1)
     decoder.decode(np.array([1]), np.array([True]))
 
-    def fail(binding):
-        raise RuntimeError("CUDA out of memory\nand a stack trace")
+    class FailingSession(Session):
+        def run(self, binding):
+            raise RuntimeError("CUDA out of memory\nand a stack trace")
 
-    monkeypatch.setattr(
-        decoder._decode_step,
-        "inference",
-        type("", (), {"run_with_iobinding": staticmethod(fail)}),
-    )
+    failing = FailingSession(decoder.session.inference, decoder.device)
+    monkeypatch.setattr(decoder._decode_step, "session", failing)
     with pytest.raises(DeviceError, match="1 sequences failed on cpu: CUDA out of memory; try"):
         decoder.decode(np.array([1]), np.array([True]))
 

@@ -75,7 +75,8 @@ class GPTNeoForCausalLM:
                 transformers.js.
             device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
-            num_threads: threads of one operator; None takes one per physical core.
+            num_threads: threads of one operator; None takes one per core that the process may use
+                (GPTNEO_ONNX_THREADS in the environment says otherwise).
             provider_options: options of ONNX Runtime's execution provider.
             file_name: which of a directory's graphs to run, if not its model.onnx, as in
                 optimum.onnxruntime.

@@ -8,7 +8,7 @@ from typing import Any
 import onnxruntime
 
 from gptneo_onnx.models.denormals import denormals_as_zero, unchanged_float_state
-from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError, shown
+from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError
 from gptneo_onnx.models.graph import NumberFormat, Precision
 from gptneo_onnx.runtime.engine.device import (
     CPU,
@@ -19,12 +19,12 @@ from gptneo_onnx.runtime.engine.device import (
     warn_fallback,
     warn_saturating_sums,
 )
+from gptneo_onnx.runtime.engine.threads import thread_count
 
 onnxruntime.disable_telemetry_events()
 
 # SkipLayerNormalization on CUDA sums in float16 unless told not to.
 CUDA_DEFAULTS = {"enable_skip_layer_norm_strict_mode": "1"}
-MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def create_session(
         graph: the .onnx file.
         numbers: the number format of a fused graph: not every device has kernels for each.
         device: auto, cpu, cuda or cuda:N.
-        num_threads: threads of one operator; None takes one per physical core.
+        num_threads: threads of one operator; None takes one per core that the process may use.
         provider_options: options of ONNX Runtime's execution provider, over our defaults.
 
     Raises:
@@ -111,13 +111,9 @@ def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Only this format was checked: ONNX Runtime must not guess another from the file's name.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    if num_threads is not None:
-        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
-            raise InputError(
-                f"num_threads is {shown(num_threads)}; "
-                f"a whole number from 1 to {MAX_THREADS} is allowed"
-            )
-        options.intra_op_num_threads = num_threads
+    threads = thread_count(num_threads)
+    if threads is not None:
+        options.intra_op_num_threads = threads
     return options
 
 

@@ -48,7 +48,7 @@ def load_with_tokenizer(
     Args:
         directory: made by `gptneo-onnx export`, or by another exporter.
         device: auto, cpu, cuda or cuda:N.
-        num_threads: threads of one operator; None takes one per physical core.
+        num_threads: threads of one operator; None takes one per core that the process may use.
         file_name: which of the directory's graphs to run, if not its model.onnx.
         tokenizer: used instead of the directory's; whatever Tokenizer.coerce() takes.
 

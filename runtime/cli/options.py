@@ -38,7 +38,7 @@ def add_device(command: argparse.ArgumentParser) -> None:
         "--threads",
         type=int,
         metavar="N",
-        help="threads of one operator (default: $GPTNEO_ONNX_THREADS, else one per core that may be used)",
+        help="threads of one operator (default: $GPTNEO_ONNX_THREADS, or one per core)",
     )
 
 

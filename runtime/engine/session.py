@@ -109,6 +109,8 @@ def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # Threads stop spinning after a run: a draft model's would keep cores that the other needs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # On all threads; releases before 1.32 do it on one.
+    options.add_session_config_entry("session.prepack.enable_parallel", "1")
     # Only this format was checked: ONNX Runtime must not guess another from the file's name.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     threads = thread_count(num_threads)

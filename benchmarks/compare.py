@@ -74,7 +74,9 @@ def is_installed(name: str) -> bool:
     """Return whether a contestant's environment is there; say so where it is not."""
     python = CONTESTANTS[name].python
     if not Path(python).exists():
-        print(f"{name} is left out: {python} is missing; `make benchmark` makes it", file=sys.stderr)
+        print(
+            f"{name} is left out: {python} is missing; `make benchmark` makes it", file=sys.stderr
+        )
         return False
     return True
 

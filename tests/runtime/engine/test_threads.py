@@ -51,9 +51,7 @@ def test_an_empty_variable_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("text", ["0", "-1", "1025", "2.0", "two", "9" * 400, "0x2", "٣"])
 def test_variables_out_of_range_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPTNEO_ONNX_THREADS", text)
-    with pytest.raises(
-        InputError, match="GPTNEO_ONNX_THREADS is .*; a whole number from 1"
-    ):
+    with pytest.raises(InputError, match="GPTNEO_ONNX_THREADS is .*; a whole number from 1"):
         thread_count(None)
 
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from gptneo_onnx.export.checkpoint.weight_files import WEIGHT_FILES, has_weights
+from gptneo_onnx.export.checkpoint.weights_elsewhere import not_a_directory
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
@@ -31,6 +32,8 @@ def local_checkpoint(
     # os.path because Path's methods raise for names that are too long.
     if os.path.isdir(path):  # noqa: PTH112
         return path
+    if os.path.isfile(path) and (advice := not_a_directory(str(checkpoint))):  # noqa: PTH113
+        raise InputError(f"{shown(str(checkpoint))} {advice}")
     if os.path.lexists(path) or not _HUB_ID.fullmatch(str(checkpoint)):
         raise InputError(
             f"{shown(str(checkpoint))} is not a directory; {_ALTERNATIVE}, or a hub id"

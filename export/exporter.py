@@ -5,7 +5,7 @@ These steps are the body of `export_model`; every other function here serves one
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gptneo_onnx.export import transformers_js
@@ -133,13 +133,13 @@ def export_model(
     check_replaceable(plan.out.absolute())
     directory = local_checkpoint(plan.checkpoint, plan.revision, plan.variant)
     source = open_checkpoint(directory, plan.variant)
-    tokenizer_source = _tokenizer_source(plan, source)
+    tokenizer_source = tokenizer_source_of(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
     # The directory is renamed to plan.out when the block ends.
     with unchanged_float_state(), atomic_directory(plan.out) as partial:
         for note in source.notes:
             report(note)
-        _write_companions(source, tokenizer_source, partial, report)
+        write_companions(source, tokenizer_source, partial, report)
         for numbers in plan.formats:
             graphs = _write_graphs(plan, source, partial, numbers, layers, progress, report)
             if plan.verify:
@@ -153,7 +153,7 @@ def _ignore(line: str) -> None:
     """Stand in for `report` where the caller gives none."""
 
 
-def _tokenizer_source(plan: ExportPlan, source: Checkpoint) -> Path:
+def tokenizer_source_of(plan: ExportPlan, source: Checkpoint) -> Path:
     """Return the directory whose tokenizer is written.
 
     Raises:
@@ -170,7 +170,7 @@ def _tokenizer_source(plan: ExportPlan, source: Checkpoint) -> Path:
     return directory
 
 
-def _write_companions(
+def write_companions(
     source: Checkpoint, tokenizer_source: Path, partial: Path, report: Callable[[str], object]
 ) -> None:
     """Write config.json, generation_config.json and the tokenizer."""
@@ -219,7 +219,7 @@ def _write_graphs(
     Returns:
         The graphs' files, with what their inputs and outputs are.
     """
-    paths, weights_file = _paths(plan, partial, numbers)
+    paths, weights_file = graph_paths(plan, partial, numbers)
     weights_file.parent.mkdir(exist_ok=True)
     if plan.exporter == "optimum":
         graph = paths["portable"]
@@ -236,7 +236,9 @@ def _write_graphs(
     return {graph.path: graph.contract for graph in graphs}
 
 
-def _paths(plan: ExportPlan, partial: Path, numbers: NumberFormat) -> tuple[dict[str, Path], Path]:
+def graph_paths(
+    plan: ExportPlan, partial: Path, numbers: NumberFormat
+) -> tuple[dict[str, Path], Path]:
     """Return the file of each kind of graph, and the weights file that they share."""
     if plan.layout == "transformers.js":
         graph = partial / transformers_js.FOLDER / transformers_js.graph_file(numbers)
@@ -252,15 +254,21 @@ def _declare(plan: ExportPlan, partial: Path, layers: tuple[int, ...]) -> None:
         files = [transformers_js.graph_file(numbers) for numbers in plan.formats]
         transformers_js.declare_weights(partial, files)
         return
-    manifest = Manifest(
+    records = {
+        path.name: FileRecord(path.stat().st_size, sha256_of(path)) for path in partial.iterdir()
+    }
+    manifest_of(plan, records, layers).write(partial)
+
+
+def manifest_of(
+    plan: ExportPlan, files: Mapping[str, FileRecord], layers: tuple[int, ...]
+) -> Manifest:
+    """Return the manifest of an export in layout flat."""
+    return Manifest(
         graph=plan.graphs[0],
         numbers=plan.formats[0],
         opset=optimum_trace.OPSET if plan.exporter == "optimum" else OPSET,
         least_onnx_runtime=LEAST_ONNX_RUNTIME,
-        files={
-            path.name: FileRecord(path.stat().st_size, sha256_of(path))
-            for path in partial.iterdir()
-        },
+        files=files,
         hidden_states=layers,
     )
-    manifest.write(partial)

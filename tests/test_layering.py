@@ -27,7 +27,7 @@ PACKAGES_INSIDE = {
 # lm-evaluation-harness imports this one itself.
 HARNESS = "runtime.evaluation.harness"
 # The only modules that reach from the runtime into the exporter, inside a function.
-DOORS = {"runtime.embedded", "runtime.cli.export"}
+DOORS = {"runtime.embedded", "runtime.cli.check", "runtime.cli.export"}
 
 # From the leaf up: a module imports its own layer and those before it.
 LAYERS = {
@@ -43,7 +43,8 @@ LAYERS = {
         "export.checkpoint", "export.weights", "export.graphs", "export.check",
         "export.calibration", "export.graph_files",
         ("export.arguments", "export.transformers_js", "export.tokenizer_files"),
-        "export.output_directory", "export.exporter", "export",
+        "export.output_directory", ("export.memory", "export.sources"), "export.exporter",
+        "export.dry_run", "export",
     ],
     "runtime": [
         ("runtime.files", "runtime.onnx_runtime", "runtime.arrays"),

@@ -1,6 +1,6 @@
-"""Finds weights that lie in another place, or under another name, than from_pretrained looks for.
+"""Finds weights in another place, or under another name, than from_pretrained looks for.
 
-Such as training frameworks leave them. Nothing is read here: a line says how to come to a checkpoint.
+Training frameworks leave them so. No weights are read: a line says how to come to a checkpoint.
 """
 
 import re
@@ -37,8 +37,8 @@ _WEIGHTS = re.compile(r".+\.(safetensors|bin|pt|pth|ckpt|msgpack)")
 _STATES = re.compile(
     r"(optimizer|scheduler|scaler|rng_state|training_args|random_states|sampler).*"
 )
-_KNOWN = ("model.safetensors", "pytorch_model.bin", "flax_model.msgpack")
-_KNOWN += tuple(f"{name}.index.json" for name in _KNOWN)
+_FILES = ("model.safetensors", "pytorch_model.bin", "flax_model.msgpack")
+_KNOWN = (*_FILES, *(f"{name}.index.json" for name in _FILES))
 _MOST_ENTRIES = 10_000
 
 

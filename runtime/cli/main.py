@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, MissingDependencyError
 from gptneo_onnx.runtime.cli import (
+    check,
     compare,
     doctor,
     embed,
@@ -30,7 +31,7 @@ BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 COMMAND = "command"
 
 # In the order of --help. Each has add_command(), which adds its parser and says what to run.
-COMMANDS = (export, generate, compare, embed, perplexity, lm_eval, info, doctor)
+COMMANDS = (export, check, generate, compare, embed, perplexity, lm_eval, info, doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

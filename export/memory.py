@@ -56,7 +56,8 @@ def run_memory(
     """Return the bytes that one text as long as the context takes.
 
     ONNX Runtime holds a tied table of floats twice: as it is, and packed for products. Portable
-    graphs multiply in floating-point numbers, which quantized weights become first, and hold every score of a layer's attention, and the logits of every position.
+    graphs multiply in floating-point numbers, which quantized weights become first. They hold every
+    score of a layer's attention, and the logits of every position.
 
     Args:
         config: the model's.

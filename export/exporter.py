@@ -4,7 +4,6 @@ These steps are the body of `export_model`; every other function here serves one
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from gptneo_onnx.models.denormals import unchanged_float_state
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.generation_settings import GenerationSettings
 from gptneo_onnx.models.graph import GraphContract, NumberFormat, Precision
-from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.json_file import read_json_bytes, read_json_object
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
     GENERATION_CONFIG_FILE,
@@ -195,14 +194,14 @@ def write_companions(
 
 
 def _write_config(source: Checkpoint, path: Path) -> None:
-    """Write config.json: a copy, unless it has names that only transformers knows."""
+    """Write config.json: as it is, unless it has names that only transformers knows."""
     original = source.directory / CONFIG_FILE
     values = read_json_object(original)
     if ALIASES.keys() & values.keys():
         renamed = without_contradictions(values, source.config)
         path.write_text(json.dumps(renamed, indent=2) + "\n")
     else:
-        shutil.copyfile(original, path)
+        path.write_bytes(read_json_bytes(original))
 
 
 def _write_graphs(

@@ -16,6 +16,7 @@ from gptneo_onnx.runtime.generation.config import DEFAULT_NEW_TOKENS, Generation
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
 from gptneo_onnx.runtime.generation.stopping_criteria import (
     EosTokenCriteria,
+    MaxLengthCriteria,
     StoppingCriteria,
     StoppingCriteriaList,
     StopStringCriteria,
@@ -136,6 +137,33 @@ def max_new_tokens(config: GenerationConfig, width: int, longest: int, context: 
         raise InputError(
             f"{name} and the prompt has {longest} tokens, more than the context of {context}; "
             f"at most {room} can be generated"
+        )
+    return wanted
+
+
+def replaced_limit(
+    hooks: CallerHooks,
+    config: GenerationConfig,
+    new_tokens: int,
+    batch: PaddedInputs,
+    context: int,
+) -> int:
+    """Return how many tokens to generate at most: a caller's MaxLengthCriteria replaces the config.
+
+    With beams the config's limit stays: transformers too has no room for longer ones.
+
+    Raises:
+        InputError: the context is shorter than a caller's MaxLengthCriteria.
+    """
+    limits = [each for each in hooks.criteria if type(each) is MaxLengthCriteria]
+    if not limits or config.num_beams > 1:
+        return new_tokens
+    length = min(each.max_length for each in limits)
+    wanted = max(1, length - batch.input_ids.shape[1])  # a criterion is asked after each token
+    if wanted > context - batch.longest:
+        raise InputError(
+            f"a MaxLengthCriteria has {length}, more than the context of {context} holds; at most "
+            f"{context - batch.longest} tokens can be generated"
         )
     return wanted
 

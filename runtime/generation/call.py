@@ -142,15 +142,17 @@ class GenerationCall:
     def begin(self) -> StoppingCriteriaList:
         """Begin to generate: return the config's criteria; max_time counts from now.
 
-        A caller's StructuredOutput begins a new text. Not before: while this call waited, another
+        A criterion of the caller's replaces the config's of its class. A caller's StructuredOutput begins a new text. Not before: while this call waited, another
         one may have used it.
         """
         for processor in self.hooks.processors:
             if isinstance(processor, StructuredOutput):
                 processor.reset()
-        if self.config.max_time is None:
-            return self.criteria
-        return StoppingCriteriaList([MaxTimeCriteria(self.config.max_time), *self.criteria])
+        criteria = list(self.criteria)
+        if self.config.max_time is not None:
+            criteria.insert(0, MaxTimeCriteria(self.config.max_time))
+        replaced = {type(criterion) for criterion in self.hooks.criteria}
+        return StoppingCriteriaList(each for each in criteria if type(each) not in replaced)
 
 
 def prepare_call(
@@ -196,13 +198,17 @@ def prepare_call(
     new_tokens = arguments.max_new_tokens(
         config, batch.input_ids.shape[1], batch.longest, engine.config.max_position_embeddings
     )
+    hooks = arguments.caller_hooks(config, logits_processor, stopping_criteria)
+    limit = arguments.replaced_limit(
+        hooks, config, new_tokens, batch, engine.config.max_position_embeddings
+    )
     call = GenerationCall(
         engine=engine,
         config=config,
         input_ids=batch.input_ids,
         prompts=prompts,
-        max_new_tokens=new_tokens,
-        hooks=arguments.caller_hooks(config, logits_processor, stopping_criteria),
+        max_new_tokens=limit,
+        hooks=hooks,
         criteria=arguments.config_criteria(config, tokenizer),
         chain_factory=ChainFactory(
             config, new_tokens, engine.config.vocab_size, prefix_allowed_tokens_fn
@@ -211,7 +217,7 @@ def prepare_call(
         guidance=arguments.guidance_of(
             config,
             prompts,
-            new_tokens,
+            limit,
             engine.config,
             negative_prompt_ids,
             negative_prompt_attention_mask,

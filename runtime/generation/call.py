@@ -142,7 +142,9 @@ class GenerationCall:
     def begin(self) -> StoppingCriteriaList:
         """Begin to generate: return the config's criteria; max_time counts from now.
 
-        A criterion of the caller's replaces the config's of its class. A caller's StructuredOutput begins a new text. Not before: while this call waited, another
+        A criterion of the caller's replaces the config's of its class.
+
+        A caller's StructuredOutput begins a new text. Not before: while this call waited, another
         one may have used it.
         """
         for processor in self.hooks.processors:

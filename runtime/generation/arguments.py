@@ -155,11 +155,12 @@ def replaced_limit(
     Raises:
         InputError: the context is shorter than a caller's MaxLengthCriteria.
     """
-    limits = [each for each in hooks.criteria if type(each) is MaxLengthCriteria]
+    criteria = [each for each in hooks.criteria if isinstance(each, MaxLengthCriteria)]
+    limits = [each.max_length for each in criteria if type(each) is MaxLengthCriteria]
     if not limits or config.num_beams > 1:
         return new_tokens
-    length = min(each.max_length for each in limits)
-    wanted = max(1, length - batch.input_ids.shape[1])  # a criterion is asked after each token
+    length = min(limits)
+    wanted = max(1, length - int(batch.input_ids.shape[1]))  # a criterion is asked after each token
     if wanted > context - batch.longest:
         raise InputError(
             f"a MaxLengthCriteria has {length}, more than the context of {context} holds; at most "

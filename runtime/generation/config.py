@@ -94,23 +94,14 @@ class GenerationConfig:
     top_k: int | None = integer(
         50, 0, "draw from this many of the likeliest tokens; 0 or None for all"
     )
-    top_p: float = number(
-        1.0, 0, 1e6, "draw from the likeliest tokens of this total probability; all from 1 on"
-    )
+    top_p: float = number(1.0, 0, 1e6, "draw from the likeliest tokens of this total probability")
     min_p: float | None = number(
         None, 0, 1, "draw from tokens at least this likely, relative to the likeliest"
     )
-    typical_p: float = number(
-        1.0, 1e-6, 1e6, "draw from typical tokens of this total probability; all from 1 on"
-    )
-    epsilon_cutoff: float = number(
-        0.0, -1e6, 1e6, "draw from tokens at least this likely; any outside of 0 to 1"
-    )
+    typical_p: float = number(1.0, 1e-6, 1e6, "draw from typical tokens of this total probability")
+    epsilon_cutoff: float = number(0.0, -1e6, 1e6, "draw from tokens at least this likely")
     eta_cutoff: float = number(
-        0.0,
-        -1e6,
-        1e6,
-        "draw from tokens above a likelihood that falls as the entropy rises; any outside of 0 to 1",
+        0.0, -1e6, 1e6, "draw from tokens above a likelihood that falls as the entropy rises"
     )
     repetition_penalty: float = number(
         1.0, 1e-6, 1e6, "divides positive scores of tokens that occurred, multiplies negative ones"

@@ -125,9 +125,9 @@ CONSTRAINTS = {
         "max_length": d.ids.shape[1] + d.whole(0, 2),
         "eos_token_id": d.tokens() if d.chance() else d.token(),
     },
-    "SuppressTokensLogitsProcessor": lambda d: {"suppress_tokens": d.tokens(9)},
+    "SuppressTokensLogitsProcessor": lambda d: {"suppress_tokens": [*d.tokens(9), 50_300]},
     "SuppressTokensAtBeginLogitsProcessor": lambda d: {
-        "begin_suppress_tokens": d.tokens(9),
+        "begin_suppress_tokens": [*d.tokens(9), 50_300],
         "begin_index": d.ids.shape[1] + d.whole(-1, 1),
     },
     "InfNanRemoveLogitsProcessor": lambda d: {},

@@ -225,7 +225,7 @@ class TestBadInput:
                 "temperature is 0.0; a number from 1e-06 to 1e\\+06 is allowed",
             ),
             ({"temperature": float("nan")}, "temperature is nan"),
-            ({"top_p": 1.5}, "top_p is 1.5; a number from 1e-06 to 1 is allowed"),
+            ({"min_p": 1.5}, "min_p is 1.5; a number from 0 to 1 is allowed"),
             ({"top_k": -1}, "top_k is -1; a whole number of at least 0"),
             ({"max_new_tokens": 0}, "max_new_tokens is 0"),
             ({"max_new_tokens": 2.5}, "max_new_tokens is 2.5; a whole number"),

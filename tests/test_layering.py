@@ -48,6 +48,7 @@ LAYERS = {
     ],
     "runtime": [
         ("runtime.files", "runtime.onnx_runtime", "runtime.arrays"),
+        "runtime.model_output",
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.engine", "runtime.generation",
         ("runtime.modeling", "runtime.base_model"), "runtime.evaluation", "runtime.pipelines",

@@ -112,9 +112,9 @@ class _TurnStreamer(TextStreamer):
         self._conversation = conversation
         self._write = write
 
-    def put(self, ids: Sequence[int]) -> None:
+    def put(self, ids: Any) -> None:
         if not self._is_prompt:
-            self._conversation.ids = [*self._conversation.ids, *ids]
+            self._conversation.ids = [*self._conversation.ids, *map(int, ids)]
         super().put(ids)
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:

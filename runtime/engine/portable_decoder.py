@@ -107,10 +107,16 @@ class PortableSessions:
 class PortableDecoder(Decoder):
     """The steps of a portable graph, whether it takes a past or not."""
 
+    takes_masks = True
+
     def __init__(self, sessions: PortableSessions) -> None:
         self.sessions = sessions
         self.device = sessions.device
         self.hidden_layers = sessions.hidden_layers
+
+    def _slot_mask(self, end: int) -> Mask:
+        """Return bool [1, end]: which of a slot's columns are attended to."""
+        return np.ones((1, end), np.bool_) if self._seen is None else self._seen[None, :end]
 
     @abstractmethod
     def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
@@ -178,7 +184,7 @@ class PastDecoder(PortableDecoder):
         self.cache = cache
 
     def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
-        mask = np.ones((1, int(self.cache.lengths[slot]) + len(ids)), np.bool_)
+        mask = self._slot_mask(int(self.cache.lengths[slot]) + len(ids))
         outputs, present = self.sessions.run(
             ids[None], positions[None], mask, self.cache.rows(slot), layers
         )

@@ -21,7 +21,7 @@ class RecomputingDecoder(PortableDecoder):
     def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
         end = self.cache.put(slot, int(self.cache.lengths[slot]), ids, positions)
         whole = slice(slot, slot + 1), slice(0, end)
-        mask = np.ones((1, end), np.bool_)
+        mask = self._slot_mask(end)
         return self._run(self.cache.ids[whole], self.cache.positions[whole], mask, layers, len(ids))
 
     def _run_batch(

@@ -190,10 +190,12 @@ def prepare_call(
     ids = arguments.require_single_input(input_ids, inputs)
     arguments.check_modes(config, is_drafted=assistant_model is not None)
     saved = None if past_key_values is None else PromptCache.coerce(past_key_values)
-    arguments.check_tokenizer(tokenizer)
+    tokenizer = arguments.coerced_tokenizer(tokenizer)
+    names = ("input_ids", "attention_mask")
     if attention_mask is None:
         attention_mask = arguments.mask_of_padding(ids, config)
-    batch = PaddedInputs.check(ids, attention_mask, engine.config, side="left")
+        names = ("input_ids", f"the mask that leaves out pad_token_id {config.pad_token_id}")
+    batch = PaddedInputs.check(ids, attention_mask, engine.config, padding="left", names=names)
     if config.token_healing:
         batch = _healed(engine, batch, tokenizer)
     prompts = arguments.prompts_of(batch)
@@ -239,7 +241,7 @@ def _healed(engine: Engine, batch: PaddedInputs, tokenizer: Tokenizer | None) ->
         )
     prompts = [prompt.ids.tolist() for prompt in arguments.prompts_of(batch)]
     healed = tokenizer.pad(heal_prompts(engine, prompts, tokenizer))
-    return PaddedInputs.check(**healed, config=engine.config, side="left")
+    return PaddedInputs.check(**healed, config=engine.config, padding="left")
 
 
 def _check_combinations(call: GenerationCall) -> None:

@@ -206,6 +206,9 @@ class GenerationConfig:
         """
         if generation_config is None:
             return cls()
+        if callable(getattr(generation_config, "to_diff_dict", None)):  # transformers' own
+            values = generation_config.to_diff_dict()
+            return cls.from_dict({k: v for k, v in values.items() if not k.startswith("_")})
         if not isinstance(generation_config, cls):
             raise InputError(
                 f"generation_config is of type {type(generation_config).__name__}; a "

@@ -1,7 +1,7 @@
 """A text that a user and the model write in turns; only new tokens go through the model."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError

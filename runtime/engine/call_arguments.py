@@ -84,7 +84,8 @@ def kept_columns(logits_to_keep: Any, columns: int) -> Ids:
             f"logits_to_keep is {shown(logits_to_keep)}; a number of the last columns, or a list "
             f"of columns below {columns}, is allowed"
         )
-    return np.arange(columns)[kept]
+    chosen: Ids = np.arange(columns)[kept]
+    return chosen
 
 
 def causal_loss(logits: Logits, labels: Ids, ignored: int = -100) -> np.float32:

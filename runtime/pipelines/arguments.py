@@ -48,7 +48,9 @@ class CallArguments:
                 "pass one of them"
             )
         if "return_text" in values and "return_full_text" in values:
-            raise InputError("return_text and return_full_text exclude each other; pass one of them")
+            raise InputError(
+                "return_text and return_full_text exclude each other; pass one of them"
+            )
         arguments = replace(defaults or cls(), **values)
         arguments._check()
         return arguments, {name: value for name, value in kwargs.items() if name not in names}

@@ -17,7 +17,7 @@ from gptneo_onnx.runtime import (
 )
 
 IDS = [[1, 2, 3, 4]]
-WRONG = [object(), "text", b"bytes", -7, 2.5, {"a": 1}, [None], [[1, "b"]], {1}, float("nan"), len]
+WRONG = [object(), "text", b"bytes", -7, 2.5, {"a": 1}, [None], [[1, "b"]], {1}, float("nan")]
 ARGUMENTS = (
     "input_ids", "attention_mask", "generation_config", "streamer", "logits_processor",
     "stopping_criteria", "prefix_allowed_tokens_fn", "assistant_model", "negative_prompt_ids",

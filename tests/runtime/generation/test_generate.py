@@ -1,6 +1,5 @@
 """generate(): greedy text against the oracle, ragged batches, lengths, stopping, arguments."""
 
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -203,7 +202,10 @@ class TestBadInput:
             ),
             ({"negative_prompt_attention_mask": [[1]]}, "masks nothing; pass negative_prompt_ids"),
             ({"zzz": 1}, "no argument 'zzz'; it has those of GenerationConfig .docs/generation.md"),
-            ({"tokenizer": 3}, "tokenizer is of type int; a directory, a gptneo_onnx.runtime.Tokenizer"),
+            (
+                {"tokenizer": 3},
+                "tokenizer is of type int; a directory, a gptneo_onnx.runtime.Tokenizer",
+            ),
             ({"streamer": 3}, r"streamer is of type int; an object with put\(\) and end\(\)"),
             ({"token_healing": True}, "has no tokenizer; pass tokenizer="),
             ({"min_p": 1.5}, "min_p is 1.5; a number from 0 to 1 is allowed"),

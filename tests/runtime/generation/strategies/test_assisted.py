@@ -171,7 +171,9 @@ class TestPace:
 
 def test_the_model_itself_as_its_assistant_changes_no_token(model):
     alone = model.generate([[1, 2, 3]], max_new_tokens=9)
-    assert np.array_equal(model.generate([[1, 2, 3]], max_new_tokens=9, assistant_model=model), alone)
+    assert np.array_equal(
+        model.generate([[1, 2, 3]], max_new_tokens=9, assistant_model=model), alone
+    )
 
 
 class TestRefusals:

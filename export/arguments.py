@@ -28,6 +28,7 @@ class ExportPlan:
         revision: the branch, tag or commit of a hub id.
         variant: of the weight files; None for those without one.
         tokenizer: a directory or a hub id whose tokenizer is written; None takes the checkpoint's.
+        adapter: a directory or a hub id of an adapter that is merged, or None.
         out: the directory to make.
         graphs: kinds of graphs, of GRAPH_KINDS. The first becomes model.onnx.
         formats: one number format in layout flat, one for each file in layout transformers.js.
@@ -42,6 +43,7 @@ class ExportPlan:
     revision: str | None
     variant: str | None
     tokenizer: str | Path | None
+    adapter: str | Path | None
     out: Path
     graphs: tuple[str, ...]
     formats: tuple[NumberFormat, ...]
@@ -83,6 +85,7 @@ def plan_export(
     revision: str | None,
     variant: str | None,
     tokenizer: str | Path | None = None,
+    adapter: str | Path | None = None,
 ) -> ExportPlan:
     """Check the arguments of export_model, one by one and in combination.
 
@@ -106,6 +109,7 @@ def plan_export(
         revision=revision,
         variant=checked_variant(variant),
         tokenizer=tokenizer,
+        adapter=checked_adapter(adapter),
         out=Path(out),
         graphs=graph_kinds(graph),
         formats=tuple(number_format(p, activations, full_range) for p in as_list(precision)),
@@ -137,6 +141,23 @@ def checked_variant(variant: object) -> str | None:
     raise InputError(
         f"variant is {shown(variant)}; what stands between dots in the name of the weight files is "
         "allowed, as fp16 in model.fp16.safetensors"
+    )
+
+
+def checked_adapter(adapter: Any) -> str | Path | None:
+    """Return the adapter; raises InputError if it is none, or several."""
+    if isinstance(adapter, list | tuple) and len(adapter) == 1:
+        return checked_adapter(adapter[0])
+    if isinstance(adapter, list | tuple) and adapter:
+        raise InputError(
+            f"adapter names {shown(adapter)}; one is merged: make an export for each, or combine "
+            "them with add_weighted_adapter() of peft, save_pretrained that one, and name it"
+        )
+    if isinstance(adapter, str | Path | None):
+        return adapter
+    raise InputError(
+        f"adapter is of type {type(adapter).__name__}; a directory or a hub id is allowed: save "
+        "the PeftModel with save_pretrained(), and pass where"
     )
 
 

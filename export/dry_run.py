@@ -14,11 +14,11 @@ from tokenizers import Tokenizer
 
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.arguments import ExportPlan, plan_export
-from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from gptneo_onnx.export.checkpoint.hub import local_checkpoint
+from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.exporter import (
     graph_paths,
     manifest_of,
+    open_source,
     tokenizer_source_of,
     write_companions,
 )
@@ -111,13 +111,14 @@ def check_export(
     revision: str | None = None,
     variant: str | None = None,
     tokenizer: str | Path | None = None,
+    adapter: str | Path | None = None,
     full: bool = False,
 ) -> ExportReport:
     """Return what export_model would do with these arguments, without doing it.
 
     Args:
         checkpoint, graph, precision, activations, full_range, calibrate, hidden_states, layout,
-            verify, revision, variant, tokenizer: as export_model takes them.
+            verify, revision, variant, tokenizer, adapter: as export_model takes them.
         out: the directory that would be made; None leaves it unchecked.
         exporter: "direct": sizes of Optimum's graphs are not known before it traces them.
         full: read every weight, and count the numbers that are not finite.
@@ -140,6 +141,7 @@ def check_export(
         revision=revision,
         variant=variant,
         tokenizer=tokenizer,
+        adapter=adapter,
     )
     if plan.exporter != "direct":
         raise InputError(
@@ -147,8 +149,7 @@ def check_export(
         )
     if out is not None:
         check_replaceable(plan.out.absolute())
-    directory = local_checkpoint(plan.checkpoint, plan.revision, plan.variant)
-    return _report(plan, open_checkpoint(directory, plan.variant), full)
+    return _report(plan, open_source(plan), full)
 
 
 def _report(plan: ExportPlan, source: Checkpoint, full: bool) -> ExportReport:

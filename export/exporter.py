@@ -10,8 +10,9 @@ from pathlib import Path
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.arguments import ExportPlan, plan_export
 from gptneo_onnx.export.check.verify import verify_graph
+from gptneo_onnx.export.checkpoint.adapters.merge import merge_adapter
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from gptneo_onnx.export.checkpoint.hub import local_checkpoint, local_tokenizer
+from gptneo_onnx.export.checkpoint.hub import local_adapter, local_checkpoint, local_tokenizer
 from gptneo_onnx.export.graph_files import weights_of, write_graphs
 from gptneo_onnx.export.graphs import optimum_trace
 from gptneo_onnx.export.graphs.genai_config import write_genai_config
@@ -55,6 +56,7 @@ def export_model(
     revision: str | None = None,
     variant: str | None = None,
     tokenizer: str | Path | None = None,
+    adapter: str | Path | None = None,
     progress: bool = False,
     report: Callable[[str], object] | None = None,
 ) -> Path:
@@ -96,6 +98,8 @@ def export_model(
             "fp16" for model.fp16.safetensors.
         tokenizer: a directory or a hub id whose tokenizer is written instead of the checkpoint's,
             which may have none.
+        adapter: a directory or a hub id of a PEFT adapter (LoRA, DoRA, IA3 or trained tokens),
+            which is merged into the weights. Its tokenizer is taken, if it has one.
         progress: draw a progress bar on standard error, if that is a terminal.
         report: called with each line worth telling the user.
 
@@ -127,11 +131,11 @@ def export_model(
         revision=revision,
         variant=variant,
         tokenizer=tokenizer,
+        adapter=adapter,
     )
     report = report or _ignore
     check_replaceable(plan.out.absolute())
-    directory = local_checkpoint(plan.checkpoint, plan.revision, plan.variant)
-    source = open_checkpoint(directory, plan.variant)
+    source = open_source(plan)
     tokenizer_source = tokenizer_source_of(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
     # The directory is renamed to plan.out when the block ends.
@@ -152,6 +156,15 @@ def _ignore(line: str) -> None:
     """Stand in for `report` where the caller gives none."""
 
 
+def open_source(plan: ExportPlan) -> Checkpoint:
+    """Open the checkpoint, merged with the adapter if there is one."""
+    directory = local_checkpoint(plan.checkpoint, plan.revision, plan.variant)
+    source = open_checkpoint(directory, plan.variant)
+    if plan.adapter is None:
+        return source
+    return merge_adapter(source, local_adapter(plan.adapter), plan.checkpoint)
+
+
 def tokenizer_source_of(plan: ExportPlan, source: Checkpoint) -> Path:
     """Return the directory whose tokenizer is written.
 
@@ -159,7 +172,8 @@ def tokenizer_source_of(plan: ExportPlan, source: Checkpoint) -> Path:
         InputError: the directory that was named has none.
     """
     if plan.tokenizer is None:
-        return source.directory
+        adapter = source.adapter
+        return adapter if adapter and has_tokenizer(adapter) else source.directory
     directory = local_tokenizer(plan.tokenizer)
     if not has_tokenizer(directory):
         raise InputError(
@@ -194,14 +208,15 @@ def write_companions(
 
 
 def _write_config(source: Checkpoint, path: Path) -> None:
-    """Write config.json: as it is, unless it has names that only transformers knows."""
+    """Write config.json: a copy, unless it has names that only transformers knows, or changes."""
     original = source.directory / CONFIG_FILE
     values = read_json_object(original)
     if ALIASES.keys() & values.keys():
-        renamed = without_contradictions(values, source.config)
-        path.write_text(json.dumps(renamed, indent=2) + "\n")
-    else:
+        values = without_contradictions(values, source.config)
+    elif not source.config_changes:
         path.write_bytes(read_json_bytes(original))
+        return
+    path.write_text(json.dumps(values | {**source.config_changes}, indent=2) + "\n")
 
 
 def _write_graphs(

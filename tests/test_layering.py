@@ -21,7 +21,7 @@ PACKAGES = {
 # ... and inside functions: heavy or optional packages.
 PACKAGES_INSIDE = {
     "models": set(),
-    "export": {"onnxruntime", "huggingface_hub", "optimum", "torch", "transformers"},
+    "export": {"onnxruntime", "huggingface_hub", "optimum", "peft", "torch", "transformers"},
     "runtime": {"datasets", "ftfy", "llguidance", "lm_eval", "pyarrow", "tqdm"},
 }
 # lm-evaluation-harness imports this one itself.

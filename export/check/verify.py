@@ -154,14 +154,16 @@ def _run_transformers(
 
 
 def _transformers_model(source: Checkpoint) -> Any:
-    """Load the model as from_pretrained does; give it the tensors where it would not find them."""
+    """Load the model as from_pretrained or peft does; give it the tensors where they would not."""
     import torch
     from transformers import AutoConfig, GPTNeoForCausalLM
 
     loader: Any = GPTNeoForCausalLM
-    if source.as_transformers:
+    if source.adapter is not None and source.as_transformers and find_spec("peft"):
+        return _merged_by_peft(source)
+    if source.as_transformers and source.adapter is None:
         return loader.from_pretrained(source.directory, variant=source.variant, dtype=torch.float32)
-    model = loader(AutoConfig.from_pretrained(source.directory)).float()
+    model = loader(AutoConfig.from_pretrained(source.directory, **source.config_changes)).float()
     state = {
         name if name == LM_HEAD else PREFIX + name: torch.from_numpy(
             tensor.read().astype(np.float32)
@@ -170,3 +172,16 @@ def _transformers_model(source: Checkpoint) -> Any:
     }
     model.load_state_dict(state, strict=False)
     return model
+
+
+def _merged_by_peft(source: Checkpoint) -> Any:
+    """Load the base model and its adapter as peft does, and merge them."""
+    import torch
+    from peft import PeftModel
+    from transformers import GPTNeoForCausalLM
+
+    loader: Any = GPTNeoForCausalLM
+    base = loader.from_pretrained(source.directory, variant=source.variant, dtype=torch.float32)
+    if "vocab_size" in source.config_changes:
+        base.resize_token_embeddings(source.config.vocab_size, mean_resizing=False)
+    return PeftModel.from_pretrained(base, str(source.adapter)).merge_and_unload()

@@ -12,5 +12,6 @@
 - torch_pickle.py: reads the pickles in both, and runs nothing that they ask to run
 - storage_view.py: locates a tensor within a storage of either
 - flax_file.py: reads a flax_model.msgpack
+- adapters/: merges an adapter of PEFT into the tensors
 - stored_tensor.py: StoredTensor, a tensor's place in its file, which reads the numbers
 """

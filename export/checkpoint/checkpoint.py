@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gptneo_onnx.export.checkpoint.other_formats import (
     refuse_adapter,
@@ -35,6 +36,8 @@ class Checkpoint:
         left_out: names of tensors that are no part of this GPT-Neo.
         notes: lines that tell the user what was understood in which way.
         as_transformers: whether from_pretrained of transformers finds the same tensors.
+        config_changes: entries of config.json that an adapter changes.
+        adapter: the directory of the adapter that the tensors are merged with, or None.
     """
 
     directory: Path
@@ -44,6 +47,8 @@ class Checkpoint:
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     as_transformers: bool = True
+    config_changes: Mapping[str, Any] = field(default_factory=dict)
+    adapter: Path | None = None
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> StoredTensor:
         """Return the weight of that name, not yet read.

@@ -26,7 +26,7 @@ def trace(source: Checkpoint) -> onnx.ModelProto:
     from optimum.exporters.onnx.model_configs import GPTNeoOnnxConfig
     from transformers import GPTNeoConfig
 
-    config = GPTNeoConfig.from_pretrained(source.directory)
+    config = GPTNeoConfig.from_pretrained(source.directory, **source.config_changes)
     description = GPTNeoOnnxConfig(
         config, task="text-generation", use_past=True, use_past_in_inputs=True
     )

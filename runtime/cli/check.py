@@ -54,6 +54,7 @@ def run_check(options: argparse.Namespace) -> None:
         revision=options.revision,
         variant=options.variant,
         tokenizer=options.tokenizer,
+        adapter=options.adapter,
         full=options.full,
     )
     values, command = report.to_dict(), export_command(options)
@@ -77,6 +78,7 @@ def export_command(options: argparse.Namespace) -> str:
         "--revision": options.revision,
         "--variant": options.variant,
         "--tokenizer": options.tokenizer,
+        "--adapter": (options.adapter or [None])[0],
     }
     for name, value in given.items():
         if value and (name, value) != ("--precision", "fp32"):

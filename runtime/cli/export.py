@@ -56,6 +56,7 @@ def run_export(options: argparse.Namespace) -> None:
         revision=options.revision,
         variant=options.variant,
         tokenizer=options.tokenizer,
+        adapter=options.adapter,
         progress=True,
         report=lambda line: print(line, file=sys.stderr),
     )

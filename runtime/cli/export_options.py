@@ -22,6 +22,12 @@ def add_checkpoint(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a directory or a hub id whose tokenizer is taken instead of the checkpoint's",
     )
+    command.add_argument(
+        "--adapter",
+        action="append",
+        metavar="DIR",
+        help="a directory or a hub id of a PEFT adapter (LoRA, DoRA, IA3), merged into the weights",
+    )
 
 
 def add_graphs(command: argparse.ArgumentParser) -> None:

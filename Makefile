@@ -65,7 +65,7 @@ golden: .venv-peers/.ready
 .venv-peers/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet "$(TORCH)"
-	.venv-peers/bin/python -m pip install --quiet -e ".[cpu,optimum,test]" selenium==4.40.0
+	.venv-peers/bin/python -m pip install --quiet -e ".[cpu,optimum,test]" selenium==4.40.0 peft==0.21.2
 	touch $@
 
 # The last release line with group beam search in the package; newer ones fetch it from the hub.

@@ -28,7 +28,7 @@ _QUANTIZED = {
     ".qweight": "GPTQ or AWQ",
     ".qzeros": "GPTQ or AWQ",
 }
-_LONGEST_NAME = 1024
+_LONGEST_NAME = 256
 _FLOAT_CHECKPOINT = "export the float checkpoint that they were made from, with --precision int4"
 
 
@@ -110,7 +110,8 @@ def describe_other_formats(directory: Path) -> str | None:
 
 def _adapter(directory: Path) -> str:
     base = read_json_object(directory / ADAPTER_CONFIG).get("base_model_name_or_path")
-    name = base if isinstance(base, str) and 0 < len(base) <= _LONGEST_NAME else "BASE"
+    is_name = isinstance(base, str) and base.isprintable() and 0 < len(base) <= _LONGEST_NAME
+    name = str(base) if is_name else "BASE"
     return (
         f"{directory} holds only a PEFT adapter (of {shown(base)}); export its base model with it: "
         f"gptneo-onnx export {shlex.quote(name)} OUT --adapter {shlex.quote(str(directory))}"

@@ -101,6 +101,7 @@ def merged(base, adapter):
 
 
 def weights_agree(checkpoint, adapter, peer, rounding=ROUNDING):
+    """Compare every merged weight, whole and by blocks of rows, with the merged model's."""
     source = merge_adapter(open_checkpoint(checkpoint), adapter, checkpoint)
     state = peer.state_dict()
     for name, tensor in source.tensors.items():
@@ -108,14 +109,13 @@ def weights_agree(checkpoint, adapter, peer, rounding=ROUNDING):
         expected = state[key].float().numpy()
         blocks = np.concatenate([*tensor.row_blocks()]).astype(np.float32)
         assert np.abs(blocks - expected).max() <= rounding * expected.std(), name
-        assert (tensor.read().astype(np.float32) == blocks).all() or rounding
         assert np.abs(tensor.read() - expected).max() <= rounding * expected.std(), name
     assert source.config.tie_word_embeddings == (peer.lm_head.weight is peer.transformer.wte.weight)
 
 
 def agrees(checkpoint, adapter, peer, tmp_path, **arguments):
-    lines = []
-    export_model(checkpoint, tmp_path / "out", adapter=adapter, report=lines.append, **arguments)
+    """Compare the export's logits and greedy ids with those of the merged model."""
+    export_model(checkpoint, tmp_path / "out", adapter=adapter, **arguments)
     ours = GPTNeoForCausalLM.from_pretrained(tmp_path / "out", num_threads=1)
     with torch.no_grad():
         logits = peer(torch.from_numpy(IDS)).logits.numpy()
@@ -125,7 +125,6 @@ def agrees(checkpoint, adapter, peer, tmp_path, **arguments):
     assert np.abs(ours(IDS).logits - logits).max() < 1e-4 * logits.std()
     greedy = ours.generate(IDS, max_new_tokens=8, do_sample=False, eos_token_id=None)
     assert greedy.tolist() == ids.tolist()
-    return lines
 
 
 @pytest.fixture(params=WAYS)
@@ -198,14 +197,19 @@ def test_float16_exports_round_as_peft_does_in_float16(checkpoint, tmp_path, ran
 
 
 class TestVocabulary:
-    @pytest.mark.parametrize("extra", [{}, {"modules_to_save": ["wte", "lm_head"]}])
-    @pytest.mark.parametrize("targets", [["q_proj"], ["q_proj", "wte"]])
-    def test_a_resized_embedding(self, checkpoint, extra, targets, tmp_path, random):
-        if extra and "wte" in targets:
-            targets = ["k_proj"]
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"target_modules": ["q_proj"]},
+            {"target_modules": ["q_proj", "wte"]},
+            {"target_modules": ["k_proj"], "modules_to_save": ["wte", "lm_head"]},
+            {"target_modules": ["k_proj"], "modules_to_save": ["lm_head"]},
+        ],
+    )
+    def test_a_resized_embedding(self, checkpoint, arguments, tmp_path, random):
         resized = load(checkpoint)
         resized.resize_token_embeddings(310)
-        config = peft.LoraConfig(target_modules=targets, **extra)
+        config = peft.LoraConfig(**arguments)
         adapter = train(resized, config, tmp_path / "adapter", random)
         base = load(checkpoint)
         base.resize_token_embeddings(310)
@@ -225,11 +229,14 @@ class TestVocabulary:
 
 
 @pytest.mark.parametrize("precision", ["int8", "int4", "w8a8", "fp16"])
-def test_other_precisions_are_verified_against_peft(checkpoint, precision, tmp_path, random):
-    adapter = train(load(checkpoint), config_of("DoRA"), tmp_path / "adapter", random)
+def test_other_precisions_are_verified_against_peft(
+    embedded_checkpoint, precision, tmp_path, random
+):
+    config = config_of("attention")
+    adapter = train(load(embedded_checkpoint), config, tmp_path / "adapter", random)
     lines = []
     arguments = {"precision": precision, "verify": True, "report": lines.append}
-    export_model(checkpoint, tmp_path / "out", adapter=adapter, **arguments)
+    export_model(embedded_checkpoint, tmp_path / "out", adapter=adapter, **arguments)
     assert any("differs from transformers by at most" in line for line in lines)
 
 
@@ -259,7 +266,8 @@ def test_the_tokenizer_of_an_adapter_as_auto_peft_model_takes_it(
     peer = peft.AutoPeftModelForCausalLM.from_pretrained(adapter).merge_and_unload().eval()
     out = export_model(embedded_checkpoint, tmp_path / "out", adapter=adapter)
     ids = np.array([tokenizer("<|user|>She was<|bot|>")["input_ids"]])
-    assert Tokenizer.from_pretrained(out)("<|user|>She was<|bot|>")["input_ids"].tolist() == ids.tolist()
+    read = Tokenizer.from_pretrained(out)("<|user|>She was<|bot|>")["input_ids"]
+    assert read.tolist() == ids.tolist()
     with torch.no_grad():
         logits = peer(torch.from_numpy(ids)).logits.numpy()
     ours = GPTNeoForCausalLM.from_pretrained(out, num_threads=1)

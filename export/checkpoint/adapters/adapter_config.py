@@ -62,6 +62,8 @@ class AdapterConfig:
         decomposed: whether LoRA is DoRA.
         saved: endings of the names of modules whose tensors the adapter replaces, which are then
             no longer shared with others.
+        keeps_ties: whether the head's tensors are those of the embedding, written twice, where the
+            model shares them.
         unknown: names of fields that are set and not known here.
         tokens: the ids of trainable tokens, by endings of modules' names; "" for every module.
     """
@@ -76,6 +78,7 @@ class AdapterConfig:
     rank_stabilized: bool
     decomposed: bool
     saved: tuple[str, ...]
+    keeps_ties: bool
     unknown: tuple[str, ...]
     tokens: Mapping[str, tuple[int, ...]]
 
@@ -137,6 +140,7 @@ def read_adapter_config(directory: Path) -> AdapterConfig:
         rank_stabilized=bool(values.get("use_rslora")),
         decomposed=bool(values.get("use_dora")),
         saved=_names(path, "modules_to_save", values.get("modules_to_save")),
+        keeps_ties=bool(values.get("ensure_weight_tying")),
         unknown=tuple(name for name, value in values.items() if value and name not in _KNOWN),
         tokens=_tokens(path, kind, values),
     )

@@ -96,9 +96,11 @@ def _sort(path: Path, name: str, tensor: StoredTensor, modules: dict[str, Module
     parts = name[_matched_length(name) :].split(".")
     if "original_module" in parts:  # what modules_to_save replaces
         return
-    if "modules_to_save" in parts:  # followed by the adapter's name, in files of old versions
+    if "modules_to_save" in parts:
         at = parts.index("modules_to_save")
-        del parts[at : at + 2]
+        if at == len(parts) - 2:  # lm_head.modules_to_save.weight repeats lm_head.weight
+            return
+        del parts[at : at + 2]  # files of old versions have the adapter's name after it
     parts = [part for part in parts if part not in _INSIDE]
     trained = next((at for at, part in enumerate(parts) if part in _TRAINED), None)
     spelled = ".".join(parts[: -1 if trained is None else trained])

@@ -113,7 +113,7 @@ class _Merge:
     def change(self, module: Module) -> None:
         """Merge what an adapter adds to a module."""
         trained = dict(module.trained)
-        if not trained:
+        if not trained or (self._tied_twice(module) and self.config.keeps_ties):
             return
         if "trainable_tokens_delta" in trained:
             self._replace_rows(module, trained.pop("trainable_tokens_delta"))
@@ -159,7 +159,7 @@ class _Merge:
             return
         asked = ", ".join(names) if self.config.kind == LORA else self.config.method
         raise ModelFileError(
-            f"{self.path}: {module.spelled} has {', '.join(sorted(module.trained))}, and "
+            f"{self.path}: {shown(module.spelled)} has {', '.join(sorted(module.trained))}, and "
             f"{ADAPTER_CONFIG} asks for {asked}; use the one that was saved with it"
         )
 
@@ -167,8 +167,8 @@ class _Merge:
         rank = self.config.rank_of(module.spelled)
         if (a.shape[0], b.shape[1]) != (rank, rank):
             raise ModelFileError(
-                f"{self.path}: {module.spelled} has matrices {list(a.shape)} and {list(b.shape)}, "
-                f"and {ADAPTER_CONFIG} says rank {rank}; use the one that was saved with them"
+                f"{self.path}: {shown(module.spelled)} has matrices {list(a.shape)} and "
+                f"{list(b.shape)}, and {ADAPTER_CONFIG} says rank {rank}; use the one that was saved with them"
             )
         self.ranks.add(rank)
 
@@ -177,8 +177,8 @@ class _Merge:
         base = self.tensors.get(name)
         if base is None:
             raise ModelFileError(
-                f"{self.path}: {shown(bias.name)} is a bias, and {module.spelled} of a GPT-Neo has "
-                "none: it cannot be merged; train the adapter without lora_bias"
+                f"{self.path}: {shown(bias.name)} is a bias, and {shown(module.spelled)} of a "
+                "GPT-Neo has none: it cannot be merged; train the adapter without lora_bias"
             )
         if bias.shape != base.shape:
             raise self._misfit(bias, base.shape)
@@ -219,6 +219,11 @@ class _Merge:
     def _stored(self, name: str) -> str:
         """Return the name of the tensor: the embedding's, where the head shares it."""
         return f"{_EMBEDDING}.weight" if self.tied and name == f"{_HEAD}.weight" else name
+
+    def _tied_twice(self, module: Module) -> bool:
+        """Return whether a module is the head, and shares a trained embedding."""
+        names = {each.name for each in self.modules if each.trained}
+        return self.tied and module.name == _HEAD and _EMBEDDING in names
 
     def _untie(self) -> None:
         """Give the head a tensor of its own: modules_to_save copies a module."""
@@ -271,7 +276,7 @@ class _Merge:
             )
         if self.config.unknown:
             lines.append(
-                f"{self.config.path}: not known, and not applied: {_listed([*self.config.unknown])}"
+                f"{self.config.path}: not known, and not applied: {shown([*self.config.unknown])}"
             )
         others = [name for name in self.replaced if name.rpartition(".")[0] in _OTHER_HEADS]
         if others:

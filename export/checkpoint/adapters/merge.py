@@ -168,7 +168,8 @@ class _Merge:
         if (a.shape[0], b.shape[1]) != (rank, rank):
             raise ModelFileError(
                 f"{self.path}: {shown(module.spelled)} has matrices {list(a.shape)} and "
-                f"{list(b.shape)}, and {ADAPTER_CONFIG} says rank {rank}; use the one that was saved with them"
+                f"{list(b.shape)}, and {ADAPTER_CONFIG} says rank {rank}; use the one "
+                "that was saved with them"
             )
         self.ranks.add(rank)
 

@@ -268,7 +268,7 @@ class TestExport:
         whole = Path(shutil.copytree(checkpoint, tmp_path / "merged"))
         save_file(state, whole / "model.safetensors")
         text = tmp_path / "text.txt"
-        text.write_text("She was very much pleased with the whole of it. " * 20)
+        text.write_text("She was very much pleased with the whole of it. " * 60)
         arguments = {"precision": precision, "calibrate": text if calibrated else None}
         left = export_model(checkpoint, tmp_path / "one", adapter=adapter, **arguments)
         right = export_model(whole, tmp_path / "two", **arguments)

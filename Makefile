@@ -65,7 +65,7 @@ golden: .venv-peers/.ready
 .venv-peers/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet "$(TORCH)"
-	.venv-peers/bin/python -m pip install --quiet -e ".[cpu,optimum,test]" selenium==4.40.0
+	.venv-peers/bin/python -m pip install --quiet -e ".[cpu,optimum,test]" selenium==4.40.0 peft==0.21.2
 	touch $@
 
 # The last release line with group beam search in the package; newer ones fetch it from the hub.
@@ -109,7 +109,7 @@ $(BUILD)/genai/.ready: pyproject.toml
 	touch $@
 
 # All engines side by side, each in its environment.
-benchmark: .venv/.ready .venv-peers/.ready $(BUILD)/peer-openvino/.ready $(BUILD)/genai/.ready
+benchmark: .venv/.ready .venv-peers/.ready $(BUILD)/peer-openvino/.ready $(BUILD)/genai/.ready $(BUILD)/llama-cpp/.tried
 	.venv/bin/python -m pip install --quiet matplotlib
 	.venv/bin/python benchmarks/compare.py $(ARGS)
 
@@ -120,6 +120,12 @@ $(BUILD)/peer-openvino/.ready:
 	$(BUILD)/peer-openvino/bin/python -m pip install --quiet "$(TORCH)" openvino==2026.4.1 nncf==3.4.0 transformers==4.57.6 optimum==2.3.0
 	$(BUILD)/peer-openvino/bin/python -m pip install --quiet --no-deps optimum-intel==2.2.0
 	touch $@
+
+# Compiles llama.cpp for this processor, in ten minutes. Where that fails, compare.py leaves it out.
+$(BUILD)/llama-cpp/.tried:
+	$(PYTHON) -m venv $(BUILD)/llama-cpp
+	$(BUILD)/llama-cpp/bin/python -m pip install --quiet llama-cpp-python==0.3.36 gguf==0.19.0 safetensors || rm -r $(BUILD)/llama-cpp/bin
+	mkdir -p $(@D) && touch $@
 
 # The wheel in a bare environment, used from outside the repository.
 $(BUILD)/.wheel-works: $(SOURCES) .venv/.ready

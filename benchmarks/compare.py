@@ -1,4 +1,4 @@
-"""Speed and memory of this project beside its peers, from PyTorch to OpenVINO, in one run.
+"""Speed and memory of this project beside its peers, from PyTorch to llama.cpp, in one run.
 
     make benchmark                          # makes the environments, then runs this with defaults
     python benchmarks/compare.py [--shape 1.3B] [--rounds 3] [--threads 2] [--engines NAME ...]
@@ -8,7 +8,8 @@ engines run in turn, each in its own process with the same number of threads; th
 compared with those of the same round. The tables and charts are written to
 FOLDER/compare-SHAPE.md, .json and .png.
 
-Needs the environments that `make benchmark` makes, and matplotlib. At 1.3B all engines take 44
+Needs the environments that `make benchmark` makes, and matplotlib; an engine whose environment is
+missing is left out. At 1.3B all engines take 44
 minutes on two cores and 30 GB of disk; `--shape 125M --engines w8a8 openvino8` is a quick check.
 Exports are kept from run to run.
 """
@@ -30,6 +31,7 @@ MEASURE = Path(__file__).parent / "engines/measure.py"
 PEERS = ".venv-peers/bin/python"
 GENAI = "build/genai/bin/python"
 OPENVINO = "build/peer-openvino/bin/python"
+LLAMA_CPP = "build/llama-cpp/bin/python"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,21 @@ CONTESTANTS = {
     "genai4": Contestant("onnxruntime-genai int4", "genai", "int4", GENAI),
     "openvino8": Contestant("OpenVINO int8", "openvino", "8", OPENVINO),
     "openvino4": Contestant("OpenVINO int4", "openvino", "4", OPENVINO),
+    "llama": Contestant("llama.cpp F32, as GPT-2", "llama_cpp", "F32", LLAMA_CPP),
+    "llama8": Contestant("llama.cpp Q8_0, as GPT-2", "llama_cpp", "Q8_0", LLAMA_CPP),
+    "llama4": Contestant("llama.cpp Q4_0, as GPT-2", "llama_cpp", "Q4_0", LLAMA_CPP),
 }
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a contestant's environment is there; say so where it is not."""
+    python = CONTESTANTS[name].python
+    if not Path(python).exists():
+        print(
+            f"{name} is left out: {python} is missing; `make benchmark` makes it", file=sys.stderr
+        )
+        return False
+    return True
 
 
 def run(contestant: Contestant, directory: Path, *arguments: str) -> dict[str, float]:
@@ -103,7 +119,7 @@ def main() -> None:
     checkpoint = options.folder / f"random-{options.shape}"
     if not (checkpoint / "model.safetensors").exists():
         write_random_checkpoint(checkpoint, options.shape)
-    chosen = {name: CONTESTANTS[name] for name in options.engines}
+    chosen = {name: CONTESTANTS[name] for name in options.engines if is_installed(name)}
     exports = {}
     directories = {}
     for name, contestant in tqdm(chosen.items(), desc="exports"):

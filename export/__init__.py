@@ -20,6 +20,7 @@ except ImportError as error:
         f"exporting needs {error.name}, which is not installed: pip install 'gptneo-onnx[export]'"
     ) from error
 
+from gptneo_onnx.export.dry_run import check_export
 from gptneo_onnx.export.exporter import export_model
 
-__all__ = ["export_model"]
+__all__ = ["check_export", "export_model"]

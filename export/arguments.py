@@ -30,6 +30,7 @@ class ExportPlan:
         revision: the branch, tag or commit of a hub id.
         variant: of the weight files; None for those without one.
         tokenizer: a directory or a hub id whose tokenizer is written; None takes the checkpoint's.
+        adapter: a directory or a hub id of an adapter that is merged, or None.
         out: the directory to make.
         task: what the graphs are for; None for the task of the checkpoint.
         graphs: kinds of graphs, of GRAPH_KINDS. The first becomes model.onnx.
@@ -45,6 +46,7 @@ class ExportPlan:
     revision: str | None
     variant: str | None
     tokenizer: str | Path | None
+    adapter: str | Path | None
     out: Path
     task: Task | None
     graphs: tuple[str, ...]
@@ -88,6 +90,7 @@ def plan_export(
     revision: str | None,
     variant: str | None,
     tokenizer: str | Path | None = None,
+    adapter: str | Path | None = None,
 ) -> ExportPlan:
     """Check the arguments of export_model, one by one and in combination.
 
@@ -114,6 +117,7 @@ def plan_export(
         revision=revision,
         variant=checked_variant(variant),
         tokenizer=tokenizer,
+        adapter=checked_adapter(adapter),
         out=Path(out),
         task=asked,
         graphs=graph_kinds(graph),
@@ -164,6 +168,23 @@ def checked_variant(variant: object) -> str | None:
     raise InputError(
         f"variant is {shown(variant)}; what stands between dots in the name of the weight files is "
         "allowed, as fp16 in model.fp16.safetensors"
+    )
+
+
+def checked_adapter(adapter: Any) -> str | Path | None:
+    """Return the adapter; raises InputError if it is none, or several."""
+    if isinstance(adapter, list | tuple) and len(adapter) == 1:
+        return checked_adapter(adapter[0])
+    if isinstance(adapter, list | tuple) and adapter:
+        raise InputError(
+            f"adapter names {shown(adapter)}; one is merged: make an export for each, or combine "
+            "them with add_weighted_adapter() of peft, save_pretrained that one, and name it"
+        )
+    if isinstance(adapter, str | Path | None):
+        return adapter
+    raise InputError(
+        f"adapter is of type {type(adapter).__name__}; a directory or a hub id is allowed: save "
+        "the PeftModel with save_pretrained(), and pass where"
     )
 
 

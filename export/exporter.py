@@ -4,15 +4,15 @@ These steps are the body of `export_model`; every other function here serves one
 """
 
 import json
-import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.arguments import AUTO, ExportPlan, check_task, plan_export
 from gptneo_onnx.export.check.verify import verify_graph
+from gptneo_onnx.export.checkpoint.adapters.merge import merge_adapter
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from gptneo_onnx.export.checkpoint.hub import local_checkpoint, local_tokenizer
+from gptneo_onnx.export.checkpoint.hub import local_adapter, local_checkpoint, local_tokenizer
 from gptneo_onnx.export.graph_files import weights_of, write_graphs
 from gptneo_onnx.export.graphs import optimum_trace
 from gptneo_onnx.export.graphs.genai_config import write_genai_config
@@ -22,10 +22,11 @@ from gptneo_onnx.export.output_directory import atomic_directory, check_replacea
 from gptneo_onnx.export.task import chosen_task, notes_on_task
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.models.config import ALIASES, without_contradictions
+from gptneo_onnx.models.denormals import unchanged_float_state
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.generation_settings import GenerationSettings
 from gptneo_onnx.models.graph import GraphContract, NumberFormat, Precision
-from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.json_file import read_json_bytes, read_json_object
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
     GENERATION_CONFIG_FILE,
@@ -58,6 +59,7 @@ def export_model(
     revision: str | None = None,
     variant: str | None = None,
     tokenizer: str | Path | None = None,
+    adapter: str | Path | None = None,
     progress: bool = False,
     report: Callable[[str], object] | None = None,
 ) -> Path:
@@ -103,6 +105,8 @@ def export_model(
             "fp16" for model.fp16.safetensors.
         tokenizer: a directory or a hub id whose tokenizer is written instead of the checkpoint's,
             which may have none.
+        adapter: a directory or a hub id of a PEFT adapter (LoRA, DoRA, IA3 or trained tokens),
+            which is merged into the weights. Its tokenizer is taken, if it has one.
         progress: draw a progress bar on standard error, if that is a terminal.
         report: called with each line worth telling the user.
 
@@ -135,20 +139,19 @@ def export_model(
         revision=revision,
         variant=variant,
         tokenizer=tokenizer,
+        adapter=adapter,
     )
     report = report or _ignore
     check_replaceable(plan.out.absolute())
-    directory = local_checkpoint(plan.checkpoint, plan.revision, plan.variant)
-    source = open_checkpoint(directory, plan.variant)
-    task = chosen_task(plan.task, source)
-    check_task(task, plan)
-    tokenizer_source = _tokenizer_source(plan, source)
+    source = open_source(plan)
+    task = task_of(plan, source)
+    tokenizer_source = tokenizer_source_of(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
-    with atomic_directory(plan.out) as partial:  # renamed to plan.out when the block ends
-        built = plan.graphs if plan.exporter == "direct" else ()
-        for note in (*source.notes, *notes_on_task(plan.task, task, source, built)):
+    # The directory is renamed to plan.out when the block ends.
+    with unchanged_float_state(), atomic_directory(plan.out) as partial:
+        for note in notes_on(plan, task, source):
             report(note)
-        _write_companions(source, tokenizer_source, partial, report)
+        write_companions(source, tokenizer_source, partial, report)
         for numbers in plan.formats:
             graphs = _write_graphs(plan, task, source, partial, numbers, layers, progress, report)
             if plan.verify:
@@ -162,14 +165,41 @@ def _ignore(line: str) -> None:
     """Stand in for `report` where the caller gives none."""
 
 
-def _tokenizer_source(plan: ExportPlan, source: Checkpoint) -> Path:
+def open_source(plan: ExportPlan) -> Checkpoint:
+    """Open the checkpoint, merged with the adapter if there is one."""
+    directory = local_checkpoint(plan.checkpoint, plan.revision, plan.variant)
+    source = open_checkpoint(directory, plan.variant)
+    if plan.adapter is None:
+        return source
+    return merge_adapter(source, local_adapter(plan.adapter), plan.checkpoint)
+
+
+def task_of(plan: ExportPlan, source: Checkpoint) -> Task:
+    """Return the task of an export: the one that was asked for, or the checkpoint's.
+
+    Raises:
+        InputError, ModelFileError: the checkpoint, or the plan's graphs, do not fit it.
+    """
+    task = chosen_task(plan.task, source)
+    check_task(task, plan)
+    return task
+
+
+def notes_on(plan: ExportPlan, task: Task, source: Checkpoint) -> list[str]:
+    """Return lines that tell what was understood of the checkpoint, and in which way."""
+    built = plan.graphs if plan.exporter == "direct" else ()
+    return [*source.notes, *notes_on_task(plan.task, task, source, built)]
+
+
+def tokenizer_source_of(plan: ExportPlan, source: Checkpoint) -> Path:
     """Return the directory whose tokenizer is written.
 
     Raises:
         InputError: the directory that was named has none.
     """
     if plan.tokenizer is None:
-        return source.directory
+        adapter = source.adapter
+        return adapter if adapter and has_tokenizer(adapter) else source.directory
     directory = local_tokenizer(plan.tokenizer)
     if not has_tokenizer(directory):
         raise InputError(
@@ -179,7 +209,7 @@ def _tokenizer_source(plan: ExportPlan, source: Checkpoint) -> Path:
     return directory
 
 
-def _write_companions(
+def write_companions(
     source: Checkpoint, tokenizer_source: Path, partial: Path, report: Callable[[str], object]
 ) -> None:
     """Write config.json, generation_config.json and the tokenizer."""
@@ -204,14 +234,15 @@ def _write_companions(
 
 
 def _write_config(source: Checkpoint, path: Path) -> None:
-    """Write config.json: a copy, unless it has names that only transformers knows."""
+    """Write config.json: a copy, unless it has names that only transformers knows, or changes."""
     original = source.directory / CONFIG_FILE
     values = read_json_object(original)
     if ALIASES.keys() & values.keys():
-        renamed = without_contradictions(values, source.config)
-        path.write_text(json.dumps(renamed, indent=2) + "\n")
-    else:
-        shutil.copyfile(original, path)
+        values = without_contradictions(values, source.config)
+    elif not source.config_changes:
+        path.write_bytes(read_json_bytes(original))
+        return
+    path.write_text(json.dumps(values | {**source.config_changes}, indent=2) + "\n")
 
 
 def _write_graphs(
@@ -229,7 +260,7 @@ def _write_graphs(
     Returns:
         The graphs' files, with what their inputs and outputs are.
     """
-    paths, weights_file = _paths(plan, partial, numbers)
+    paths, weights_file = graph_paths(plan, partial, numbers)
     weights_file.parent.mkdir(exist_ok=True)
     if plan.exporter == "optimum":
         graph = paths["portable"]
@@ -246,7 +277,9 @@ def _write_graphs(
     return {graph.path: graph.contract for graph in graphs}
 
 
-def _paths(plan: ExportPlan, partial: Path, numbers: NumberFormat) -> tuple[dict[str, Path], Path]:
+def graph_paths(
+    plan: ExportPlan, partial: Path, numbers: NumberFormat
+) -> tuple[dict[str, Path], Path]:
     """Return the file of each kind of graph, and the weights file that they share."""
     if plan.layout == "transformers.js":
         graph = partial / transformers_js.FOLDER / transformers_js.graph_file(numbers)
@@ -262,16 +295,22 @@ def _declare(plan: ExportPlan, task: Task, partial: Path, layers: tuple[int, ...
         files = [transformers_js.graph_file(numbers) for numbers in plan.formats]
         transformers_js.declare_weights(partial, files)
         return
-    manifest = Manifest(
+    records = {
+        path.name: FileRecord(path.stat().st_size, sha256_of(path)) for path in partial.iterdir()
+    }
+    manifest_of(plan, task, records, layers).write(partial)
+
+
+def manifest_of(
+    plan: ExportPlan, task: Task, files: Mapping[str, FileRecord], layers: tuple[int, ...]
+) -> Manifest:
+    """Return the manifest of an export in layout flat."""
+    return Manifest(
         graph=plan.graphs[0],
         numbers=plan.formats[0],
         opset=optimum_trace.OPSET if plan.exporter == "optimum" else OPSET,
         least_onnx_runtime=LEAST_ONNX_RUNTIME,
-        files={
-            path.name: FileRecord(path.stat().st_size, sha256_of(path))
-            for path in partial.iterdir()
-        },
+        files=files,
         hidden_states=layers,
         task=task,
     )
-    manifest.write(partial)

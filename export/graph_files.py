@@ -17,7 +17,7 @@ from gptneo_onnx.export.graphs.genai import GenaiGraph
 from gptneo_onnx.export.graphs.model_weights import model_weights
 from gptneo_onnx.export.graphs.portable import PortableGraph
 from gptneo_onnx.export.weights.weight_group import WeightGroup
-from gptneo_onnx.export.weights.weights_file import plan_offsets, write_weights
+from gptneo_onnx.export.weights.weights_file import StoredWeights, plan_offsets, write_weights
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, ModelFileError
 from gptneo_onnx.models.genai_graph import genai_contract
@@ -40,7 +40,7 @@ _KINDS: dict[str, tuple[_Contract, type[DecoderGraph]]] = {
 
 @dataclass(frozen=True)
 class GraphFile:
-    """A graph that was written, with its contract."""
+    """A graph, with the file for it and its contract."""
 
     path: Path
     model: onnx.ModelProto
@@ -75,6 +75,33 @@ def weights_of(
     return model_weights(source, numbers, sizes, task, calibrated_blocks(source, ids))
 
 
+def build_graphs(
+    source: Checkpoint,
+    graphs: Sequence[tuple[str, Path]],
+    numbers: NumberFormat,
+    weights_file: Path,
+    hidden_states: Sequence[int],
+    task: Task,
+) -> tuple[list[GraphFile], StoredWeights]:
+    """Build graphs, and place their weights in a file that is not written yet.
+
+    The arguments are those of write_graphs.
+
+    Raises:
+        ModelFileError: a tensor is missing, or has another shape than the config says.
+    """
+    sizes = head_sizes(source.config, [kind for kind, _ in graphs])
+    specs = [spec for group in model_weights(source, numbers, sizes, task) for spec in group.specs]
+    stored = plan_offsets(weights_file.name, specs)
+    built = []
+    for kind, path in graphs:
+        make_contract, decoder = _KINDS[kind]
+        contract = make_contract(source.config, numbers, hidden_states, task)
+        model = build_graph(decoder, source.config, contract, numbers, specs, stored)
+        built.append(GraphFile(path, model, contract))
+    return built, stored
+
+
 def write_graphs(
     source: Checkpoint,
     graphs: Sequence[tuple[str, Path]],
@@ -101,17 +128,9 @@ def write_graphs(
         ModelFileError: the checkpoint's weights cannot be read, or give no finite results.
         ExportError: ONNX Runtime cannot run what was written.
     """
-    sizes = head_sizes(source.config, [kind for kind, _ in graphs])
-    planned = model_weights(source, numbers, sizes, task)
-    specs = [spec for group in planned for spec in group.specs]
-    stored = plan_offsets(weights_file.name, specs)
-    written = []
-    for kind, path in graphs:
-        make_contract, decoder = _KINDS[kind]
-        contract = make_contract(source.config, numbers, hidden_states, task)
-        model = build_graph(decoder, source.config, contract, numbers, specs, stored)
-        path.write_bytes(model.SerializeToString())
-        written.append(GraphFile(path, model, contract))
+    written, stored = build_graphs(source, graphs, numbers, weights_file, hidden_states, task)
+    for graph in written:
+        graph.path.write_bytes(graph.model.SerializeToString())
     write_weights(weights_file, weights, stored, progress)
     for graph in written:
         _check(graph, source, numbers)

@@ -8,14 +8,13 @@ from tokenizers import Tokenizer
 
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.gpt2_vocabulary import MERGES_FILE, VOCABULARY_FILE
+from gptneo_onnx.models.json_file import read_json_bytes
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.models.tokenizer_files import (
     TokenizerFiles,
     has_tokenizer,
     read_tokenizer_files,
 )
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def write_tokenizer(
@@ -42,8 +41,7 @@ def write_tokenizer(
     files = read_tokenizer_files(source)
     tokenizer = _backend(source, files)
     if files.is_stored:
-        content = (source / TOKENIZER_FILE).read_bytes().removeprefix(_BYTE_ORDER_MARK)
-        (out / TOKENIZER_FILE).write_bytes(content)
+        (out / TOKENIZER_FILE).write_bytes(read_json_bytes(source / TOKENIZER_FILE))
     else:
         (out / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(files.config, indent=2) + "\n")

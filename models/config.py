@@ -182,11 +182,16 @@ class _Reader:
         return value
 
     def window_size(self, layer_kinds: tuple[LayerKind, ...]) -> int:
-        """Return the window; one that no layer has may be anything."""
+        """Return the window; one that no layer has may be anything.
+
+        One beyond MAX_SIZE is MAX_SIZE, as no context is longer; PyTorch takes up to 2**63 - 1.
+        """
         value = self.values.get("window_size", 256)
         is_used = "local" in layer_kinds
         if not is_used and (type(value) is not int or not 1 <= value <= MAX_SIZE):
             return 256
+        if type(value) is int and MAX_SIZE < value < 2**63:
+            value = MAX_SIZE
         return self.checked("window_size", value)
 
     def boolean(self, name: str, default: bool) -> bool:

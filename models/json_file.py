@@ -9,6 +9,7 @@ from gptneo_onnx.models.errors import ModelFileError
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 100
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_json_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
@@ -39,6 +40,11 @@ def read_json_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
         raise ModelFileError(f"{path} holds a JSON {type(content).__name__}; an object is expected")
     _check_depth(path, content)
     return content
+
+
+def read_json_bytes(path: Path) -> bytes:
+    """Return a JSON file's bytes without a byte order mark, which many readers of JSON refuse."""
+    return path.read_bytes().removeprefix(_BYTE_ORDER_MARK)
 
 
 def _check_depth(path: Path, content: dict[str, Any]) -> None:

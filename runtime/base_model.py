@@ -11,20 +11,22 @@ from numpy.typing import ArrayLike
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import HiddenStates, Ids
 from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragged_steps
+from gptneo_onnx.runtime.engine.call_arguments import check_call_arguments
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.label_model import LabelModel
+from gptneo_onnx.runtime.model_output import ModelOutput
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
 # No logits are asked for.
 _NO_ROWS = np.zeros((0, 2), np.int64)
 
 
-@dataclass(frozen=True)
-class BaseModelOutput:
+@dataclass(eq=False)
+class BaseModelOutput(ModelOutput):
     """The outputs of a call; zeros at padded positions.
 
     Attributes:
@@ -80,9 +82,15 @@ class GPTNeoModel:
         attention_mask: ArrayLike | None = None,
         position_ids: ArrayLike | None = None,
         output_hidden_states: bool | Sequence[int] | None = None,
-    ) -> BaseModelOutput:
-        """Return hidden states of every token; see GPTNeoForCausalLM.__call__ for arguments."""
+        **kwargs: Any,
+    ) -> Any:
+        """Return hidden states of every token; see GPTNeoForCausalLM.__call__ for arguments.
+
+        Returns:
+            A BaseModelOutput; with return_dict=False a tuple.
+        """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
+        has_names = check_call_arguments(kwargs, inputs.input_ids.shape[1])
         positions = inputs.positions(position_ids, self.config)
         asked, (last,) = self.layers(output_hidden_states), self.layers([-1])
         layers = sorted({*asked, last})
@@ -91,7 +99,8 @@ class GPTNeoModel:
             _, states = forward(decoder, inputs, positions, self.config, layers, with_logits=False)
         by_layer = dict(zip(layers, states, strict=True))
         hidden_states = tuple(by_layer[layer] for layer in asked) or None
-        return BaseModelOutput(by_layer[last], hidden_states)
+        output = BaseModelOutput(by_layer[last], hidden_states)
+        return output if has_names else output.to_tuple()
 
     def layers(self, layers: bool | Sequence[int] | None) -> tuple[int, ...]:
         """Return numbers of layers from 0; raise InputError if the graph lacks one of them."""

@@ -12,6 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.arrays import Ids
+from gptneo_onnx.runtime.engine.call_arguments import (
+    causal_loss,
+    check_call_arguments,
+    kept_columns,
+)
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
@@ -27,19 +32,22 @@ from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
 from gptneo_onnx.runtime.generation.strategies.sequences import GeneratedToken
 from gptneo_onnx.runtime.generation.streamers import Streamer
+from gptneo_onnx.runtime.model_output import ModelOutput
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
-@dataclass(frozen=True)
-class CausalLMOutput:
+@dataclass(eq=False)
+class CausalLMOutput(ModelOutput):
     """The outputs of a call; zeros at padded positions.
 
     Attributes:
+        loss: float32, if there were labels.
         logits: float32 [batch, sequence, vocab].
         hidden_states: for each layer that was asked for, float32 [batch, sequence, hidden].
     """
 
-    logits: NDArray[np.float32]
+    loss: np.float32 | None = None
+    logits: NDArray[np.float32] | None = None
     hidden_states: tuple[NDArray[np.float32], ...] | None = None
 
 
@@ -76,7 +84,8 @@ class GPTNeoForCausalLM:
                 transformers.js.
             device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
-            num_threads: threads of one operator; None takes one per physical core.
+            num_threads: threads of one operator; None takes one per core that the process may use
+                (GPTNEO_ONNX_THREADS in the environment says otherwise).
             provider_options: options of ONNX Runtime's execution provider.
             file_name: which of a directory's graphs to run, if not its model.onnx, as in
                 optimum.onnxruntime.
@@ -117,7 +126,10 @@ class GPTNeoForCausalLM:
         attention_mask: ArrayLike | None = None,
         position_ids: ArrayLike | None = None,
         output_hidden_states: bool | Sequence[int] | None = None,
-    ) -> CausalLMOutput:
+        labels: ArrayLike | None = None,
+        logits_to_keep: int | ArrayLike = 0,
+        **kwargs: Any,
+    ) -> Any:
         """Return the logits after every token, and hidden states if they are asked for.
 
         Args:
@@ -129,12 +141,23 @@ class GPTNeoForCausalLM:
                 then after each block, the last one after the final normalization too. Or numbers
                 of layers; negative ones count from the end. Exports give the layers that
                 --hidden-states named.
+            labels: int [batch, sequence], usually input_ids, -100 where they do not count: the
+                output has the mean loss of each label by the logits before it.
+            logits_to_keep: how many of the last columns get logits, 0 for all; or their numbers.
+            kwargs: return_dict=False makes the result a tuple. Other arguments of transformers
+                pass where they change nothing, such as use_cache=True or head_mask=None.
+
+        Returns:
+            A CausalLMOutput.
 
         Raises:
-            InputError: ids are out of range, the mask has holes, a sequence is longer than the
-                context, or the graph lacks a layer.
+            InputError: ids are out of range, a sequence is longer than the context, the graph lacks
+                a layer or cannot compute a mask with holes, or an argument asks for what it lacks.
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config)
+        has_names = check_call_arguments(kwargs, inputs.input_ids.shape[1])
+        kept = kept_columns(logits_to_keep, inputs.input_ids.shape[1])
+        checked_labels = None if labels is None else inputs.labels(labels, self.config)
         positions = inputs.positions(position_ids, self.config)
         layers = checked_layers(output_hidden_states, self.hidden_layers, self.config.num_layers)
         with self.engine.exclusive():
@@ -142,7 +165,11 @@ class GPTNeoForCausalLM:
             logits, states = forward(
                 decoder, inputs, positions, self.config, layers, with_logits=True
             )
-        return CausalLMOutput(logits, states if layers else None)
+        loss = None if checked_labels is None else causal_loss(logits, checked_labels)
+        if len(kept) < logits.shape[1] or not isinstance(logits_to_keep, int):
+            logits = logits[:, kept]
+        output = CausalLMOutput(loss, logits, states if layers else None)
+        return output if has_names else output.to_tuple()
 
     def generate(
         self,
@@ -262,7 +289,7 @@ class GPTNeoForCausalLM:
             InputError: ids are out of range, the mask has holes, or a sequence is longer than the
                 context.
         """
-        inputs = PaddedInputs.check(input_ids, attention_mask, self.config, side="left")
+        inputs = PaddedInputs.check(input_ids, attention_mask, self.config, padding="left")
         saved = PromptCache.coerce(past_key_values)
         fingerprint = self.engine.fingerprint
         with self.engine.exclusive():

@@ -21,13 +21,13 @@ PACKAGES = {
 # ... and inside functions: heavy or optional packages.
 PACKAGES_INSIDE = {
     "models": set(),
-    "export": {"onnxruntime", "huggingface_hub", "optimum", "torch", "transformers"},
+    "export": {"onnxruntime", "huggingface_hub", "optimum", "peft", "torch", "transformers"},
     "runtime": {"datasets", "ftfy", "llguidance", "lm_eval", "pyarrow", "tqdm"},
 }
 # lm-evaluation-harness imports this one itself.
 HARNESS = "runtime.evaluation.harness"
 # The only modules that reach from the runtime into the exporter, inside a function.
-DOORS = {"runtime.embedded", "runtime.cli.export"}
+DOORS = {"runtime.embedded", "runtime.cli.check", "runtime.cli.export"}
 
 # From the leaf up: a module imports its own layer and those before it.
 LAYERS = {
@@ -44,10 +44,12 @@ LAYERS = {
         "export.checkpoint", "export.weights", "export.graphs", "export.check",
         "export.calibration", "export.graph_files",
         ("export.arguments", "export.transformers_js", "export.tokenizer_files", "export.task"),
-        "export.output_directory", "export.exporter", "export",
+        "export.output_directory", ("export.memory", "export.sources"), "export.exporter",
+        "export.dry_run", "export",
     ],
     "runtime": [
         ("runtime.files", "runtime.onnx_runtime", "runtime.arrays", "runtime.text_settings"),
+        "runtime.model_output",
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.engine", "runtime.generation",
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),
@@ -208,7 +210,7 @@ def test_the_runtime_without_onnx_runtime_says_which_extra_to_install():
 
 def test_the_command_line_without_onnx_runtime_shows_one_line():
     script = (
-        "import sys; sys.modules['onnxruntime'] = None; sys.argv = ['/bin/gptneo-onnx', 'doctor'];"
+        "import sys; sys.modules['onnxruntime'] = None; sys.argv = ['gptneo-onnx', 'info', 'x'];"
         "from gptneo_onnx.runtime.cli.main import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -109,10 +109,11 @@ def balance(inputs: Floats, weights: Floats) -> Floats:
 class _ScaledTensor(StoredTensor):
     """A tensor times scales, which broadcast to its shape."""
 
+    base: StoredTensor = field(kw_only=True)
     scales: Floats = field(kw_only=True)
 
     def read(self) -> Floats:
-        return super().read().astype(np.float32, copy=False) * self.scales
+        return self.base.read().astype(np.float32, copy=False) * self.scales
 
     def row_blocks(self) -> Iterator[Floats]:
         yield self.read()
@@ -120,4 +121,4 @@ class _ScaledTensor(StoredTensor):
 
 def _scaled(tensor: StoredTensor, scales: Floats) -> StoredTensor:
     stored = {each.name: getattr(tensor, each.name) for each in fields(StoredTensor)}
-    return _ScaledTensor(**stored, scales=scales)
+    return _ScaledTensor(**stored, base=tensor, scales=scales)

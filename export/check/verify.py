@@ -230,14 +230,17 @@ def _padded_batch(
 
 
 def _transformers_model(source: Checkpoint, head: Head) -> Any:
-    """Load the model as from_pretrained does; give it the tensors where it would not find them."""
+    """Load the model as from_pretrained or peft does; give it the tensors where they would not."""
     import torch
     import transformers
 
     loader: Any = getattr(transformers, head.value)
-    if source.as_transformers:
+    if source.adapter is not None and source.as_transformers and find_spec("peft"):
+        return _merged_by_peft(source, loader)
+    if source.as_transformers and source.adapter is None:
         return loader.from_pretrained(source.directory, variant=source.variant, dtype=torch.float32)
-    model = loader(transformers.AutoConfig.from_pretrained(source.directory)).float()
+    config = transformers.AutoConfig.from_pretrained(source.directory, **source.config_changes)
+    model = loader(config).float()
     outside = {LM_HEAD, *(head.tensors.names if head.tensors else ())}
     prefix = "" if head is Head.NONE else PREFIX
     state = {
@@ -248,3 +251,14 @@ def _transformers_model(source: Checkpoint, head: Head) -> Any:
     }
     model.load_state_dict(state, strict=False)
     return model
+
+
+def _merged_by_peft(source: Checkpoint, loader: Any) -> Any:
+    """Load the base model and its adapter as peft does, and merge them."""
+    import torch
+    from peft import PeftModel
+
+    base = loader.from_pretrained(source.directory, variant=source.variant, dtype=torch.float32)
+    if "vocab_size" in source.config_changes:
+        base.resize_token_embeddings(source.config.vocab_size, mean_resizing=False)
+    return PeftModel.from_pretrained(base, str(source.adapter)).merge_and_unload()

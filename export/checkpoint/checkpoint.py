@@ -1,9 +1,10 @@
 """Opens a GPT-Neo checkpoint in Hugging Face layout: its config, and its tensors, not yet read."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gptneo_onnx.export.checkpoint.other_formats import (
     refuse_adapter,
@@ -13,11 +14,14 @@ from gptneo_onnx.export.checkpoint.other_formats import (
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
 from gptneo_onnx.export.checkpoint.tensor_names import PREFIX, named_tensors
 from gptneo_onnx.export.checkpoint.weight_files import find_weights
+from gptneo_onnx.export.checkpoint.weights_elsewhere import missing_config
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.manifest import CONFIG_FILE
 
 __all__ = ["PREFIX", "Checkpoint", "open_checkpoint"]
+
+_LAYER = re.compile(r"h\.(\d{1,6})\.")
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,11 @@ class Checkpoint:
         config: what its config.json says.
         tensors: named without the prefix `transformer.`.
         variant: the variant of its weight files, or None.
-        left_out: names of tensors that are no part of a GPT-Neo.
+        left_out: names of tensors that are no part of this GPT-Neo.
         notes: lines that tell the user what was understood in which way.
         as_transformers: whether from_pretrained of transformers finds the same tensors.
+        config_changes: entries of config.json that an adapter changes.
+        adapter: the directory of the adapter that the tensors are merged with, or None.
     """
 
     directory: Path
@@ -41,6 +47,8 @@ class Checkpoint:
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     as_transformers: bool = True
+    config_changes: Mapping[str, Any] = field(default_factory=dict)
+    adapter: Path | None = None
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> StoredTensor:
         """Return the weight of that name, not yet read.
@@ -70,6 +78,12 @@ class Checkpoint:
         return stored
 
     def _missing(self, name: str) -> ModelFileError:
+        if name == "lm_head.weight":
+            return ModelFileError(
+                f"{self.directory}: the checkpoint has no lm_head.weight, and tie_word_embeddings "
+                "of config.json is not true, so that transformers draws a head at random; set it "
+                "to true if the token embedding is the head"
+            )
         for other in self.left_out:
             if other.endswith(f".{name}"):
                 return ModelFileError(
@@ -95,6 +109,8 @@ def open_checkpoint(directory: Path, variant: str | None = None) -> Checkpoint:
         ModelFileError: a file is missing, damaged, of another format, or contradicts config.json.
     """
     refuse_adapter(directory)
+    if not (directory / CONFIG_FILE).exists():
+        raise missing_config(directory)
     config = GPTNeoConfig.from_file(directory / CONFIG_FILE)
     files, read = find_weights(directory, variant)
     stored: dict[str, StoredTensor] = {}
@@ -102,24 +118,34 @@ def open_checkpoint(directory: Path, variant: str | None = None) -> Checkpoint:
         refuse_other_contents(file)
         stored |= read(file)
     named = named_tensors(directory, stored, config.tie_word_embeddings)
-    _check_layer_count(directory, config, named.tensors)
+    beyond = _beyond(named.tensors, config.num_layers)
+    unused = {name for names in beyond.values() for name in names}
+    notes = [_layers_note(directory, beyond, config.num_layers)] if beyond else []
     return Checkpoint(
         directory,
         config,
-        named.tensors,
+        {name: tensor for name, tensor in named.tensors.items() if name not in unused},
         variant,
-        named.left_out,
-        (*named.notes, *unapplied(directory)),
+        (*named.left_out, *sorted(unused)),
+        (*named.notes, *notes, *unapplied(directory)),
         named.as_transformers,
     )
 
 
-def _check_layer_count(
-    directory: Path, config: GPTNeoConfig, tensors: Mapping[str, StoredTensor]
-) -> None:
-    layers = {int(match[1]) for name in tensors if (match := re.match(r"h\.(\d{1,6})\.", name))}
-    if layers and max(layers) >= config.num_layers:
-        raise ModelFileError(
-            f"{directory}: the checkpoint has {max(layers) + 1} layers, "
-            f"but config.json says {config.num_layers}; use the config.json that was saved with it"
-        )
+def _beyond(tensors: Mapping[str, StoredTensor], num_layers: int) -> dict[int, list[str]]:
+    """Return the names of the tensors of layers that the model does not have, by the layer."""
+    beyond: dict[int, list[str]] = {}
+    for name in tensors:
+        match = _LAYER.match(name)
+        if match and int(match[1]) >= num_layers:
+            beyond.setdefault(int(match[1]), []).append(name)
+    return beyond
+
+
+def _layers_note(directory: Path, layers: Collection[int], num_layers: int) -> str:
+    first, last = min(layers), max(layers)
+    which = f"layer {first}" if first == last else f"layers {first} to {last}"
+    return (
+        f"{directory}: left out, as config.json says that there are {num_layers} layers: {which} "
+        "(counted from 0)"
+    )

@@ -4,7 +4,9 @@ import os
 import re
 from pathlib import Path
 
+from gptneo_onnx.export.checkpoint.adapters.adapter_tensors import ADAPTER_FILES
 from gptneo_onnx.export.checkpoint.weight_files import WEIGHT_FILES, has_weights
+from gptneo_onnx.export.checkpoint.weights_elsewhere import not_a_directory
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
@@ -12,6 +14,7 @@ _SMALL_FILES = ["*.json", "merges.txt"]
 _ALTERNATIVE = (
     "pass a directory that holds config.json and model.safetensors (or pytorch_model.bin)"
 )
+_ADAPTER = "pass a directory that holds adapter_config.json and adapter_model.safetensors"
 _TOKENIZER = "pass a directory that holds tokenizer.json (or vocab.json and merges.txt)"
 
 
@@ -31,6 +34,8 @@ def local_checkpoint(
     # os.path because Path's methods raise for names that are too long.
     if os.path.isdir(path):  # noqa: PTH112
         return path
+    if os.path.isfile(path) and (advice := not_a_directory(str(checkpoint))):  # noqa: PTH113
+        raise InputError(f"{shown(str(checkpoint))} {advice}")
     if os.path.lexists(path) or not _HUB_ID.fullmatch(str(checkpoint)):
         raise InputError(
             f"{shown(str(checkpoint))} is not a directory; {_ALTERNATIVE}, or a hub id"
@@ -63,6 +68,27 @@ def local_tokenizer(tokenizer: str | Path) -> Path:
             "hub id"
         )
     return _download(str(tokenizer), None, _SMALL_FILES, _TOKENIZER)
+
+
+def local_adapter(adapter: str | Path) -> Path:
+    """Return the directory of an adapter: the path itself, or where a hub id's files are cached.
+
+    Raises:
+        InputError: neither an existing directory nor a hub id that can be fetched.
+        MissingDependencyError: it is a hub id, and huggingface_hub is not installed.
+    """
+    # os.path because Path's methods raise for names that are too long.
+    if os.path.isdir(adapter):  # noqa: PTH112
+        return Path(adapter)
+    if os.path.lexists(adapter) or not _HUB_ID.fullmatch(str(adapter)):
+        raise InputError(
+            f"adapter is {shown(str(adapter))}, which is not a directory; {_ADAPTER}, or a hub id"
+        )
+    for file_name in ADAPTER_FILES:
+        path = _download(str(adapter), None, [*_SMALL_FILES, file_name], _ADAPTER)
+        if (path / file_name).is_file():
+            break
+    return path
 
 
 def _download(hub_id: str, revision: str | None, patterns: list[str], alternative: str) -> Path:

@@ -1,5 +1,6 @@
 """Recognises weights that are not read here, and says how to come to some that are."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ _QUANTIZED = {
     ".qweight": "GPTQ or AWQ",
     ".qzeros": "GPTQ or AWQ",
 }
+_LONGEST_NAME = 256
 _FLOAT_CHECKPOINT = "export the float checkpoint that they were made from, with --precision int4"
 
 
@@ -72,7 +74,7 @@ def unapplied(directory: Path) -> list[str]:
     if (directory / ADAPTER_CONFIG).is_file():
         lines.append(
             f"{directory}: the adapter of {ADAPTER_CONFIG} is not applied; the weights beside it "
-            "are exported as they are"
+            "are exported as they are; --adapter (adapter=) merges one"
         )
     return lines
 
@@ -108,7 +110,9 @@ def describe_other_formats(directory: Path) -> str | None:
 
 def _adapter(directory: Path) -> str:
     base = read_json_object(directory / ADAPTER_CONFIG).get("base_model_name_or_path")
+    is_name = isinstance(base, str) and base.isprintable() and 0 < len(base) <= _LONGEST_NAME
+    name = str(base) if is_name else "BASE"
     return (
-        f"{directory} holds only a PEFT adapter (of {shown(base)}); merge it: save_pretrained what "
-        "merge_and_unload() of the PeftModel returns, and export that"
+        f"{directory} holds only a PEFT adapter (of {shown(base)}); export its base model with it: "
+        f"gptneo-onnx export {shlex.quote(name)} OUT --adapter {shlex.quote(str(directory))}"
     )

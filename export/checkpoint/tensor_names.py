@@ -18,7 +18,7 @@ _WEIGHT = re.compile(
     r"|attn\.attention\.([qkv]_proj\.weight|out_proj\.(weight|bias)))"
 )
 # The causal masks that old versions of transformers saved with every layer.
-_MASK_BUFFER = re.compile(r"h\.\d+\.attn\.attention\.(bias|masked_bias)")
+MASK_BUFFER = re.compile(r"h\.\d+\.attn\.attention\.(bias|masked_bias)")
 # Attributes in which wrappers keep a model: DataParallel, Lightning, PEFT, TRL, DeepSpeed, Flax.
 _WRAPPERS = frozenset(
     ("module", "model", "base_model", "pretrained_model", "_forward_module", "params")
@@ -81,7 +81,7 @@ def named_tensors(directory: Path, stored: Mapping[str, StoredTensor], tied: boo
     for name in names:
         is_weight = _WEIGHT.fullmatch(name.name) or name.name in _TASK_HEADS
         if not is_weight or name.wrapper != wrapper:
-            if not _MASK_BUFFER.fullmatch(name.name):
+            if not MASK_BUFFER.fullmatch(name.name):
                 left_out.append(name.stored)
             continue
         other = chosen.setdefault(name.name, name)

@@ -9,6 +9,7 @@ from gptneo_onnx.export.checkpoint.other_formats import describe_other_formats
 from gptneo_onnx.export.checkpoint.safetensors_file import read_safetensors
 from gptneo_onnx.export.checkpoint.stored_tensor import StoredTensor
 from gptneo_onnx.export.checkpoint.torch_file import read_torch_file
+from gptneo_onnx.export.checkpoint.weights_elsewhere import describe_weights_elsewhere
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.json_file import read_json_object
 
@@ -75,7 +76,7 @@ def _no_weights(directory: Path, variant: str | None) -> ModelFileError:
             f"{directory} holds no weights{wanted}, but those without a variant: "
             "leave --variant (variant=) out"
         )
-    others = describe_other_formats(directory)
+    others = describe_other_formats(directory) or describe_weights_elsewhere(directory)
     if others:
         return ModelFileError(others)
     names = " or ".join(WEIGHT_FILES[:2])

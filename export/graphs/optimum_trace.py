@@ -37,7 +37,7 @@ def trace(source: Checkpoint, task: Task) -> onnx.ModelProto:
     from optimum.exporters.onnx.model_configs import GPTNeoOnnxConfig
     from transformers import GPTNeoConfig
 
-    config = GPTNeoConfig.from_pretrained(source.directory)
+    config = GPTNeoConfig.from_pretrained(source.directory, **source.config_changes)
     description = GPTNeoOnnxConfig(
         config,
         task=task.value.removesuffix(PAST_SUFFIX),

@@ -24,11 +24,13 @@ class StoredWeights:
         file: the name of their file.
         offsets: the byte of it at which each weight begins.
         nbytes: of all weights, without the gaps between them.
+        file_bytes: of the file.
     """
 
     file: str
     offsets: Mapping[str, int]
     nbytes: int
+    file_bytes: int
 
 
 def plan_offsets(file: str, specs: Sequence[WeightSpec]) -> StoredWeights:
@@ -42,7 +44,7 @@ def plan_offsets(file: str, specs: Sequence[WeightSpec]) -> StoredWeights:
         offsets[spec.name] = -(-end // PAGE_BYTES) * PAGE_BYTES
         end = offsets[spec.name] + spec.nbytes
         nbytes += spec.nbytes
-    return StoredWeights(file, offsets, nbytes)
+    return StoredWeights(file, offsets, nbytes, end)
 
 
 def write_weights(

@@ -2,6 +2,7 @@
 
 import argparse
 import ctypes
+import importlib.metadata
 import platform
 import re
 from dataclasses import dataclass
@@ -11,7 +12,14 @@ from typing import Any
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
 from gptneo_onnx.runtime.files import cache_folder
-from gptneo_onnx.runtime.onnx_runtime import check_onnx_runtime, installed_packages
+from gptneo_onnx.runtime.onnx_runtime import (
+    check_onnx_runtime,
+    installed_packages,
+    require_onnx_runtime,
+)
+
+# Of pyproject.toml's extras, those that are not reported by what they are for.
+_OTHER_EXTRAS = ("cpu", "gpu", "test", "dev")
 
 
 @dataclass(frozen=True)
@@ -43,16 +51,18 @@ def examine() -> list[Finding]:
     import tokenizers
 
     system = f"{platform.system()} {platform.machine()}"
-    return [
+    findings = [
         Finding("Python", f"{platform.python_version()} on {system}"),
         Finding("numpy", np.__version__),
         Finding("tokenizers", tokenizers.__version__),
-        _onnx_runtime(),
-        _packages(),
-        _int8_products(),
-        _cuda(),
-        _cache_folder(),
     ]
+    try:
+        require_onnx_runtime()
+    except MissingDependencyError as error:
+        findings += [Finding("ONNX Runtime", "missing", str(error)), _packages()]
+    else:
+        findings += [_onnx_runtime(), _packages(), _int8_products(), _threads(), _cuda()]
+    return [*findings, _extras(), _cache_folder()]
 
 
 def _onnx_runtime() -> Finding:
@@ -89,6 +99,47 @@ def _int8_products() -> Finding:
             "export again without --full-range (or use --precision int8)",
         )
     return Finding("8-bit products", instructions or "exact")
+
+
+def _threads() -> Finding:
+    from gptneo_onnx.runtime.engine.threads import thread_count
+
+    try:
+        threads = thread_count(None)
+    except InputError as error:
+        return Finding("threads", "none", str(error))
+    return Finding("threads", "ONNX Runtime's default" if threads is None else str(threads))
+
+
+def _extras() -> Finding:
+    """Name the extras whose packages are installed, and those whose are not."""
+    extras = packages_of_extras()
+    missing = [extra for extra, packages in extras.items() if not all(map(_is_installed, packages))]
+    installed = ", ".join(extra for extra in extras if extra not in missing) or "none"
+    others = f" (not installed: {', '.join(missing)})" if missing else ""
+    return Finding("extras", installed + others)
+
+
+def packages_of_extras() -> dict[str, list[str]]:
+    """Return the packages that each extra brings, by extra; none where this is not installed."""
+    extras: dict[str, list[str]] = {}
+    try:
+        requirements = importlib.metadata.requires("gptneo-onnx") or []
+    except importlib.metadata.PackageNotFoundError:
+        return extras
+    for requirement in requirements:
+        match = re.match(r"([\w.-]+).*; extra == [\"'](\w+)[\"']", requirement)
+        if match and match[2] not in _OTHER_EXTRAS:
+            extras.setdefault(match[2], []).append(match[1])
+    return extras
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _cuda() -> Finding:

@@ -39,6 +39,8 @@ _INTEGERS = {
     "num-assistant-tokens": "have --draft propose at most N tokens at once (default: 20)",
     "seed": "sample the same text again for the same N",
 }
+# What other programs call them.
+_SYNONYMS = {"max-new-tokens": ("--max-tokens", "-n")}
 _FLOATS = {
     "temperature": "above 1 sample more evenly, below 1 prefer likely tokens (default: 0.7)",
     "top-p": "sample from the likeliest tokens that together have this probability",
@@ -59,14 +61,18 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "generate",
         help="continue a prompt",
-        description="Continue a prompt. A single argument is MODEL if it is a directory, and the "
-        "prompt is read from standard input; otherwise it is a prompt for the embedded model.",
+        description="Continue a prompt. A single word is MODEL if it is a directory, and the "
+        "prompt is read from standard input; a text is a prompt for the embedded model. -m and -p "
+        "say which is which.",
     )
     command.add_argument(
         "words",
         nargs="*",
         metavar="[MODEL] [PROMPT]",
         help="the directory of an exported model, and the text to continue",
+    )
+    command.add_argument(
+        "-m", "--model", metavar="MODEL", help="the directory of an exported model"
     )
     _add_prompts(command.add_argument_group("prompts and results"))
     _add_generation(command.add_argument_group("generation"))
@@ -77,6 +83,7 @@ def add_command(commands: Any) -> None:
 
 
 def _add_prompts(group: Any) -> None:
+    group.add_argument("-p", "--prompt", metavar="TEXT", help="the text to continue")
     group.add_argument(
         "--prompts", metavar="FILE", help="continue each line of FILE; - for standard input"
     )
@@ -106,7 +113,8 @@ def _add_generation(group: Any) -> None:
         "take the likeliest",
     )
     for name, meaning in _INTEGERS.items():
-        group.add_argument(f"--{name}", type=int, metavar="N", help=meaning)
+        flags = (f"--{name}", *_SYNONYMS.get(name, ()))
+        group.add_argument(*flags, type=int, metavar="N", dest=name.replace("-", "_"), help=meaning)
     for name, meaning in _FLOATS.items():
         group.add_argument(f"--{name}", type=float, metavar="X", help=meaning)
     group.add_argument(

@@ -1,6 +1,8 @@
 """What `gptneo-onnx generate` reads: MODEL, prompts, and the files that options name."""
 
 import argparse
+import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,29 +11,63 @@ from gptneo_onnx.runtime import embedded
 from gptneo_onnx.runtime.files import is_directory, read_text
 
 MAX_GRAMMAR_BYTES = 1024 * 1024
+# A word that a path or a hub id may be, and that hardly anybody has continued.
+_LIKE_A_MODEL = re.compile(r"[.~]?\S*[/\\]\S*|[.~]\S+|[A-Za-z0-9.]+([-_][A-Za-z0-9.]+)+")
 
 
 def model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
     """Return the model's directory, and the prompt unless --prompts or --interactive is given.
 
-    One word is MODEL if it is a directory, and otherwise the prompt of the embedded model.
+    Without -m and -p, two words are MODEL and PROMPT. One is MODEL if it is a directory, and
+    otherwise the prompt of the embedded model.
+
+    Raises:
+        InputError: too many words, no prompt, or a word that seems to be a model and is none.
     """
-    words: list[str] = options.words
     takes_prompt = options.prompts is None and not options.interactive
-    if len(words) > (2 if takes_prompt else 1):
-        expected = "MODEL and PROMPT" if takes_prompt else "MODEL alone"
-        raise InputError(
-            f"generate takes {expected}, and {len(words)} were given; quote the prompt"
-        )
-    if len(words) == 2:
-        return Path(words[0]), words[1]
-    if words and (is_directory(words[0]) or not takes_prompt):
-        return Path(words[0]), _standard_input() if takes_prompt else None
-    prompt = None
-    if takes_prompt:
-        prompt = words[0] if words else _standard_input()
+    if options.prompt is not None and not takes_prompt:
+        raise InputError("--prompt is one text to continue; leave out --prompts and --interactive")
+    model, prompt = _from_words(options, takes_prompt)
+    if prompt is None and takes_prompt:
+        prompt = _standard_input()
+    if model is not None:
+        return Path(model), prompt
     print("using the embedded model (Jane Austen in 6 million parameters)", file=sys.stderr)
     return embedded.embedded_model(), prompt
+
+
+def _from_words(options: argparse.Namespace, takes_prompt: bool) -> tuple[str | None, str | None]:
+    """Return MODEL and PROMPT, each from its option or from the words; None where neither says."""
+    words: list[str] = list(options.words)
+    model, prompt = options.model, options.prompt
+    missing = (model is None) + (takes_prompt and prompt is None)
+    if len(words) > missing:
+        expected = "MODEL and PROMPT" if takes_prompt else "MODEL alone"
+        raise InputError(
+            f"generate takes {expected}, and {len(words)} were given"
+            f"{' besides -m or -p' if missing < 1 + takes_prompt else ''}; quote the prompt"
+        )
+    if model is None and words and _is_model(words, takes_prompt and prompt is None):
+        model = words.pop(0)
+    if words:
+        [prompt] = words
+    return model, prompt
+
+
+def _is_model(words: list[str], may_be_prompt: bool) -> bool:
+    """Return whether the first word is MODEL.
+
+    Raises:
+        InputError: it is the only one, and seems to be one, but is no directory.
+    """
+    if len(words) == 2 or not may_be_prompt or is_directory(words[0]):
+        return True
+    if _LIKE_A_MODEL.fullmatch(words[0]):
+        raise InputError(
+            f"{words[0]} is not a directory; name an exported model with -m, or pass -p "
+            f"{shlex.quote(words[0])} if that is a prompt"
+        )
+    return False
 
 
 def read_prompts(source: str) -> list[str]:
@@ -48,6 +84,8 @@ def read_prompts(source: str) -> list[str]:
 def _standard_input() -> str:
     if sys.stdin is None:
         raise InputError("there is no prompt, and standard input is closed; pass the prompt")
+    if sys.stdin.isatty() and sys.stderr is not None:
+        print("type the prompt, and end it with Ctrl-D", file=sys.stderr)
     try:
         return sys.stdin.read().removesuffix("\n")
     except UnicodeDecodeError as error:

@@ -1,7 +1,7 @@
 """A text that a user and the model write in turns; only new tokens go through the model."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError
@@ -112,9 +112,9 @@ class _TurnStreamer(TextStreamer):
         self._conversation = conversation
         self._write = write
 
-    def put(self, ids: Sequence[int]) -> None:
+    def put(self, ids: Any) -> None:
         if not self._is_prompt:
-            self._conversation.ids = [*self._conversation.ids, *ids]
+            self._conversation.ids = [*self._conversation.ids, *map(int, ids)]
         super().put(ids)
 
     def on_finalized_text(self, text: str, stream_end: bool = False) -> None:

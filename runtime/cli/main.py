@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import importlib.metadata
 import io
 import os
 import signal
@@ -9,10 +10,11 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, MissingDependencyError
 from gptneo_onnx.runtime.cli import (
+    check,
     classify,
     compare,
     doctor,
@@ -27,9 +29,21 @@ from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
 
 PROGRAM = "gptneo-onnx"
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+COMMAND = "command"
 
 # In the order of --help. Each has add_command(), which adds its parser and says what to run.
-COMMANDS = (export, generate, compare, embed, classify, perplexity, lm_eval, info, doctor)
+COMMANDS = (
+    export,
+    check,
+    generate,
+    compare,
+    embed,
+    classify,
+    perplexity,
+    lm_eval,
+    info,
+    doctor,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,8 +85,10 @@ def _parse(arguments: list[str]) -> Callable[[], int | None]:
     if arguments[:1] == [lm_eval.LM_EVAL]:  # the harness parses its own options
         run = partial(lm_eval.run_lm_eval, arguments[1:])
     else:
-        options = build_parser().parse_args(arguments)
+        options = _options(build_parser(), arguments)
         run = partial(options.run, options)
+        if options.run is doctor.run_doctor:  # which says what is missing
+            return run
     try:
         require_onnx_runtime()
     except MissingDependencyError as error:  # no command can run, as if the options were wrong
@@ -80,10 +96,25 @@ def _parse(arguments: list[str]) -> Callable[[], int | None]:
     return run
 
 
+def _options(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Parse the arguments of a command; options may stand between its positional arguments.
+
+    argparse allows that only for a parser without sub-parsers: the command's own is asked.
+    """
+    [commands] = [action for action in parser._actions if action.dest == COMMAND]
+    assert isinstance(commands.choices, dict)
+    command = commands.choices.get(arguments[0]) if arguments else None
+    if command is None:  # --help, --version, or an error
+        return parser.parse_args(arguments)
+    options: argparse.Namespace = command.parse_intermixed_args(arguments[1:])
+    return options
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     parser = _Parser(prog=PROGRAM, description="GPT-Neo on ONNX Runtime.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("-V", "--version", action=_PrintVersion, nargs=0, help="print the version")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest=COMMAND)
     for command in COMMANDS:
         command.add_command(commands)
     return parser
@@ -94,6 +125,18 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(_complain(f"{message}; see {self.prog} --help"))
+
+
+class _PrintVersion(argparse.Action):
+    """Prints the version of the installed package, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *arguments: Any) -> NoReturn:
+        try:
+            version = importlib.metadata.version(PROGRAM)
+        except importlib.metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(PROGRAM, version)
+        parser.exit()
 
 
 def _complain(message: str) -> int:

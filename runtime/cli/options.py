@@ -40,7 +40,7 @@ def add_device(command: argparse.ArgumentParser) -> None:
         "--threads",
         type=int,
         metavar="N",
-        help="threads of one operator (default: one per physical core)",
+        help="threads of one operator (default: $GPTNEO_ONNX_THREADS, or one per core)",
     )
 
 

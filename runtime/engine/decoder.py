@@ -42,6 +42,7 @@ class Decoder(ABC):
         hidden_layers: the layers whose hidden states the graph gives; see GraphContract.
         pools_by_padding: whether the graph gives logits of each text's last token alone, which it
             finds by pad_token_id: portable graphs for text classification.
+        takes_masks: whether a step can hide columns between tokens; see prefill_chunks().
         prefill_chunk: tokens of a prompt that one step reads at most; Engine.decoder() sets it.
     """
 
@@ -50,6 +51,8 @@ class Decoder(ABC):
     hidden_layers: tuple[int, ...]
     pools_by_padding: bool = False
     prefill_chunk: int = PREFILL_CHUNK
+    takes_masks: bool = False
+    _seen: Mask | None = None
 
     def prefill(self, slot: int, ids: Ids, positions: Ids | None = None) -> Logits:
         """Append ids [length] to a slot; return the logits [vocab] after the last of them.
@@ -68,6 +71,7 @@ class Decoder(ABC):
         positions: Ids | None = None,
         first: int = 0,
         layers: Sequence[int] = (),
+        seen: Mask | None = None,
     ) -> Iterator[StepOutputs]:
         """Append ids [length] to a slot; yield the outputs of one chunk at a time.
 
@@ -75,12 +79,18 @@ class Decoder(ABC):
             slot, ids, positions: as in prefill().
             first: index of the first token whose logits are asked for; all later ones follow.
             layers: the layers whose hidden states are asked for, out of hidden_layers.
+            seen: bool [length], false for columns that no token attends to; only where the graph
+                takes_masks, in an empty slot that is cleared after this.
         """
-        done = 0
-        for chunk_ids, chunk_positions in self._chunks(slot, ids, positions):
-            logits_from = min(max(first - done, 0), len(chunk_ids))
-            done += len(chunk_ids)
-            yield self._append(slot, chunk_ids, chunk_positions, logits_from, layers)
+        self._seen = seen
+        try:
+            done = 0
+            for chunk_ids, chunk_positions in self._chunks(slot, ids, positions):
+                logits_from = min(max(first - done, 0), len(chunk_ids))
+                done += len(chunk_ids)
+                yield self._append(slot, chunk_ids, chunk_positions, logits_from, layers)
+        finally:
+            self._seen = None
 
     @abstractmethod
     def prefill_together(self, ids: Ids, rows: Ids, layers: Sequence[int] = ()) -> StepOutputs:

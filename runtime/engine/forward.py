@@ -8,7 +8,7 @@ import numpy as np
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.graph import layer_number
-from gptneo_onnx.runtime.arrays import HiddenStates, Ids, Logits
+from gptneo_onnx.runtime.arrays import HiddenStates, Ids, Logits, Mask
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 
@@ -60,20 +60,57 @@ def forward(
     shape = inputs.input_ids.shape
     logits = np.zeros((*shape, config.vocab_size), np.float32) if with_logits else None
     states = tuple(np.zeros((*shape, config.hidden_size), np.float32) for _ in layers)
-    for row, columns in enumerate(inputs.columns):
+    for row, part in enumerate(inputs.columns):
+        if part.start == part.stop:
+            continue
         decoder.cache.clear(0)
+        columns, holes = np.arange(part.start, part.stop), inputs.holes[row]
+        if holes is not None and not decoder.takes_masks:
+            _check_removal(row, ~holes, config)
+            columns, holes = columns[~holes], None
         ids = inputs.input_ids[row, columns]
+        if holes is not None:
+            ids = np.where(holes, 0, ids)
+        seen = None if holes is None else ~holes
         first = 0 if with_logits else len(ids)
-        done = columns.start
-        for chunk in decoder.prefill_chunks(0, ids, positions[row, columns], first, layers):
-            for layer_states, part in zip(states, chunk.hidden_states, strict=True):
-                layer_states[row, done : done + part.shape[1]] = part[0]
-            if logits is None:
-                done += chunk.hidden_states[0].shape[1]
-            else:
-                logits[row, done : done + len(chunk.logits)] = chunk.logits
-                done += len(chunk.logits)
+        done = 0
+        for chunk in decoder.prefill_chunks(0, ids, positions[row, columns], first, layers, seen):
+            count = chunk.hidden_states[0].shape[1] if logits is None else len(chunk.logits)
+            read = columns[done : done + count]
+            for layer_states, chunk_states in zip(states, chunk.hidden_states, strict=True):
+                layer_states[row, read] = chunk_states[0]
+            if logits is not None:
+                logits[row, read] = chunk.logits
+            done += count
+        if holes is not None:
+            for array in (*states, *(() if logits is None else (logits,))):
+                array[row, columns[holes]] = 0
     return logits, states
+
+
+def _check_removal(row: int, seen: Mask, config: GPTNeoConfig) -> None:
+    """Raise InputError where taking out the columns that nobody sees changes a window.
+
+    Windows of local layers count columns, masked ones too. Without those a token sees as many
+    tokens as it should only if all before it are within its window, or no hole is.
+
+    Args:
+        row: the sequence's number.
+        seen: bool [columns], false for holes.
+        config: the model's dimensions.
+    """
+    if "local" not in config.layer_kinds:
+        return
+    counts = np.cumsum(seen)
+    window = config.window_size
+    before = np.concatenate([np.zeros(window, np.int64), counts])[: len(counts)]
+    is_exact = counts - before == np.minimum(counts, window)
+    if not is_exact[seen].all():
+        raise InputError(
+            f"attention_mask of sequence {row} has holes, and the sequence reaches past the window "
+            f"of {window} that local layers see, which the fused graph cannot mask: export "
+            "with --graph portable, which can"
+        )
 
 
 def checked_layers(

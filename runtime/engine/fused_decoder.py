@@ -83,10 +83,8 @@ class _BoundStep:
     def __init__(
         self, decoder: FusedDecoder, first: int, batch: int, length: int, logits_rows: Ids
     ) -> None:
-        session = decoder.session
+        self.session = session = decoder.session
         self.batch = batch
-        self.inference = session.inference
-        self.device = session.device
         self.binding = binding = session.inference.io_binding()
         specs = {spec.name: spec for spec in decoder.contract.step_inputs}
         self.contract = decoder.contract
@@ -127,9 +125,7 @@ class _BoundStep:
         self.seqlens_k.write(lengths - 1)
         self.total_sequence_length.write(lengths.max())
         try:
-            self.inference.run_with_iobinding(self.binding)
-            if self.device != CPU:
-                self.binding.synchronize_outputs()
+            self.session.run(self.binding)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
-            raise failed_step(error, len(ids), self.device) from error
+            raise failed_step(error, len(ids), self.session.device) from error
         return self.logits

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.arrays import Ids
+from gptneo_onnx.runtime.arrays import Ids, Mask
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,13 @@ class PaddedInputs:
 
     Attributes:
         input_ids: int64 [batch, sequence].
-        columns: for each row, its columns that hold tokens.
+        columns: for each row, its columns from the first token to the last.
+        holes: for each row, bool [columns]: which of these hold no token; None where all do.
     """
 
     input_ids: Ids
     columns: tuple[slice, ...]
+    holes: tuple[Mask | None, ...]
 
     @classmethod
     def check(
@@ -29,7 +31,7 @@ class PaddedInputs:
         input_ids: ArrayLike,
         attention_mask: ArrayLike | None,
         config: GPTNeoConfig,
-        side: Literal["left", "any"] = "any",
+        padding: Literal["left", "any"] = "any",
         names: tuple[str, str] = ("input_ids", "attention_mask"),
     ) -> "PaddedInputs":
         """Check a batch.
@@ -37,25 +39,26 @@ class PaddedInputs:
         Args:
             input_ids, attention_mask: int [batch, sequence].
             config: the model's dimensions.
-            side: where padding is allowed.
+            padding: where it may stand; holes, between tokens, may be anywhere but with "left".
             names: names of the two arguments, for messages.
 
         Raises:
             InputError: the arrays are not [batch, sequence] or are empty, ids are out of range,
-                the mask has holes, or a sequence is longer than the context.
+                padding stands where it may not, or a sequence is longer than the context.
         """
         ids = _integers(names[0], input_ids)
         mask = np.ones_like(ids) if attention_mask is None else _mask(attention_mask, ids, names)
-        columns = tuple(_columns(row, mask[row], side, names) for row in range(len(ids)))
+        columns = tuple(_columns(row, mask[row], padding, names) for row in range(len(ids)))
+        holes = tuple(_holes(mask[row, part]) for row, part in enumerate(columns))
         for row, part in enumerate(columns):
-            _check_ids(ids[row, part], config.vocab_size, names[0])
+            _check_ids(ids[row][mask[row] == 1], config.vocab_size, names[0])
             length = part.stop - part.start
             if length > config.max_position_embeddings:
                 raise InputError(
                     f"sequence {row} of {names[0]} has {length} tokens, the model's context "
                     f"{config.max_position_embeddings}; shorten it"
                 )
-        return cls(ids, columns)
+        return cls(ids, columns, holes)
 
     @property
     def longest(self) -> int:
@@ -86,6 +89,23 @@ class PaddedInputs:
             )
         return positions
 
+    def labels(self, labels: ArrayLike, config: GPTNeoConfig) -> Ids:
+        """Return labels int64 [batch, sequence]; -100 is the one that does not count.
+
+        Raises:
+            InputError: they are not of the ids' shape, or are out of range.
+        """
+        checked = _integers("labels", labels)
+        if checked.shape != self.input_ids.shape:
+            raise InputError(
+                f"labels has shape {list(checked.shape)}, input_ids "
+                f"{list(self.input_ids.shape)}; they must be alike"
+            )
+        counted = checked[checked != -100]
+        if counted.size:
+            _check_ids(counted, config.vocab_size, "labels")
+        return checked
+
 
 def _integers(name: str, values: ArrayLike) -> Ids:
     array = _array(name, values)
@@ -106,6 +126,11 @@ def _array(name: str, values: ArrayLike) -> NDArray[Any]:
         raise InputError(
             f"{name} has rows of different lengths; pad them on the left, and mask the padding"
         ) from error
+    except Exception as error:  # __array__ of torch and jax raises what it likes
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{name} is of type {type(values).__name__}, of which numpy makes no array: {reason}"
+        ) from error
 
 
 def _mask(attention_mask: ArrayLike, ids: Ids, names: tuple[str, str]) -> Ids:
@@ -120,25 +145,32 @@ def _mask(attention_mask: ArrayLike, ids: Ids, names: tuple[str, str]) -> Ids:
     return mask.astype(np.int64)
 
 
-def _columns(row: int, mask: Ids, side: str, names: tuple[str, str]) -> slice:
+def _columns(row: int, mask: Ids, padding: str, names: tuple[str, str]) -> slice:
     tokens = np.flatnonzero(mask)
     if len(tokens) == 0:
+        if padding == "any":
+            return slice(0, 0)
         raise InputError(f"{names[1]} leaves no token of sequence {row}; at least one is needed")
     start, stop = int(tokens[0]), int(tokens[-1]) + 1
-    if stop - start != len(tokens):
+    if padding == "left" and stop - start != len(tokens):
         raise InputError(
-            f"{names[1]} of sequence {row} has holes; padding may stand on one side only"
+            f"{names[1]} of sequence {row} has holes; padding may stand on the left only (call the "
+            "model for the logits of such a text)"
         )
-    if stop != len(mask) and side == "left":
+    if padding == "left" and stop != len(mask):
         raise InputError(
             f"sequence {row} of {names[0]} is padded on the right; to generate, pad on the left"
         )
     return slice(start, stop)
 
 
+def _holes(mask: Ids) -> Mask | None:
+    return None if mask.all() else mask == 0
+
+
 def _check_ids(ids: Ids, vocab_size: int, name: str) -> None:
     # GatherBlockQuantized returns zeros for an id out of range: nothing after this would notice.
-    if ids.min() < 0 or ids.max() >= vocab_size:
+    if ids.size and (ids.min() < 0 or ids.max() >= vocab_size):
         wrong = int(ids[(ids < 0) | (ids >= vocab_size)][0])
         raise InputError(
             f"token id {wrong} of {name} is out of range; 0 to {vocab_size - 1} is allowed"

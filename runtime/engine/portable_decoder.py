@@ -103,7 +103,7 @@ class PortableSessions:
         for name in interface.present if self.takes_past else ():
             binding.bind_output(name, self.device.type, self.device.index)
         try:
-            session.inference.run_with_iobinding(binding)
+            session.run(binding)
         except Exception as error:  # ONNX Runtime's exceptions share no base but this
             raise failed_step(error, len(ids), self.device) from error
         outputs = binding.get_outputs()
@@ -116,11 +116,17 @@ class PortableSessions:
 class PortableDecoder(Decoder):
     """The steps of a portable graph, whether it takes a past or not."""
 
+    takes_masks = True
+
     def __init__(self, sessions: PortableSessions) -> None:
         self.sessions = sessions
         self.device = sessions.device
         self.hidden_layers = sessions.hidden_layers
         self.pools_by_padding = sessions.task is Task.TEXT_CLASSIFICATION
+
+    def _slot_mask(self, end: int) -> Mask:
+        """Return bool [1, end]: which of a slot's columns are attended to."""
+        return np.ones((1, end), np.bool_) if self._seen is None else self._seen[None, :end]
 
     @abstractmethod
     def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
@@ -193,7 +199,7 @@ class PastDecoder(PortableDecoder):
         self.cache = cache
 
     def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
-        mask = np.ones((1, int(self.cache.lengths[slot]) + len(ids)), np.bool_)
+        mask = self._slot_mask(int(self.cache.lengths[slot]) + len(ids))
         outputs, present = self.sessions.run(
             ids[None], positions[None], mask, self.cache.rows(slot), layers
         )

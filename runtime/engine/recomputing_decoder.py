@@ -30,7 +30,7 @@ class RecomputingDecoder(PortableDecoder):
             np.pad(array[slot, :end], (before, 0))[None]
             for array in (self.cache.ids, self.cache.positions)
         )
-        mask = np.arange(before + end)[None] >= before
+        mask = np.pad(self._slot_mask(end), ((0, 0), (before, 0)))
         return self._run(all_ids, all_positions, mask, layers, len(ids))
 
     def _check_positions(self, slot: int, positions: Ids) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gptneo_onnx.runtime.arrays import Indices
 from gptneo_onnx.runtime.engine.buffers import DeviceBuffer
 from gptneo_onnx.runtime.engine.device import CPU, Device
-from gptneo_onnx.runtime.engine.session import create_session_of_bytes
+from gptneo_onnx.runtime.engine.session import Session, create_session_of_bytes
 
 _SLOT_AXIS, _ROW_AXIS = 0, 2
 
@@ -78,7 +78,7 @@ class DeviceRowCopier:
         self.host_type = host_type
         self.element = ELEMENT_TYPES[host_type.itemsize]
         self._integer = np.dtype(f"int{8 * host_type.itemsize}")
-        self._sessions: dict[int, onnxruntime.InferenceSession] = {}
+        self._sessions: dict[int, Session] = {}
 
     def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> onnxruntime.OrtValue:
         binding = self._bound(_ROW_AXIS, buffer, slot, 1, None, np.arange(start, stop))
@@ -113,7 +113,7 @@ class DeviceRowCopier:
         kept: onnxruntime.OrtValue | None,
         indices: Indices,
     ) -> onnxruntime.IOBinding:
-        binding = self._session(axis).io_binding()
+        binding = self._session(axis).inference.io_binding()
         if kept is None:
             shape = [count, *buffer.shape[1:]]
             shape[axis] = 0
@@ -133,13 +133,12 @@ class DeviceRowCopier:
         return onnxruntime.OrtValue.ortvalue_from_numpy(integers)
 
     def _run(self, axis: int, binding: onnxruntime.IOBinding) -> None:
-        self._session(axis).run_with_iobinding(binding)
-        binding.synchronize_outputs()
+        self._session(axis).run(binding)
 
-    def _session(self, axis: int) -> onnxruntime.InferenceSession:
+    def _session(self, axis: int) -> Session:
         if axis not in self._sessions:
             graph = gather_graph(axis, self.host_type.itemsize)
-            self._sessions[axis] = create_session_of_bytes(graph, self.device).inference
+            self._sessions[axis] = create_session_of_bytes(graph, self.device)
         return self._sessions[axis]
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import onnxruntime
 
-from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError, shown
+from gptneo_onnx.models.denormals import denormals_as_zero, unchanged_float_state
+from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError
 from gptneo_onnx.models.graph import NumberFormat, Precision
 from gptneo_onnx.runtime.engine.device import (
     CPU,
@@ -18,12 +19,12 @@ from gptneo_onnx.runtime.engine.device import (
     warn_fallback,
     warn_saturating_sums,
 )
+from gptneo_onnx.runtime.engine.threads import thread_count
 
 onnxruntime.disable_telemetry_events()
 
 # SkipLayerNormalization on CUDA sums in float16 unless told not to.
 CUDA_DEFAULTS = {"enable_skip_layer_norm_strict_mode": "1"}
-MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ class Session:
 
     inference: onnxruntime.InferenceSession
     device: Device
+
+    def run(self, binding: onnxruntime.IOBinding) -> None:
+        """Run what is bound; on return, outputs bound to memory of the host are there."""
+        with denormals_as_zero():
+            self.inference.run_with_iobinding(binding)
+        if self.device != CPU:
+            binding.synchronize_outputs()
 
 
 def create_session(
@@ -47,7 +55,7 @@ def create_session(
         graph: the .onnx file.
         numbers: the number format of a fused graph: not every device has kernels for each.
         device: auto, cpu, cuda or cuda:N.
-        num_threads: threads of one operator; None takes one per physical core.
+        num_threads: threads of one operator; None takes one per core that the process may use.
         provider_options: options of ONNX Runtime's execution provider, over our defaults.
 
     Raises:
@@ -97,20 +105,17 @@ def create_session_of_bytes(graph: bytes, device: Device) -> Session:
 def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: they come back as exceptions as well
-    # Unscaled scores make softmax emit denormal floats, on which x86 is several times slower.
-    # ONNX Runtime sets this for the calling thread too, and leaves it set.
+    # For the session's own threads; run() does the same for the calling one.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # Threads stop spinning after a run: a draft model's would keep cores that the other needs.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # On all threads; releases before 1.32 do it on one.
+    options.add_session_config_entry("session.prepack.enable_parallel", "1")
     # Only this format was checked: ONNX Runtime must not guess another from the file's name.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    if num_threads is not None:
-        if type(num_threads) is not int or not 1 <= num_threads <= MAX_THREADS:
-            raise InputError(
-                f"num_threads is {shown(num_threads)}; "
-                f"a whole number from 1 to {MAX_THREADS} is allowed"
-            )
-        options.intra_op_num_threads = num_threads
+    threads = thread_count(num_threads)
+    if threads is not None:
+        options.intra_op_num_threads = threads
     return options
 
 
@@ -132,9 +137,10 @@ def _create(
     optimizers = {"disabled_optimizers": ["SkipLayerNormFusion"]} if device == CPU else {}
     try:
         # Without the fallback a provider that fails raises, instead of silently becoming another.
-        inference = onnxruntime.InferenceSession(
-            graph, options, providers=providers, enable_fallback=0, **optimizers
-        )
+        with unchanged_float_state():
+            inference = onnxruntime.InferenceSession(
+                graph, options, providers=providers, enable_fallback=0, **optimizers
+            )
     except Exception as error:  # ONNX Runtime's exceptions share no base but this
         reason = str(error).strip().partition("\n")[0]
         if device != CPU:

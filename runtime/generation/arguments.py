@@ -16,6 +16,7 @@ from gptneo_onnx.runtime.generation.config import DEFAULT_NEW_TOKENS, Generation
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
 from gptneo_onnx.runtime.generation.stopping_criteria import (
     EosTokenCriteria,
+    MaxLengthCriteria,
     StoppingCriteria,
     StoppingCriteriaList,
     StopStringCriteria,
@@ -74,13 +75,9 @@ def check_modes(config: GenerationConfig, is_drafted: bool) -> None:
             raise InputError(f"{name} is {value}; with {assisted} only {default} is allowed")
 
 
-def check_tokenizer(tokenizer: Any) -> None:
-    """Raise InputError unless a tokenizer is one of the runtime's, or None."""
-    if not isinstance(tokenizer, Tokenizer | None):
-        raise InputError(
-            f"tokenizer is of type {type(tokenizer).__name__}; a "
-            "gptneo_onnx.runtime.Tokenizer is expected: Tokenizer.from_pretrained(directory)"
-        )
+def coerced_tokenizer(tokenizer: Any) -> Tokenizer | None:
+    """Return generate()'s tokenizer; raise InputError unless Tokenizer.coerce() takes it."""
+    return None if tokenizer is None else Tokenizer.coerce(tokenizer)
 
 
 def mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> Mask | None:
@@ -89,10 +86,13 @@ def mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> Mask | No
     It is inferred as GenerationMixin._prepare_attention_mask_for_generation does.
     """
     pad = config.pad_token_id
-    if pad is None or pad in config.eos_token_ids or not isinstance(input_ids, np.ndarray | list):
+    if pad is None or pad in config.eos_token_ids:
         return None
-    is_padding = [[token == pad for token in row] for row in input_ids if np.ndim(row) == 1]
-    return ~np.array(is_padding) if any(map(any, is_padding)) else None
+    try:
+        is_padding: Mask = np.asarray(input_ids) == pad
+    except Exception:  # PaddedInputs.check() says what is wrong with them
+        return None
+    return ~is_padding if is_padding.ndim == 2 and is_padding.any() else None
 
 
 def prompts_of(batch: PaddedInputs) -> list[Prompt]:
@@ -136,6 +136,34 @@ def max_new_tokens(config: GenerationConfig, width: int, longest: int, context: 
         raise InputError(
             f"{name} and the prompt has {longest} tokens, more than the context of {context}; "
             f"at most {room} can be generated"
+        )
+    return wanted
+
+
+def replaced_limit(
+    hooks: CallerHooks,
+    config: GenerationConfig,
+    new_tokens: int,
+    batch: PaddedInputs,
+    context: int,
+) -> int:
+    """Return how many tokens to generate at most: a caller's MaxLengthCriteria replaces the config.
+
+    With beams the config's limit stays: transformers too has no room for longer ones.
+
+    Raises:
+        InputError: the context is shorter than a caller's MaxLengthCriteria.
+    """
+    criteria = [each for each in hooks.criteria if isinstance(each, MaxLengthCriteria)]
+    limits = [each.max_length for each in criteria if type(each) is MaxLengthCriteria]
+    if not limits or config.num_beams > 1:
+        return new_tokens
+    length = min(limits)
+    wanted = max(1, length - int(batch.input_ids.shape[1]))  # a criterion is asked after each token
+    if wanted > context - batch.longest:
+        raise InputError(
+            f"a MaxLengthCriteria has {length}, more than the context of {context} holds; at most "
+            f"{context - batch.longest} tokens can be generated"
         )
     return wanted
 
@@ -209,7 +237,7 @@ def guidance_of(
         negative_prompt_ids,
         negative_prompt_attention_mask,
         model,
-        side="left",
+        padding="left",
         names=("negative_prompt_ids", "negative_prompt_attention_mask"),
     )
     negative = [prompt.ids for prompt in prompts_of(batch)]
@@ -227,10 +255,10 @@ def guidance_of(
 
 
 def assistant_of(assistant_model: Any, engine: Engine) -> Engine | None:
-    """Return the engine of an assistant_model.
+    """Return the engine of an assistant_model; None for the model itself, which drafts nothing.
 
     Raises:
-        InputError: it is no model, the model itself, or a model of another vocabulary.
+        InputError: it is no model with a head, or one of another vocabulary.
     """
     if assistant_model is None:
         return None
@@ -240,8 +268,13 @@ def assistant_of(assistant_model: Any, engine: Engine) -> Engine | None:
             f"assistant_model is of type {type(assistant_model).__name__}; "
             "a GPTNeoForCausalLM is expected"
         )
-    if assistant is engine:
-        raise InputError("assistant_model is the model itself; a smaller one is expected")
+    if not hasattr(assistant_model, "generate"):
+        raise InputError(
+            f"assistant_model is a {type(assistant_model).__name__}, which gives no logits; "
+            "a GPTNeoForCausalLM is expected"
+        )
+    if assistant is engine:  # its drafts are what the model would choose anyway: none are needed
+        return None
     if assistant.config.vocab_size != engine.config.vocab_size:
         raise InputError(
             f"assistant_model has a vocabulary of {assistant.config.vocab_size} tokens and the "

@@ -142,15 +142,19 @@ class GenerationCall:
     def begin(self) -> StoppingCriteriaList:
         """Begin to generate: return the config's criteria; max_time counts from now.
 
+        A criterion of the caller's replaces the config's of its class.
+
         A caller's StructuredOutput begins a new text. Not before: while this call waited, another
         one may have used it.
         """
         for processor in self.hooks.processors:
             if isinstance(processor, StructuredOutput):
                 processor.reset()
-        if self.config.max_time is None:
-            return self.criteria
-        return StoppingCriteriaList([MaxTimeCriteria(self.config.max_time), *self.criteria])
+        criteria = list(self.criteria)
+        if self.config.max_time is not None:
+            criteria.insert(0, MaxTimeCriteria(self.config.max_time))
+        replaced = {type(criterion) for criterion in self.hooks.criteria}
+        return StoppingCriteriaList(each for each in criteria if type(each) not in replaced)
 
 
 def prepare_call(
@@ -186,23 +190,29 @@ def prepare_call(
     ids = arguments.require_single_input(input_ids, inputs)
     arguments.check_modes(config, is_drafted=assistant_model is not None)
     saved = None if past_key_values is None else PromptCache.coerce(past_key_values)
-    arguments.check_tokenizer(tokenizer)
+    tokenizer = arguments.coerced_tokenizer(tokenizer)
+    names = ("input_ids", "attention_mask")
     if attention_mask is None:
         attention_mask = arguments.mask_of_padding(ids, config)
-    batch = PaddedInputs.check(ids, attention_mask, engine.config, side="left")
+        names = ("input_ids", f"the mask that leaves out pad_token_id {config.pad_token_id}")
+    batch = PaddedInputs.check(ids, attention_mask, engine.config, padding="left", names=names)
     if config.token_healing:
         batch = _healed(engine, batch, tokenizer)
     prompts = arguments.prompts_of(batch)
     new_tokens = arguments.max_new_tokens(
         config, batch.input_ids.shape[1], batch.longest, engine.config.max_position_embeddings
     )
+    hooks = arguments.caller_hooks(config, logits_processor, stopping_criteria)
+    limit = arguments.replaced_limit(
+        hooks, config, new_tokens, batch, engine.config.max_position_embeddings
+    )
     call = GenerationCall(
         engine=engine,
         config=config,
         input_ids=batch.input_ids,
         prompts=prompts,
-        max_new_tokens=new_tokens,
-        hooks=arguments.caller_hooks(config, logits_processor, stopping_criteria),
+        max_new_tokens=limit,
+        hooks=hooks,
         criteria=arguments.config_criteria(config, tokenizer),
         chain_factory=ChainFactory(
             config, new_tokens, engine.config.vocab_size, prefix_allowed_tokens_fn
@@ -211,7 +221,7 @@ def prepare_call(
         guidance=arguments.guidance_of(
             config,
             prompts,
-            new_tokens,
+            limit,
             engine.config,
             negative_prompt_ids,
             negative_prompt_attention_mask,
@@ -231,7 +241,7 @@ def _healed(engine: Engine, batch: PaddedInputs, tokenizer: Tokenizer | None) ->
         )
     prompts = [prompt.ids.tolist() for prompt in arguments.prompts_of(batch)]
     healed = tokenizer.pad(heal_prompts(engine, prompts, tokenizer))
-    return PaddedInputs.check(**healed, config=engine.config, side="left")
+    return PaddedInputs.check(**healed, config=engine.config, padding="left")
 
 
 def _check_combinations(call: GenerationCall) -> None:

@@ -8,6 +8,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from gptneo_onnx.models.config import is_whole_float
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.generation_settings import GenerationSettings, as_arguments, refused
 from gptneo_onnx.models.json_file import read_json_object
@@ -44,11 +45,13 @@ DEFAULT_NEW_TOKENS = 20
 Schedule = Literal["constant", "heuristic", "heuristic_transient"]
 # Fields that None switches off; it resets the others to their default.
 _OFF_BY_NONE = ("top_k",)
+# Fields that transformers takes as 3.0 too.
+_LENGTHS = ("max_length", "max_new_tokens")
 # Fields that are not arguments of generate().
 _BOOKKEEPING = ("unsupported", "explicit")
 
 
-@dataclass(frozen=True)
+@dataclass
 class GenerationConfig:
     """The arguments of generate() as transformers.GenerationConfig has them.
 
@@ -91,14 +94,14 @@ class GenerationConfig:
     top_k: int | None = integer(
         50, 0, "draw from this many of the likeliest tokens; 0 or None for all"
     )
-    top_p: float = number(1.0, 1e-6, 1, "draw from the likeliest tokens of this total probability")
+    top_p: float = number(1.0, 0, 1e6, "draw from the likeliest tokens of this total probability")
     min_p: float | None = number(
         None, 0, 1, "draw from tokens at least this likely, relative to the likeliest"
     )
-    typical_p: float = number(1.0, 1e-6, 1, "draw from typical tokens of this total probability")
-    epsilon_cutoff: float = number(0.0, 0, 1, "draw from tokens at least this likely")
+    typical_p: float = number(1.0, 1e-6, 1e6, "draw from typical tokens of this total probability")
+    epsilon_cutoff: float = number(0.0, -1e6, 1e6, "draw from tokens at least this likely")
     eta_cutoff: float = number(
-        0.0, 0, 1, "draw from tokens above a likelihood that falls as the entropy rises"
+        0.0, -1e6, 1e6, "draw from tokens above a likelihood that falls as the entropy rises"
     )
     repetition_penalty: float = number(
         1.0, 1e-6, 1e6, "divides positive scores of tokens that occurred, multiplies negative ones"
@@ -126,7 +129,7 @@ class GenerationConfig:
     renormalize_logits: bool = flag(False, "whether processed scores become log probabilities")
     remove_invalid_values: bool = flag(False, "whether to replace NaN and infinities in scores")
     guidance_scale: float | None = number(
-        None, 0, 1e6, "weight of the prompt against the negative prompt (arXiv:2306.17806)"
+        None, -1e6, 1e6, "weight of the prompt against the negative prompt (arXiv:2306.17806)"
     )
     watermarking_config: WatermarkingConfig | SynthIDTextWatermarkingConfig | None = unchecked(
         None, "a WatermarkingConfig, a SynthIDTextWatermarkingConfig, or the dict of one"
@@ -180,9 +183,19 @@ class GenerationConfig:
     def __post_init__(self) -> None:
         for name in _DEFAULTS:
             object.__setattr__(self, name, plain(getattr(self, name)))
+        for name in _LENGTHS:
+            if is_whole_float(length := getattr(self, name)):
+                object.__setattr__(self, name, int(length))
         watermark = coerce_watermark(self.watermarking_config)
         object.__setattr__(self, "watermarking_config", watermark)
         check_fields(_ARGUMENTS, vars(self))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a field to what update() makes of the value; raises InputError as that does."""
+        if "explicit" in vars(self):  # the last field that the constructor sets
+            vars(self).update(vars(self.update(**{name: value})))
+        else:
+            object.__setattr__(self, name, value)
 
     @classmethod
     def coerce(cls, generation_config: Any) -> "GenerationConfig":
@@ -193,6 +206,9 @@ class GenerationConfig:
         """
         if generation_config is None:
             return cls()
+        if callable(getattr(generation_config, "to_diff_dict", None)):  # transformers' own
+            values = generation_config.to_diff_dict()
+            return cls.from_dict({k: v for k, v in values.items() if not k.startswith("_")})
         if not isinstance(generation_config, cls):
             raise InputError(
                 f"generation_config is of type {type(generation_config).__name__}; a "

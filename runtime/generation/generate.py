@@ -52,11 +52,11 @@ def generate(call: GenerationCall) -> Output:
         sequences: dict[int, GrowingSequence] = {}
         steps = generate_steps(call, record)
         if call.streamer is not None:
-            call.streamer.put(call.prompts[0].ids.tolist())
+            call.streamer.put(call.input_ids.copy())
         for step in steps:
             sequences.update({token.row: token.sequence for token in step})
             if call.streamer is not None:
-                call.streamer.put([token.token for token in step])
+                call.streamer.put(np.array([token.token for token in step], np.int64))
         return _output(call, [sequences[row] for row in sorted(sequences)], record)
 
 

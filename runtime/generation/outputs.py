@@ -1,8 +1,7 @@
 """The outputs of generate() with return_dict_in_generate, and the recorder that fills them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,37 +11,11 @@ from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.engine.cache import Cache
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
 from gptneo_onnx.runtime.generation.processors.base import log_probabilities
+from gptneo_onnx.runtime.model_output import ModelOutput
 
 
-class _ModelOutput(Mapping[str, Any]):
-    """A mapping of its fields that are not None, as transformers.ModelOutput is.
-
-    output["scores"] and output.scores are the same; output[0] is the first of to_tuple().
-    """
-
-    def __getitem__(self, key: Any) -> Any:
-        if isinstance(key, str):
-            if (value := getattr(self, key, None)) is None or key not in self._names():
-                raise KeyError(key)
-            return value
-        return self.to_tuple()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self._names() if getattr(self, name) is not None)
-
-    def __len__(self) -> int:
-        return len(self.to_tuple())
-
-    def to_tuple(self) -> tuple[Any, ...]:
-        """Return the fields that are not None, in order."""
-        return tuple(getattr(self, name) for name in self)
-
-    def _names(self) -> list[str]:
-        return [each.name for each in fields(self)]  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, eq=False)
-class GenerateDecoderOnlyOutput(_ModelOutput):
+@dataclass(eq=False)
+class GenerateDecoderOnlyOutput(ModelOutput):
     """transformers.generation.GenerateDecoderOnlyOutput.
 
     Attributes:
@@ -59,8 +32,8 @@ class GenerateDecoderOnlyOutput(_ModelOutput):
     past_key_values: PromptCache | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class GenerateBeamDecoderOnlyOutput(_ModelOutput):
+@dataclass(eq=False)
+class GenerateBeamDecoderOnlyOutput(ModelOutput):
     """transformers.generation.GenerateBeamDecoderOnlyOutput.
 
     Attributes:

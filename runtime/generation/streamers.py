@@ -3,19 +3,26 @@
 import asyncio
 import inspect
 import queue
-from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 _REPLACEMENT = "\ufffd"
 
 
 class Streamer(Protocol):
-    """Receives ids from generate(): put() the prompt's, then put() each token's, then end()."""
+    """Receives ids from generate(), in the shapes that transformers' generate() puts.
 
-    def put(self, ids: Sequence[int]) -> None: ...
+    put() gets the prompt int64 [1, length], padding included, then the ids int64 [tokens] of each
+    step; end() comes last.
+    """
+
+    def put(self, ids: Ids) -> None: ...
 
     def end(self) -> None: ...
 
@@ -50,12 +57,12 @@ class TextStreamer:
         self._is_prompt = True
         self._has_begun = False
 
-    def put(self, ids: Sequence[int]) -> None:
+    def put(self, ids: ArrayLike) -> None:
         if self._is_prompt:
             self._is_prompt = False
             if self.skip_prompt:
                 return
-        self._pending.extend(int(token) for token in ids)
+        self._pending.extend(_single_row(ids))
         text = self._decoded()
         if not self._is_final(text):
             return
@@ -184,6 +191,14 @@ class AsyncTextIteratorStreamer(TextStreamer):
         if text is None:
             raise StopAsyncIteration
         return text
+
+
+def _single_row(ids: ArrayLike) -> list[int]:
+    """Return ids [length], or [1, length] as generate() puts a prompt."""
+    array = np.asarray(ids)
+    if array.ndim > 1 and len(array) > 1:
+        raise InputError(f"a streamer takes one sequence, and there are {len(array)}")
+    return [int(token) for token in array.ravel()]
 
 
 def _check_decode_kwargs(tokenizer: Tokenizer, decode_kwargs: dict[str, Any]) -> None:

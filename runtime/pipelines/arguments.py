@@ -47,6 +47,10 @@ class CallArguments:
                 "return_tensors returns ids, return_text and return_full_text ask for text; "
                 "pass one of them"
             )
+        if "return_text" in values and "return_full_text" in values:
+            raise InputError(
+                "return_text and return_full_text exclude each other; pass one of them"
+            )
         arguments = replace(defaults or cls(), **values)
         arguments._check()
         return arguments, {name: value for name, value in kwargs.items() if name not in names}

@@ -120,7 +120,7 @@ def load_with_tokenizer(
         directory: made by `gptneo-onnx export`, or by another exporter.
         load: what loads the model, such as load_model.
         device: auto, cpu, cuda or cuda:N.
-        num_threads: threads of one operator; None takes one per physical core.
+        num_threads: threads of one operator; None takes one per core that the process may use.
         file_name: which of the directory's graphs to run, if not its model.onnx.
         tokenizer: used instead of the directory's; whatever Tokenizer.coerce() takes.
 

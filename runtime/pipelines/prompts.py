@@ -4,7 +4,7 @@ A prompt's limit and seeds do not depend on how the prompts are divided into bat
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,11 @@ class PromptReader:
         ]
 
     def _encode(self, text: Any) -> list[int]:
+        if isinstance(text, Mapping | list | tuple):
+            raise InputError(
+                "a prompt is a chat, or a list of texts in a list; GPT-Neo has no chat template: "
+                "pass texts"
+            )
         if not isinstance(text, str):
             raise InputError(f"a prompt is of type {type(text).__name__}; a text is expected")
         ids = self._tokenizer.encode(self._arguments.prefix + text)

@@ -194,6 +194,8 @@ class TextGenerationPipeline:
                 result = self._result(prompt, new_ids, arguments)
                 if scores is not None:
                     result["sequences_scores"] = float(scores[index])
+                if not arguments.return_tensors:
+                    result.update(_steps_of(output, index, len(sequences)))
                 prompt_results.append(result)
             results.append(prompt_results)
         return results
@@ -224,6 +226,19 @@ class TextGenerationPipeline:
         whole, begin = (self.tokenizer.decode(each, skip, False) for each in (ids, prompt))
         new_text = whole[_common_length(whole, begin) :]
         return clean_up_spaces(new_text) if clean_up else new_text
+
+
+def _steps_of(output: Any, index: int, results: int) -> dict[str, Any]:
+    """Return a result's scores and logits, lists [steps][vocab], if the output has them.
+
+    transformers leaves them out too where beams make more rows than there are results.
+    """
+    steps = {name: getattr(output, name, None) for name in ("scores", "logits")}
+    return {
+        name: np.stack([step[index] for step in values]).tolist()
+        for name, values in steps.items()
+        if values and len(values[0]) == results
+    }
 
 
 def _common_length(first: str, second: str) -> int:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
-from gptneo_onnx.models import InputError, ModelFileError
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError, ModelFileError
 
 GPT2 = Path(__file__).parent.parent / "gpt2_tokenizer"
 END_OF_TEXT = 50256
@@ -240,3 +240,16 @@ class TestDamage:
             file.truncate(2**40)
         with refused(ModelFileError, f"{name} has {2**40} bytes; at most 67108864 are read"):
             write_tokenizer(checkpoint, out)
+
+
+def test_no_file_of_an_export_begins_with_a_byte_order_mark(tmp_path, random):
+    checkpoint = write_checkpoint(tmp_path / "model", Shape(vocab_size=4096), random)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(EMBEDDED_CHECKPOINT / name, checkpoint / name)
+    (checkpoint / "generation_config.json").write_text("{}")
+    marked = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+    for name in marked:
+        (checkpoint / name).write_bytes(b"\xef\xbb\xbf" + (checkpoint / name).read_bytes())
+    out = export_model(checkpoint, tmp_path / "marked")
+    for name in marked:
+        assert isinstance(json.loads((out / name).read_text(encoding="utf-8")), dict), name

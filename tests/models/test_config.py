@@ -121,10 +121,21 @@ def test_another_architecture_is_refused(model_type: Any) -> None:
 
 @pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize(
-    "value", [0, -1, True, False, 1.0, 2.5, float("nan"), "32", [32], {}, MAX_SIZE + 1, HUGE]
+    "value", [0, -1, True, False, 1.0, 2.5, float("nan"), "32", [32], {}, HUGE]
 )
 def test_a_size_that_is_no_whole_number_in_range_is_refused(name: str, value: Any) -> None:
     refused(f"{name} is .*; a whole number from 1 to {MAX_SIZE} is allowed", **{name: value})
+
+
+@pytest.mark.parametrize("name", [name for name in SIZES if name != "window_size"])
+def test_a_size_that_is_too_large_is_refused(name: str) -> None:
+    refused(f"{name} is {MAX_SIZE + 1}; a whole number", **{name: MAX_SIZE + 1})
+
+
+@pytest.mark.parametrize("window", [MAX_SIZE + 1, 2**40, 2**63 - 1])
+def test_a_window_larger_than_any_context_hides_nothing(window: int) -> None:
+    config = read(window_size=window)
+    assert config.window_capacity == config.max_position_embeddings
 
 
 @pytest.mark.parametrize("name", [name for name in SIZES if name != "intermediate_size"])

@@ -230,6 +230,28 @@ class TestCallersProcessorsAndCriteria:
         assert plain.sequences.tolist() != ours.sequences.tolist()
 
 
+@pytest.mark.parametrize("length", [16, 22, 40])
+@pytest.mark.parametrize("end", [0, None])
+def test_criteria_of_the_caller_replace_the_configs(pair, inputs, length, end):
+    import transformers
+    from transformers.generation import stopping_criteria as peers
+
+    from gptneo_onnx.runtime.generation import stopping_criteria
+
+    def both(tensors):
+        module = peers if tensors else stopping_criteria
+        criteria = [module.MaxLengthCriteria(length), module.MaxTimeCriteria(1000)]
+        if end is not None:
+            criteria.append(module.EosTokenCriteria(end))
+        kind = transformers.StoppingCriteriaList if tensors else StoppingCriteriaList
+        return {"stopping_criteria": kind(criteria)}
+
+    ours, theirs = pair.generate(
+        *inputs, both, max_new_tokens=12, max_time=0.0, eos_token_id=[0, 1, 2, 5, 7, 9]
+    )
+    assert ours.sequences.tolist() == theirs.sequences.tolist()
+
+
 def transformers_lists(both):
     """Wrap in transformers' list classes, which call some classes with keyword arguments."""
     from transformers.generation import logits_process, stopping_criteria

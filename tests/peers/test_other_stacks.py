@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from checkpoints import Shape
+from checkpoints import Shape, write_checkpoint
 from embedded_texts import NEW_TOKENS, PROMPTS, left_padded
+from plain_generation import left_padded as left_padded_ids
+from wild_heads import HEADS
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
@@ -213,10 +215,14 @@ else:
 
 
 def run_in_genai(folder, prompts, new_tokens):
+    directory = export_model(EMBEDDED_CHECKPOINT, folder / "genai", graph="genai")
+    return run_genai(directory, folder, prompts, new_tokens)
+
+
+def run_genai(directory, folder, prompts, new_tokens):
     python = os.environ.get("GPTNEO_ONNX_GENAI")
     if python is None:
         pytest.skip("needs onnxruntime-genai: make test-peers installs it")
-    directory = export_model(EMBEDDED_CHECKPOINT, folder / "genai", graph="genai")
     done = subprocess.run(
         [Path(python).absolute(), "-c", GENAI, directory, json.dumps(prompts), str(new_tokens)],
         capture_output=True,
@@ -243,4 +249,46 @@ def test_onnxruntime_genai_generates_the_same(tmp_path, two_graphs, expected):
     for rows in (together, alone):
         for row, expected_row in zip(rows, expected_rows, strict=True):
             assert len(row) >= 100
+            assert row == expected_row[: len(row)]
+
+
+@pytest.fixture(params=["of 4", "of 5", "of 20"])
+def padded(request, tmp_path, random):
+    """A checkpoint whose heads are no multiples of 8, its graphs, and a ragged batch."""
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", HEADS[request.param], random)
+    out = export_model(checkpoint, tmp_path / "out", graph=("genai", "portable"))
+    return checkpoint, out, [random.integers(1, 301, length).tolist() for length in (17, 9, 3)]
+
+
+def transformers_tokens(checkpoint, prompts, new_tokens):
+    """Return what transformers continues each prompt with, greedily."""
+    import torch
+    from transformers import GPTNeoForCausalLM as Original
+
+    original = Original.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    rows = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt])
+        arguments = {"max_new_tokens": new_tokens, "do_sample": False, "eos_token_id": None}
+        found = original.generate(ids, attention_mask=torch.ones_like(ids), **arguments)
+        rows.append(found[0, len(prompt) :].tolist())
+    return rows
+
+
+def test_openvino_with_padded_heads(padded, tmp_path):
+    checkpoint, out, prompts = padded
+    ids, mask = left_padded_ids(prompts)
+    found, _ = run_in_openvino(out, tmp_path, ids, mask, 40)
+    rows = [row[ids.shape[1] :] for row in found]
+    assert rows == transformers_tokens(checkpoint, prompts, 40)
+
+
+def test_onnxruntime_genai_with_padded_heads(padded, tmp_path):
+    """In a batch, and each prompt alone; what it writes before the context ends."""
+    checkpoint, out, prompts = padded
+    together, alone = json.loads(run_genai(out, tmp_path, prompts, 40))
+    expected = transformers_tokens(checkpoint, prompts, 40)
+    for rows in (together, alone):
+        for row, expected_row in zip(rows, expected, strict=True):
+            assert len(row) >= 20
             assert row == expected_row[: len(row)]

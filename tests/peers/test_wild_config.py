@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from wild_config import FORMS, MODELS, PROMPT, Form, combined, write_form
 
-from gptneo_onnx.export import export_model
+from gptneo_onnx.export import check_export, export_model
 from gptneo_onnx.models import InputError
 from gptneo_onnx.models.generation_settings import DEFAULTS, METADATA, TOKEN_NAMES, passed_over
 from gptneo_onnx.runtime import GPTNeoForCausalLM
@@ -231,3 +231,11 @@ def test_onnxruntime_genai_goes_by_the_checkpoints_settings(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == expected
+
+
+def test_every_entry_of_transformers_config_is_known_to_a_check(tmp_path):
+    checkpoint = write_form(tmp_path / "checkpoint", Form(generation={}))
+    values = transformers.GPTNeoConfig().to_dict() | transformers.PretrainedConfig().to_dict()
+    values |= json.loads((checkpoint / "config.json").read_text()) | {"odd": 1}
+    (checkpoint / "config.json").write_text(json.dumps(values))
+    assert check_export(checkpoint).unknown_entries == ["odd"]

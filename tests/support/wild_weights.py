@@ -33,6 +33,14 @@ SYSTEM = {
     "little_endian": True,
     "type_sizes": {"short": 2, "int": 4, "long": 4},
 }
+SAFETENSORS_TYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -48,6 +56,22 @@ def write_directory(
 
 def save_safetensors(path: Path, tensors: Arrays, metadata: Any = None) -> None:
     save_file(dict(tensors), path, {"format": "pt"} if metadata is None else metadata)
+
+
+def save_any_safetensors(path: Path, tensors: Arrays) -> None:
+    """Write a .safetensors file of any of its types; the package's numpy has no bfloat16."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, array in tensors.items():
+        start, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": SAFETENSORS_TYPES[array.dtype.name],
+            "shape": array.shape,
+            "data_offsets": [start, end],
+        }
+    content = json.dumps(header).encode()
+    data = b"".join(array.tobytes() for array in tensors.values())
+    path.write_bytes(struct.pack("<Q", len(content)) + content + data)
 
 
 def save_shared(path: Path, tensors: Arrays) -> None:

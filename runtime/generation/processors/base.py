@@ -36,9 +36,17 @@ class LogitsProcessorList(list[LogitsProcessor]):
 
 
 def probabilities(scores: NDArray[FloatType]) -> NDArray[FloatType]:
-    """Return the softmax over the last axis."""
-    exponentials = np.exp(scores - scores.max(-1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(-1, keepdims=True))
+    """Return the softmax over the last axis.
+
+    It multiplies by the reciprocal of the total, as PyTorch does: ties with a threshold need that.
+    """
+    weights = exponentials(scores - scores.max(-1, keepdims=True))
+    return np.asarray(weights * (1 / weights.sum(-1, keepdims=True)))
+
+
+def exponentials(values: NDArray[FloatType]) -> NDArray[FloatType]:
+    """Return the exponential function, rounded to the nearest number, as PyTorch's mostly is."""
+    return np.asarray(np.exp(values.astype(np.float64)).astype(values.dtype))
 
 
 def log_probabilities(scores: NDArray[FloatType]) -> NDArray[FloatType]:

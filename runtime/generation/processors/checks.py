@@ -75,10 +75,10 @@ def known_tokens(name: str, tokens: ArrayLike, vocab_size: int) -> Ids:
     return array.astype(np.int64)
 
 
-def known_end_tokens(eos_token_id: int | Sequence[int], vocab_size: int) -> Ids:
-    """Return the end tokens that the vocabulary has.
+def tokens_within(ids: int | Sequence[int] | Ids, vocab_size: int) -> Ids:
+    """Return the tokens that the vocabulary has.
 
     The others are passed over: configs of models that were cut down still name them.
     """
-    tokens = np.atleast_1d(np.array(eos_token_id))
+    tokens = np.atleast_1d(np.array(ids))
     return tokens[tokens < vocab_size].astype(np.int64)

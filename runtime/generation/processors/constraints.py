@@ -4,8 +4,8 @@ Each is transformers' class of that name, with its arguments. It takes `input_id
 [batch, length] and `scores` float32 [batch, vocab] and returns float32 [batch, vocab]: the scores
 themselves, uncopied, where nothing changes.
 
-End tokens beyond the vocabulary are ignored: configs of models that were cut down still name them.
-Any other token beyond the vocabulary is the caller's mistake, and raises InputError.
+End tokens and suppressed tokens beyond the vocabulary are ignored: configs of models that were cut
+down still name them. Any other token beyond it is the caller's mistake, and raises InputError.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ from gptneo_onnx.runtime.generation.processors.checks import (
     check_number,
     check_tokens,
     check_whole_number,
-    known_end_tokens,
     known_tokens,
+    tokens_within,
 )
 
 AllowedTokens = Callable[[int, Ids], Sequence[int] | Ids]
@@ -44,7 +44,7 @@ class MinLengthLogitsProcessor:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] >= self.min_length:
             return scores
-        return _without(scores, known_end_tokens(self.eos_token_id, scores.shape[-1]))
+        return _without(scores, tokens_within(self.eos_token_id, scores.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class MinNewTokensLengthLogitsProcessor:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] - self.prompt_length_to_skip >= self.min_new_tokens:
             return scores
-        return _without(scores, known_end_tokens(self.eos_token_id, scores.shape[-1]))
+        return _without(scores, tokens_within(self.eos_token_id, scores.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class ForcedEOSTokenLogitsProcessor:
         check_tokens("forced_eos_token_id", self.eos_token_id)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        ends = known_end_tokens(self.eos_token_id, scores.shape[-1])
+        ends = tokens_within(self.eos_token_id, scores.shape[-1])
         # If every end token is beyond the vocabulary, forcing one would leave no token at all.
         if input_ids.shape[-1] != self.max_length - 1 or not ends.size:
             return scores
@@ -111,7 +111,7 @@ class SuppressTokensLogitsProcessor:
         check_tokens("suppress_tokens", self.suppress_tokens)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        return _without(scores, known_tokens("suppress_tokens", self._suppressed, scores.shape[-1]))
+        return _without(scores, tokens_within(self._suppressed, scores.shape[-1]))
 
     @cached_property
     def _suppressed(self) -> NDArray[Any]:
@@ -132,8 +132,7 @@ class SuppressTokensAtBeginLogitsProcessor:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] != self.begin_index:
             return scores
-        suppressed = self.begin_suppress_tokens
-        return _without(scores, known_tokens("begin_suppress_tokens", suppressed, scores.shape[-1]))
+        return _without(scores, tokens_within(self.begin_suppress_tokens, scores.shape[-1]))
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class ExponentialDecayLengthPenalty:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         start, factor = self.exponential_decay_length_penalty
         passed = input_ids.shape[-1] - (int(start) + self.input_ids_seq_length)
-        ends = known_end_tokens(self.eos_token_id, scores.shape[-1])
+        ends = tokens_within(self.eos_token_id, scores.shape[-1])
         if passed <= 0 or not ends.size:
             return scores
         growth = np.float32(min(_power(factor, passed) - 1, GREATEST))

@@ -19,6 +19,7 @@ from gptneo_onnx.runtime.generation.processors.torch_random import randint_bits
 _MULTIPLIER = np.int64(6364136223846793005)  # of the linear congruential generator in newlib
 _INT64 = (-(2**63), 2**63 - 1)
 _MAX_TABLE_SIZE = 2**24
+_SCORES = 2**16  # this many are taken together: their hashes stay in the processor's cache
 
 
 class SynthIDTextWatermarkLogitsProcessor:
@@ -74,8 +75,11 @@ class SynthIDTextWatermarkLogitsProcessor:
         if repeated.all():
             return scores
         marked = scores.copy()
-        for row in np.flatnonzero(~repeated):
-            marked[row] = self._marked(scores[row], context_hash[row : row + 1])
+        fresh = np.flatnonzero(~repeated)
+        count = max(1, _SCORES // scores.shape[1])
+        for start in range(0, len(fresh), count):
+            rows = fresh[start : start + count]
+            marked[rows] = self._marked(scores[rows], context_hash[rows])
         return marked
 
     def _advance(self, input_ids: Ids) -> None:
@@ -93,18 +97,22 @@ class SynthIDTextWatermarkLogitsProcessor:
             self._context = np.column_stack([self._context, input_ids[:, -1:]])[:, 1:]
         self._calls += 1
 
-    def _marked(self, row: Scores, context_hash: Ids) -> Scores:
-        """Return log-likelihoods of a row [vocab] with the watermark; context_hash is [1]."""
-        likelihoods = probabilities(row)
-        # The tournament moves nothing to a token of likelihood 0. After top_k few others remain.
-        tokens = np.flatnonzero(likelihoods)
-        likelihoods = likelihoods[tokens]
-        for bits in self._bits(_hash(context_hash, tokens[:, None])):
-            likelihoods = likelihoods * (1 + bits - (bits * likelihoods).sum())
+    def _marked(self, scores: Scores, context_hashes: Ids) -> Scores:
+        """Return log-likelihoods of rows [rows, vocab] with the watermark."""
+        likelihoods = probabilities(scores)
+        # The tournament moves nothing to a token of likelihood 0. After top_k few others remain:
+        # all rows' candidates lie one after the other, [candidates].
+        rows, tokens = np.divmod(np.flatnonzero(likelihoods), scores.shape[1])
+        starts = np.searchsorted(rows, np.arange(len(scores)))
+        counts = np.diff(np.append(starts, len(rows)))
+        candidates = likelihoods[rows, tokens]
+        for bits in self._bits(_hash(context_hashes[rows], tokens[:, None])):
+            ones = np.add.reduceat(bits * candidates, starts)  # [rows]
+            candidates *= 1 + bits - np.repeat(ones, counts)
         with np.errstate(divide="ignore", invalid="ignore"):
-            logarithms = np.log(likelihoods)
-        marked = np.full_like(row, LOWEST)
-        marked[tokens] = np.where(np.isfinite(logarithms), logarithms, LOWEST)
+            logarithms = np.log(candidates)
+        marked = np.full_like(scores, LOWEST)
+        marked[rows, tokens] = np.where(np.isfinite(logarithms), logarithms, LOWEST)
         return marked
 
     def _bits(self, hashes: Ids) -> Iterator[Floats]:

@@ -16,6 +16,7 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
 from gptneo_onnx.runtime.generation.processors.base import (
     LOWEST,
+    exponentials,
     log_probabilities,
     probabilities,
 )
@@ -84,17 +85,15 @@ class TopPLogitsWarper:
 
     def _warp_row(self, row: Scores) -> Scores:
         """Warp a row [vocab], of which another warper may have left few tokens."""
-        weights: Scores = row - row.max()
-        np.exp(weights, out=weights)
-        total = weights.sum()
+        weights = probabilities(row)
         tail = np.float32(1 - self.top_p)
-        candidates = np.flatnonzero(weights > total * tail * np.float32(_SHARE / len(row)))
-        if len(candidates) < self.min_tokens_to_keep:
-            candidates = np.arange(len(row))
-        likelihoods = weights[candidates] / total
-        likelihoods.sort()
-        cumulative = np.cumsum(likelihoods, dtype=np.float64)
-        mass_of_the_others = max(0.0, 1.0 - cumulative[-1])
+        is_candidate = weights > tail * np.float32(_SHARE / len(row))
+        if np.count_nonzero(is_candidate) < self.min_tokens_to_keep:
+            is_candidate.fill(True)
+        candidates = np.flatnonzero(is_candidate)
+        # Not 1 minus the candidates' mass: its rounding would tip sums that equal the tail.
+        mass_of_the_others = weights[~is_candidate].sum(dtype=np.float64)
+        cumulative = np.cumsum(np.sort(weights[candidates]), dtype=np.float64)
         cumulative = (mass_of_the_others + cumulative).astype(np.float32)
         count = max(int(np.count_nonzero(cumulative > tail)), self.min_tokens_to_keep)
         if count >= len(row):
@@ -223,9 +222,9 @@ def best_tokens(row: Scores, count: int, lower_ids_first: bool) -> Mask:
 def _distribution(scores: Scores) -> tuple[Scores, Scores]:
     """Return likelihoods [batch, vocab] and their logarithms, in little more time than either."""
     shifted = scores - scores.max(-1, keepdims=True)
-    likelihoods = np.exp(shifted)
+    likelihoods = exponentials(shifted)
     total = likelihoods.sum(-1, keepdims=True)
-    likelihoods /= total
+    likelihoods *= 1 / total
     return likelihoods, shifted - np.log(total)
 
 

@@ -66,7 +66,7 @@ def test_a_shard_that_is_a_pointer(directory):
         (["tf_model.h5"], r"holds TensorFlow's tf_model\.h5 only"),
         (["checkpoint", "model.ckpt-9.index"], "mesh-tensorflow .*load_tf_weights_in_gpt_neo"),
         (["zero_to_fp32.py", "latest"], r"ZeRO shards; run its zero_to_fp32\.py"),
-        (["adapter_config.json"], "only a PEFT adapter .*gpt-neo-125m.*merge_and_unload"),
+        (["adapter_config.json"], "only a PEFT adapter .*gptneo-onnx export .* --adapter "),
     ],
 )
 def test_directories_of_another_format(directory, names, match):
@@ -78,7 +78,15 @@ def test_directories_of_another_format(directory, names, match):
 def test_an_adapter_without_a_config(directory):
     (directory / "config.json").unlink()
     (directory / "adapter_config.json").write_text(ADAPTER)
-    refuses(directory, "only a PEFT adapter .*'EleutherAI/gpt-neo-125m'.*merge_and_unload")
+    command = "gptneo-onnx export EleutherAI/gpt-neo-125m OUT --adapter /"
+    refuses(directory, f"only a PEFT adapter .of 'EleutherAI/gpt-neo-125m'.*: {command}")
+
+
+@pytest.mark.parametrize("base", [None, "", 7, "two\nlines", "x" * 300])
+def test_an_adapter_of_a_base_without_a_usable_name(directory, base):
+    (directory / "config.json").unlink()
+    (directory / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    refuses(directory, "only a PEFT adapter .*: gptneo-onnx export BASE OUT --adapter /")
 
 
 def test_an_adapter_beside_weights_is_named(directory, tensors):
@@ -87,6 +95,7 @@ def test_an_adapter_beside_weights_is_named(directory, tensors):
     lines = []
     export_model(directory, directory.with_name("out"), report=lines.append)
     assert "the adapter of adapter_config.json is not applied" in lines[0]
+    assert "--adapter" in lines[0]
 
 
 @pytest.mark.parametrize("save", [save_safetensors, save_torch])

@@ -3,6 +3,7 @@
 import ctypes
 import importlib.metadata
 import platform
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import onnxruntime
 import pytest
 import tokenizers
 
-from gptneo_onnx.runtime.cli.doctor import Finding, examine, missing_cuda_library
+from gptneo_onnx.runtime.cli.doctor import (
+    Finding,
+    examine,
+    missing_cuda_library,
+    packages_of_extras,
+)
 from gptneo_onnx.runtime.engine import device
 from gptneo_onnx.runtime.onnx_runtime import installed_packages
 
@@ -143,3 +149,19 @@ def test_a_user_without_a_home_is_advised(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", no_home)
     assert "set GPTNEO_ONNX_CACHE" in finding("cache folder").advice
+
+
+def test_extras_are_those_of_the_package() -> None:
+    extras = packages_of_extras()
+    assert {*extras} >= {"export", "optimum", "structured", "eval", "datasets"}
+    assert "cpu" not in extras
+    assert {"onnx", "safetensors"} <= {*extras["export"]}
+
+
+def test_installed_extras_are_named() -> None:
+    assert re.match("export, (.*, )?structured", finding("extras").state)
+
+
+def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, onnxruntime="1.32.0", llguidance="1.9")
+    assert finding("extras").state.startswith("structured (not installed: export, ")

@@ -1,8 +1,10 @@
 """The command line prints results, and for whatever is wrong one line, with status 2."""
 
 import argparse
+import importlib.metadata
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -190,6 +192,37 @@ def test_a_prompt_alone_goes_to_the_embedded_model(
     assert error.startswith("using the embedded model")
 
 
+@pytest.mark.parametrize("options", range(6))
+def test_options_may_stand_anywhere(run: Run, model: Path, options: int) -> None:
+    few = ("--max-new-tokens", 3, "--seed", 1)
+    arguments = [
+        (model, *few, "It was"),
+        (*few, model, "It was"),
+        (model, "--max-new-tokens", 3, "It was", "--seed", 1),
+        ("-m", model, *few, "It was"),
+        (*few, "--prompt", "It was", "--model", model),
+        (model, *few, "-p", "It was"),
+    ][options]
+    assert run("generate", *arguments) == run("generate", model, "It was", *few)
+
+
+def test_a_terminal_is_told_that_it_is_waited_for(model: Path) -> None:
+    terminal, inside = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "generate", "-m", str(model), "--max-new-tokens", "1"],
+        stdin=inside,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.write(terminal, b"It was\n\x04")
+    output, error = process.communicate(timeout=60)
+    assert error == "type the prompt, and end it with Ctrl-D\n"
+    assert output.startswith("It was")
+    os.close(inside)
+    os.close(terminal)
+
+
 # The other commands
 
 
@@ -275,12 +308,26 @@ def test_help_needs_no_onnx_runtime(command: str) -> None:
     assert result.stdout.startswith(f"usage: gptneo-onnx {command}")
 
 
-@pytest.mark.parametrize("arguments", [("doctor",), ("lm-eval", "x"), ("info", "x")])
+@pytest.mark.parametrize("arguments", [("generate", "It"), ("lm-eval", "x"), ("info", "x")])
 def test_without_onnx_runtime_a_command_is_one_line(arguments: tuple[str, ...]) -> None:
     script = [sys.executable, "-c", WITHOUT_ONNX_RUNTIME, *arguments]
     result = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
     assert result.stdout == ""
     assert_one_line(result.returncode, result.stderr, "running a model needs ONNX Runtime")
+
+
+def test_doctor_needs_no_onnx_runtime() -> None:
+    script = [sys.executable, "-c", WITHOUT_ONNX_RUNTIME, "doctor"]
+    result = subprocess.run(script, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "ONNX Runtime    missing\n" in result.stdout
+    assert "-> running a model needs ONNX Runtime: pip install 'gptneo-onnx[cpu]'" in result.stdout
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_printed(run: Run, option: str) -> None:
+    version = importlib.metadata.version("gptneo-onnx")
+    assert run(option) == (0, f"gptneo-onnx {version}\n", "")
 
 
 # Arguments that cannot be used
@@ -347,7 +394,32 @@ def test_values_out_of_range_are_refused_in_one_line(
 
 def test_too_many_words_are_refused(run: Run, model: Path) -> None:
     status, _, error = run("generate", model, "It", "was")
-    assert_one_line(status, error, "takes MODEL and PROMPT, and 3 were given; quote the prompt")
+    expected = "takes MODEL and PROMPT, and 3 were given; quote the prompt"
+    assert_one_line(status, error, expected)
+    status, _, error = run("generate", "-m", model, "It", "was")
+    assert_one_line(status, error, "2 were given besides -m or -p; quote the prompt")
+    status, _, error = run("generate", "-p", "It", "--prompts", "file")
+    assert_one_line(status, error, "--prompt is one text to continue; leave out --prompts")
+
+
+@pytest.mark.parametrize(
+    "word", ["gpt-neo-125m-int4", "EleutherAI/gpt-neo-125m", "./out", "~/out", "out/", ".out"]
+)
+def test_a_model_that_is_no_directory_is_never_a_prompt(run: Run, word: str) -> None:
+    status, output, error = run("generate", word)
+    assert output == ""
+    assert_one_line(status, error, f"{word} is not a directory; name an exported model with -m")
+    assert f"pass -p {shlex.quote(word)} if that is a prompt" in error
+
+
+@pytest.mark.parametrize("prompt", ["gpt-neo-125m-int4", "./out", "It"])
+def test_p_makes_any_word_a_prompt(
+    run: Run, model: Path, monkeypatch: pytest.MonkeyPatch, prompt: str
+) -> None:
+    monkeypatch.setattr("gptneo_onnx.runtime.embedded.embedded_model", lambda: model)
+    status, output, _ = run("generate", "-p", prompt, "--max-new-tokens", 1)
+    assert status == 0
+    assert output.startswith(prompt)
 
 
 def test_an_empty_prompt_is_refused(run: Run, model: Path) -> None:

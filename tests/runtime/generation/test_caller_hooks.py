@@ -12,7 +12,12 @@ from gptneo_onnx.runtime.generation.processors.penalties import (
     RepetitionPenaltyLogitsProcessor,
 )
 from gptneo_onnx.runtime.generation.processors.warpers import TopKLogitsWarper
-from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList
+from gptneo_onnx.runtime.generation.stopping_criteria import (
+    EosTokenCriteria,
+    MaxLengthCriteria,
+    MaxTimeCriteria,
+    StoppingCriteriaList,
+)
 
 VOCAB, FILL = 301, 301  # no text has the fill
 
@@ -492,3 +497,47 @@ class TestPrefixes:
         greedily = model.generate(*inputs, **arguments)[:, 11:].tolist()
         for each in greedily:
             assert [token for token in each if token != FILL] in texts
+
+
+class TestBuiltInCriteriaOfTheCaller:
+    """As transformers' _merge_criteria_processor_list: one replaces the config's of its class."""
+
+    @pytest.mark.parametrize("length", [14, 20, 40])
+    def test_a_length_replaces_the_configs(self, model, prompts, length):
+        ids = [prompts[0]]
+        named = {"eos_token_id": None, "do_sample": False}
+        result = model.generate(
+            ids, stopping_criteria=[MaxLengthCriteria(length)], max_new_tokens=9, **named
+        )
+        assert result.tolist() == model.generate(ids, max_length=length, **named).tolist()
+
+    def test_a_length_that_is_reached_already_stops_after_one_token(self, model, prompts):
+        criterion = MaxLengthCriteria(3)
+        assert model.generate(
+            [prompts[0]], stopping_criteria=[criterion], max_new_tokens=9
+        ).shape == (1, 8)
+
+    def test_end_tokens_replace_the_configs(self, model, prompts):
+        ids = [prompts[0]]
+        plain = model.generate(ids, eos_token_id=None, max_new_tokens=9)
+        end = int(plain[0, 9])
+        result = model.generate(
+            ids, eos_token_id=end, max_new_tokens=9, stopping_criteria=[EosTokenCriteria([299])]
+        )
+        assert result.tolist() == plain.tolist()
+
+    def test_a_time_replaces_the_configs(self, model, prompts):
+        result = model.generate(
+            [prompts[0]],
+            eos_token_id=None,
+            max_time=0.0,
+            max_new_tokens=9,
+            stopping_criteria=[MaxTimeCriteria(1000)],
+        )
+        assert result.shape == (1, 16)
+
+    def test_a_length_beyond_the_context_is_refused(self, model, prompts):
+        with refused(InputError, "a MaxLengthCriteria has 100000, more than the context"):
+            model.generate(
+                [prompts[0]], stopping_criteria=[MaxLengthCriteria(100000)], max_new_tokens=1
+            )

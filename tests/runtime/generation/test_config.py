@@ -74,8 +74,8 @@ def test_arguments_of_a_file_that_do_not_apply_are_noted_until_they_are_reset(tm
 
 
 def test_a_file_with_a_value_out_of_range_is_named(tmp_path):
-    (tmp_path / "generation_config.json").write_text('{"top_p": 4}')
-    with pytest.raises(ModelFileError, match="generation_config.json: top_p is 4; a number"):
+    (tmp_path / "generation_config.json").write_text('{"min_p": 4}')
+    with pytest.raises(ModelFileError, match="generation_config.json: min_p is 4; a number"):
         GenerationConfig.from_pretrained(tmp_path)
 
 
@@ -221,7 +221,8 @@ def test_whole_numbers_up_to_their_bounds(name):
 @pytest.mark.parametrize("name", [n for n, check in CHECKS.items() if isinstance(check, Number)])
 def test_numbers_up_to_their_bounds(name):
     least, most = CHECKS[name].least, CHECKS[name].most
-    for value in (least - 1e-7, most * 1.001, float("nan"), True, "0.5"):
+    below, above = (np.nextafter(least, -np.inf), np.nextafter(most, np.inf))
+    for value in (float(below), float(above), float("nan"), True, "0.5"):
         with pytest.raises(
             InputError, match=f"^{name} is .*; a number from {re.escape(f'{least:g}')}"
         ):
@@ -258,3 +259,38 @@ def test_none_is_no_value_of_several(name):
     with pytest.raises(InputError, match=f"{name} holds None; leave it out, or pass {name}=None"):
         GenerationConfig().update(**{name: [None]})
     assert getattr(GenerationConfig().update(**{name: None}), name) is None
+
+
+def test_a_field_can_be_set():
+    config = GenerationConfig(temperature=0.5)
+    config.max_new_tokens = 5
+    config.eos_token_id = [3, 4]
+    assert config == GenerationConfig(temperature=0.5, max_new_tokens=5, eos_token_id=[3, 4])
+    config.temperature = None
+    assert config.temperature == 1.0
+
+
+def test_a_field_that_is_set_is_checked_first():
+    config = GenerationConfig(num_beams=4, num_return_sequences=4)
+    with pytest.raises(InputError, match="num_return_sequences is 4, and there are only 2 beams"):
+        config.num_beams = 2
+    with pytest.raises(InputError, match="no argument 'num_beam'; it has num_beams"):
+        config.num_beam = 2
+    assert config == GenerationConfig(num_beams=4, num_return_sequences=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("top_p", 0),
+        ("top_p", 1.5),
+        ("typical_p", 2.0),
+        ("epsilon_cutoff", -0.5),
+        ("eta_cutoff", 3.0),
+        ("guidance_scale", -1.5),
+        ("max_new_tokens", 3.0),
+        ("max_length", 30.0),
+    ],
+)
+def test_what_transformers_takes(name, value):
+    assert getattr(GenerationConfig(**{name: value}), name) == value

@@ -8,9 +8,9 @@ from gptneo_onnx.runtime.generation.processors.checks import (
     check_number,
     is_number,
     is_whole_number,
-    known_end_tokens,
     known_tokens,
     plain,
+    tokens_within,
 )
 
 
@@ -66,5 +66,5 @@ def test_tokens_beyond_the_vocabulary_are_refused_and_end_tokens_ignored():
     for token in (4, -1):
         with pytest.raises(InputError, match=f"^ids holds token id {token}; 0 to 3 is allowed$"):
             known_tokens("ids", [0, token], 4)
-    assert known_end_tokens((9, 3, 10**30), 4).tolist() == [3]
-    assert known_end_tokens(2, 4).tolist() == [2]
+    assert tokens_within((9, 3, 10**30), 4).tolist() == [3]
+    assert tokens_within(2, 4).tolist() == [2]

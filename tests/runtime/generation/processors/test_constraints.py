@@ -133,11 +133,6 @@ def test_invalid_values_become_valid():
 @pytest.mark.parametrize(
     ("processor", "message"),
     [
-        (SuppressTokensLogitsProcessor([1, 3]), "suppress_tokens holds token id 3; 0 to 2 is"),
-        (
-            SuppressTokensAtBeginLogitsProcessor([10**30], 1),
-            f"begin_suppress_tokens holds token id {10**30}; 0 to 2 is allowed",
-        ),
         (ForcedBOSTokenLogitsProcessor(7), "forced_bos_token_id holds token id 7; 0 to 2 is"),
         (
             PrefixConstrainedLogitsProcessor(lambda batch, ids: [0, -1]),
@@ -208,3 +203,15 @@ def test_arguments_out_of_range_are_refused(construct, message):
         construct()
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        SuppressTokensLogitsProcessor([1, 3, 10**30]),
+        SuppressTokensAtBeginLogitsProcessor([10**30, 1], 1),
+    ],
+)
+def test_suppressed_tokens_beyond_the_vocabulary_are_passed_over(processor):
+    processed = processor(np.zeros((1, 1), np.int64), np.zeros((1, 3), np.float32))
+    assert np.isneginf(processed).tolist() == [[False, True, False]]

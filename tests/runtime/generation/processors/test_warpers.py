@@ -165,3 +165,10 @@ def test_arguments_out_of_range_are_refused(construct, message):
         construct()
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def test_a_tail_that_equals_its_share_is_dropped():
+    """As in transformers: 0.1 + 0.1 is not more than 1 - 0.8, whatever the rounding."""
+    given = np.log(np.array([[0.3, 0.1, 0.1, 0.5], [0.15, 0.3, 0.3, 0.25]], np.float32))
+    processed = TopPLogitsWarper(0.8)(np.zeros((2, 1), np.int64), given)
+    assert np.isneginf(processed).tolist() == [[False, True, True, False], [True] + [False] * 3]

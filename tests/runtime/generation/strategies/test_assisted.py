@@ -6,7 +6,7 @@ from checkpoints import Shape, write_checkpoint
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import InputError
-from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, Tokenizer
+from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, GPTNeoModel, Tokenizer
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.generation.strategies.candidates import AdaptiveLength, PromptLookup
 
@@ -169,15 +169,22 @@ class TestPace:
         assert pace.next_length() == 3
 
 
+def test_the_model_itself_as_its_assistant_changes_no_token(model):
+    alone = model.generate([[1, 2, 3]], max_new_tokens=9)
+    assert np.array_equal(
+        model.generate([[1, 2, 3]], max_new_tokens=9, assistant_model=model), alone
+    )
+
+
 class TestRefusals:
     def test_another_vocabulary(self, model, embedded_export):
         other = GPTNeoForCausalLM.from_pretrained(embedded_export)
         with pytest.raises(InputError, match="vocabulary of 4096 tokens and the model one of 301"):
             model.generate([[1]], assistant_model=other)
 
-    def test_the_model_itself(self, model):
-        with pytest.raises(InputError, match="the model itself; a smaller one is expected"):
-            model.generate([[1]], assistant_model=model)
+    def test_a_model_without_a_head(self, model):
+        with pytest.raises(InputError, match="is a GPTNeoModel, which gives no logits"):
+            model.generate([[1]], assistant_model=GPTNeoModel(model))
 
     def test_both_kinds(self, model, draft):
         with pytest.raises(InputError, match="exclude each other; pass one of them"):

@@ -1,0 +1,265 @@
+"""Says what an export would do, and writes nothing that stays.
+
+Graphs are built as export_model builds them, and small files are written into a temporary
+directory, so that every size is exact. No weights are read.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from gptneo_onnx.export import transformers_js
+from gptneo_onnx.export.arguments import AUTO, ExportPlan, plan_export
+from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
+from gptneo_onnx.export.exporter import (
+    graph_paths,
+    manifest_of,
+    notes_on,
+    open_source,
+    task_of,
+    tokenizer_source_of,
+    write_companions,
+)
+from gptneo_onnx.export.graph_files import build_graphs, weights_of
+from gptneo_onnx.export.graphs.genai_config import write_genai_config
+from gptneo_onnx.export.memory import cache_bytes, export_memory, run_memory
+from gptneo_onnx.export.output_directory import check_replaceable
+from gptneo_onnx.export.sources import (
+    WeightFile,
+    describe_model,
+    not_finite,
+    unknown_entries,
+    weight_files,
+)
+from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.generation_settings import GenerationSettings
+from gptneo_onnx.models.graph import NumberFormat, Precision
+from gptneo_onnx.models.manifest import (
+    MANIFEST_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    FileRecord,
+)
+from gptneo_onnx.models.tasks import Task
+from gptneo_onnx.models.tokenizer_files import has_tokenizer
+
+_NO_HASH = "0" * 64
+# Files that say something about tokens, besides the vocabulary.
+_TOKEN_FILES = (TOKENIZER_CONFIG_FILE, "special_tokens_map.json", "added_tokens.json")
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export would do.
+
+    Attributes:
+        checkpoint: the directory that it reads.
+        model: the model's dimensions by name.
+        weights: the files that its weights are in.
+        tokenizer: where it is read from, its tokens and those added to its vocabulary; None for
+            none.
+        generation_settings: the file that they are read from, and how many there are.
+        notes: what export_model would report.
+        unknown_entries: of config.json, which are passed over.
+        not_finite: how many numbers of a tensor are infinite or not numbers; None if not counted.
+        task: what the graphs are for.
+        graphs, precisions: what is written.
+        files: the size of each file that is written, in bytes.
+        export_memory: about how many bytes of memory the export takes.
+        run_memory: about how many its first graph takes for a text as long as the context.
+        cache_per_sequence: of those, the bytes of the cache.
+    """
+
+    checkpoint: str
+    model: dict[str, Any]
+    weights: list[WeightFile]
+    tokenizer: dict[str, Any] | None
+    generation_settings: dict[str, Any]
+    notes: list[str]
+    unknown_entries: list[str]
+    not_finite: dict[str, int] | None
+    task: str
+    graphs: list[str]
+    precisions: list[str]
+    files: dict[str, int]
+    export_memory: int
+    run_memory: int
+    cache_per_sequence: int
+
+    @property
+    def total(self) -> int:
+        """The bytes of all files."""
+        return sum(self.files.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, for JSON."""
+        return asdict(self) | {"total": self.total}
+
+
+def check_export(
+    checkpoint: str | Path,
+    out: str | Path | None = None,
+    *,
+    graph: str | Sequence[str] | None = None,
+    precision: str | Precision | Sequence[str | Precision] = "fp32",
+    activations: str | None = None,
+    full_range: bool = False,
+    calibrate: str | Path | None = None,
+    hidden_states: str | Iterable[int] | None = None,
+    layout: str = "flat",
+    exporter: str = "direct",
+    verify: bool = False,
+    revision: str | None = None,
+    variant: str | None = None,
+    tokenizer: str | Path | None = None,
+    adapter: str | Path | None = None,
+    task: str = AUTO,
+    full: bool = False,
+) -> ExportReport:
+    """Return what export_model would do with these arguments, without doing it.
+
+    Args:
+        checkpoint, graph, precision, activations, full_range, calibrate, hidden_states, layout,
+            verify, revision, variant, tokenizer, adapter,
+            task: as export_model takes them.
+        out: the directory that would be made; None leaves it unchecked.
+        exporter: "direct": sizes of Optimum's graphs are not known before it traces them.
+        full: read every weight, and count the numbers that are not finite.
+
+    Raises:
+        InputError, MissingDependencyError, ModelFileError: as export_model, with its messages.
+    """
+    plan = plan_export(
+        checkpoint,
+        out or "OUT",
+        graph=graph,
+        precision=precision,
+        activations=activations,
+        full_range=full_range,
+        calibrate=calibrate,
+        hidden_states=hidden_states,
+        layout=layout,
+        exporter=exporter,
+        verify=verify,
+        revision=revision,
+        variant=variant,
+        tokenizer=tokenizer,
+        adapter=adapter,
+        task=task,
+    )
+    if plan.exporter != "direct":
+        raise InputError(
+            "exporter is 'optimum', whose graphs have no size before they are traced; leave it out"
+        )
+    if out is not None:
+        check_replaceable(plan.out.absolute())
+    return _report(plan, open_source(plan), full)
+
+
+def _report(plan: ExportPlan, source: Checkpoint, full: bool) -> ExportReport:
+    tokenizer_source = tokenizer_source_of(plan, source)
+    task = task_of(plan, source)
+    layers = plan.hidden_layers(source.config.num_layers)
+    notes = notes_on(plan, task, source)
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        write_companions(source, tokenizer_source, directory, notes.append)
+        files: dict[str, int] = {}
+        weights = {
+            numbers: _plan_graphs(
+                plan, task, source, directory, numbers, layers, files, notes.append
+            )
+            for numbers in plan.formats
+        }
+        tokenizer = _describe_tokenizer(tokenizer_source, directory)
+        files = _all_files(plan, task, directory, files, layers)
+    model, settings = describe_model(source.config), GenerationSettings.read(source.directory)
+    kind, parameters = plan.graphs[0], model["parameters"]
+    return ExportReport(
+        checkpoint=str(source.directory),
+        model=model,
+        weights=weight_files(source),
+        tokenizer=tokenizer,
+        generation_settings={"file": settings.path.name, "settings": len(settings.values)},
+        notes=notes,
+        unknown_entries=unknown_entries(source),
+        not_finite=not_finite(source) if full else None,
+        task=task.value,
+        graphs=[*plan.graphs],
+        precisions=[numbers.precision.value for numbers in plan.formats],
+        files=files,
+        export_memory=max(
+            export_memory(source.config, numbers, size) for numbers, size in weights.items()
+        ),
+        run_memory=max(
+            run_memory(source.config, kind, numbers, size, parameters)
+            for numbers, size in weights.items()
+        ),
+        cache_per_sequence=max(
+            cache_bytes(source.config, kind, numbers) for numbers in plan.formats
+        ),
+    )
+
+
+def _plan_graphs(
+    plan: ExportPlan,
+    task: Task,
+    source: Checkpoint,
+    directory: Path,
+    numbers: NumberFormat,
+    layers: Sequence[int],
+    files: dict[str, int],
+    report: Callable[[str], object],
+) -> int:
+    """Add the sizes of the graphs of one number format and of their weights; return the latter."""
+    paths, weights_file = graph_paths(plan, directory, numbers)
+    if plan.calibration_text is not None:  # checks the text; its weights are not computed
+        weights_of(source, paths, numbers, task, plan.calibration_text, directory / TOKENIZER_FILE)
+    built, stored = build_graphs(source, [*paths.items()], numbers, weights_file, layers, task)
+    for graph in built:
+        files[graph.path.relative_to(directory).as_posix()] = graph.model.ByteSize()
+    files[weights_file.relative_to(directory).as_posix()] = stored.file_bytes
+    if "genai" in paths:
+        settings = GenerationSettings.read(source.directory)
+        for note in write_genai_config(directory, paths["genai"].name, source.config, settings):
+            report(note)
+    return stored.file_bytes
+
+
+def _all_files(
+    plan: ExportPlan,
+    task: Task,
+    directory: Path,
+    files: dict[str, int],
+    layers: tuple[int, ...],
+) -> dict[str, int]:
+    """Return the sizes of all files: the planned ones, those written, and the declaration."""
+    if plan.layout == "transformers.js":
+        graphs = [transformers_js.graph_file(numbers) for numbers in plan.formats]
+        transformers_js.declare_weights(directory, graphs)
+    files = files | {path.name: path.stat().st_size for path in directory.iterdir()}
+    if plan.layout == "flat":
+        records = {name: FileRecord(size, _NO_HASH) for name, size in files.items()}
+        manifest_of(plan, task, records, layers).write(directory)
+        files[MANIFEST_FILE] = (directory / MANIFEST_FILE).stat().st_size
+    return dict(sorted(files.items()))
+
+
+def _describe_tokenizer(source: Path, written: Path) -> dict[str, Any] | None:
+    if not has_tokenizer(source):
+        return None
+    tokenizer = Tokenizer.from_file(str(written / TOKENIZER_FILE))
+    has_json = (source / TOKENIZER_FILE).is_file()
+    vocabulary = (TOKENIZER_FILE,) if has_json else ("vocab.json", "merges.txt")
+    names = (*vocabulary, *_TOKEN_FILES)
+    added = tokenizer.get_added_tokens_decoder().values()
+    return {
+        "directory": str(source),
+        "files": [name for name in names if (source / name).is_file()],
+        "tokens": tokenizer.get_vocab_size(),
+        "added": [token.content for token in added],
+    }

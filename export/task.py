@@ -20,6 +20,8 @@ def chosen_task(asked: Task | None, source: Checkpoint) -> Task:
     """
     task = asked or _task_of_checkpoint(source)
     if missing := _missing(task, source):
+        if asked is None and missing == [LM_HEAD]:
+            raise source.missing(LM_HEAD)
         others = [other.value for other in Task if not _missing(other, source)]
         error = InputError if asked else ModelFileError
         raise error(

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
         SequenceClassifierOutput,
         TokenClassifierOutput,
     )
-    from gptneo_onnx.runtime.modeling import CausalLMOutput, GPTNeoForCausalLM
+    from gptneo_onnx.runtime.model_output import CausalLMOutput
+    from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
     from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
     from gptneo_onnx.runtime.pipelines.pipeline import pipeline
     from gptneo_onnx.runtime.pipelines.question_answering import QuestionAnsweringPipeline
@@ -95,7 +96,7 @@ __all__ = [
 _MODULES = {
     "AsyncTextIteratorStreamer": "generation",
     "BaseModelOutput": "base_model",
-    "CausalLMOutput": "modeling",
+    "CausalLMOutput": "model_output",
     "Engine": "engine.engine",
     "FeatureExtractionPipeline": "pipelines.feature_extraction",
     "GPTNeoForCausalLM": "modeling",

@@ -1,8 +1,11 @@
 """ModelOutput: what calls of models and generate() return, as transformers' outputs are."""
 
 from collections import OrderedDict
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class ModelOutput(OrderedDict[str, Any]):
@@ -54,3 +57,18 @@ class ModelOutput(OrderedDict[str, Any]):
 
     def _by_field(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class CausalLMOutput(ModelOutput):
+    """The outputs of a call; zeros at padded positions.
+
+    Attributes:
+        loss: float32, if there were labels.
+        logits: float32 [batch, sequence, vocab].
+        hidden_states: for each layer that was asked for, float32 [batch, sequence, hidden].
+    """
+
+    loss: np.float32 | None = None
+    logits: NDArray[np.float32] | None = None
+    hidden_states: tuple[NDArray[np.float32], ...] | None = None

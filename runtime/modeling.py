@@ -2,7 +2,6 @@
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +31,8 @@ from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
 from gptneo_onnx.runtime.generation.strategies.sequences import GeneratedToken
 from gptneo_onnx.runtime.generation.streamers import Streamer
-from gptneo_onnx.runtime.model_output import ModelOutput
+from gptneo_onnx.runtime.model_output import CausalLMOutput
 from gptneo_onnx.runtime.tokenizer import Tokenizer
-
-
-@dataclass(eq=False)
-class CausalLMOutput(ModelOutput):
-    """The outputs of a call; zeros at padded positions.
-
-    Attributes:
-        loss: float32, if there were labels.
-        logits: float32 [batch, sequence, vocab].
-        hidden_states: for each layer that was asked for, float32 [batch, sequence, hidden].
-    """
-
-    loss: np.float32 | None = None
-    logits: NDArray[np.float32] | None = None
-    hidden_states: tuple[NDArray[np.float32], ...] | None = None
 
 
 class GPTNeoForCausalLM:

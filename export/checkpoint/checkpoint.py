@@ -58,7 +58,7 @@ class Checkpoint:
         """
         stored = self.tensors.get(name)
         if stored is None:
-            raise self._missing(name)
+            raise self.missing(name)
         if stored.shape == (0,) != shape:
             raise ModelFileError(
                 f"{self.directory}: {name} has shape [0]: it was saved under DeepSpeed's ZeRO-3, "
@@ -77,7 +77,8 @@ class Checkpoint:
             )
         return stored
 
-    def _missing(self, name: str) -> ModelFileError:
+    def missing(self, name: str) -> ModelFileError:
+        """Return the error for a tensor that is not there."""
         if name == "lm_head.weight":
             return ModelFileError(
                 f"{self.directory}: the checkpoint has no lm_head.weight, and tie_word_embeddings "

@@ -1,5 +1,7 @@
 """Denormal floats are zero within a context, and what they were after it."""
 
+import ctypes
+from collections.abc import Iterator
 from threading import Event, Thread
 
 import numpy as np
@@ -16,6 +18,17 @@ from gptneo_onnx.models.denormals import (
 pytestmark = pytest.mark.skipif(
     control_register() is None, reason="only where glibc's fenv_t on x86-64 is known"
 )
+
+FE_DFL_ENV = ctypes.c_void_p(-1)
+
+
+@pytest.fixture(autouse=True)
+def default_state() -> Iterator[None]:
+    """Begin with the C library's default: sessions of other tests may have left another one."""
+    ctypes.CDLL(None).fesetenv(FE_DFL_ENV)
+    yield
+    ctypes.CDLL(None).fesetenv(FE_DFL_ENV)
+
 
 SMALLEST_NORMAL = np.finfo(np.float32).smallest_normal
 

@@ -1,5 +1,6 @@
 """A model leaves the floating-point state of its callers' threads as it was, and needs none."""
 
+import ctypes
 from pathlib import Path
 from threading import Thread
 
@@ -17,6 +18,15 @@ from gptneo_onnx.runtime.engine.session import create_session_of_bytes
 pytestmark = pytest.mark.skipif(
     control_register() is None, reason="only where glibc's fenv_t on x86-64 is known"
 )
+
+
+FE_DFL_ENV = ctypes.c_void_p(-1)
+
+
+@pytest.fixture(autouse=True)
+def default_state() -> None:
+    """Begin with the C library's default: sessions of other tests may have left another one."""
+    ctypes.CDLL(None).fesetenv(FE_DFL_ENV)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 This module can be imported without ONNX Runtime.
 """
 
-import importlib.metadata
 import os
 import re
 
@@ -50,10 +49,12 @@ def installed_packages() -> dict[str, str]:
 
     There should be one: two overwrite each other's files.
     """
+    from importlib import metadata  # it takes 20 ms
+
     versions = {}
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
             continue
     return versions

@@ -2,7 +2,6 @@
 
 import argparse
 import ctypes
-import importlib.metadata
 import platform
 import re
 from dataclasses import dataclass
@@ -122,10 +121,12 @@ def _extras() -> Finding:
 
 def packages_of_extras() -> dict[str, list[str]]:
     """Return the packages that each extra brings, by extra; none where this is not installed."""
+    from importlib import metadata
+
     extras: dict[str, list[str]] = {}
     try:
-        requirements = importlib.metadata.requires("gptneo-onnx") or []
-    except importlib.metadata.PackageNotFoundError:
+        requirements = metadata.requires("gptneo-onnx") or []
+    except metadata.PackageNotFoundError:
         return extras
     for requirement in requirements:
         match = re.match(r"([\w.-]+).*; extra == [\"'](\w+)[\"']", requirement)
@@ -135,9 +136,11 @@ def packages_of_extras() -> dict[str, list[str]]:
 
 
 def _is_installed(package: str) -> bool:
+    from importlib import metadata
+
     try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
         return False
     return True
 

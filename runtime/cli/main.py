@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.metadata
 import io
 import os
 import signal
@@ -131,9 +130,11 @@ class _PrintVersion(argparse.Action):
     """Prints the version of the installed package, and ends."""
 
     def __call__(self, parser: argparse.ArgumentParser, *arguments: Any) -> NoReturn:
+        from importlib import metadata
+
         try:
-            version = importlib.metadata.version(PROGRAM)
-        except importlib.metadata.PackageNotFoundError:
+            version = metadata.version(PROGRAM)
+        except metadata.PackageNotFoundError:
             version = "(not installed)"
         print(PROGRAM, version)
         parser.exit()

@@ -374,7 +374,7 @@ def test_arguments_that_are_none_are_refused_in_one_line(
         (("--temperature", 0), "temperature is 0.0"),
         (("--temperature", "nan"), "temperature is nan"),
         (("--temperature", "inf"), "temperature is inf"),
-        (("--top-p", 1.01), "top_p is 1.01"),
+        (("--min-p", 1.01), "min_p is 1.01"),
         (("--repetition-penalty", -1), "repetition_penalty is -1.0"),
         (("--num-return-sequences", 0), "num_return_sequences is 0"),
         (("--num-return-sequences", 2, "--no-do-sample"), "pass do_sample=True"),

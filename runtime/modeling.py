@@ -60,6 +60,7 @@ class GPTNeoForCausalLM:
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
+        mmap: bool = False,
     ) -> "GPTNeoForCausalLM":
         """Load an exported directory.
 
@@ -73,6 +74,9 @@ class GPTNeoForCausalLM:
             provider_options: options of ONNX Runtime's execution provider.
             file_name: which of a directory's graphs to run, if not its model.onnx, as in
                 optimum.onnxruntime.
+            mmap: whether float32 weights stay in the file, which is mapped into memory: loads at
+                once, and processes share them. Decoding several sequences together, or checking a
+                draft's tokens, takes about twice as long; results differ in the last bits.
 
         Raises:
             InputError: an argument is out of range, or the directory was not exported.
@@ -80,9 +84,8 @@ class GPTNeoForCausalLM:
                 that the runtime does not run.
             DeviceError: the device was asked for by name and cannot be used.
         """
-        engine = Engine.load(
-            directory, device, slots, num_threads, provider_options, file_name, (Head.CAUSAL_LM,)
-        )
+        options = num_threads, provider_options, file_name, (Head.CAUSAL_LM,), mmap
+        engine = Engine.load(directory, device, slots, *options)
         return cls(engine, GenerationConfig.of_model(engine.path))
 
     @property

@@ -79,6 +79,12 @@ def add_command(commands: Any) -> None:
     _add_forms(command.add_argument_group("form of the text (needs the structured extra)"))
     add_file_name(command)
     add_device(command)
+    command.add_argument(
+        "--mmap",
+        action="store_true",
+        help="leave weights of fp32 in the file, mapped into memory: starts at once, decodes one "
+        "sequence as fast, and several together at half the speed",
+    )
     command.set_defaults(run=run_generate)
 
 
@@ -205,7 +211,7 @@ def _load_generator(options: argparse.Namespace, directory: Path) -> "TextGenera
     from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
 
     draft = None if options.draft is None else load_model(options.draft, options)
-    loaded = load_with_tokenizer(directory, options, options.file_name)
+    loaded = load_with_tokenizer(directory, options, options.file_name, options.mmap)
     return TextGenerationPipeline(
         loaded.model, loaded.tokenizer, loaded.task_specific_params, draft
     )

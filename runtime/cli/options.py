@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,12 +118,16 @@ def load_model(
 
 
 def load_with_tokenizer(
-    directory: str | Path, options: argparse.Namespace, file_name: str | None = None
+    directory: str | Path,
+    options: argparse.Namespace,
+    file_name: str | None = None,
+    mmap: bool = False,
 ) -> "LoadedModel[GPTNeoForCausalLM]":
     """Load a directory's language model and its tokenizer, on the options' device."""
     from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
-    return load_with(GPTNeoForCausalLM.from_pretrained, directory, options, file_name)
+    load = partial(GPTNeoForCausalLM.from_pretrained, mmap=mmap)
+    return load_with(load, directory, options, file_name)
 
 
 def load_with(

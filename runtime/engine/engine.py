@@ -72,6 +72,7 @@ class Engine:
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         heads: Collection[Head] = (),
+        mmap: bool = False,
     ) -> "Engine":
         """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments.
 
@@ -80,9 +81,10 @@ class Engine:
         """
         model = open_model_directory(directory, file_name)
         check_head(model.path, model.task, heads)
-        engine = cls(model, _load_decoders(model, device, num_threads, provider_options), slots)
+        options = device, num_threads, provider_options, mmap
+        engine = cls(model, _load_decoders(model, *options), slots)
         place = str(Path(directory).absolute()), str(engine.device)
-        engine._loaded_by = (*place, slots, num_threads, provider_options, file_name)
+        engine._loaded_by = (*place, slots, num_threads, provider_options, file_name, (), mmap)
         return engine
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -199,19 +201,13 @@ def exclusive(*engines: Engine) -> Iterator[None]:
         yield
 
 
-def _load_decoders(
-    model: ModelDirectory,
-    device: str,
-    num_threads: int | None,
-    provider_options: Mapping[str, Any] | None,
-) -> DecoderFactory:
-    """Make the sessions of a model; the arguments are create_session()'s."""
-    options = device, num_threads, provider_options
+def _load_decoders(model: ModelDirectory, device: str, *options: Any) -> DecoderFactory:
+    """Make the sessions of a model; the arguments after it are create_session()'s."""
     try:
         if isinstance(model, FusedModel):
-            return _fused_decoders(model, *options)
+            return _fused_decoders(model, device, *options)
         assert isinstance(model, PortableModel)
-        return _portable_decoders(model, *options)
+        return _portable_decoders(model, device, *options)
     finally:
         model.verification.finish()
 

@@ -48,6 +48,7 @@ def create_session(
     device: str = "auto",
     num_threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
+    mmap: bool = False,
 ) -> Session:
     """Create a session on the requested device.
 
@@ -57,6 +58,7 @@ def create_session(
         device: auto, cpu, cuda or cuda:N.
         num_threads: threads of one operator; None takes one per core that the process may use.
         provider_options: options of ONNX Runtime's execution provider, over our defaults.
+        mmap: whether weights stay in the mapped file, instead of being packed for the kernels.
 
     Raises:
         InputError: an argument is out of range.
@@ -67,6 +69,9 @@ def create_session(
     if _has_full_8_bit_sums(numbers) and saturates_int8_sums():
         warn_saturating_sums()
     options = _session_options(num_threads)
+    if mmap:
+        _check_mmap(numbers)
+        options.add_session_config_entry("session.disable_prepacking", "1")
     candidates = candidate_devices(device, numbers)
     for candidate in candidates:
         try:
@@ -82,6 +87,16 @@ def _has_full_8_bit_sums(numbers: NumberFormat | None) -> bool:
     if numbers is None or numbers.precision is not Precision.W8A8:
         return False
     return not numbers.reduce_range
+
+
+def _check_mmap(numbers: NumberFormat | None) -> None:
+    """Raise InputError for weights that are several times slower unless they are packed."""
+    if numbers is None or numbers.precision is not Precision.FP32:
+        kind = "a portable graph" if numbers is None else f"in {numbers.precision.value}"
+        raise InputError(
+            f"mmap is for fused graphs in fp32, and this is {kind}, whose weights are packed when "
+            "they are loaded; leave it out"
+        )
 
 
 def _check_provider_options(provider_options: Mapping[str, Any]) -> None:

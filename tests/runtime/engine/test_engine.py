@@ -185,3 +185,24 @@ class TestCopies:
         made = Engine(engine._model, engine._make_decoder)
         with pytest.raises(TypeError, match="only an Engine that load"):
             pickle.dumps(made)
+
+
+def test_mapped_weights_give_the_same_logits(embedded_export):
+    ids = np.random.default_rng(5).integers(0, 4000, (2, 300))
+    packed = GPTNeoForCausalLM.from_pretrained(embedded_export, "cpu")
+    mapped = GPTNeoForCausalLM.from_pretrained(embedded_export, "cpu", mmap=True)
+    expected = packed(ids).logits
+    np.testing.assert_allclose(mapped(ids).logits, expected, atol=1e-5 * float(expected.std()))
+    for arguments in ({}, {"num_beams": 3}, {"prompt_lookup_num_tokens": 4}):
+        texts = [
+            model.generate(ids[:1, :40], max_new_tokens=30, do_sample=False, **arguments).tolist()
+            for model in (packed, mapped)
+        ]
+        assert texts[0] == texts[1]
+
+
+def test_a_pickled_engine_is_mapped_again(embedded_export):
+    mapped = GPTNeoForCausalLM.from_pretrained(embedded_export, "cpu", mmap=True)
+    engine = pickle.loads(pickle.dumps(mapped)).engine
+    options = engine.decoder(1).session.inference.get_session_options()
+    assert options.get_session_config_entry("session.disable_prepacking") == "1"

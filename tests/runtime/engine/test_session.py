@@ -14,7 +14,7 @@ from gptneo_onnx.models.graph import NumberFormat, Precision
 from gptneo_onnx.runtime import GPTNeoForCausalLM
 from gptneo_onnx.runtime.engine import session as session_module
 from gptneo_onnx.runtime.engine.device import CPU, Device, candidate_devices, warn_fallback
-from gptneo_onnx.runtime.engine.session import create_session
+from gptneo_onnx.runtime.engine.session import Session, create_session
 
 FP32, FP16, BF16 = map(NumberFormat.of, (Precision.FP32, Precision.FP16, Precision.BF16))
 GPU = Device("cuda")
@@ -275,3 +275,28 @@ def test_nothing_is_warned_of(graph: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         create_session(graph, FP32)
+
+
+# Weights that stay in the file.
+
+
+def packs(session: Session) -> bool:
+    options = session.inference.get_session_options()
+    try:
+        return options.get_session_config_entry("session.disable_prepacking") != "1"
+    except RuntimeError:  # there is no such entry
+        return True
+
+
+def test_weights_are_packed_unless_they_are_mapped(graph: Path) -> None:
+    assert packs(create_session(graph, FP32, "cpu"))
+    assert not packs(create_session(graph, FP32, "cpu", mmap=True))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [(NumberFormat.of(Precision.INT8), "in int8"), (FP16, "in fp16"), (None, "a portable graph")],
+)
+def test_other_weights_must_be_packed(numbers: NumberFormat | None, kind: str) -> None:
+    with pytest.raises(InputError, match=f"mmap is for fused graphs in fp32, and this is {kind}"):
+        create_session(Path("graph"), numbers, "cpu", mmap=True)

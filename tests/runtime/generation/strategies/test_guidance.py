@@ -260,7 +260,10 @@ class TestErrors:
                 {"negative_prompt_ids": [[1, 2]], "negative_prompt_attention_mask": [[1, 0]]},
                 "padded on the right",
             ),
-            ({"negative_prompt_ids": [[1]], "guidance_scale": float("inf")}, "guidance_scale is inf; a n"),
+            (
+                {"negative_prompt_ids": [[1]], "guidance_scale": float("inf")},
+                "guidance_scale is inf; a n",
+            ),
         ],
         ids=range(4),
     )

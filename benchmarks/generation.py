@@ -132,7 +132,8 @@ def lookup_rows(model: GPTNeoForCausalLM, rounds: int) -> list[Row]:
         GPTNeoForCausalLM.from_pretrained(directory),
         Tokenizer.from_pretrained(directory),
     )
-    prompt = tokenizer("It is a truth universally acknowledged, that")["input_ids"]
+    text = "It is a truth universally acknowledged, that"
+    prompt = tokenizer(text, return_tensors="np").input_ids
     random = np.random.default_rng(3)
     allowed = np.sort(random.choice(VOCABULARY, 20, replace=False))
     suppressed = np.setdiff1d(np.arange(VOCABULARY), allowed).tolist()

@@ -3,58 +3,30 @@
 import json
 import os
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-import numpy as np
 import tokenizers
-from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
-from gptneo_onnx.models.manifest import TOKENIZER_FILE
+from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.models.tokenizer_files import has_tokenizer, read_tokenizer_files
-from gptneo_onnx.runtime.text_settings import TextSettings
-
-# transformers.PreTrainedTokenizerBase.clean_up_tokenization, in its order.
-_CLEAN_UPS = (
-    (" .", "."),
-    (" ?", "?"),
-    (" !", "!"),
-    (" ,", ","),
-    (" ' ", "'"),
-    (" n't", "n't"),
-    (" 'm", "'m"),
-    (" 's", "'s"),
-    (" 've", "'ve"),
-    (" 're", "'re"),
+from gptneo_onnx.runtime.batch_encoding import (
+    BatchEncoding,
+    Limits,
+    as_columns,
+    as_tensors,
+    padded,
+    refuse_others,
 )
+from gptneo_onnx.runtime.text_settings import TextSettings
+from gptneo_onnx.runtime.vocabulary import Vocabulary
+
+# transformers' model_max_length where the files name none, and the least that it takes for none.
+UNLIMITED, LARGEST_LENGTH = int(1e30), int(1e20)
 
 
-def clean_up_spaces(text: str) -> str:
-    """Return a text without the spaces before punctuation and contractions."""
-    for spaced, cleaned in _CLEAN_UPS:
-        text = text.replace(spaced, cleaned)
-    return text
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """Return the byte of each of GPT-2's 256 letters.
-
-    Printable Latin-1 letters stand for themselves, those from U+0100 on for the other bytes. The
-    inverse of transformers.models.gpt2.tokenization_gpt2.bytes_to_unicode.
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [byte for byte in range(0x100) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {
-        chr(0x100 + index): byte for index, byte in enumerate(others)
-    }
-
-
-_BYTE_ALPHABET = _byte_alphabet()
-
-
-class Tokenizer:
+class Tokenizer(Vocabulary):
     """The tokenizer of an exported model."""
 
     def __init__(
@@ -63,6 +35,7 @@ class Tokenizer:
         eos_token: str | None,
         clean_up_tokenization_spaces: bool = False,
         settings: TextSettings | None = None,
+        name_or_path: str = "",
     ) -> None:
         """
         Args:
@@ -70,12 +43,14 @@ class Tokenizer:
             eos_token: the text of the end token; None without one.
             clean_up_tokenization_spaces: what decode() does unless it is told.
             settings: how texts are cut and arranged.
+            name_or_path: where it was read from.
         """
-        self.settings = settings or TextSettings()
-        self.backend = tokenizer
-        self.eos_token = eos_token
-        self.eos_token_id = None if eos_token is None else tokenizer.token_to_id(eos_token)
-        self.clean_up_tokenization_spaces = clean_up_tokenization_spaces
+        super().__init__(tokenizer, settings or TextSettings(), clean_up_tokenization_spaces)
+        self._special["eos_token"] = eos_token
+        self.name_or_path = name_or_path
+        self.model_max_length = self.settings.model_max_length or UNLIMITED
+        self.padding_side = self.settings.padding_side
+        self.truncation_side = self.settings.truncation_side
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> "Tokenizer":
@@ -97,7 +72,8 @@ class Tokenizer:
         backend = _backend(path, json.dumps(files.content))
         backend.encode_special_tokens = files.split_special_tokens
         settings = TextSettings.of(files.config, files.special_tokens)
-        return cls(backend, files.eos_token, files.clean_up_tokenization_spaces, settings)
+        cleans_up = files.clean_up_tokenization_spaces
+        return cls(backend, files.eos_token, cleans_up, settings, str(directory))
 
     @classmethod
     def coerce(cls, tokenizer: Any) -> "Tokenizer":
@@ -133,56 +109,162 @@ class Tokenizer:
         copied.encode_special_tokens = backend.encode_special_tokens
         settings = TextSettings.of(vars(tokenizer), tokenizer.special_tokens_map)
         cleans_up = bool(tokenizer.clean_up_tokenization_spaces)
-        return cls(copied, tokenizer.eos_token, cleans_up, settings)
+        name = str(tokenizer.name_or_path)
+        return cls(copied, tokenizer.eos_token, cleans_up, settings, name)
 
     def __call__(
         self,
-        texts: str | Sequence[str],
+        text: str | Sequence[str],
+        text_pair: None = None,
         *,
-        padding: bool | str = True,
-        return_tensors: str = "np",
-    ) -> dict[str, Any]:
-        """Return input_ids and attention_mask, int64 [texts, length], padded on the left.
+        add_special_tokens: bool = True,
+        padding: bool | str | None = False,
+        truncation: bool | str | None = None,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        truncation_side: str | None = None,
+        return_tensors: Any = None,
+        return_attention_mask: bool | None = True,
+        return_offsets_mapping: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        **others: Any,
+    ) -> BatchEncoding:
+        """Encode a text, or several, as transformers' tokenizers do.
 
-        A single text makes a batch of one. `padding` and `return_tensors` exist so that calls of
-        transformers' tokenizers work; they change nothing.
+        Args:
+            text: a text, or a list of texts.
+            text_pair: not supported: GPT-Neo reads one text.
+            add_special_tokens: as in encode().
+            padding: True or "longest" makes texts as long as the longest, "max_length" as
+                max_length; False leaves their lengths.
+            truncation: True cuts texts with more than max_length tokens. A max_length alone cuts
+                too.
+            max_length: tokens; None takes model_max_length.
+            pad_to_multiple_of: makes padded texts a multiple of it long.
+            padding_side, truncation_side: left or right; None takes the tokenizer's.
+            return_tensors: None returns lists, "np" int64 arrays [texts, length], "pt" tensors of
+                torch, if that has been imported.
+            return_attention_mask, return_offsets_mapping, return_special_tokens_mask,
+                return_length: what is returned besides input_ids.
+            verbose: changes nothing.
 
         Raises:
-            InputError: another padding or another kind of tensors is asked for, or a text cannot be
-                encoded.
+            InputError: an argument out of range, or one that is not supported; a text that cannot
+                be encoded; no token to pad with; arrays of texts of different lengths.
         """
-        if padding not in (True, "longest", "left") or return_tensors != "np":
-            raise InputError(
-                f"padding is {padding!r} and return_tensors {return_tensors!r}; "
-                "True and 'np' are allowed: texts are padded on the left, to numpy arrays"
-            )
-        if isinstance(texts, str):
-            texts = [texts]
-        return self.pad([self.encode(text) for text in texts])
+        refuse_others(others | ({} if text_pair is None else {"text_pair": text_pair}))
+        limits = Limits.of(
+            padding,
+            truncation,
+            max_length,
+            pad_to_multiple_of,
+            self.model_max_length if self.model_max_length < LARGEST_LENGTH else None,
+            padding_side or self.padding_side,
+            truncation_side or self.truncation_side,
+        )
+        texts = [text] if isinstance(text, str) else text
+        encodings = [self._encoding_within(each, add_special_tokens, limits) for each in texts]
+        columns: dict[str, Any] = {"input_ids": [each.ids for each in encodings]}
+        if return_attention_mask or return_attention_mask is None:
+            columns["attention_mask"] = [each.attention_mask for each in encodings]
+        if return_special_tokens_mask:
+            columns["special_tokens_mask"] = [each.special_tokens_mask for each in encodings]
+        if return_offsets_mapping:
+            columns["offset_mapping"] = [each.offsets for each in encodings]
+        columns = dict(padded(columns, limits, self.pad_token_id))
+        if return_length:
+            columns["length"] = [len(ids) for ids in columns["input_ids"]]
+        if isinstance(text, str) and return_tensors is None:
+            # The length stays a list, as in transformers.
+            columns = {k: v[0] if isinstance(v[0], list) else v for k, v in columns.items()}
+        return as_tensors(columns, return_tensors)
 
-    def pad(self, encoded: Sequence[Sequence[int]]) -> dict[str, Any]:
-        """Return input_ids and attention_mask, int64 [texts, length], of encoded texts."""
-        width = max(map(len, encoded), default=0)
-        fill = self.eos_token_id or 0
-        input_ids = np.full((len(encoded), width), fill, np.int64)
-        attention_mask = np.zeros((len(encoded), width), np.int64)
-        for row, ids in enumerate(encoded):
-            input_ids[row, width - len(ids) :] = ids
-            attention_mask[row, width - len(ids) :] = 1
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: Any = None,
+    ) -> BatchEncoding:
+        """Pad what calls of the tokenizer returned: lists by name, or a list of such.
 
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        """Return the ids of a text.
+        Raises:
+            InputError: as __call__().
+        """
+        side, cut = padding_side or self.padding_side, self.truncation_side
+        limits = Limits.of(padding, False, max_length, pad_to_multiple_of, None, side, cut)
+        columns = as_columns(encoded_inputs)
+        if return_attention_mask is not False:
+            columns.setdefault("attention_mask", [[1] * len(row) for row in columns["input_ids"]])
+        return as_tensors(padded(columns, limits, self.pad_token_id), return_tensors)
+
+    def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
+        """Write tokenizer.json and tokenizer_config.json; return their paths."""
+        directory = Path(save_directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        path, config = directory / TOKENIZER_FILE, directory / TOKENIZER_CONFIG_FILE
+        self.backend.save(str(path))
+        values = self.special_tokens_map | {
+            "clean_up_tokenization_spaces": self.clean_up_tokenization_spaces,
+            "model_max_length": self.model_max_length,
+            "padding_side": self.padding_side,
+            "truncation_side": self.truncation_side,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        }
+        config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        return str(path), str(config)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, "
+            f"vocab_size={self.vocab_size}, model_max_length={self.model_max_length}, "
+            f"padding_side={self.padding_side!r}, truncation_side={self.truncation_side!r}, "
+            f"special_tokens={self.special_tokens_map})"
+        )
+
+    def _encoding_within(
+        self, text: str, add_special_tokens: bool, limits: Limits
+    ) -> tokenizers.Encoding:
+        """Encode a text; of one that is too long, keep the tokens that the limits allow."""
+        encoding = self.encoding(text, add_special_tokens=add_special_tokens)
+        if limits.longest is None or len(encoding.ids) <= limits.longest:
+            return encoding
+        special = self.backend.num_special_tokens_to_add(False) if add_special_tokens else 0
+        encoding = self.encoding(text, add_special_tokens=False)
+        encoding.truncate(max(0, limits.longest - special), direction=limits.truncation_side)
+        return self.backend.post_process(encoding, None, bool(add_special_tokens))
+
+    def tokenize(self, text: str, add_special_tokens: bool = False) -> list[str]:
+        """Return the tokens of a text, in the letters of the vocabulary."""
+        return list(self.encoding(text, add_special_tokens=add_special_tokens).tokens)
+
+    @overload
+    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]: ...
+
+    @overload
+    def encode(self, text: str, add_special_tokens: bool = True, **arguments: Any) -> Any: ...
+
+    def encode(self, text: str, add_special_tokens: bool = True, **arguments: Any) -> Any:
+        """Return the ids of a text: a list, unless return_tensors asks for an array.
 
         Args:
             text: what to encode.
             add_special_tokens: whether to put the tokens around it that the tokenizer has for that,
                 as with add_bos_token; GPT-Neo's has none.
+            arguments: others of __call__().
 
         Raises:
             InputError: it is not a text, or has lone surrogates, which UTF-8 cannot encode.
         """
-        return list(self.encoding(text, add_special_tokens=add_special_tokens).ids)
+        if not arguments:
+            return list(self.encoding(text, add_special_tokens=add_special_tokens).ids)
+        return self(text, add_special_tokens=add_special_tokens, **arguments)["input_ids"]
 
     def encoding(
         self, text: str, pair: str | None = None, add_special_tokens: bool = True
@@ -200,99 +282,6 @@ class Tokenizer:
         except (UnicodeEncodeError, TypeError) as error:
             shown_text = f"{text}{pair or ''}"[:40]
             raise InputError(f"the text {shown_text!a} cannot be encoded as UTF-8") from error
-
-    def token_id(self, name: str) -> int | None:
-        """Return the id of a special token by its name, such as unk_token; None without one."""
-        text = self.settings.special_tokens.get(name)
-        index: int | None = None if text is None else self.backend.token_to_id(text)
-        return index
-
-    def decode(
-        self,
-        ids: int | Sequence[int] | NDArray[np.int64],
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-    ) -> str:
-        """Return the text of ids [length], or of one id.
-
-        Args:
-            ids: token ids.
-            skip_special_tokens: whether to leave out <|endoftext|> and its like.
-            clean_up_tokenization_spaces: whether to remove spaces before punctuation, as
-                transformers does; None does what tokenizer_config.json says, and nothing if it
-                says nothing.
-
-        Raises:
-            InputError: an id is negative or has more than 32 bits.
-        """
-        tokens = [int(i) for i in np.atleast_1d(np.asarray(ids, object))]
-        try:
-            text = str(self.backend.decode(tokens, skip_special_tokens=skip_special_tokens))
-        except OverflowError as error:  # tokenizers takes 32 bits
-            wrong = next(token for token in tokens if not 0 <= token < 2**32)
-            raise InputError(
-                f"token {wrong} cannot be decoded; ids from 0 to "
-                f"{max(self.vocabulary_bytes, default=-1)} are allowed"
-            ) from error
-        if clean_up_tokenization_spaces is None:
-            clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
-        return clean_up_spaces(text) if clean_up_tokenization_spaces else text
-
-    def batch_decode(
-        self,
-        batch: Sequence[Any] | NDArray[np.int64],
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-    ) -> list[str]:
-        """Return the texts of ids [batch, length]."""
-        return [
-            self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in batch
-        ]
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """Return the bytes that a token adds to the text; they may start or end within a character.
-
-        Raises:
-            InputError: the vocabulary has no token of that id.
-        """
-        try:
-            return self.vocabulary_bytes[token_id]
-        except KeyError as error:
-            raise InputError(
-                f"token {token_id!r} is none of the tokenizer's {len(self.vocabulary_bytes)}; "
-                f"ids from 0 to {max(self.vocabulary_bytes, default=-1)} are allowed"
-            ) from error
-
-    @cached_property
-    def vocabulary_bytes(self) -> dict[int, bytes]:
-        """The result of token_bytes() for every id.
-
-        Tokens that were added to the vocabulary are plain text here. decode() garbles those with
-        other letters than ASCII, such as "café": tokenizers' ByteLevel decoder takes their letters
-        for bytes.
-        """
-        added = self.backend.get_added_tokens_decoder()
-        return {
-            index: added[index].content.encode() if index in added else _bytes_of(token)
-            for token, index in self.backend.get_vocab(with_added_tokens=True).items()
-        }
-
-    @cached_property
-    def special_token_ids(self) -> frozenset[int]:
-        """The ids of tokens that stand for no text, such as <|endoftext|>."""
-        added = self.backend.get_added_tokens_decoder()
-        return frozenset(index for index, token in added.items() if token.special)
-
-
-def _bytes_of(token: str) -> bytes:
-    """Return a token's bytes; one with letters outside the byte alphabet is plain text.
-
-    Source: tokenizers' ByteLevel decoder.
-    """
-    try:
-        return bytes(_BYTE_ALPHABET[character] for character in token)
-    except KeyError:
-        return token.encode()
 
 
 def _backend(directory: Path, content: str) -> tokenizers.Tokenizer:

@@ -109,6 +109,11 @@ class PaddedInputs:
 
 def _integers(name: str, values: ArrayLike) -> Ids:
     array = _array(name, values)
+    if array.ndim == 1 and len(array):
+        raise InputError(
+            f"{name} has shape {list(array.shape)}; [batch, sequence] is expected: pass "
+            f"[{name}], or what tokenizer(text, return_tensors='np') returns"
+        )
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(
             f"{name} has shape {list(array.shape)}; [batch, sequence] with at least one token is "

@@ -15,6 +15,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs
 from tqdm import tqdm
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.batch_encoding import left_padded
 from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.evaluation.document_windows import check_tokenizer, end_token
 from gptneo_onnx.runtime.evaluation.scoring import score
@@ -162,7 +163,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         if not arguments.get("temperature", 1.0):  # 0 means greedy
             del arguments["temperature"]
             arguments["do_sample"] = False
-        padded = self.tokenizer.pad(ids)
+        padded = left_padded(ids, self.tokenizer.eos_token_id)
         width = padded["input_ids"].shape[1]
         output = self.model.generate(
             **padded,

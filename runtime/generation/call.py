@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import Ids
+from gptneo_onnx.runtime.batch_encoding import left_padded
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
@@ -240,7 +241,7 @@ def _healed(engine: Engine, batch: PaddedInputs, tokenizer: Tokenizer | None) ->
             "token_healing encodes prompts again, and has no tokenizer; pass tokenizer="
         )
     prompts = [prompt.ids.tolist() for prompt in arguments.prompts_of(batch)]
-    healed = tokenizer.pad(heal_prompts(engine, prompts, tokenizer))
+    healed = left_padded(heal_prompts(engine, prompts, tokenizer), tokenizer.eos_token_id)
     return PaddedInputs.check(**healed, config=engine.config, padding="left")
 
 

@@ -79,7 +79,7 @@ class QuestionAnsweringPipeline:
         self.model = model
         self.tokenizer = tokenizer
         self._encoder = WindowEncoder(tokenizer, model.config.max_position_embeddings)
-        self._cls = tokenizer.token_id("cls_token")
+        self._cls = tokenizer.cls_token_id
         # Where padding would be on the left, transformers puts the context first.
         self._is_first = tokenizer.settings.padding_side == "right"
         self._defaults = AnswerArguments().update(kwargs)

@@ -6,12 +6,14 @@ from typing import Any, overload
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.batch_encoding import left_padded
+from gptneo_onnx.runtime.clean_up import clean_up_spaces
 from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths
 from gptneo_onnx.runtime.pipelines.prompts import PipelinePrompt, PromptReader
-from gptneo_onnx.runtime.tokenizer import Tokenizer, clean_up_spaces
+from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 # The defaults of transformers.TextGenerationPipeline.
 DEFAULTS = GenerationConfig(max_new_tokens=256, do_sample=True, temperature=0.7)
@@ -168,7 +170,7 @@ class TextGenerationPipeline:
         if config.do_sample:
             changes["seed"] = tuple(seed for prompt in prompts for seed in prompt.seeds)
         return self.model.generate(
-            **self.tokenizer.pad([prompt.input_ids for prompt in prompts]),
+            **left_padded([each.input_ids for each in prompts], self.tokenizer.eos_token_id),
             generation_config=config.update(**changes),
             tokenizer=self.tokenizer,
             **others,

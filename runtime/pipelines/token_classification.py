@@ -78,7 +78,7 @@ class TokenClassificationPipeline:
         self.model = model
         self.tokenizer = tokenizer
         self._encoder = WindowEncoder(tokenizer, model.config.max_position_embeddings)
-        self._unknown = tokenizer.token_id("unk_token")
+        self._unknown = tokenizer.unk_token_id
         prefix = getattr(tokenizer.backend.model, "continuing_subword_prefix", None)
         self._marks_subwords = bool(prefix)
         self._defaults = EntityArguments().update(kwargs)

@@ -267,7 +267,7 @@ def test_the_tokenizer_of_an_adapter_as_auto_peft_model_takes_it(
     out = export_model(embedded_checkpoint, tmp_path / "out", adapter=adapter)
     ids = np.array([tokenizer("<|user|>She was<|bot|>")["input_ids"]])
     read = Tokenizer.from_pretrained(out)("<|user|>She was<|bot|>")["input_ids"]
-    assert read.tolist() == ids.tolist()
+    assert read == ids[0].tolist()
     with torch.no_grad():
         logits = peer(torch.from_numpy(ids)).logits.numpy()
     ours = GPTNeoForCausalLM.from_pretrained(out, num_threads=1)

@@ -33,7 +33,7 @@ def test_the_embedded_model_with_single_prompts_past_the_window(embedded, embedd
     model, original = embedded
     tokenizer = Tokenizer.from_pretrained(embedded_export)
     for prompt in PROMPTS:
-        inputs = tokenizer(prompt)
+        inputs = tokenizer(prompt, return_tensors="np")
         expected = transformers_generate(original, *inputs.values(), max_new_tokens=200)
         assert model.generate(**inputs, max_new_tokens=200).tolist() == expected.tolist()
 
@@ -51,7 +51,9 @@ def test_the_embedded_model_with_single_prompts_past_the_window(embedded, embedd
 )
 def test_the_embedded_model_in_a_ragged_batch(embedded, embedded_export, arguments):
     model, original = embedded
-    inputs = Tokenizer.from_pretrained(embedded_export)(PROMPTS)
+    tokenizer = Tokenizer.from_pretrained(embedded_export)
+    tokenizer.pad_token = tokenizer.eos_token
+    inputs = tokenizer(PROMPTS, padding=True, padding_side="left", return_tensors="np")
     expected = transformers_generate(original, *inputs.values(), **arguments)
     assert model.generate(**inputs, **arguments).tolist() == expected.tolist()
 
@@ -59,7 +61,8 @@ def test_the_embedded_model_in_a_ragged_batch(embedded, embedded_export, argumen
 def test_repetition_penalty(embedded, embedded_export):
     model, original = embedded
     for prompt in PROMPTS:
-        inputs = Tokenizer.from_pretrained(embedded_export)(prompt)
+        tokenizer = Tokenizer.from_pretrained(embedded_export)
+        inputs = tokenizer(prompt, return_tensors="np")
         arguments = {"max_new_tokens": 80, "repetition_penalty": 1.3}
         expected = transformers_generate(original, *inputs.values(), **arguments)
         assert model.generate(**inputs, **arguments).tolist() == expected.tolist()

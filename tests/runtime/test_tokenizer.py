@@ -103,7 +103,7 @@ def test_added_tokens_and_a_first_token(tmp_path):
     tokenizer = Tokenizer.from_pretrained(tmp_path)
     assert tokenizer.encode("<|user|>hello") == [266, 267, 259]
     assert tokenizer.encode("<|user|>hello", add_special_tokens=False) == [267, 259]
-    assert tokenizer("hello")["input_ids"].tolist() == [[266, 259]]
+    assert tokenizer("hello") == {"input_ids": [266, 259], "attention_mask": [1, 1]}
     assert tokenizer.decode([267, 259]) == "<|user|>hello"
     assert tokenizer.decode([267, 259], skip_special_tokens=True) == "hello"
     assert tokenizer.special_token_ids == {266, 267}
@@ -141,3 +141,80 @@ def test_what_is_taken_for_a_tokenizer(tmp_path):
     for wrong in (3, [GPT2], {}, Tokenizer, tokenizer.backend):
         with refused(InputError, r"tokenizer is of type \w+; a directory, a gptneo_onnx"):
             Tokenizer.coerce(wrong)
+
+
+# Calls. tests/peers/test_tokenizer_calls.py holds them against transformers.
+
+
+@pytest.fixture
+def letters(tmp_path):
+    write_vocabulary(tmp_path, model_max_length=6)
+    return Tokenizer.from_pretrained(tmp_path)
+
+
+def test_a_call_returns_lists_and_attributes(letters):
+    encoded = letters(["ab", "c"])
+    assert encoded.input_ids == encoded["input_ids"]
+    assert [len(ids) for ids in encoded.input_ids] == [2, 1]
+    assert encoded.attention_mask == [[1, 1], [1]]
+    assert {**encoded}.keys() == {"input_ids", "attention_mask"}
+
+
+def test_arrays_need_padding_and_padding_a_token(letters):
+    with refused(InputError, "different numbers of tokens; pass padding=True"):
+        letters(["ab", "c"], return_tensors="np")
+    letters.pad_token = None
+    with refused(InputError, "no pad_token to pad with; set one, as in tokenizer.pad_token = "):
+        letters(["ab", "c"], padding=True)
+    letters.pad_token = letters.eos_token
+    encoded = letters(["ab", "c"], padding=True, padding_side="left", return_tensors="np")
+    assert encoded.input_ids.shape == (2, 2)
+    assert encoded.attention_mask.tolist() == [[1, 1], [0, 1]]
+    assert encoded.input_ids[1, 0] == letters.pad_token_id
+
+
+def test_texts_are_cut_where_it_is_asked_for(letters):
+    text = "abcdefghij"
+    assert len(letters(text).input_ids) == 10
+    assert len(letters(text, truncation=True).input_ids) == 6  # model_max_length
+    assert letters(text, max_length=3).input_ids == letters("abc").input_ids
+    left = letters(text, truncation=True, max_length=3, truncation_side="left")
+    assert left.input_ids == letters("hij").input_ids
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"padding": "both"}, "padding is 'both'; True, False, 'longest', 'max_length'"),
+        ({"truncation": 3}, "truncation is 3; True, False"),
+        ({"max_length": 0, "truncation": True}, "max_length is 0; a whole number of at least 1"),
+        ({"padding_side": "top"}, "padding_side is 'top'; left or right is allowed"),
+        ({"return_tensors": "tf"}, "return_tensors is 'tf'; 'np' is allowed"),
+        ({"text_pair": "b"}, "no argument text_pair"),
+        ({"return_overflowing_tokens": True}, "no argument return_overflowing_tokens"),
+        ({"max_lenght": 3}, "no argument max_lenght"),
+    ],
+)
+def test_other_arguments_are_refused(letters, arguments, message):
+    with refused(InputError, message):
+        letters("ab", **arguments)
+
+
+def test_special_tokens_can_be_set(letters):
+    letters.pad_token = "a"
+    assert letters.pad_token_id == letters.convert_tokens_to_ids("a")
+    letters.pad_token_id = letters.convert_tokens_to_ids("b")
+    assert letters.pad_token == "b"
+    with refused(InputError, "pad_token is '<pad>', which is no token of the vocabulary"):
+        letters.pad_token = "<pad>"
+    assert bool(letters)
+    assert len(letters) == len(letters.get_vocab())
+
+
+def test_saved_files_are_read_again(letters, tmp_path):
+    letters.padding_side = "left"
+    letters.save_pretrained(tmp_path / "saved")
+    again = Tokenizer.from_pretrained(tmp_path / "saved")
+    assert again("abc") == letters("abc")
+    assert again.padding_side == "left"
+    assert again.model_max_length == 6

@@ -70,7 +70,11 @@ def test_turns_make_one_text_and_only_new_tokens_are_prefilled(
 def test_a_long_text_past_the_window(conversation, model, tokenizer, prefilled):
     conversation.config = conversation.config.update(max_new_tokens=80)
     said(conversation, "She was", "", "", "")
-    whole = model.generate(tokenizer("She was")["input_ids"], max_new_tokens=320, eos_token_id=None)
+    whole = model.generate(
+        tokenizer("She was", return_tensors="np")["input_ids"],
+        max_new_tokens=320,
+        eos_token_id=None,
+    )
     assert conversation.ids == whole[0].tolist()
     assert prefilled[1:4] == [1, 1, 1]
 

@@ -134,7 +134,9 @@ class TestLengths:
     def test_stop_strings_end_each_sequence_by_itself(self, embedded_export):
         model = GPTNeoForCausalLM.from_pretrained(embedded_export)
         tokenizer = Tokenizer.from_pretrained(embedded_export)
-        inputs = tokenizer(["She was", "It is a truth universally", "Sir"])
+        tokenizer.pad_token = tokenizer.eos_token
+        texts = ["She was", "It is a truth universally", "Sir"]
+        inputs = tokenizer(texts, padding=True, padding_side="left", return_tensors="np")
         arguments = {"stop_strings": [" the", "."], "tokenizer": tokenizer, "max_new_tokens": 40}
         for row, ids in enumerate(model.generate(**inputs, **arguments)):
             text = tokenizer.decode(ids[inputs["input_ids"].shape[1] :], True)

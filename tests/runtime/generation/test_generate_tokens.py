@@ -152,7 +152,7 @@ def test_a_call_that_waits_leaves_the_structure_of_the_running_one_alone(embedde
     model = GPTNeoForCausalLM.from_pretrained(embedded_export, device="cpu")
     tokenizer = Tokenizer.from_pretrained(embedded_export)
     structure = StructuredOutput.from_regex(tokenizer, "(yes|no){6}")
-    ids = tokenizer("It is")["input_ids"]
+    ids = tokenizer("It is", return_tensors="np")["input_ids"]
     texts = []
 
     def generate_text():

@@ -132,7 +132,9 @@ def test_the_models_own_config_does_not_reach_into_it(tokenizer, embedded_export
     model.generation_config = model.generation_config.update(
         return_dict_in_generate=True, token_healing=True, stop_strings=["."], num_beams=2
     )
-    inputs = tokenizer(["It is a truth univer", "I am sorr"])
+    tokenizer.pad_token = tokenizer.eos_token
+    texts = ["It is a truth univer", "I am sorr"]
+    inputs = tokenizer(texts, padding=True, padding_side="left", return_tensors="np")
     result = model.generate(**inputs, max_new_tokens=1, tokenizer=tokenizer)
     assert tokenizer.decode(result.sequences[0], True).startswith("It is a truth univers")
     assert tokenizer.decode(result.sequences[1], True).startswith("I am sorry")

@@ -220,7 +220,7 @@ def test_a_healed_prompt_loses_no_text(generator):
         for prompt, [result], healed in zip(
             prompts, results, ["univers", "sorry", "Dar", "was"], strict=True
         ):
-            inputs = generator.tokenizer([prompt])
+            inputs = generator.tokenizer(prompt, return_tensors="np")
             expected = generator.model.generate(
                 **inputs, tokenizer=generator.tokenizer, **arguments
             )

@@ -76,7 +76,8 @@ def count_steps(monkeypatch):
 def test_a_twin_saves_most_steps(embedded_export, monkeypatch):
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
     twin = GPTNeoForCausalLM.from_pretrained(embedded_export)
-    ids = Tokenizer.from_pretrained(embedded_export)("She was")["input_ids"]
+    tokenizer = Tokenizer.from_pretrained(embedded_export)
+    ids = tokenizer("She was", return_tensors="np").input_ids
     steps = count_steps(monkeypatch)
     for arguments in ({}, {"do_sample": True, "seed": 1}):
         steps.clear()
@@ -96,7 +97,7 @@ def test_a_twin_saves_most_steps(embedded_export, monkeypatch):
 def test_repetition_is_looked_up(embedded_export, monkeypatch):
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
     tokenizer = Tokenizer.from_pretrained(embedded_export)
-    ids = tokenizer("It is a truth universally")["input_ids"]
+    ids = tokenizer("It is a truth universally", return_tensors="np")["input_ids"]
     arguments = {"max_new_tokens": 200, "eos_token_id": None}  # greedy text repeats itself
     plain = model.generate(ids, **arguments)
     steps = count_steps(monkeypatch)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,11 +13,9 @@ from gptneo_onnx.models.generation_settings import GenerationSettings, as_argume
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
 from gptneo_onnx.runtime.generation.config_fields import (
-    INAPPLICABLE,
     MAX_RETURN_SEQUENCES,
     Integer,
     OneOrSeveral,
-    asks_for_nothing,
     attributes_section,
     check_decay,
     check_fields,
@@ -27,6 +24,7 @@ from gptneo_onnx.runtime.generation.config_fields import (
     declare,
     flag,
     integer,
+    known_values,
     number,
     token,
     tokens,
@@ -267,21 +265,7 @@ class GenerationConfig:
         Raises:
             InputError: an argument is unknown, does not apply here, or is out of range.
         """
-        applied = {}
-        for name, value in changes.items():
-            if name in _DEFAULTS:
-                is_reset = value is None and name not in _OFF_BY_NONE
-                applied[name] = _DEFAULTS[name] if is_reset else value
-            elif asks_for_nothing(name, value):
-                continue
-            elif name not in INAPPLICABLE:
-                close = get_close_matches(name, _DEFAULTS, n=3)
-                known = ", ".join(close) or "those of GenerationConfig (docs/generation.md)"
-                raise InputError(f"generate() has no argument {name!r}; it has {known}")
-            else:
-                raise InputError(
-                    f"{name}={value!r} is not supported; leave it at {INAPPLICABLE[name][0]!r}"
-                )
+        applied = known_values(changes, _DEFAULTS, _OFF_BY_NONE)
         unsupported = tuple(name for name in self.unsupported if name not in changes)
         explicit = self.explicit.union(changes)
         return replace(self, **applied, unsupported=unsupported, explicit=explicit)

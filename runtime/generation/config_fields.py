@@ -10,6 +10,7 @@ Numbers and tokens may also be None, which update() replaces by the default.
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, field
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from gptneo_onnx.models.errors import InputError, shown
@@ -193,6 +194,39 @@ def check_decay(name: str, value: Any) -> None:
         start = int(start)
     Integer(0)(f"{name}'s start", start)
     Number(1e-6, 1e6)(f"{name}'s factor", factor)
+
+
+def known_values(
+    values: Mapping[str, Any], defaults: Mapping[str, Any], off_by_none: Sequence[str]
+) -> dict[str, Any]:
+    """Return the values of names that have a field; None becomes its default, unless it means off.
+
+    Raises:
+        InputError: a name has no field, and its value asks for something.
+    """
+    known = {}
+    for name, value in values.items():
+        if name not in defaults:
+            _check_unknown(name, value, defaults)
+        else:
+            known[name] = defaults[name] if value is None and name not in off_by_none else value
+    return known
+
+
+def _check_unknown(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise InputError for an argument that has no field, unless its value asks for nothing.
+
+    `known` are the names of the fields.
+    """
+    if asks_for_nothing(name, value):
+        return
+    if name in INAPPLICABLE:
+        raise InputError(
+            f"{name}={value!r} is not supported; leave it at {INAPPLICABLE[name][0]!r}"
+        )
+    close = get_close_matches(name, known, n=3)
+    names = ", ".join(close) or "those of GenerationConfig (docs/generation.md)"
+    raise InputError(f"generate() has no argument {name!r}; it has {names}")
 
 
 def asks_for_nothing(name: str, value: Any) -> bool:

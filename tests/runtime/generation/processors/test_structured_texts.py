@@ -137,7 +137,9 @@ def test_the_model_answers_in_the_given_form(embedded_tokenizer, model):
 )
 def test_generate_keeps_to_the_form_however_it_decodes(embedded_tokenizer, model, arguments):
     processor = StructuredOutput.from_regex(embedded_tokenizer, "( [a-z]{1,9}){1,3}[.]")
-    inputs = embedded_tokenizer(["She was", "It is a truth universally"])
+    embedded_tokenizer.pad_token = embedded_tokenizer.eos_token
+    texts = ["She was", "It is a truth universally"]
+    inputs = embedded_tokenizer(texts, padding=True, padding_side="left", return_tensors="np")
     width = inputs["input_ids"].shape[1]
     for _ in range(2):
         found = model.generate(

@@ -76,7 +76,7 @@ class GPTNeoForCausalLM:
                 optimum.onnxruntime.
             mmap: whether float32 weights stay in the file, which is mapped into memory: loads at
                 once, and processes share them. Decoding several sequences together, or checking a
-                draft's tokens, takes about twice as long; results differ in the last bits.
+                draft's tokens, takes two to three times as long; last bits of results differ.
 
         Raises:
             InputError: an argument is out of range, or the directory was not exported.

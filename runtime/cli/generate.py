@@ -83,7 +83,7 @@ def add_command(commands: Any) -> None:
         "--mmap",
         action="store_true",
         help="leave weights of fp32 in the file, mapped into memory: starts at once, decodes one "
-        "sequence as fast, and several together at half the speed",
+        "sequence about as fast, and several together two to three times as slowly",
     )
     command.set_defaults(run=run_generate)
 

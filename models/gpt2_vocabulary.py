@@ -32,7 +32,7 @@ def read_gpt2_vocabulary(directory: Path, settings: TokenSettings) -> dict[str, 
     byte_level = {"type": "ByteLevel", "add_prefix_space": True, "use_regex": True}
     after = {**byte_level, "trim_offsets": False}
     if settings.config.get("add_bos_token"):
-        after = tokens_around(_bos_token(directory, vocabulary, settings))
+        after = tokens_around(_bos_token(directory, vocabulary, settings), joins_pairs=True)
     add_prefix_space = bool(settings.config.get("add_prefix_space", False))
     return {
         "version": "1.0",

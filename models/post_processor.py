@@ -6,8 +6,16 @@ from typing import Any
 TokenId = tuple[str, int]
 
 
-def tokens_around(bos: TokenId | None, eos: TokenId | None = None) -> dict[str, Any]:
-    """Return a post_processor that puts tokens before and after a text; a pair is two texts."""
+def tokens_around(
+    bos: TokenId | None, eos: TokenId | None = None, joins_pairs: bool = False
+) -> dict[str, Any]:
+    """Return a post_processor that puts tokens before and after a text.
+
+    Args:
+        bos, eos: the tokens before and after it.
+        joins_pairs: whether the second text of a pair follows the first one directly, as GPT-2's
+            class of transformers has it; GPT-NeoX's puts the tokens around both.
+    """
     single, second = (
         [
             *([_token(bos, type_id)] if bos else []),
@@ -16,6 +24,8 @@ def tokens_around(bos: TokenId | None, eos: TokenId | None = None) -> dict[str, 
         ]
         for sequence, type_id in (("A", 0), ("B", 1))
     )
+    if joins_pairs:
+        second = [{"Sequence": {"id": "B", "type_id": 1}}]
     return {
         "type": "TemplateProcessing",
         "single": single,

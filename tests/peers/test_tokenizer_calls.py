@@ -75,6 +75,8 @@ def check_vocabulary(theirs, ours):
     for text in TEXTS:
         if END_OF_TEXT not in text:
             assert ours.tokenize(text) == theirs.tokenize(text)
+            pair = ours.encoding(text, "hello").ids  # what question answering reads
+            assert pair == theirs(text, "hello").input_ids
 
 
 def once(special):

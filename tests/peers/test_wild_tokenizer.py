@@ -87,6 +87,23 @@ def test_drawn_directories(tmp_path, random):
     assert compared > 0.85 * DRAWS
 
 
+@pytest.mark.parametrize("name", ["GPT2Tokenizer", "GPT2TokenizerFast", "GPTNeoXTokenizerFast"])
+def test_pairs_of_texts(tmp_path, name):
+    """GPT-2's class puts its first token before a pair, GPT-NeoX's puts one before both texts."""
+    from transformers import AutoTokenizer
+
+    config = {"add_bos_token": True, "add_eos_token": True, "tokenizer_class": name}
+    write_vocabulary(tmp_path)
+    AutoTokenizer.from_pretrained(tmp_path).save_pretrained(tmp_path)
+    if name != "GPTNeoXTokenizerFast":  # which reads tokenizer.json alone
+        (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    theirs, ours = AutoTokenizer.from_pretrained(tmp_path), Tokenizer.from_pretrained(tmp_path)
+    expected = theirs("hello", "hello").input_ids
+    assert ours.encoding("hello", "hello").ids == expected
+    assert expected.count(theirs.bos_token_id) == {"GPTNeoXTokenizerFast": 4}.get(name, 1)
+
+
 def test_a_slow_tokenizer_with_added_tokens(tmp_path):
     from transformers import GPT2Tokenizer
 

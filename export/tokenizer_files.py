@@ -44,7 +44,9 @@ def write_tokenizer(
         (out / TOKENIZER_FILE).write_bytes(read_json_bytes(source / TOKENIZER_FILE))
     else:
         (out / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-    (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(files.config, indent=2) + "\n")
+    # transformers.js removes spaces unless the file says that it must not.
+    config = {"clean_up_tokenization_spaces": files.clean_up_tokenization_spaces} | files.config
+    (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
     if files.unknown_class is not None and report is not None:
         report(
             f"{source} has the tokenizer of a {files.unknown_class}: {TOKENIZER_FILE} is taken as "

@@ -233,7 +233,7 @@ def test_rows_of_the_cache_move_on_the_device(export_shape, recorded_options, pr
     model = GPTNeoForCausalLM.from_pretrained(export_shape(precision=precision), device="cuda")
     moves = model.engine.decoder(1).cache._copier
     assert isinstance(moves, DeviceRowCopier)
-    placed = placements(moves._session(axis))
+    placed = placements(moves._session(axis).inference)
     assert placed == {
         ("CUDAExecutionProvider", "Concat"): 1,
         ("CUDAExecutionProvider", "Gather"): 1,

@@ -45,7 +45,8 @@ def write_tokenizer(
     else:
         (out / TOKENIZER_FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     # transformers.js removes spaces unless the file says that it must not.
-    config = {"clean_up_tokenization_spaces": files.clean_up_tokenization_spaces} | files.config
+    config = dict(files.config)
+    config.setdefault("clean_up_tokenization_spaces", files.clean_up_tokenization_spaces)
     (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
     if files.unknown_class is not None and report is not None:
         report(

@@ -7,7 +7,7 @@ TokenId = tuple[str, int]
 
 
 def tokens_around(
-    bos: TokenId | None, eos: TokenId | None = None, joins_pairs: bool = False
+    bos: TokenId | None, eos: TokenId | None = None, *, joins_pairs: bool = False
 ) -> dict[str, Any]:
     """Return a post_processor that puts tokens before and after a text.
 

@@ -98,12 +98,13 @@ def test_the_embedded_tokenizer_is_transformers(embedded_export):
 
     ours = Tokenizer.from_pretrained(embedded_export)
     theirs = AutoTokenizer.from_pretrained(EMBEDDED_CHECKPOINT)
-    theirs.padding_side = "left"
-    theirs.pad_token = theirs.eos_token
+    for tokenizer in (ours, theirs):
+        tokenizer.padding_side = "left"
+        tokenizer.pad_token = tokenizer.eos_token
     for text in TEXTS:
         assert ours.encode(text) == theirs(text).input_ids
     batch = theirs(TEXTS, padding=True, return_tensors="np")
-    for name, array in ours(TEXTS).items():
+    for name, array in ours(TEXTS, padding=True, return_tensors="np").items():
         assert array.tolist() == batch[name].tolist()
 
 

@@ -146,6 +146,7 @@ def test_the_files_of_openai_community_gpt2(tmp_path):
         "bos_token": END_OF_TEXT,
         "eos_token": END_OF_TEXT,
         "unk_token": END_OF_TEXT,
+        "clean_up_tokenization_spaces": False,  # transformers.js does it unless told
     }
 
 

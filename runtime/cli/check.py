@@ -7,7 +7,12 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gptneo_onnx.runtime.cli.export_options import add_checkpoint, add_graphs, add_precision
+from gptneo_onnx.runtime.cli.export_options import (
+    add_checkpoint,
+    add_graphs,
+    add_precision,
+    export_arguments,
+)
 from gptneo_onnx.runtime.cli.options import add_json
 from gptneo_onnx.runtime.cli.units import readable_size
 
@@ -42,20 +47,7 @@ def run_check(options: argparse.Namespace) -> None:
     report = check_export(
         options.checkpoint,
         options.out,
-        graph=options.graph,
-        precision=options.precision,
-        activations=options.activations,
-        full_range=options.full_range,
-        calibrate=options.calibrate,
-        hidden_states=options.hidden_states,
-        layout=options.layout,
-        exporter=options.exporter,
-        verify=options.verify,
-        revision=options.revision,
-        variant=options.variant,
-        tokenizer=options.tokenizer,
-        adapter=options.adapter,
-        task=options.task,
+        **export_arguments(options),
         full=options.full,
     )
     values, command = report.to_dict(), export_command(options)

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.runtime.cli.check import run_check
-from gptneo_onnx.runtime.cli.export_options import add_checkpoint, add_graphs, add_precision
+from gptneo_onnx.runtime.cli.export_options import (
+    add_checkpoint,
+    add_graphs,
+    add_precision,
+    export_arguments,
+)
 from gptneo_onnx.runtime.cli.units import readable_size
 
 
@@ -44,20 +49,7 @@ def run_export(options: argparse.Namespace) -> None:
     out = export_model(
         options.checkpoint,
         options.out,
-        task=options.task,
-        graph=options.graph,
-        precision=options.precision,
-        activations=options.activations,
-        full_range=options.full_range,
-        calibrate=options.calibrate,
-        hidden_states=options.hidden_states,
-        layout=options.layout,
-        exporter=options.exporter,
-        verify=options.verify,
-        revision=options.revision,
-        variant=options.variant,
-        tokenizer=options.tokenizer,
-        adapter=options.adapter,
+        **export_arguments(options),
         progress=True,
         report=lambda line: print(line, file=sys.stderr),
     )

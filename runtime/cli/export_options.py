@@ -3,10 +3,17 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, Precision
 from gptneo_onnx.models.manifest import GRAPH_KINDS
 from gptneo_onnx.models.tasks import Task
+
+# Arguments of export_model() that are options by the same name.
+_ARGUMENTS = (
+    "graph", "precision", "activations", "full_range", "calibrate", "hidden_states", "layout",
+    "exporter", "verify", "revision", "variant", "tokenizer", "adapter", "task",
+)  # fmt: skip
 
 
 def add_checkpoint(command: argparse.ArgumentParser) -> None:
@@ -99,6 +106,11 @@ def add_precision(command: argparse.ArgumentParser) -> None:
         help="with w8a8, int8 and int4: a text file that the model reads first, for better "
         "rounding",
     )
+
+
+def export_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of export_model() and check_export() that the options set."""
+    return {name: getattr(options, name) for name in _ARGUMENTS}
 
 
 def _comma_separated(choices: Sequence[str]) -> Callable[[str], list[str]]:

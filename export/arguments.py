@@ -172,7 +172,7 @@ def checked_variant(variant: object) -> str | None:
 
 
 def checked_adapter(adapter: Any) -> str | Path | None:
-    """Return the adapter; raises InputError if it is none, or several."""
+    """Return the one adapter that is named; raises InputError for anything else."""
     if isinstance(adapter, list | tuple) and len(adapter) == 1:
         return checked_adapter(adapter[0])
     if isinstance(adapter, list | tuple) and adapter:

@@ -25,7 +25,7 @@ class Head(Enum):
 
     @property
     def tensors(self) -> "HeadTensors | None":
-        """The head's linear layer; None for the vocabulary's product, and where there is none."""
+        """The head's linear layer; None for GPTNeoForCausalLM and GPTNeoModel."""
         return _TENSORS.get(self.value)
 
 
@@ -70,7 +70,7 @@ class Task(Enum):
 
     @classmethod
     def named(cls, name: object) -> "Task":
-        """Return the task of that name; raises InputError if there is none."""
+        """Return the task of that name; raises InputError for an unknown name."""
         if isinstance(name, Task):
             return name
         names = [task.value for task in cls]

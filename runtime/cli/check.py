@@ -93,7 +93,7 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines of the table of a report's to_dict(), none longer than WIDTH."""
     model, tokenizer = report["model"], report["tokenizer"]
     yield from _row("checkpoint", report["checkpoint"])
-    tied = "" if model["tied"] else ", a head of its own"
+    tied = "" if model["tied"] else ", untied head"
     yield from _row(
         "model",
         f"{model['layers']} layers ({model['local_layers']} local, window {model['window']}), "

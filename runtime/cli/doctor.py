@@ -17,7 +17,7 @@ from gptneo_onnx.runtime.onnx_runtime import (
     require_onnx_runtime,
 )
 
-# Of pyproject.toml's extras, those that are not reported by what they are for.
+# Extras of pyproject.toml that the report leaves out: other lines cover cpu and gpu.
 _OTHER_EXTRAS = ("cpu", "gpu", "test", "dev")
 
 

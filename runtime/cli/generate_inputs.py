@@ -22,7 +22,7 @@ def model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
     otherwise the prompt of the embedded model.
 
     Raises:
-        InputError: too many words, no prompt, or a word that seems to be a model and is none.
+        InputError: too many words, no prompt, or a path or hub id that is not a directory.
     """
     takes_prompt = options.prompts is None and not options.interactive
     if options.prompt is not None and not takes_prompt:

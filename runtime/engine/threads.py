@@ -97,7 +97,7 @@ def _groups(own: Path, root: Path) -> Iterator[Path]:
         names = controllers.split(",") if controllers else []
         if names and "cpu" not in names:
             continue
-        # Version 2 names no controllers; beside version 1 it has a folder of its own.
+        # Version 2 lists no controllers. Where both are mounted, it is in "unified".
         mounts = (root / controllers, root / "cpu") if names else (root, root / "unified")
         group = Path(path.lstrip("/"))
         for mount in mounts:

@@ -24,7 +24,7 @@ class Span:
 
 
 def best_spans(logits: Logits, allowed: Mask, count: int, longest: int) -> tuple[list[Span], float]:
-    """Return the best answers of a window, and the score that there is none.
+    """Return the best answers of a window, and the score of having no answer.
 
     Args:
         logits: of the start and of the end at each token, [length, 2].

@@ -96,7 +96,7 @@ class QuestionAnsweringPipeline:
             max_answer_len: tokens of an answer at most.
             max_seq_len: tokens of a window, with the question; by default 384.
             max_question_len: changes nothing, as in transformers with its fast tokenizers.
-            handle_impossible_answer: whether "" may be an answer: that there is none.
+            handle_impossible_answer: whether "" may be returned: the context has no answer.
             align_to_words: whether answers begin and end with whole words.
             padding: changes nothing.
             batch_size: how many short windows are read together; changes at most the last bits of

@@ -121,7 +121,7 @@ def check_logits(theirs: Any, ours: Any, wild: Wild, random: np.random.Generator
 
 
 def check_tokenizer(wild: Wild, out: Path) -> tuple[Any, Any] | None:
-    """Compare ids and texts; return both tokenizers, or None where there is none."""
+    """Compare ids and texts; return both tokenizers, or None for a directory without one."""
     if not (out / "tokenizer.json").exists():
         return None
     theirs = transformers.AutoTokenizer.from_pretrained(wild.directory)

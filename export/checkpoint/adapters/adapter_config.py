@@ -105,7 +105,7 @@ class AdapterConfig:
         return module.endswith(self.saved) if self.saved else False
 
     def tokens_of(self, module: str) -> tuple[int, ...]:
-        """Return the ids of the tokens that were trained in a module; () if there are none."""
+        """Return the ids of the tokens that were trained in a module, which may be none."""
         return next((ids for name, ids in self.tokens.items() if module.endswith(name)), ())
 
 

@@ -49,7 +49,7 @@ class Module:
 
 
 def adapter_file(directory: Path) -> Path:
-    """Return the file that holds an adapter's tensors; raises ModelFileError if there is none."""
+    """Return the file that holds an adapter's tensors; raises ModelFileError if it is missing."""
     for name in ADAPTER_FILES:
         if (directory / name).is_file():
             return directory / name

@@ -227,7 +227,7 @@ class _Merge:
         return self.tied and module.name == _HEAD and _EMBEDDING in names
 
     def _untie(self) -> None:
-        """Give the head a tensor of its own: modules_to_save copies a module."""
+        """Untie the head: modules_to_save stores a copy of the module."""
         if self.tied:
             self.tied = False
             self.tensors[f"{_HEAD}.weight"] = self.source.tensors[f"{_EMBEDDING}.weight"]

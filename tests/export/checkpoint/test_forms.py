@@ -166,7 +166,7 @@ class TestThePage:
             assert any(message in what for message in quoted("")), what
 
     def test_every_message_about_other_formats_has_a_row(self):
-        """Of the two modules that only recognise what is not read."""
+        """The messages of the two modules that recognise what cannot be read."""
         every = [row[1] for row in ROWS]
         for name in ("other_formats", "weights_elsewhere"):
             text = self.constants(ROOT / f"export/checkpoint/{name}.py")

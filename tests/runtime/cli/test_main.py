@@ -206,6 +206,15 @@ def test_options_may_stand_anywhere(run: Run, model: Path, options: int) -> None
     assert run("generate", *arguments) == run("generate", model, "It was", *few)
 
 
+def test_weights_can_stay_in_the_file(run: Run, model: Path, tmp_path: Path) -> None:
+    greedy = ("-p", "It was", "--max-new-tokens", 5, "--no-do-sample")
+    assert run("generate", "-m", model, "--mmap", *greedy) == run("generate", "-m", model, *greedy)
+    out = tmp_path / "int8"
+    assert run("export", EMBEDDED_CHECKPOINT, out, "--precision", "int8")[0] == 0
+    status, _, error = run("generate", "-m", out, "--mmap", *greedy)
+    assert_one_line(status, error, "mmap is for fused graphs in fp32, and this is in int8")
+
+
 def test_a_terminal_is_told_that_it_is_waited_for(model: Path) -> None:
     terminal, inside = os.openpty()
     process = subprocess.Popen(

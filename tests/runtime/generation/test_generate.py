@@ -308,6 +308,12 @@ def test_a_streamer_gets_the_prompt_then_each_token_then_the_end(model):
     assert recorder.has_ended
 
 
+def test_ids_of_one_text_need_a_batch(model):
+    message = r"input_ids has shape \[3\]; \[batch, sequence\] is expected: pass \[input_ids\], or"
+    with pytest.raises(InputError, match=message):
+        model.generate([1, 2, 3])
+
+
 def test_a_streamer_takes_one_sequence(model):
     with pytest.raises(InputError, match="a streamer takes one sequence, and there are 2"):
         model.generate([[1], [2]], streamer=Recorder())

@@ -21,7 +21,7 @@ from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
-from gptneo_onnx.runtime.generation.arguments import check_streamer
+from gptneo_onnx.runtime.generation.arguments import check_holes, check_streamer
 from gptneo_onnx.runtime.generation.call import prepare_call
 from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens
 from gptneo_onnx.runtime.generation.config import GenerationConfig
@@ -273,18 +273,19 @@ class GPTNeoForCausalLM:
             past_key_values: saved prompts that these begin with.
 
         Raises:
-            InputError: ids are out of range, the mask has holes, or a sequence is longer than the
-                context.
+            InputError: ids are out of range, a sequence is longer than the context, or a mask with
+                holes cannot be computed.
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, padding="left")
+        check_holes(inputs, self.config, new_tokens=1, name="attention_mask")
         saved = PromptCache.coerce(past_key_values)
         fingerprint = self.engine.fingerprint
         with self.engine.exclusive():
             decoder = self.engine.decoder(slots=1)
             saved.check(fingerprint, decoder.cache, self.config.vocab_size)
             sequences = []
-            for row, columns in enumerate(inputs.columns):
-                ids = inputs.input_ids[row, columns]
+            for row in range(len(inputs.columns)):
+                ids = inputs.tokens(row)
                 logits = saved.prefill(decoder, 0, ids)
                 sequences.append(SavedSequence.of_slot(decoder.cache, 0, ids, logits))
         return PromptCache(tuple(sequences), fingerprint)

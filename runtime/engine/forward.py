@@ -8,7 +8,7 @@ import numpy as np
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.graph import layer_number
-from gptneo_onnx.runtime.arrays import HiddenStates, Ids, Logits, Mask
+from gptneo_onnx.runtime.arrays import HiddenStates, Ids, Logits
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 
@@ -66,7 +66,7 @@ def forward(
         decoder.cache.clear(0)
         columns, holes = np.arange(part.start, part.stop), inputs.holes[row]
         if holes is not None and not decoder.takes_masks:
-            _check_removal(row, ~holes, config)
+            _check_removal(row, inputs, config)
             columns, holes = columns[~holes], None
         ids = inputs.input_ids[row, columns]
         if holes is not None:
@@ -88,24 +88,10 @@ def forward(
     return logits, states
 
 
-def _check_removal(row: int, seen: Mask, config: GPTNeoConfig) -> None:
-    """Raise InputError where taking out the columns that nobody sees changes a window.
-
-    Windows of local layers count columns, masked ones too. Without those a token sees as many
-    tokens as it should only if all before it are within its window, or no hole is.
-
-    Args:
-        row: the sequence's number.
-        seen: bool [columns], false for holes.
-        config: the model's dimensions.
-    """
-    if "local" not in config.layer_kinds:
-        return
-    counts = np.cumsum(seen)
+def _check_removal(row: int, inputs: PaddedInputs, config: GPTNeoConfig) -> None:
+    """Raise InputError where taking out the columns that nobody sees changes a local layer."""
     window = config.window_size
-    before = np.concatenate([np.zeros(window, np.int64), counts])[: len(counts)]
-    is_exact = counts - before == np.minimum(counts, window)
-    if not is_exact[seen].all():
+    if "local" in config.layer_kinds and inputs.steps_without_holes(row, window) < 0:
         raise InputError(
             f"attention_mask of sequence {row} has holes, and the sequence reaches past the window "
             f"of {window} that local layers see, which the fused graph cannot mask: export "

@@ -39,7 +39,7 @@ class PaddedInputs:
         Args:
             input_ids, attention_mask: int [batch, sequence].
             config: the model's dimensions.
-            padding: where it may stand; holes, between tokens, may be anywhere but with "left".
+            padding: where it may stand; holes, between tokens, may be anywhere.
             names: names of the two arguments, for messages.
 
         Raises:
@@ -51,8 +51,10 @@ class PaddedInputs:
         columns = tuple(_columns(row, mask[row], padding, names) for row in range(len(ids)))
         holes = tuple(_holes(mask[row, part]) for row, part in enumerate(columns))
         for row, part in enumerate(columns):
-            _check_ids(ids[row][mask[row] == 1], config.vocab_size, names[0])
-            length = part.stop - part.start
+            tokens = ids[row][mask[row] == 1]
+            _check_ids(tokens, config.vocab_size, names[0])
+            # To generate, holes are taken out; a call of the model keeps their columns.
+            length = len(tokens) if padding == "left" else part.stop - part.start
             if length > config.max_position_embeddings:
                 raise InputError(
                     f"sequence {row} of {names[0]} has {length} tokens, the model's context "
@@ -62,8 +64,37 @@ class PaddedInputs:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest sequence, padding not counted."""
-        return max(int(part.stop - part.start) for part in self.columns)
+        """Tokens of the longest sequence, padding and holes not counted."""
+        return max(len(self.tokens(row)) for row in range(len(self.columns)))
+
+    def tokens(self, row: int) -> Ids:
+        """Return a sequence [length] without its padding and holes."""
+        ids, holes = self.input_ids[row, self.columns[row]], self.holes[row]
+        return ids if holes is None else ids[~holes]
+
+    def steps_without_holes(self, row: int, window: int, new_tokens: int = 0) -> int:
+        """Return how many steps give the same results if a sequence's holes are taken out.
+
+        Windows of local layers count columns, masked ones too. Without those a token sees as many
+        tokens as it should only if all before it are within its window, or no hole is.
+
+        Args:
+            row: the sequence's number; it has holes.
+            window: columns that a token sees, itself included.
+            new_tokens: tokens that are to follow.
+
+        Returns:
+            -1 if the sequence itself changes; otherwise how many of the new tokens can be read.
+        """
+        holes = self.holes[row]
+        assert holes is not None
+        seen = np.concatenate([~holes, np.ones(new_tokens, np.bool_)])
+        counts = np.cumsum(seen)
+        before = np.concatenate([np.zeros(window, np.int64), counts])[: len(counts)]
+        is_changed = seen & (counts - before != np.minimum(counts, window))
+        if not is_changed.any():
+            return new_tokens
+        return max(-1, int(is_changed.argmax()) - len(holes))
 
     def positions(self, position_ids: ArrayLike | None, config: GPTNeoConfig) -> Ids:
         """Return positions int64 [batch, sequence]: position_ids, or the columns' numbers."""
@@ -157,11 +188,6 @@ def _columns(row: int, mask: Ids, padding: str, names: tuple[str, str]) -> slice
             return slice(0, 0)
         raise InputError(f"{names[1]} leaves no token of sequence {row}; at least one is needed")
     start, stop = int(tokens[0]), int(tokens[-1]) + 1
-    if padding == "left" and stop - start != len(tokens):
-        raise InputError(
-            f"{names[1]} of sequence {row} has holes; padding may stand on the left only (call the "
-            "model for the logits of such a text)"
-        )
     if padding == "left" and stop != len(mask):
         raise InputError(
             f"sequence {row} of {names[0]} is padded on the right; to generate, pad on the left"

@@ -96,11 +96,35 @@ def mask_of_padding(input_ids: ArrayLike, config: GenerationConfig) -> Mask | No
 
 
 def prompts_of(batch: PaddedInputs) -> list[Prompt]:
-    """Return the prompts of a batch, without their padding."""
-    return [
-        Prompt(batch.input_ids[row, columns], row, int(columns.start))
-        for row, columns in enumerate(batch.columns)
-    ]
+    """Return the prompts of a batch, without their padding and holes."""
+    tokens = [batch.tokens(row) for row in range(len(batch.columns))]
+    width = batch.input_ids.shape[1]
+    return [Prompt(ids, row, width - len(ids)) for row, ids in enumerate(tokens)]
+
+
+def check_holes(batch: PaddedInputs, config: GPTNeoConfig, new_tokens: int, name: str) -> None:
+    """Raise InputError where prompts without their holes would be continued in another way.
+
+    Args:
+        batch: the prompts.
+        config: the model's dimensions.
+        new_tokens: how many tokens to generate at most.
+        name: the mask's, for messages.
+    """
+    if "local" not in config.layer_kinds:
+        return
+    for row, holes in enumerate(batch.holes):
+        if holes is None:
+            continue
+        steps = batch.steps_without_holes(row, config.window_size, new_tokens)
+        if steps >= new_tokens - 1:  # the last token is not read
+            continue
+        fewer = "" if steps < 0 else f", or generate at most {steps + 1} tokens"
+        raise InputError(
+            f"{name} of sequence {row} has holes, and with {new_tokens} new tokens the sequence "
+            f"reaches past the window of {config.window_size} columns that local layers see; take "
+            f"the masked tokens out{fewer}"
+        )
 
 
 def max_new_tokens(config: GenerationConfig, width: int, longest: int, context: int) -> int:
@@ -240,6 +264,7 @@ def guidance_of(
         padding="left",
         names=("negative_prompt_ids", "negative_prompt_attention_mask"),
     )
+    check_holes(batch, model, new_tokens, "negative_prompt_attention_mask")
     negative = [prompt.ids for prompt in prompts_of(batch)]
     if len(negative) not in (1, len(prompts)):
         raise InputError(

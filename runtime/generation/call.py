@@ -136,10 +136,6 @@ class GenerationCall:
         remaining = (each for each in processors if type(each) not in replaced)
         return LogitsProcessorList(remaining), self.chain_factory.warpers()
 
-    def padding(self, prompt: Prompt) -> Ids:
-        """Return int64 [columns]: the padding that the caller put to the left of a prompt."""
-        return self.input_ids[prompt.row, : prompt.padding]
-
     def begin(self) -> StoppingCriteriaList:
         """Begin to generate: return the config's criteria; max_time counts from now.
 
@@ -207,6 +203,7 @@ def prepare_call(
     limit = arguments.replaced_limit(
         hooks, config, new_tokens, batch, engine.config.max_position_embeddings
     )
+    arguments.check_holes(batch, engine.config, limit, names[1])
     call = GenerationCall(
         engine=engine,
         config=config,

@@ -46,9 +46,9 @@ class Prompt:
     """One prompt of a call.
 
     Attributes:
-        ids: int64 [length], without padding.
+        ids: int64 [length], without padding and holes.
         row: its number in the call.
-        padding: columns of padding to its left, which min_length counts.
+        padding: columns of its row that hold no token, which min_length counts.
     """
 
     ids: Ids

@@ -127,7 +127,8 @@ def growing_sequences(call: GenerationCall) -> list[GrowingSequence]:
         sequences.append(
             GrowingSequence(
                 ids=prompt.ids[None],
-                padding=call.padding(prompt),
+                prompt=call.input_ids[prompt.row],
+                prompt_length=len(prompt.ids),
                 processors=processors,
                 warpers=warpers,
                 criteria=criteria,
@@ -174,7 +175,8 @@ def _beams(call: GenerationCall) -> list[SequenceGroup]:
         groups.append(
             SequenceGroup(
                 ids=np.repeat(prompt.ids[None], call.config.num_beams, axis=0),
-                padding=call.padding(prompt),
+                prompt=call.input_ids[prompt.row],
+                prompt_length=len(prompt.ids),
                 processors=processors,
                 warpers=warpers,
                 criteria=criteria,

@@ -74,6 +74,49 @@ def test_holes_past_the_window_of_the_fused_graph_are_refused(export_shape, rand
         model(random.integers(0, 301, (4, LENGTH)), masked(random, 9))
 
 
+@pytest.mark.parametrize(
+    ("layers", "span", "new_tokens"),
+    [(("global", "local"), 3, 4), (("global", "global"), 20, 12)],
+)
+@pytest.mark.parametrize("arguments", [{}, {"num_beams": 3}, {"min_length": 24}])
+def test_prompts_with_holes(
+    export_shape, transformers_model, random, layers, span, new_tokens, arguments
+):
+    """A batch of turns whose earlier answers were filled up, padded on the left."""
+    import torch
+    from transformers import LogitsProcessorList
+
+    directory = export_shape(Shape(layers=layers))
+    model = GPTNeoForCausalLM.from_pretrained(directory)
+    original = transformers_model(directory.parent / "checkpoint")
+    ids, mask = random.integers(0, 301, (3, 20)), np.zeros((3, 20), np.int64)
+    for row in range(3):
+        length = span - row if span > 3 else span
+        mask[row, -length:] = random.random(length) < 0.6
+        mask[row, [-length, -1]] = 1
+        mask[row, -2] = 0
+    seen = [], []
+
+    def processor(number):
+        def remember(input_ids, scores):
+            seen[number].append(np.asarray(input_ids))
+            return scores
+
+        return LogitsProcessorList([remember]) if number else [remember]
+
+    arguments = {"max_new_tokens": new_tokens, "eos_token_id": None, **arguments}
+    output = model.generate(ids, mask, logits_processor=processor(0), **arguments)
+    expected = original.generate(
+        torch.from_numpy(ids),
+        attention_mask=torch.from_numpy(mask),
+        pad_token_id=0,
+        logits_processor=processor(1),
+        **arguments,
+    )
+    assert output.tolist() == expected.tolist()
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(*seen, strict=True))
+
+
 def test_the_loss_and_a_tuple(export_shape, transformers_model, random):
     import torch
 

@@ -165,6 +165,16 @@ def test_holes_are_left_out_within_the_window(model):
     assert not logits[0, 1].any()
 
 
-def test_pad_tokens_between_tokens_are_blamed_on_the_pad_token(model):
+def test_pad_tokens_between_tokens_are_left_out(model):
+    padded = model.generate([[1, 2, 3]], pad_token_id=2, max_new_tokens=3, eos_token_id=None)
+    alone = model.generate([[1, 3]], max_new_tokens=3, eos_token_id=None)
+    assert padded[0].tolist() == [1, 2, 3, *alone[0, 2:]]
     with refused(InputError, "the mask that leaves out pad_token_id 2 of sequence 0 has holes"):
-        model.generate([[1, 2, 3]], pad_token_id=2)
+        model.generate([[1, 2, 3]], pad_token_id=2, max_new_tokens=300)
+
+
+def test_a_saved_prompt_without_its_holes(model):
+    saved = model.prefill([[1, 2, 3]], [[1, 0, 1]])
+    assert np.array_equal(saved.sequences[0].ids, [1, 3])
+    with refused(InputError, "has holes, and with 1 new tokens the sequence reaches past the"):
+        model.prefill([[1] * 300], [[1, 0, *[1] * 298]])

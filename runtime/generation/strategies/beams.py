@@ -10,7 +10,7 @@ from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
 from gptneo_onnx.runtime.generation.processors.base import log_probabilities
 from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks
-from gptneo_onnx.runtime.generation.strategies.sequences import SequenceGroup, pad_left
+from gptneo_onnx.runtime.generation.strategies.sequences import SequenceGroup
 from gptneo_onnx.runtime.generation.strategies.slot_batch import SlotBatch
 
 # transformers' score of a beam that must not be chosen: low, but a number.
@@ -88,7 +88,7 @@ def stopped_candidates(
     """Return which candidates [n, length] a criterion of the config or of the caller stops."""
     stopped = rows.criteria(candidates, scores)
     if hooks.criteria:
-        stopped = stopped | hooks.criteria(pad_left(rows.padding, candidates), scores)
+        stopped = stopped | hooks.criteria(rows.padded_ids(candidates), scores)
     return stopped
 
 

@@ -18,8 +18,9 @@ class SequenceGroup:
     """The sequences of one prompt: a single one, or its beams.
 
     Attributes:
-        ids: int64 [rows, length], prompt and generated tokens, without padding.
-        padding: int64 [columns], the padding to the left of the prompt.
+        ids: int64 [rows, length], prompt and generated tokens, without padding and holes.
+        prompt: int64 [width], the prompt as the caller passed it, its padding and holes included.
+        prompt_length: the prompt's tokens; the first ones of ids.
         processors: the config's processors that come before the caller's.
         warpers: the config's processors that come after the caller's.
         criteria: end tokens, stop strings and times; each strategy counts lengths itself.
@@ -27,7 +28,8 @@ class SequenceGroup:
     """
 
     ids: Ids
-    padding: Ids
+    prompt: Ids
+    prompt_length: int
     processors: LogitsProcessorList
     warpers: LogitsProcessorList
     criteria: StoppingCriteriaList
@@ -35,8 +37,13 @@ class SequenceGroup:
 
     @property
     def padded(self) -> Ids:
-        """int64 [rows, columns + length], as processors and criteria of a caller see them."""
-        return pad_left(self.padding, self.ids)
+        """ids as processors and criteria of a caller see them; see padded_ids()."""
+        return self.padded_ids(self.ids)
+
+    def padded_ids(self, ids: Ids) -> Ids:
+        """Return int64 [rows, width + new tokens]: ids [rows, length] after the caller's prompt."""
+        prompts = np.broadcast_to(self.prompt, (len(ids), len(self.prompt)))
+        return np.concatenate([prompts, ids[:, self.prompt_length :]], axis=1)
 
 
 @dataclass(kw_only=True)
@@ -110,11 +117,6 @@ def choose(scores: Scores, position: int, noise: TokenNoise | None) -> int:
     if len(drawn) == 0:
         raise InputError("no token has a probability: processors have ruled out all; allow some")
     return int(drawn[0])
-
-
-def pad_left(padding: Ids, ids: Ids) -> Ids:
-    """Return [rows, columns + length]: the same padding before every row of ids [rows, length]."""
-    return np.concatenate([np.broadcast_to(padding, (len(ids), len(padding))), ids], axis=1)
 
 
 def join(prompts: Ids, generated: Sequence[Sequence[int]], fill: int) -> Ids:

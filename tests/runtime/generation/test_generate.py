@@ -255,7 +255,6 @@ class TestBadInput:
             ([[-1]], None, "token id -1 of input_ids is out of range"),
             ([[1] * 64], None, "prompt has 64 tokens and the model's context is 64"),
             ([[1] * 65], None, "sequence 0 of input_ids has 65 tokens, the model's context 64"),
-            ([[1, 2, 3]], [[1, 0, 1]], "attention_mask of sequence 0 has holes"),
             ([[1, 2, 3]], [[0, 0, 0]], "leaves no token of sequence 0"),
             ([[1, 2, 3]], [[1, 1, 0]], "padded on the right; to generate, pad on the left"),
             ([[1, 2, 3]], [[1, 1]], r"attention_mask has shape \[1, 2\], input_ids \[1, 3\]"),
@@ -265,6 +264,19 @@ class TestBadInput:
     def test_ids_and_masks(self, model, ids, mask, message):
         with pytest.raises(InputError, match=message):
             model.generate(ids, mask)
+
+    def test_holes_past_the_window(self, model):
+        ids, mask = [[1, 2, 3, 4]], [[1, 0, 1, 1]]
+        message = (
+            "attention_mask of sequence 0 has holes, and with 6 new tokens the sequence reaches "
+            "past the window of 5 columns that local layers see; take the masked tokens out, or "
+            "generate at most 2 tokens"
+        )
+        with pytest.raises(InputError, match=message):
+            model.generate(ids, mask, max_new_tokens=6)
+        model.generate(ids, mask, max_new_tokens=2)
+        with pytest.raises(InputError, match="take the masked tokens out$"):
+            model.generate([[1] * 7], [[1, 0, *[1] * 5]], max_new_tokens=1)
 
     def test_padding_may_hold_any_id(self, model):
         masked = model.generate([[-100, 1, 2]], [[0, 1, 1]], max_new_tokens=3, eos_token_id=None)

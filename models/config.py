@@ -39,6 +39,13 @@ ACTIVATIONS = {
     "relu": "relu",
     "tanh": "tanh",
     "sigmoid": "sigmoid",
+    "relu2": "relu2",
+    "relu6": "relu6",
+    "leaky_relu": "leaky_relu",
+    "gelu_10": "gelu_10",
+    "mish": "mish",
+    "laplace": "laplace",
+    "linear": "linear",
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from onnx import ModelProto
 
+from gptneo_onnx.export.graphs.activations import add_activation
 from gptneo_onnx.export.graphs.builder import GraphBuilder
 from gptneo_onnx.export.graphs.formats import weight_formats
 from gptneo_onnx.export.graphs.layers import Product
@@ -14,8 +15,6 @@ from gptneo_onnx.export.weights.weights_file import StoredWeights
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import EMBEDDING, GraphContract, NumberFormat
 from gptneo_onnx.models.tasks import LM_HEAD
-
-_OPERATORS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
 
 class DecoderGraph(ABC):
@@ -66,8 +65,8 @@ class DecoderGraph(ABC):
         )
 
     def plain_activation(self, function: str, x: str, output: str) -> str:
-        """Add an activation function that is an operator of its name."""
-        return self.node(_OPERATORS[function], [x], output)
+        """Add an activation function that is the same in every kind of graph."""
+        return add_activation(self.graph, self.data_type, function, x, output)
 
     def head_product(self, x: str, output: str) -> str:
         """x [rows, hidden] times the weight of the task's head, plus its bias: [rows, columns]."""

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from checkpoints import Shape
+from checkpoints import FEW_OPERATORS, Shape
 
 from gptneo_onnx.models import DeviceError
 from gptneo_onnx.runtime import GPTNeoForCausalLM
@@ -40,7 +40,10 @@ SHAPES = {
         activation_function="gelu",
     ),
     "quick_gelu": Shape(hidden_size=64, num_heads=2, activation_function="quick_gelu"),
-    "relu": Shape(hidden_size=64, num_heads=2, activation_function="relu"),
+    **{
+        name: Shape(hidden_size=64, num_heads=2, activation_function=name)
+        for name in ("relu", *FEW_OPERATORS)
+    },
 }
 
 

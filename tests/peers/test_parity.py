@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import Shape, write_checkpoint
+from checkpoints import FEW_OPERATORS, Shape, write_checkpoint
 from reference import ReferenceGPTNeo
 
 from gptneo_onnx.export import export_model
@@ -32,6 +32,7 @@ SMALL = {
         for name in (
             "gelu_new", "gelu", "gelu_fast", "gelu_pytorch_tanh", "gelu_python",
             "quick_gelu", "silu", "swish", "relu", "tanh", "sigmoid",
+            "gelu_accurate", "gelu_python_tanh", *FEW_OPERATORS,
         )
     },
 }  # fmt: skip

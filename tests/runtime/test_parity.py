@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoints import Shape
+from checkpoints import FEW_OPERATORS, Shape
 from numpy.typing import NDArray
 from reference import ReferenceGPTNeo
 
@@ -31,7 +31,16 @@ SHAPES = {
     "sharply peaked": Shape(peak=8.0),
     **{
         name: Shape(activation_function=name)
-        for name in ("gelu", "gelu_fast", "quick_gelu", "silu", "relu", "tanh", "sigmoid")
+        for name in (
+            "gelu",
+            "gelu_fast",
+            "quick_gelu",
+            "silu",
+            "relu",
+            "tanh",
+            "sigmoid",
+            *FEW_OPERATORS,
+        )
     },
 }
 

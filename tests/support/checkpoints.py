@@ -16,6 +16,9 @@ from safetensors.numpy import save_file
 
 Tensors = dict[str, NDArray[Any]]
 
+# Activation functions that graphs make of a few operators.
+FEW_OPERATORS = ("relu2", "relu6", "leaky_relu", "gelu_10", "mish", "laplace", "linear")
+
 
 @dataclass(frozen=True)
 class Shape:

@@ -24,6 +24,13 @@ FUNCTIONS = {
     "relu": lambda x: np.maximum(x, 0),
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "relu2": lambda x: np.maximum(x, 0) ** 2,
+    "relu6": lambda x: np.clip(x, 0, 6),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "gelu_10": lambda x: np.clip(FUNCTIONS["gelu"](x), -10, 10),
+    "mish": lambda x: x * np.tanh(np.log1p(np.exp(x))),
+    "laplace": lambda x: 0.5 * (1 + np.vectorize(math.erf)((x - 0.707107) / (0.282095 * 2**0.5))),
+    "linear": lambda x: x,
 }
 
 

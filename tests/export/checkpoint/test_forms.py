@@ -55,7 +55,7 @@ def refuses(checkpoint, text):
         ("window_size", {"window_size": 0}),
         ("num_layers", {"num_layers": 0, "attention_types": []}),
         ("model_type", {"model_type": "gpt2"}),
-        ("activation_function", {"activation_function": "mish"}),
+        ("activation_function", {"activation_function": "xielu"}),
         ("pruned", {"pruned_heads": {"0": [1]}}),
     ],
 )

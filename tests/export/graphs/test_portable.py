@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from checkpoints import Shape, write_checkpoint
+from checkpoints import FEW_OPERATORS, Shape, write_checkpoint
 from reference import ReferenceGPTNeo
 from refusals import refused
 
@@ -32,7 +32,7 @@ SHAPES = {
     "sharply peaked": Shape(peak=8.0),
     **{
         name: Shape(activation_function=name)
-        for name in ("gelu", "quick_gelu", "silu", "relu", "tanh", "sigmoid")
+        for name in ("gelu", "quick_gelu", "silu", "relu", "tanh", "sigmoid", *FEW_OPERATORS)
     },
 }
 

@@ -17,6 +17,8 @@ from gptneo_onnx.runtime.onnx_runtime import (
     require_onnx_runtime,
 )
 
+# Threads per processor from which on other programs are worth a word.
+_BUSY = 0.5
 # Extras of pyproject.toml that the report leaves out: other lines cover cpu and gpu.
 _OTHER_EXTRAS = ("cpu", "gpu", "test", "dev")
 
@@ -101,13 +103,21 @@ def _int8_products() -> Finding:
 
 
 def _threads() -> Finding:
-    from gptneo_onnx.runtime.engine.threads import thread_count
+    from gptneo_onnx.runtime.engine.threads import (
+        load_per_processor,
+        thread_count,
+        threads_spin,
+    )
 
     try:
-        threads = thread_count(None)
+        threads, spins = thread_count(None), threads_spin(None)
     except InputError as error:
         return Finding("threads", "none", str(error))
-    return Finding("threads", "ONNX Runtime's default" if threads is None else str(threads))
+    state = "ONNX Runtime's default" if threads is None else str(threads)
+    state += " that spin while they wait" if spins else " that sleep while they wait"
+    if spins and load_per_processor() >= _BUSY:
+        state += " (other programs use the processors: GPTNEO_ONNX_SPIN=0 leaves them time)"
+    return Finding("threads", state)
 
 
 def _extras() -> Finding:

@@ -19,7 +19,7 @@ from gptneo_onnx.runtime.engine.device import (
     warn_fallback,
     warn_saturating_sums,
 )
-from gptneo_onnx.runtime.engine.threads import thread_count
+from gptneo_onnx.runtime.engine.threads import thread_count, threads_spin
 
 onnxruntime.disable_telemetry_events()
 
@@ -49,6 +49,7 @@ def create_session(
     num_threads: int | None = None,
     provider_options: Mapping[str, Any] | None = None,
     mmap: bool = False,
+    spin: bool | None = None,
 ) -> Session:
     """Create a session on the requested device.
 
@@ -59,6 +60,7 @@ def create_session(
         num_threads: threads of one operator; None takes one per core that the process may use.
         provider_options: options of ONNX Runtime's execution provider, over our defaults.
         mmap: whether weights stay in the mapped file, instead of being packed for the kernels.
+        spin: whether threads spin while they wait; None decides by threads_spin().
 
     Raises:
         InputError: an argument is out of range.
@@ -68,7 +70,7 @@ def create_session(
     _check_provider_options(provider_options or {})
     if _has_full_8_bit_sums(numbers) and saturates_int8_sums():
         warn_saturating_sums()
-    options = _session_options(num_threads)
+    options = _session_options(num_threads, spin)
     if mmap:
         _check_mmap(numbers)
         options.add_session_config_entry("session.disable_prepacking", "1")
@@ -117,7 +119,9 @@ def create_session_of_bytes(graph: bytes, device: Device) -> Session:
     return _create(graph, _session_options(1), device, {})
 
 
-def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
+def _session_options(
+    num_threads: int | None, spin: bool | None = None
+) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: they come back as exceptions as well
     # For the session's own threads; run() does the same for the calling one.
@@ -131,6 +135,8 @@ def _session_options(num_threads: int | None) -> onnxruntime.SessionOptions:
     threads = thread_count(num_threads)
     if threads is not None:
         options.intra_op_num_threads = threads
+    if not threads_spin(spin):
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 

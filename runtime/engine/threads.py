@@ -1,7 +1,11 @@
-"""How many threads a step may use: the cores that this process really has.
+"""How many threads a step may use, the cores that this process really has, and how they wait.
 
 A container or `taskset` may leave fewer processors than the machine shows. More threads than that
 slow each other down: all but one wait for one that is not running.
+
+Between two operators a thread spins: it asks for work again and again. That is the fastest where
+nobody else needs the processor; where somebody does, it takes the time that the others need to
+finish.
 """
 
 import math
@@ -13,6 +17,7 @@ from pathlib import Path
 from gptneo_onnx.models.errors import InputError, shown
 
 THREADS_VARIABLE = "GPTNEO_ONNX_THREADS"
+SPIN_VARIABLE = "GPTNEO_ONNX_SPIN"
 MAX_THREADS = 1024
 
 _CPUS = Path("/sys/devices/system/cpu")
@@ -46,6 +51,29 @@ def thread_count(requested: int | None) -> int | None:
     )
 
 
+def threads_spin(requested: bool | None) -> bool:
+    """Return whether threads spin while they wait.
+
+    Args:
+        requested: by the caller; None takes GPTNEO_ONNX_SPIN, else all but a quota of processor
+            time that is less than the process's cores: spinning would use it up.
+
+    Raises:
+        InputError: the argument, or the variable, is out of range.
+    """
+    if requested is not None:
+        if isinstance(requested, bool):
+            return requested
+        raise InputError(f"spin is {shown(requested)}; True or False is allowed")
+    text = os.environ.get(SPIN_VARIABLE, "").strip()
+    if text in ("0", "1"):
+        return text == "1"
+    if text:
+        raise InputError(f"{SPIN_VARIABLE} is {shown(text)}; 0 or 1 is allowed, or unset it")
+    quota = cpu_quota() if hasattr(os, "sched_getaffinity") else None
+    return quota is None or quota >= physical_cores(os.sched_getaffinity(0))
+
+
 def available_cores() -> int | None:
     """Return the physical cores that this process may use, at most its quota of processor time.
 
@@ -57,6 +85,17 @@ def available_cores() -> int | None:
     quota = cpu_quota()
     # Part of a processor is worth a thread: 1.5 processors do more with two threads than with one.
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def load_per_processor() -> float:
+    """Return how many threads of any program wanted each processor, over the last minute.
+
+    0 where the system does not tell.
+    """
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):
+        return 0.0
 
 
 def physical_cores(processors: set[int], cpus: Path = _CPUS) -> int:

@@ -18,7 +18,7 @@ from gptneo_onnx.runtime.cli.doctor import (
     missing_cuda_library,
     packages_of_extras,
 )
-from gptneo_onnx.runtime.engine import device
+from gptneo_onnx.runtime.engine import device, threads
 from gptneo_onnx.runtime.onnx_runtime import installed_packages
 
 
@@ -165,3 +165,25 @@ def test_installed_extras_are_named() -> None:
 def test_missing_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, onnxruntime="1.32.0", llguidance="1.9")
     assert finding("extras").state.startswith("structured (not installed: export, ")
+
+
+@pytest.mark.parametrize(
+    ("spin", "load", "said"),
+    [
+        ("0", 9.0, "3 that sleep while they wait"),
+        ("1", 0.0, "3 that spin while they wait"),
+        (
+            "1",
+            9.0,
+            "3 that spin while they wait (other programs use the processors: GPTNEO_ONNX_SPIN=0 "
+            "leaves them time)",
+        ),
+    ],
+)
+def test_threads_and_other_programs(
+    monkeypatch: pytest.MonkeyPatch, spin: str, load: float, said: str
+) -> None:
+    monkeypatch.setenv("GPTNEO_ONNX_THREADS", "3")
+    monkeypatch.setenv("GPTNEO_ONNX_SPIN", spin)
+    monkeypatch.setattr(threads, "load_per_processor", lambda: load)
+    assert finding("threads").state == said

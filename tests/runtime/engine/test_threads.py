@@ -10,16 +10,19 @@ from typing import Any
 import pytest
 
 from gptneo_onnx.models import InputError
+from gptneo_onnx.runtime.engine import threads
 from gptneo_onnx.runtime.engine.threads import (
     available_cores,
     cpu_quota,
+    load_per_processor,
     physical_cores,
     thread_count,
+    threads_spin,
 )
 
 PRINT_CORES = """
-from gptneo_onnx.runtime.engine.threads import available_cores
-print(available_cores())
+from gptneo_onnx.runtime.engine.threads import available_cores, threads_spin
+print(available_cores(), threads_spin(None))
 """
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
@@ -27,6 +30,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 @pytest.fixture(autouse=True)
 def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPTNEO_ONNX_THREADS", raising=False)
+    monkeypatch.delenv("GPTNEO_ONNX_SPIN", raising=False)
 
 
 # The argument and the variable.
@@ -128,7 +132,7 @@ def test_no_control_groups_are_no_limit(tmp_path: Path) -> None:
 def test_taskset_leaves_one_core() -> None:
     one = min(os.sched_getaffinity(0))
     command = ["taskset", "--cpu-list", str(one), sys.executable, "-c", PRINT_CORES]
-    assert subprocess.check_output(command, text=True).strip() == "1"
+    assert subprocess.check_output(command, text=True).split()[0] == "1"
 
 
 @pytest.fixture
@@ -162,7 +166,49 @@ def half_a_processor() -> Iterator[Path]:
 
 
 @linux
-def test_a_real_quota_leaves_one_core(half_a_processor: Path) -> None:
+def test_a_real_quota_leaves_one_core_and_no_spinning(half_a_processor: Path) -> None:
     join = f"open({str(half_a_processor / 'cgroup.procs')!r}, 'w').write('0')"
     found = subprocess.check_output([sys.executable, "-c", join + PRINT_CORES], text=True)
-    assert found.strip() == "1"
+    assert found.split() == ["1", "False"]
+
+
+# How threads wait.
+
+
+def test_threads_spin_by_argument_then_by_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cpu_quota", lambda: None)
+    assert threads_spin(None)
+    monkeypatch.setenv("GPTNEO_ONNX_SPIN", "0")
+    assert not threads_spin(None)
+    assert threads_spin(True)
+    monkeypatch.setenv("GPTNEO_ONNX_SPIN", " 1 ")
+    assert threads_spin(None)
+    assert not threads_spin(False)
+
+
+@linux
+@pytest.mark.parametrize(("quota", "spin"), [(None, True), (1.5, False), (2.0, True), (3.0, True)])
+def test_a_quota_that_is_less_than_the_cores_stops_spinning(
+    monkeypatch: pytest.MonkeyPatch, quota: float | None, spin: bool
+) -> None:
+    monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(threads, "physical_cores", lambda processors: 2)
+    assert threads_spin(None) is spin
+
+
+@pytest.mark.parametrize("text", ["2", "yes", "-1", "01"])
+def test_other_values_of_the_variable_are_refused(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPTNEO_ONNX_SPIN", text)
+    with pytest.raises(InputError, match="GPTNEO_ONNX_SPIN is .*; 0 or 1 is allowed, or unset it"):
+        threads_spin(None)
+
+
+def test_other_arguments_are_refused() -> None:
+    with pytest.raises(InputError, match="spin is 'off'; True or False is allowed"):
+        threads_spin("off")  # type: ignore[arg-type]
+
+
+def test_the_load_is_a_share_of_the_processors() -> None:
+    assert load_per_processor() >= 0

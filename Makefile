@@ -9,6 +9,8 @@ OLDER := $(BUILD)/transformers-4.53
 NODE := $(BUILD)/node
 CPP := $(BUILD)/cpp
 FAST := $(wildcard tests/test_*.py) tests/models tests/export $(addprefix tests/runtime/,model_files engine generation test_documents.py test_files.py test_smoke.py test_tokenizer.py)
+# The newest Python 3 that pyenv has, if it has one that this project runs on.
+NEWEST_PYTHON := $(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.1[1-4].*/bin/python)))
 SOURCES := pyproject.toml $(shell find models export runtime -name '*.py') $(wildcard models/tiny/*)
 
 .PHONY: demo test fast check test-peers test-gpu golden benchmark clean
@@ -127,14 +129,18 @@ $(BUILD)/llama-cpp/.tried:
 	$(BUILD)/llama-cpp/bin/python -m pip install --quiet llama-cpp-python==0.3.36 gguf==0.19.0 safetensors || rm -r $(BUILD)/llama-cpp/bin
 	mkdir -p $(@D) && touch $@
 
-# The wheel in a bare environment, used from outside the repository.
-$(BUILD)/.wheel-works: $(SOURCES) .venv/.ready
+# The wheel in bare environments, of this Python and of the newest one, used from outside the repository.
+$(BUILD)/.wheel-works: $(SOURCES) MANIFEST.in .venv/.ready
 	mkdir -p $(BUILD) && rm -rf $(BUILD)/wheel $(BUILD)/bare $(BUILD)/elsewhere
 	.venv/bin/python -m build --outdir $(BUILD)/wheel . > $(BUILD)/wheel.log 2>&1 || { cat $(BUILD)/wheel.log; exit 1; }
-	$(PYTHON) -m venv $(BUILD)/bare
-	$(BUILD)/bare/bin/python -m pip install --quiet "$$(echo $(BUILD)/wheel/*.whl)[cpu,export]"
+	! grep -B3 -A3 "would be ignored" $(BUILD)/wheel.log
+	.venv/bin/python -m twine check --strict $(BUILD)/wheel/*
 	mkdir -p $(BUILD)/elsewhere
-	cd $(BUILD)/elsewhere && GPTNEO_ONNX_CACHE=. ../bare/bin/gptneo-onnx generate "It was" --max-new-tokens 8 --seed 1
+	for python in $(PYTHON) $(NEWEST_PYTHON); do \
+	    rm -rf $(BUILD)/bare && $$python -m venv $(BUILD)/bare && \
+	    $(BUILD)/bare/bin/python -m pip install --quiet "$$(echo $(BUILD)/wheel/*.whl)[cpu]" && \
+	    (cd $(BUILD)/elsewhere && GPTNEO_ONNX_CACHE=. ../bare/bin/gptneo-onnx generate "It was" --max-new-tokens 8 --seed 1) || exit 1; \
+	done
 	touch $@
 
 clean:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from gptneo_onnx.models.activations import ACTIVATIONS
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.labels import Labels
@@ -23,30 +24,6 @@ ALIASES = {"num_attention_heads": "num_heads", "num_hidden_layers": "num_layers"
 # The end token and the first token of a config.json that names none.
 DEFAULT_TOKEN = 50256
 DEFAULT_VOCAB_SIZE = 50257
-
-# Our name for each of transformers' (transformers.activations.ACT2FN); several mean one function.
-ACTIVATIONS = {
-    "gelu_new": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu_python_tanh": "gelu_tanh",
-    "gelu_accurate": "gelu_tanh",
-    "gelu": "gelu",
-    "gelu_python": "gelu",
-    "quick_gelu": "quick_gelu",
-    "silu": "silu",
-    "swish": "silu",
-    "relu": "relu",
-    "tanh": "tanh",
-    "sigmoid": "sigmoid",
-    "relu2": "relu2",
-    "relu6": "relu6",
-    "leaky_relu": "leaky_relu",
-    "gelu_10": "gelu_10",
-    "mish": "mish",
-    "laplace": "laplace",
-    "linear": "linear",
-}
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ DOORS = {"runtime.embedded", "runtime.cli.check", "runtime.cli.export"}
 # From the leaf up: a module imports its own layer and those before it.
 LAYERS = {
     "models": [
-        "models.errors", "models.json_file", "models.labels", "models.config", "models.tasks",
-        "models.graph",
+        "models.errors", ("models.activations", "models.json_file"), "models.labels",
+        "models.config", "models.tasks", "models.graph",
         "models.portable_graph", "models.genai_graph", "models.manifest",
         "models.generation_settings", "models.embedded",
         ("models.added_tokens", "models.post_processor"), "models.special_tokens",

@@ -12,13 +12,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FOLDERS = ("models", "export", "runtime")
 
 
-def test_every_folder_with_python_is_a_listed_package():
+def test_every_folder_with_files_is_a_listed_package():
     mapped = PROJECT["tool"]["setuptools"]["package-dir"]
     assert sorted(mapped) == sorted(PROJECT["tool"]["setuptools"]["packages"])
     found = {
         path.parent.relative_to(ROOT).as_posix()
         for folder in FOLDERS
-        for path in (ROOT / folder).rglob("*.py")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
     }
     assert found == set(mapped.values())
 

@@ -24,7 +24,8 @@ from gptneo_onnx.export.graphs.layers import Product
 from gptneo_onnx.export.graphs.model_weights import FINAL_NORM
 from gptneo_onnx.export.graphs.w8a8_format import ROW_COUNT
 from gptneo_onnx.models import graph as names
-from gptneo_onnx.models.config import ACTIVATIONS, GPTNeoConfig
+from gptneo_onnx.models.activations import ACTIVATIONS
+from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import CacheSpec, DataType, GraphContract, NumberFormat
 
 # Lower bounds of activation functions, rounded down, for formats that quantize their results.

@@ -20,7 +20,7 @@ from gptneo_onnx.export.graphs.model_weights import FINAL_NORM
 from gptneo_onnx.export.weights.conversion import NUMPY_TYPES
 from gptneo_onnx.export.weights.weight_group import WeightSpec
 from gptneo_onnx.models import graph as names
-from gptneo_onnx.models.config import ACTIVATIONS
+from gptneo_onnx.models.activations import ACTIVATIONS
 from gptneo_onnx.models.graph import CacheSpec, DataType
 from gptneo_onnx.models.portable_graph import ATTENTION_MASK, END_LOGITS, START_LOGITS
 from gptneo_onnx.models.tasks import Head

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from gptneo_onnx.models.config import ACTIVATIONS
+from gptneo_onnx.models.activations import ACTIVATIONS
 from gptneo_onnx.models.tasks import Head
 
 Array = NDArray[np.float64]

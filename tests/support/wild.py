@@ -19,7 +19,7 @@ from wild_config import GENERATIONS, MODELS, OLD, combined
 from wild_tokenizer import Draw
 from wild_weights import save_any_safetensors, save_flax, save_legacy, save_shared
 
-from gptneo_onnx.models.config import ACTIVATIONS
+from gptneo_onnx.models.activations import ACTIVATIONS
 
 HEAD, EMBEDDING = "lm_head.weight", "transformer.wte.weight"
 # MODELS' forms that say nothing about layers, of which a drawn model has any number.

@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from gptneo_onnx.models import graph as names
+from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.graph import GraphContract, TensorSpec
 from gptneo_onnx.runtime.arrays import Ids, Logits, Mask
 from gptneo_onnx.runtime.engine.buffers import StepInput
@@ -22,11 +23,21 @@ from gptneo_onnx.runtime.engine.slot_cache import SlotCache
 
 
 class FusedDecoder(Decoder):
-    """A session of the fused graph with its slot cache."""
+    """A session of the fused graph with its slot cache.
+
+    Attributes:
+        least_rows: decode() steps at least so many slots. Kernels add up a single row in another
+            order than several; two rows or more give each the same results.
+    """
 
     cache: SlotCache
 
-    def __init__(self, session: Session, contract: GraphContract, cache: SlotCache) -> None:
+    def __init__(
+        self, session: Session, contract: GraphContract, cache: SlotCache, least_rows: int = 1
+    ) -> None:
+        if cache.slots < least_rows:
+            raise InputError(f"the cache has {cache.slots} slots; at least {least_rows} are needed")
+        self.least_rows = least_rows
         self.session = session
         self.device = session.device
         self.contract = contract
@@ -42,6 +53,9 @@ class FusedDecoder(Decoder):
 
     def decode(self, tokens: Ids, active: Mask) -> Logits:
         """Step all slots at once; the first row of each inactive slot is overwritten."""
+        added = self.least_rows - len(tokens)
+        if added > 0:
+            return self._decode_beside_others(tokens, active, added)
         step = self._bound_decode_step(len(tokens))
         lengths = self.cache.lengths[: len(tokens)]
         positions = np.where(active, lengths, 0)
@@ -50,6 +64,16 @@ class FusedDecoder(Decoder):
         logits = step.run(tokens[:, None], positions[:, None], positions + 1)
         lengths += active
         return logits
+
+    def _decode_beside_others(self, tokens: Ids, active: Mask, added: int) -> Logits:
+        """Step `added` slots more, and leave the sequences that they may hold as they were."""
+        count = len(tokens)
+        others = range(count, count + added)
+        kept = {slot: self.cache.read(slot) for slot in others if self.cache.lengths[slot]}
+        logits = self.decode(np.pad(tokens, (0, added)), np.pad(active, (0, added)))
+        for slot, rows in kept.items():
+            self.cache.write(slot, rows, int(self.cache.lengths[slot]))
+        return logits[:count]
 
     def prefill_together(self, ids: Ids, rows: Ids, layers: Sequence[int] = ()) -> StepOutputs:
         batch, length = ids.shape

@@ -27,7 +27,9 @@ PACKAGES_INSIDE = {
 # lm-evaluation-harness imports this one itself.
 HARNESS = "runtime.evaluation.harness"
 # The only modules that reach from the runtime into the exporter, inside a function.
-DOORS = {"runtime.embedded", "runtime.cli.check", "runtime.cli.export"}
+DOORS = {"runtime.embedded", "runtime.cli.check", "runtime.cli.export", "runtime.namespace"}
+# The package above all folders, which has both sides' names: for type checkers at the top too.
+NAMESPACE = "runtime.namespace"
 
 # From the leaf up: a module imports its own layer and those before it.
 LAYERS = {
@@ -55,7 +57,7 @@ LAYERS = {
         "runtime.model_files", "runtime.engine", "runtime.generation",
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),
         "runtime.evaluation", "runtime.pipelines",
-        "runtime.embedded", "runtime", "runtime.cli",
+        "runtime.embedded", "runtime", "runtime.cli", "runtime.namespace",
     ],
 }  # fmt: skip
 
@@ -158,7 +160,7 @@ def test_a_module_imports_only_the_packages_of_its_folder(name):
 
 def test_the_runtime_reaches_the_exporter_inside_functions_only():
     for name, path in MODULES.items():
-        if name.startswith("runtime"):
+        if name.startswith("runtime") and name != NAMESPACE:
             at_the_top = imports(path, at_the_top=True)
             assert not any(each.startswith("export") for each in at_the_top), name
 
@@ -247,3 +249,12 @@ def test_errors_are_one_tree():
     ]
     assert len(errors) == 6
     assert all(issubclass(error, gptneo_onnx.models.GPTNeoOnnxError) for error in errors)
+
+
+def test_the_package_itself_imports_nothing_before_a_name_is_used():
+    script = (
+        "import sys, gptneo_onnx;"
+        "assert gptneo_onnx.__version__;"
+        "assert not {'numpy', 'onnxruntime', 'onnx', 'tokenizers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,7 +1,0 @@
-"""python -m gptneo_onnx.runtime.cli: the command line without the gptneo-onnx script."""
-
-import sys
-
-from gptneo_onnx.runtime.cli.main import main
-
-sys.exit(main())

@@ -3,9 +3,13 @@
 Each is transformers' class of that name, with its arguments and its arithmetic: likelihoods are
 float32, cumulated in float64 and rounded to float32 before they are compared, as PyTorch does on a
 CPU. Only tokens that can make a difference are sorted: a stable argsort of 50257 scores takes 3 ms.
+Where a threshold is so near that the last bit decides, likelihoods are computed bit for bit as
+PyTorch's with AVX-512 (torch_softmax.py); with AVX2, PyTorch itself may keep one token more or less
+there. What is left to chance there too: which of equal scores at the threshold are kept.
 
 Every class takes `input_ids` int64 [batch, length] and `scores` float32 [batch, vocab] and returns
-float32 [batch, vocab]: the scores themselves, uncopied, where nothing changes.
+float32 [batch, vocab]: the scores themselves, uncopied, where nothing changes. Scores of float64
+stay float64; torch's tensors give tensors.
 """
 
 from dataclasses import dataclass
@@ -15,17 +19,29 @@ import numpy as np
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
 from gptneo_onnx.runtime.generation.processors.base import (
-    LOWEST,
     exponentials,
     log_probabilities,
     probabilities,
 )
-from gptneo_onnx.runtime.generation.processors.checks import check_number, check_whole_number
+from gptneo_onnx.runtime.generation.processors.conversions import (
+    fraction,
+    number,
+    positive,
+    rounded_down,
+    whole,
+)
+from gptneo_onnx.runtime.generation.processors.torch_softmax import (
+    ROUNDING,
+    cumulative_softmax,
+    torch_softmax,
+)
+from gptneo_onnx.runtime.generation.tensors import takes_scores
 
 _MINUS_INFINITY = float("-inf")
 # n tokens that each have a probability below mass / n have less than that mass in total, so they
 # can be left out. The margin allows for rounding.
 _SHARE = 0.999
+_LEAST = np.float32(1e-37)
 
 
 @dataclass(frozen=True)
@@ -40,10 +56,12 @@ class TemperatureLogitsWarper:
                 "temperature is 0; a number above 0 is allowed; for greedy decoding pass "
                 "do_sample=False"
             )
-        check_number("temperature", self.temperature, above=0)
+        positive("temperature", self.temperature)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        return scores if self.temperature == 1 else scores / np.float32(self.temperature)
+        with np.errstate(invalid="ignore"):  # as there, -inf divided by an infinite one is NaN
+            return scores if self.temperature == 1 else scores / scores.dtype.type(self.temperature)
 
 
 @dataclass(frozen=True)
@@ -55,14 +73,15 @@ class TopKLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        check_whole_number("top_k", self.top_k, least=1)
-        check_whole_number("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        number("filter_value", self.filter_value)
+        least = whole("min_tokens_to_keep", self.min_tokens_to_keep)
+        object.__setattr__(self, "top_k", max(whole("top_k", self.top_k, least=1), least))
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        count = max(self.top_k, self.min_tokens_to_keep)
-        if count >= scores.shape[-1]:
+        if self.top_k >= scores.shape[-1]:
             return scores
-        return _fill(scores, scores < _last_of_best(scores, count), self.filter_value)
+        return _fill(scores, scores < _last_of_best(scores, self.top_k), self.filter_value)
 
 
 @dataclass(frozen=True)
@@ -74,9 +93,11 @@ class TopPLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        check_number("top_p", self.top_p, least=0, most=1)
-        check_whole_number("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        object.__setattr__(self, "top_p", fraction("top_p", self.top_p, is_open=False))
+        number("filter_value", self.filter_value)
+        whole("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         rows = list(scores)
         warped = [self._warp_row(row) for row in rows]
@@ -86,7 +107,7 @@ class TopPLogitsWarper:
     def _warp_row(self, row: Scores) -> Scores:
         """Warp a row [vocab], of which another warper may have left few tokens."""
         weights = probabilities(row)
-        tail = np.float32(1 - self.top_p)
+        tail = row.dtype.type(1 - self.top_p)
         is_candidate = weights > tail * np.float32(_SHARE / len(row))
         if np.count_nonzero(is_candidate) < self.min_tokens_to_keep:
             is_candidate.fill(True)
@@ -94,7 +115,9 @@ class TopPLogitsWarper:
         # Not 1 minus the candidates' mass: its rounding would tip sums that equal the tail.
         mass_of_the_others = weights[~is_candidate].sum(dtype=np.float64)
         cumulative = np.cumsum(np.sort(weights[candidates]), dtype=np.float64)
-        cumulative = (mass_of_the_others + cumulative).astype(np.float32)
+        cumulative = (mass_of_the_others + cumulative).astype(row.dtype)
+        if _is_undecided(cumulative, tail):
+            cumulative = cumulative_softmax(np.sort(row))
         count = max(int(np.count_nonzero(cumulative > tail)), self.min_tokens_to_keep)
         if count >= len(row):
             return row
@@ -115,12 +138,19 @@ class MinPLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        check_number("min_p", self.min_p, least=0, most=1)
-        check_whole_number("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        object.__setattr__(self, "min_p", fraction("min_p", self.min_p, is_open=False))
+        number("filter_value", self.filter_value)
+        whole("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         likelihoods = probabilities(scores)
-        dropped = likelihoods < np.float32(self.min_p) * likelihoods.max(-1, keepdims=True)
+        factor = scores.dtype.type(self.min_p)
+        bounds = factor * likelihoods.max(-1, keepdims=True)
+        dropped, undecided = _less_likely(likelihoods, bounds)
+        for row in undecided:
+            exact = torch_softmax(scores[row])
+            dropped[row] = exact < factor * exact.max()
         for row, row_dropped in zip(scores, dropped, strict=True):
             _spare_the_best(row, row_dropped, self.min_tokens_to_keep)
         return _fill(scores, dropped, self.filter_value)
@@ -135,26 +165,34 @@ class TypicalLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        check_number("typical_p", self.mass, above=0, below=1)
-        check_whole_number("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        object.__setattr__(self, "mass", fraction("typical_p", self.mass, is_open=True))
+        number("filter_value", self.filter_value)
+        whole("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         likelihoods, logarithms = _distribution(scores)
         entropy = _entropy(likelihoods, logarithms)
-        rows = zip(np.abs(-logarithms - entropy), likelihoods, entropy[:, 0], strict=True)
+        distances = np.abs(-logarithms - entropy)
+        rows = zip(scores, distances, likelihoods, entropy[:, 0], strict=True)
         dropped = np.stack([self._dropped(*row) for row in rows])
         return _fill(scores, dropped, self.filter_value)
 
-    def _dropped(self, distance: Scores, likelihoods: Scores, entropy: np.float32) -> Mask:
+    def _dropped(
+        self, row: Scores, distance: Scores, likelihoods: Scores, entropy: np.float32
+    ) -> Mask:
         """Mark the tokens of a row [vocab] to drop, by distance from the expected surprise."""
-        mass = np.float32(self.mass)
+        mass = row.dtype.type(self.mass)
         # Most tokens are far away and have hardly any mass: try without them.
         limit = -np.log((1 - self.mass) * _SHARE / len(distance)) - entropy
-        near = np.flatnonzero(distance <= np.float32(limit))
-        if np.float32(likelihoods[near].sum(dtype=np.float64)) < mass:
+        near = np.flatnonzero(distance <= row.dtype.type(limit))
+        if row.dtype.type(likelihoods[near].sum(dtype=np.float64)) < mass:
             near = np.arange(len(distance))
         order = near[np.argsort(distance[near])]
-        cumulative = np.cumsum(likelihoods[order], dtype=np.float64).astype(np.float32)
+        cumulative = np.cumsum(likelihoods[order], dtype=np.float64).astype(row.dtype)
+        if _is_undecided(cumulative, mass):
+            order = np.argsort(distance)
+            cumulative = cumulative_softmax(row[order])
         last = min(int(np.count_nonzero(cumulative < mass)), len(order) - 1)
         dropped: Mask = distance > distance[order[last]]
         _spare_the_best(-distance, dropped, self.min_tokens_to_keep)
@@ -170,30 +208,44 @@ class EpsilonLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        check_number("epsilon_cutoff", self.epsilon, above=0, below=1)
-        check_whole_number("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        object.__setattr__(self, "epsilon", fraction("epsilon_cutoff", self.epsilon, is_open=True))
+        number("filter_value", self.filter_value)
+        least = rounded_down("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        object.__setattr__(self, "min_tokens_to_keep", least)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        dropped = probabilities(scores) < np.float32(self.epsilon)
+        likelihoods = probabilities(scores)
+        bound = scores.dtype.type(self.epsilon)
+        dropped, undecided = _less_likely(likelihoods, bound)
+        for row in undecided:
+            dropped[row] = torch_softmax(scores[row]) < bound
         dropped &= scores < _last_of_best(scores, self.min_tokens_to_keep)
         return _fill(scores, dropped, self.filter_value)
 
 
 @dataclass(frozen=True)
 class EtaLogitsWarper:
-    """Drops tokens less likely than a bound that falls as entropy rises (arXiv:2210.15191)."""
+    """Drops tokens less likely than a bound that falls as entropy rises (arXiv:2210.15191).
+
+    `device` is transformers', and makes no difference.
+    """
 
     epsilon: float
     filter_value: float = _MINUS_INFINITY
     min_tokens_to_keep: int = 1
+    device: object = "cpu"
 
     def __post_init__(self) -> None:
-        check_number("eta_cutoff", self.epsilon, above=0, below=1)
-        check_whole_number("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        object.__setattr__(self, "epsilon", fraction("eta_cutoff", self.epsilon, is_open=True))
+        number("filter_value", self.filter_value)
+        least = rounded_down("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        object.__setattr__(self, "min_tokens_to_keep", least)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         likelihoods, logarithms = _distribution(scores)
-        epsilon = np.float32(self.epsilon)
+        epsilon = np.float32(self.epsilon)  # there too, whatever the scores' type
         bound = np.sqrt(epsilon) * np.exp(-_entropy(likelihoods, logarithms))
         dropped = likelihoods < np.minimum(epsilon, bound)
         dropped &= scores < _last_of_best(scores, self.min_tokens_to_keep)
@@ -204,8 +256,29 @@ class EtaLogitsWarper:
 class LogitNormalization:
     """Turns scores into log-likelihoods, which beam search can compare between hypotheses."""
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         return log_probabilities(scores)
+
+
+def _is_undecided(cumulative: Scores, bound: np.float32) -> bool:
+    """Tell whether rounding decides on which side of the bound one of the ascending sums is."""
+    if cumulative.dtype != np.float32:
+        return False
+    margin = bound * np.float32(ROUNDING) + _LEAST
+    first, last = np.searchsorted(cumulative, (bound - margin, bound + margin))
+    return bool(first != last)
+
+
+def _less_likely(likelihoods: Scores, bounds: Scores | np.float32) -> tuple[Mask, Ids]:
+    """Mark the likelihoods below the bounds; and return the rows where rounding decides of some."""
+    if likelihoods.dtype != np.float32:
+        return likelihoods < bounds, np.empty(0, np.int64)
+    surely = likelihoods < bounds * np.float32(1 - ROUNDING)
+    possibly = likelihoods < bounds * np.float32(1 + ROUNDING)
+    if np.count_nonzero(surely) == np.count_nonzero(possibly):
+        return surely, np.empty(0, np.int64)
+    return surely, np.flatnonzero((surely != possibly).any(-1))
 
 
 def best_tokens(row: Scores, count: int, lower_ids_first: bool) -> Mask:
@@ -230,19 +303,19 @@ def _distribution(scores: Scores) -> tuple[Scores, Scores]:
 
 def _entropy(likelihoods: Scores, logarithms: Scores) -> Scores:
     """Return the expected surprise of each row, [batch, 1]; tokens at -inf add nothing to it."""
-    finite = np.maximum(logarithms, LOWEST)
+    finite = np.maximum(logarithms, np.finfo(logarithms.dtype).min)
     return np.asarray(-(finite * likelihoods).sum(-1, keepdims=True))
 
 
 def _fill(scores: Scores, dropped: Mask, value: float) -> Scores:
-    return np.where(dropped, np.float32(value), scores) if dropped.any() else scores
+    return np.where(dropped, scores.dtype.type(value), scores) if dropped.any() else scores
 
 
 def _last_of_best(scores: Scores, count: int) -> Scores:
     """Return the lowest of the `count` best scores of each row: [batch, vocab] -> [batch, 1]."""
     if count == 1:
         return np.asarray(scores.max(-1, keepdims=True))
-    return np.array([[_nth_best(row, count)] for row in scores], np.float32)
+    return np.array([[_nth_best(row, count)] for row in scores], scores.dtype)
 
 
 def _nth_best(row: Scores, n: int) -> np.float32:
@@ -251,11 +324,11 @@ def _nth_best(row: Scores, n: int) -> np.float32:
     possible = row > -np.inf
     count = np.count_nonzero(possible)
     if count < n:
-        return np.float32(-np.inf)
+        return row.dtype.type(-np.inf)
     if count < len(row) // 2:
         # Partitioning is very slow where thousands of scores are equal.
         row = row[np.flatnonzero(possible)]
-    return np.float32(np.partition(row, -n)[-n])
+    return row.dtype.type(np.partition(row, -n)[-n])
 
 
 def _spare_the_best(row: Scores, dropped: Mask, count: int) -> None:

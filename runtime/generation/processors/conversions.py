@@ -1,0 +1,96 @@
+"""Arguments of processors' constructors, converted and checked as transformers' constructors do.
+
+Beyond what those take, whole numbers serve as floats and NumPy's numbers as Python's. NaN is always
+refused. Every function raises InputError with the argument's name, its value and what is allowed.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.runtime.arrays import Ids
+from gptneo_onnx.runtime.generation.processors.checks import is_number
+from gptneo_onnx.runtime.generation.tensors import as_array
+
+
+def fraction(name: str, value: Any, *, is_open: bool) -> float:
+    """Return float(value), which is within 0 and 1; with `is_open` neither of the two."""
+    try:
+        converted = float(_scalar(value))
+    except (TypeError, ValueError, OverflowError):
+        converted = np.nan
+    if (0 < converted < 1) if is_open else (0 <= converted <= 1):
+        return converted
+    bounds = "above 0 and below 1" if is_open else "of at least 0 and of at most 1"
+    raise InputError(f"{name} is {shown(value)}; a number {bounds} is allowed")
+
+
+def positive(name: str, value: Any) -> float:
+    """Return a number above 0, which may be infinite."""
+    if is_number(value) and value > 0:
+        return value
+    raise InputError(f"{name} is {shown(value)}; a number above 0 is allowed")
+
+
+def number(name: str, value: Any) -> None:
+    """Check that a value is a number, which may be infinite; True and False are 1 and 0."""
+    if not (is_number(value) or isinstance(value, bool)) or value != value:
+        raise InputError(f"{name} is {shown(value)}; a number is allowed")
+
+
+def whole(name: str, value: Any, least: int | None = None) -> int:
+    """Return a whole number; True and False are 1 and 0."""
+    is_whole = isinstance(value, int | np.integer | np.bool_)
+    if is_whole and (least is None or value >= least):
+        return int(value)
+    bounds = "" if least is None else f" of at least {least}"
+    raise InputError(f"{name} is {shown(value)}; a whole number{bounds} is allowed")
+
+
+def rounded_down(name: str, value: Any, least: int) -> int:
+    """Return int(value)."""
+    try:
+        return whole(name, int(_scalar(value)), least)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{name} is {shown(value)}; a whole number of at least {least} is allowed"
+        ) from error
+
+
+def token_ids(name: str, value: Any, *, is_list: bool = False) -> Ids:
+    """Return token ids as an array [ids], in any vocabulary: int, sequence, array or tensor.
+
+    Ids that no vocabulary has, such as -1, are left in. With `is_list` an int is refused.
+    """
+    try:
+        given = as_array(value)
+        ids = np.asarray(list(given) if is_list else given)
+    except (TypeError, ValueError):
+        ids = np.asarray(None)
+    if ids.dtype.kind not in "iu" and ids.size:
+        # A float that is a whole number is that token; any other is no token's number.
+        is_whole = ids.dtype.kind == "f" and bool((ids == np.floor(ids)).all())
+        if not is_whole or np.isinf(ids).any():
+            raise InputError(
+                f"{name} is {shown(value)}; "
+                f"{'' if is_list else 'a token id or '}a list of token ids is allowed"
+            )
+    return ids.astype(np.int64).reshape(-1)
+
+
+def end_token_ids(name: str, value: Any) -> Ids:
+    """Return token ids of which none is below 0, and at least one."""
+    ids = token_ids(name, value)
+    if not ids.size or (ids < 0).any() or np.asarray(as_array(value)).dtype.kind == "f":
+        raise InputError(
+            f"{name} is {shown(value)}; a token id or a list of token ids, each of at least 0, "
+            "is allowed"
+        )
+    return ids
+
+
+def _scalar(value: Any) -> Any:
+    """Return the only number of an array or a tensor; other values as they are."""
+    value = as_array(value)
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value

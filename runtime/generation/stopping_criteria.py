@@ -8,36 +8,52 @@ Names and meaning are those of transformers.generation.stopping_criteria.
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
-from typing import Protocol
+from copy import deepcopy
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
-from gptneo_onnx.runtime.generation.processors.checks import is_number, is_whole_number
+from gptneo_onnx.runtime.generation.processors.base import probabilities
+from gptneo_onnx.runtime.generation.processors.checks import check_number
+from gptneo_onnx.runtime.generation.processors.conversions import number, token_ids
+from gptneo_onnx.runtime.generation.tensors import (
+    as_array,
+    is_tensor,
+    scores_array,
+    takes_ids,
+    tensor_like,
+)
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 Verdicts = Mask
 
 
+@runtime_checkable
 class StoppingCriteria(Protocol):
-    """Tells which rows should stop."""
+    """Tells which rows should stop; any function of two arguments is one."""
 
-    def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts | bool: ...
+    def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts | bool:
+        """Return bool [batch], or one bool for all rows."""
+        raise NotImplementedError("a StoppingCriteria needs a __call__ of its own")
 
 
 class StoppingCriteriaList(list[StoppingCriteria]):
     """Stops a row if any of its criteria does; every step asks all of them.
 
+    More arguments, which are named, go to all criteria. Ids in a tensor give a tensor.
+
     Raises:
         InputError: a criterion returns something other than bools.
     """
 
-    def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts:
+    def __call__(self, input_ids: Any, scores: Any, **more: Any) -> Any:
         stopped = np.zeros(len(input_ids), np.bool_)
         for criterion in self:
-            verdicts = np.asarray(criterion(input_ids, scores))
+            verdicts = np.asarray(as_array(criterion(input_ids, scores, **more)))
             if verdicts.dtype != np.bool_ or verdicts.shape not in ((), stopped.shape):
                 raise InputError(
                     f"a stopping criterion returned {verdicts.dtype} of shape "
@@ -45,7 +61,7 @@ class StoppingCriteriaList(list[StoppingCriteria]):
                     "expected"
                 )
             stopped |= verdicts
-        return stopped
+        return tensor_like(stopped, input_ids) if is_tensor(input_ids) else stopped
 
     @property
     def max_length(self) -> int | None:
@@ -56,49 +72,71 @@ class StoppingCriteriaList(list[StoppingCriteria]):
         return None
 
 
+def validate_stopping_criteria(
+    stopping_criteria: StoppingCriteriaList, max_length: int
+) -> StoppingCriteriaList:
+    """Return a copy of a list that has a MaxLengthCriteria; warn if its limit is another one."""
+    copied = deepcopy(stopping_criteria)
+    if copied.max_length is None:
+        copied.append(MaxLengthCriteria(max_length))
+    elif copied.max_length != max_length:
+        warnings.warn(
+            f"the stopping criteria have a max_length of {copied.max_length}, and max_length is "
+            f"{max_length}",
+            UserWarning,
+            stacklevel=2,
+        )
+    return copied
+
+
 class MaxLengthCriteria:
     """Stops once there are max_length tokens, prompt and padding included.
 
+    Args:
+        max_length: one below 1 stops at once.
+        max_position_embeddings: a warning says once that rows are longer than this context.
+
     Raises:
-        InputError: max_length is not a whole number of at least 1.
+        InputError: an argument is not a finite number.
     """
 
-    def __init__(self, max_length: int) -> None:
-        if not is_whole_number(max_length) or max_length < 1:
-            raise InputError(
-                f"max_length is {shown(max_length)}; a whole number of at least 1 is allowed"
-            )
-        self.max_length = int(max_length)
+    def __init__(self, max_length: int, max_position_embeddings: int | None = None) -> None:
+        limit = number("max_length", max_length)
+        check_number("max_length", float(limit))
+        self.max_length = math.ceil(limit)
+        self.max_position_embeddings = max_position_embeddings
+        if max_position_embeddings is not None:
+            number("max_position_embeddings", max_position_embeddings)
 
-    def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts:
-        return np.full(len(input_ids), input_ids.shape[1] >= self.max_length)
+    @takes_ids
+    def __call__(self, input_ids: Ids, scores: Any, **more: Any) -> Verdicts:
+        length = input_ids.shape[1]
+        is_over = bool(length >= self.max_length)
+        context = self.max_position_embeddings
+        if context is not None and not is_over and length > context:
+            # Once from one place in a program, by Python's default filter of warnings.
+            warnings.warn(f"the text is longer than the context of {context} tokens", stacklevel=3)
+        return np.full(len(input_ids), is_over)
 
 
 class MaxTimeCriteria:
     """Stops when more than max_time seconds have passed since initial_timestamp.
 
     Args:
-        max_time: seconds.
+        max_time: seconds; below 0 stops at once.
         initial_timestamp: a result of time.time(); None takes the time of construction.
 
     Raises:
-        InputError: max_time is negative or not a number.
+        InputError: an argument is not a number.
     """
 
     def __init__(self, max_time: float, initial_timestamp: float | None = None) -> None:
-        if not is_number(max_time) or not max_time >= 0:
-            raise InputError(f"max_time is {shown(max_time)}; seconds of at least 0 are allowed")
-        if initial_timestamp is None:
-            initial_timestamp = time.time()
-        if not is_number(initial_timestamp) or not math.isfinite(initial_timestamp):
-            raise InputError(
-                f"initial_timestamp is {shown(initial_timestamp)}; seconds as time.time() gives "
-                "them are allowed, or None for now"
-            )
-        self.max_time = max_time
-        self.initial_timestamp = initial_timestamp
+        self.max_time = number("max_time", max_time)
+        now = time.time() if initial_timestamp is None else initial_timestamp
+        self.initial_timestamp = number("initial_timestamp", now)
 
-    def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts:
+    @takes_ids
+    def __call__(self, input_ids: Ids, scores: Any, **more: Any) -> Verdicts:
         return np.full(len(input_ids), time.time() - self.initial_timestamp > self.max_time)
 
 
@@ -106,24 +144,40 @@ class EosTokenCriteria:
     """Stops after an end token.
 
     Args:
-        eos_token_id: the id of the end token, or the ids of several.
+        eos_token_id: the id of the end token, or the ids of several; -1 is none.
 
     Raises:
-        InputError: not token ids, or an empty list.
+        InputError: not token ids.
     """
 
     def __init__(self, eos_token_id: int | Sequence[int] | Ids) -> None:
-        ids = np.atleast_1d(np.asarray(eos_token_id, dtype=object))
-        if ids.ndim != 1 or not len(ids) or not all(is_whole_number(i) and i >= 0 for i in ids):
-            raise InputError(
-                f"eos_token_id is {shown(eos_token_id)}; a token id or a list of them is allowed"
-            )
-        self.eos_token_id = ids.astype(np.int64)
+        self.eos_token_id = token_ids("eos_token_id", eos_token_id)
 
-    def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts:
-        if not input_ids.shape[1]:
-            return np.zeros(len(input_ids), np.bool_)
-        return np.asarray((input_ids[:, -1:] == self.eos_token_id).any(-1))
+    @takes_ids
+    def __call__(self, input_ids: Ids, scores: Any, **more: Any) -> Verdicts:
+        return np.isin(input_ids[:, -1:], self.eos_token_id).any(-1)
+
+
+class ConfidenceCriteria:
+    """Stops when the first row's last token was less likely than a threshold.
+
+    Assisted decoding takes it for the assistant's proposals. The scores are those of every step, of
+    which the last counts, each float32 [batch, vocab]; or those of one step.
+
+    Raises:
+        InputError: the threshold is not a number.
+    """
+
+    def __init__(self, assistant_confidence_threshold: float) -> None:
+        self.assistant_confidence_threshold = number(
+            "assistant_confidence_threshold", assistant_confidence_threshold
+        )
+
+    @takes_ids
+    def __call__(self, input_ids: Ids, scores: Any, **more: Any) -> bool:
+        is_one_step = not isinstance(scores, tuple | list) and scores.ndim == 2
+        likelihoods = probabilities(scores_array(scores if is_one_step else scores[-1]))
+        return bool(likelihoods[0, input_ids[0, -1]] < self.assistant_confidence_threshold)
 
 
 class StopStringCriteria:
@@ -136,20 +190,22 @@ class StopStringCriteria:
     A step looks at no more tokens than the longest stop string has bytes.
 
     Args:
-        tokenizer: the model's tokenizer.
+        tokenizer: the model's tokenizer, or one that Tokenizer.coerce() takes.
         stop_strings: a stop string, or several of which any stops a row.
 
     Raises:
         InputError: not texts, an empty text, one that UTF-8 cannot encode, or an empty list.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop_strings: str | Sequence[str]) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, stop_strings: str | Sequence[str]) -> None:
+        has_bytes = hasattr(tokenizer, "vocabulary_bytes")
+        self.tokenizer = tokenizer if has_bytes else Tokenizer.coerce(tokenizer)
         self.stop_strings = _checked_stop_strings(stop_strings)
         self._stops = [text.encode() for text in self.stop_strings]
         self._longest = max(map(len, self._stops))
 
-    def __call__(self, input_ids: Ids, scores: Scores, /) -> Verdicts:
+    @takes_ids
+    def __call__(self, input_ids: Ids, scores: Any, **more: Any) -> Verdicts:
         recent = input_ids[:, -self._longest :].tolist()  # no token is shorter than a byte
         return np.array([self._ends_row(row) for row in recent], np.bool_)
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.generation.processors.base import GREATEST, LOWEST
+from gptneo_onnx.runtime.generation.tensors import as_array
 
 
 def plain(value: Any) -> Any:
@@ -60,10 +61,13 @@ def check_number(
     raise InputError(f"{name} is {shown(value)}; a {allowed} is allowed")
 
 
-def check_tokens(name: str, tokens: Any) -> None:
-    """Check that `tokens` is a token id or a sequence of token ids, in any vocabulary."""
-    for token in tokens if isinstance(tokens, Sequence | np.ndarray) else (tokens,):
-        check_whole_number(name, token, least=0)
+def check_cpu(device: object) -> None:
+    """Check that watermarks are asked for as PyTorch draws them on a CPU."""
+    if device is not None and str(device).partition(":")[0] != "cpu":
+        raise InputError(
+            f"device is {shown(device)}; watermarks are drawn as on a CPU, and only 'cpu' is "
+            "allowed: elsewhere PyTorch draws others"
+        )
 
 
 def known_tokens(name: str, tokens: ArrayLike, vocab_size: int) -> Ids:
@@ -80,5 +84,5 @@ def tokens_within(ids: int | Sequence[int] | Ids, vocab_size: int) -> Ids:
 
     The others are passed over: configs of models that were cut down still name them.
     """
-    tokens = np.atleast_1d(np.array(ids))
-    return tokens[tokens < vocab_size].astype(np.int64)
+    tokens = np.asarray(as_array(ids)).reshape(-1)
+    return tokens[(tokens >= 0) & (tokens < vocab_size)].astype(np.int64)

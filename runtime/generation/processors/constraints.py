@@ -5,7 +5,8 @@ Each is transformers' class of that name, with its arguments. It takes `input_id
 themselves, uncopied, where nothing changes.
 
 End tokens and suppressed tokens beyond the vocabulary are ignored: configs of models that were cut
-down still name them. Any other token beyond it is the caller's mistake, and raises InputError.
+down still name them. Any other token beyond it is the caller's mistake, and raises InputError. `device`
+is transformers', and makes no difference.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +22,16 @@ from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.generation.processors.base import GREATEST, NEG_INF
 from gptneo_onnx.runtime.generation.processors.checks import (
     check_number,
-    check_tokens,
-    check_whole_number,
     known_tokens,
     tokens_within,
 )
+from gptneo_onnx.runtime.generation.processors.conversions import (
+    end_token_ids,
+    number,
+    token_ids,
+    whole,
+)
+from gptneo_onnx.runtime.generation.tensors import as_array, takes_scores
 
 AllowedTokens = Callable[[int, Ids], Sequence[int] | Ids]
 
@@ -35,12 +41,14 @@ class MinLengthLogitsProcessor:
     """Rules out end tokens before prompt and continuation together have `min_length` tokens."""
 
     min_length: int
-    eos_token_id: int | Sequence[int]
+    eos_token_id: int | Sequence[int] | Ids
+    device: object = "cpu"
 
     def __post_init__(self) -> None:
-        check_whole_number("min_length", self.min_length, least=0)
-        check_tokens("eos_token_id", self.eos_token_id)
+        whole("min_length", self.min_length, least=0)
+        token_ids("eos_token_id", self.eos_token_id)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] >= self.min_length:
             return scores
@@ -53,13 +61,15 @@ class MinNewTokensLengthLogitsProcessor:
 
     prompt_length_to_skip: int
     min_new_tokens: int
-    eos_token_id: int | Sequence[int]
+    eos_token_id: int | Sequence[int] | Ids
+    device: object = "cpu"
 
     def __post_init__(self) -> None:
-        check_whole_number("prompt_length_to_skip", self.prompt_length_to_skip, least=0)
-        check_whole_number("min_new_tokens", self.min_new_tokens, least=0)
-        check_tokens("eos_token_id", self.eos_token_id)
+        whole("prompt_length_to_skip", self.prompt_length_to_skip, least=0)
+        whole("min_new_tokens", self.min_new_tokens, least=0)
+        token_ids("eos_token_id", self.eos_token_id)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] - self.prompt_length_to_skip >= self.min_new_tokens:
             return scores
@@ -73,8 +83,9 @@ class ForcedBOSTokenLogitsProcessor:
     bos_token_id: int
 
     def __post_init__(self) -> None:
-        check_whole_number("forced_bos_token_id", self.bos_token_id, least=0)
+        whole("forced_bos_token_id", self.bos_token_id, least=0)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] != 1:
             return scores
@@ -87,12 +98,14 @@ class ForcedEOSTokenLogitsProcessor:
     """Allows only end tokens as the last of `max_length` tokens."""
 
     max_length: int
-    eos_token_id: int | Sequence[int]
+    eos_token_id: int | Sequence[int] | Ids
+    device: object = "cpu"
 
     def __post_init__(self) -> None:
-        check_whole_number("max_length", self.max_length, least=1)
-        check_tokens("forced_eos_token_id", self.eos_token_id)
+        number("max_length", self.max_length)
+        end_token_ids("forced_eos_token_id", self.eos_token_id)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         ends = tokens_within(self.eos_token_id, scores.shape[-1])
         # If every end token is beyond the vocabulary, forcing one would leave no token at all.
@@ -105,34 +118,42 @@ class ForcedEOSTokenLogitsProcessor:
 class SuppressTokensLogitsProcessor:
     """Rules out `suppress_tokens` everywhere."""
 
-    suppress_tokens: Sequence[int]
+    suppress_tokens: Sequence[int] | Ids
+    device: object = "cpu"
 
     def __post_init__(self) -> None:
-        check_tokens("suppress_tokens", self.suppress_tokens)
+        _ = self._suppressed
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         return _without(scores, tokens_within(self._suppressed, scores.shape[-1]))
 
     @cached_property
-    def _suppressed(self) -> NDArray[Any]:
-        return np.array(self.suppress_tokens)
+    def _suppressed(self) -> Ids:
+        return token_ids("suppress_tokens", self.suppress_tokens, is_list=True)
 
 
 @dataclass(frozen=True)
 class SuppressTokensAtBeginLogitsProcessor:
     """Rules out `begin_suppress_tokens` as the token at `begin_index`."""
 
-    begin_suppress_tokens: Sequence[int]
+    begin_suppress_tokens: Sequence[int] | Ids
     begin_index: int
+    device: object = "cpu"
 
     def __post_init__(self) -> None:
-        check_tokens("begin_suppress_tokens", self.begin_suppress_tokens)
-        check_whole_number("begin_index", self.begin_index, least=0)
+        _ = self._suppressed
+        number("begin_index", self.begin_index)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] != self.begin_index:
             return scores
-        return _without(scores, tokens_within(self.begin_suppress_tokens, scores.shape[-1]))
+        return _without(scores, tokens_within(self._suppressed, scores.shape[-1]))
+
+    @cached_property
+    def _suppressed(self) -> Ids:
+        return token_ids("begin_suppress_tokens", self.begin_suppress_tokens, is_list=True)
 
 
 @dataclass(frozen=True)
@@ -145,26 +166,27 @@ class ExponentialDecayLengthPenalty:
     """
 
     exponential_decay_length_penalty: Sequence[float]
-    eos_token_id: int | Sequence[int]
+    eos_token_id: int | Sequence[int] | Ids
     input_ids_seq_length: int
 
     def __post_init__(self) -> None:
         name = "exponential_decay_length_penalty"
         decay = self.exponential_decay_length_penalty
-        if not isinstance(decay, tuple | list) or len(decay) != 2:
+        if not isinstance(decay, tuple | list | np.ndarray) or len(decay) < 2:
             raise InputError(f"{name} is {shown(decay)}; (start, factor) is allowed")
-        check_whole_number(f"{name}'s start", decay[0], least=0)
+        number(f"{name}'s start", decay[0])
         check_number(f"{name}'s factor", decay[1], above=0)
-        check_tokens("eos_token_id", self.eos_token_id)
-        check_whole_number("input_ids_seq_length", self.input_ids_seq_length, least=0)
+        end_token_ids("eos_token_id", self.eos_token_id)
+        number("input_ids_seq_length", self.input_ids_seq_length)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        start, factor = self.exponential_decay_length_penalty
-        passed = input_ids.shape[-1] - (int(start) + self.input_ids_seq_length)
+        start, factor = self.exponential_decay_length_penalty[:2]
+        passed = input_ids.shape[-1] - (start + self.input_ids_seq_length)
         ends = tokens_within(self.eos_token_id, scores.shape[-1])
         if passed <= 0 or not ends.size:
             return scores
-        growth = np.float32(min(_power(factor, passed) - 1, GREATEST))
+        growth = scores.dtype.type(min(_power(factor, passed) - 1, GREATEST))
         processed = scores.copy()
         end_scores = scores[:, ends]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -191,9 +213,10 @@ class PrefixConstrainedLogitsProcessor:
                 f"prefix_allowed_tokens_fn is {shown(self.prefix_allowed_tokens_fn)}; "
                 "a function of batch id and tokens that lists the allowed ones is expected"
             )
-        check_whole_number("num_beams", self.num_beams, least=1)
-        check_whole_number("first_batch_id", self.first_batch_id, least=0)
+        whole("num_beams", self.num_beams, least=1)
+        whole("first_batch_id", self.first_batch_id, least=0)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         processed = np.full_like(scores, NEG_INF)
         for row, tokens in enumerate(input_ids):
@@ -204,7 +227,7 @@ class PrefixConstrainedLogitsProcessor:
 
     def _listed_tokens(self, batch_id: int, tokens: Ids) -> NDArray[Any]:
         # A copy, since the caller's function may change its argument.
-        listed = np.asarray(self.prefix_allowed_tokens_fn(batch_id, tokens.copy()))
+        listed = np.asarray(as_array(self.prefix_allowed_tokens_fn(batch_id, tokens.copy())))
         if not listed.size:
             raise InputError(
                 f"prefix_allowed_tokens_fn allows nothing for prompt {batch_id} after "
@@ -222,6 +245,7 @@ class PrefixConstrainedLogitsProcessor:
 class InfNanRemoveLogitsProcessor:
     """Replaces NaN by 0, and infinities by the greatest and the lowest float32."""
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         return scores if np.isfinite(scores).all() else np.nan_to_num(scores)
 
@@ -240,7 +264,7 @@ def _only(scores: Scores, tokens: Ids) -> Scores:
     return processed
 
 
-def _power(factor: float, exponent: int) -> float:
+def _power(factor: float, exponent: float) -> float:
     try:
         return float(factor) ** exponent
     except OverflowError:

@@ -10,8 +10,10 @@ import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids
-from gptneo_onnx.runtime.generation.processors.checks import is_number
+from gptneo_onnx.runtime.generation.processors.checks import is_number, is_whole_number
 from gptneo_onnx.runtime.generation.tensors import as_array
+
+_BEYOND = 2**63 - 1  # of every vocabulary
 
 
 def fraction(name: str, value: Any, *, is_open: bool) -> float:
@@ -33,10 +35,12 @@ def positive(name: str, value: Any) -> float:
     raise InputError(f"{name} is {shown(value)}; a number above 0 is allowed")
 
 
-def number(name: str, value: Any) -> None:
-    """Check that a value is a number, which may be infinite; True and False are 1 and 0."""
-    if not (is_number(value) or isinstance(value, bool)) or value != value:
+def number(name: str, value: Any) -> Any:
+    """Return a number, which may be infinite; True and False are 1 and 0."""
+    converted = _scalar(value)
+    if not (is_number(converted) or isinstance(converted, bool)) or converted != converted:
         raise InputError(f"{name} is {shown(value)}; a number is allowed")
+    return converted
 
 
 def whole(name: str, value: Any, least: int | None = None) -> int:
@@ -68,6 +72,8 @@ def token_ids(name: str, value: Any, *, is_list: bool = False) -> Ids:
         ids = np.asarray(list(given) if is_list else given)
     except (TypeError, ValueError):
         ids = np.asarray(None)
+    if ids.dtype == object and ids.size and all(is_whole_number(token) for token in ids.flat):
+        ids = np.clip(ids, -1, _BEYOND).astype(np.int64)  # more digits than a tensor takes
     if ids.dtype.kind not in "iu" and ids.size:
         # A float that is a whole number is that token; any other is no token's number.
         is_whole = ids.dtype.kind == "f" and bool((ids == np.floor(ids)).all())

@@ -18,10 +18,10 @@ from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.generation.processors.base import NEG_INF
 from gptneo_onnx.runtime.generation.processors.checks import (
     check_number,
-    check_tokens,
-    check_whole_number,
     known_tokens,
 )
+from gptneo_onnx.runtime.generation.processors.conversions import positive, token_ids, whole
+from gptneo_onnx.runtime.generation.tensors import ids_array, takes_scores
 
 SequenceBias = Mapping[tuple[int, ...], float] | Sequence[Sequence[Any]]
 
@@ -37,12 +37,20 @@ class RepetitionPenaltyLogitsProcessor:
     prompt_ignore_length: int | None = None
 
     def __post_init__(self) -> None:
-        check_number("repetition_penalty", self.penalty, above=0)
+        positive("repetition_penalty", self.penalty)
         if self.prompt_ignore_length is not None:
-            check_whole_number("prompt_ignore_length", self.prompt_ignore_length, least=0)
+            whole("prompt_ignore_length", self.prompt_ignore_length, least=0)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        return _penalize(scores, input_ids[:, self.prompt_ignore_length :], self.penalty)
+        ignored = 0 if self.prompt_ignore_length is None else int(self.prompt_ignore_length)
+        # One id for each row may come without its second dimension.
+        tokens = input_ids[:, ignored:] if input_ids.ndim == 2 else input_ids[:, None]
+        if scores.ndim == 3:  # of every position: the last one counts
+            processed = scores.copy()
+            processed[:, -1] = _penalize(scores[:, -1], tokens, self.penalty)
+            return processed
+        return _penalize(scores, tokens, self.penalty)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +66,10 @@ class EncoderRepetitionPenaltyLogitsProcessor:
     encoder_input_ids: Ids
 
     def __post_init__(self) -> None:
-        check_number("encoder_repetition_penalty", self.penalty, above=0)
+        positive("encoder_repetition_penalty", self.penalty)
+        object.__setattr__(self, "encoder_input_ids", ids_array(self.encoder_input_ids))
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         prompts = _prompt_of_each_row(self.encoder_input_ids, len(scores))
         return _penalize(scores, prompts, 1 / self.penalty)
@@ -72,8 +82,9 @@ class NoRepeatNGramLogitsProcessor:
     ngram_size: int
 
     def __post_init__(self) -> None:
-        check_whole_number("no_repeat_ngram_size", self.ngram_size, least=1)
+        whole("no_repeat_ngram_size", self.ngram_size, least=1)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         banned = [_continuations(row, row, self.ngram_size) for row in input_ids]
         return _without_banned(scores, banned)
@@ -92,8 +103,10 @@ class EncoderNoRepeatNGramLogitsProcessor:
     encoder_input_ids: Ids
 
     def __post_init__(self) -> None:
-        check_whole_number("encoder_no_repeat_ngram_size", self.encoder_ngram_size, least=1)
+        whole("encoder_no_repeat_ngram_size", self.encoder_ngram_size, least=1)
+        object.__setattr__(self, "encoder_input_ids", ids_array(self.encoder_input_ids))
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         prompts = _prompt_of_each_row(self.encoder_input_ids, len(scores))
         banned = [
@@ -117,6 +130,7 @@ class SequenceBiasLogitsProcessor:
     def __init__(self, sequence_bias: SequenceBias) -> None:
         self.sequence_bias = _checked_sequence_bias(sequence_bias)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         known_tokens(self._NAME, self._tokens, scores.shape[-1])
         processed = scores
@@ -172,8 +186,8 @@ class NoBadWordsLogitsProcessor(SequenceBiasLogitsProcessor):
             )
         for sequence in bad_words_ids:
             _check_sequence(self._NAME, sequence)
-        end_tokens = () if eos_token_id is None else np.atleast_1d(np.array(eos_token_id)).tolist()
-        ends = {(end,) for end in end_tokens}
+        has_ends = eos_token_id is not None
+        ends = {(end,) for end in token_ids("eos_token_id", eos_token_id)} if has_ends else set()
         banned = [tuple(sequence) for sequence in bad_words_ids if tuple(sequence) not in ends]
         self.sequence_bias = dict.fromkeys(banned, -np.inf)
 
@@ -187,15 +201,16 @@ class HammingDiversityLogitsProcessor:
     num_beam_groups: int
 
     def __post_init__(self) -> None:
-        check_number("diversity_penalty", self.diversity_penalty, above=0)
-        check_whole_number("num_beams", self.num_beams, least=2)
-        check_whole_number("num_beam_groups", self.num_beam_groups, least=2)
+        positive("diversity_penalty", self.diversity_penalty)
+        whole("num_beams", self.num_beams, least=2)
+        whole("num_beam_groups", self.num_beam_groups, least=2)
         if self.num_beam_groups > self.num_beams:
             raise InputError(
                 f"num_beam_groups is {self.num_beam_groups}; at most num_beams, {self.num_beams}, "
                 "is allowed"
             )
 
+    @takes_scores
     def __call__(
         self, input_ids: Ids, scores: Scores, current_tokens: Ids, beam_group_idx: int
     ) -> Scores:
@@ -231,7 +246,7 @@ def _penalize(scores: Scores, tokens: Ids, penalty: float) -> Scores:
         return np.concatenate(
             [_penalize(row_scores[None], row[None], penalty) for row_scores, row in rows]
         )
-    factor = np.float32(penalty)
+    factor = scores.dtype.type(penalty)
     seen = np.take_along_axis(scores, tokens, -1)  # [batch, length]
     processed = scores.copy()
     np.put_along_axis(processed, tokens, np.where(seen < 0, seen * factor, seen / factor), -1)
@@ -296,4 +311,5 @@ def _check_sequence(name: str, sequence: Any) -> None:
         raise InputError(
             f"{name} holds {shown(sequence)}; a list of at least one token id is allowed"
         )
-    check_tokens(name, sequence)
+    for token in sequence:
+        whole(name, token, least=0)

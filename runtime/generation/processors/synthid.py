@@ -12,9 +12,10 @@ import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Floats, Ids, Mask, Scores
-from gptneo_onnx.runtime.generation.processors.base import LOWEST, probabilities
-from gptneo_onnx.runtime.generation.processors.checks import check_whole_number
+from gptneo_onnx.runtime.generation.processors.base import probabilities
+from gptneo_onnx.runtime.generation.processors.checks import check_cpu, check_whole_number
 from gptneo_onnx.runtime.generation.processors.torch_random import randint_bits
+from gptneo_onnx.runtime.generation.tensors import as_array, takes_ids, takes_scores
 
 _MULTIPLIER = np.int64(6364136223846793005)  # of the linear congruential generator in newlib
 _INT64 = (-(2**63), 2**63 - 1)
@@ -34,6 +35,7 @@ class SynthIDTextWatermarkLogitsProcessor:
         sampling_table_size: size of the table that turns hashes into bits, at most 2 ** 24.
         sampling_table_seed: seed of that table.
         context_history_size: a context that occurred among this many before gets no watermark.
+        device: "cpu"; PyTorch's generators of other devices draw other tables.
         skip_first_ngram_calls: whether to leave the first ngram_len - 1 calls without a watermark.
         debug_mode: whether to treat all scores as equal.
     """
@@ -45,6 +47,7 @@ class SynthIDTextWatermarkLogitsProcessor:
         sampling_table_size: int,
         sampling_table_seed: int,
         context_history_size: int,
+        device: object = "cpu",
         skip_first_ngram_calls: bool = False,
         debug_mode: bool = False,
     ) -> None:
@@ -52,6 +55,7 @@ class SynthIDTextWatermarkLogitsProcessor:
         check_whole_number("sampling_table_size", sampling_table_size, 1, _MAX_TABLE_SIZE)
         check_whole_number("sampling_table_seed", sampling_table_seed, 0, 2**64 - 1)
         check_whole_number("context_history_size", context_history_size, least=0)
+        check_cpu(device)
         self.ngram_len = ngram_len
         self.keys = _checked_keys(keys)
         self.sampling_table = _sampling_table(sampling_table_seed, sampling_table_size)
@@ -62,6 +66,7 @@ class SynthIDTextWatermarkLogitsProcessor:
         self._context: Ids  # [batch, ngram_len - 1]
         self._history: Ids  # [batch, context_history_size], hashes of contexts, the newest first
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if self.debug_mode:
             scores = np.ones_like(scores)
@@ -111,8 +116,9 @@ class SynthIDTextWatermarkLogitsProcessor:
             candidates *= 1 + bits - np.repeat(ones, counts)
         with np.errstate(divide="ignore", invalid="ignore"):
             logarithms = np.log(candidates)
-        marked = np.full_like(scores, LOWEST)
-        marked[rows, tokens] = np.where(np.isfinite(logarithms), logarithms, LOWEST)
+        lowest = np.finfo(scores.dtype).min
+        marked = np.full_like(scores, lowest)
+        marked[rows, tokens] = np.where(np.isfinite(logarithms), logarithms, lowest)
         return marked
 
     def _bits(self, hashes: Ids) -> Iterator[Floats]:
@@ -124,12 +130,14 @@ class SynthIDTextWatermarkLogitsProcessor:
             indices = keyed & (size - 1) if size & (size - 1) == 0 else keyed % size
             yield self.sampling_table[indices]
 
+    @takes_ids
     def compute_g_values(self, input_ids: Ids) -> Ids:
         """Return the bits of a text for a detector: [batch, length] -> [batch, ngrams, keys]."""
         ngrams = _windows(input_ids, self.ngram_len)
         hashes = _hash(np.ones(ngrams.shape[:2], np.int64), ngrams)
         return np.stack(list(self._bits(hashes)), axis=-1).astype(np.int64)
 
+    @takes_ids
     def compute_context_repetition_mask(self, input_ids: Ids) -> Mask:
         """Mark the n-grams whose context is new, for a detector: [batch, ngrams]."""
         contexts = _windows(input_ids[:, :-1], self.ngram_len - 1)
@@ -140,6 +148,7 @@ class SynthIDTextWatermarkLogitsProcessor:
             fresh[:, position] = (recent != hashes[:, position, None]).all(-1)
         return fresh
 
+    @takes_ids
     def compute_eos_token_mask(self, input_ids: Ids, eos_token_id: int) -> Mask:
         """Mark the tokens before the first end token: [batch, length] -> [batch, length]."""
         return np.asarray(np.cumsum(input_ids == eos_token_id, axis=-1) == 0)
@@ -167,6 +176,7 @@ def _windows(input_ids: Ids, size: int) -> Ids:
 
 
 def _checked_keys(keys: Any) -> Ids:
+    keys = as_array(keys)
     if not isinstance(keys, Sequence | np.ndarray) or isinstance(keys, str) or not len(keys):
         raise InputError(f"keys is {shown(keys)}; a list of at least one whole number is allowed")
     for key in keys:

@@ -9,8 +9,6 @@ import numpy as np
 
 from gptneo_onnx.runtime.arrays import Floats, Scores
 
-# Neither the order of 50257 summands nor another exponential function changes a likelihood by more.
-ROUNDING = 2e-5
 _LANES = 16
 _LOWEST_EXPONENT = np.float32(-104)
 _LOG2_E = np.float32(1.442695040888963407359924681001892137426645954152985934135449406931)
@@ -24,6 +22,16 @@ _COEFFICIENTS = (
     np.float32(0.166666671633720397949219),
     np.float32(0.5),
 )
+
+
+def rounding(row: Scores) -> float:
+    """Return how much likelihoods mostly differ from PyTorch's, as a part of them.
+
+    Twice the most that was measured on normally distributed scores, at 5 and at 50257. Only where
+    thousands of scores are equal do float32 sums differ more, by up to 4e-5. Those of float64, for
+    which PyTorch has another function, are taken as they are.
+    """
+    return 4e-7 + 1.6e-11 * row.shape[-1] if row.dtype == np.float32 else 0.0
 
 
 def torch_softmax(row: Scores) -> Floats:

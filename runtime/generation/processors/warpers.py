@@ -2,7 +2,7 @@
 
 Each is transformers' class of that name, with its arguments and its arithmetic: likelihoods are
 float32, cumulated in float64 and rounded to float32 before they are compared, as PyTorch does on a
-CPU. Only tokens that can make a difference are sorted: a stable argsort of 50257 scores takes 3 ms.
+CPU. Only tokens near a threshold are sorted (crossing.py): an argsort of 50257 takes 3 ms.
 Where a threshold is so near that the last bit decides, likelihoods are computed bit for bit as
 PyTorch's with AVX-512 (torch_softmax.py); with AVX2, PyTorch itself may keep one token more or less
 there. What is left to chance there too: which of equal scores at the threshold are kept.
@@ -23,6 +23,7 @@ from gptneo_onnx.runtime.generation.processors.base import (
     log_probabilities,
     probabilities,
 )
+from gptneo_onnx.runtime.generation.processors.checks import is_number
 from gptneo_onnx.runtime.generation.processors.conversions import (
     fraction,
     number,
@@ -30,18 +31,15 @@ from gptneo_onnx.runtime.generation.processors.conversions import (
     rounded_down,
     whole,
 )
+from gptneo_onnx.runtime.generation.processors.crossing import crossing
 from gptneo_onnx.runtime.generation.processors.torch_softmax import (
-    ROUNDING,
     cumulative_softmax,
+    rounding,
     torch_softmax,
 )
 from gptneo_onnx.runtime.generation.tensors import takes_scores
 
 _MINUS_INFINITY = float("-inf")
-# n tokens that each have a probability below mass / n have less than that mass in total, so they
-# can be left out. The margin allows for rounding.
-_SHARE = 0.999
-_LEAST = np.float32(1e-37)
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class TemperatureLogitsWarper:
     temperature: float
 
     def __post_init__(self) -> None:
-        if self.temperature == 0:
+        if is_number(self.temperature) and self.temperature == 0:
             raise InputError(
                 "temperature is 0; a number above 0 is allowed; for greedy decoding pass "
                 "do_sample=False"
@@ -108,21 +106,15 @@ class TopPLogitsWarper:
         """Warp a row [vocab], of which another warper may have left few tokens."""
         weights = probabilities(row)
         tail = row.dtype.type(1 - self.top_p)
-        is_candidate = weights > tail * np.float32(_SHARE / len(row))
-        if np.count_nonzero(is_candidate) < self.min_tokens_to_keep:
-            is_candidate.fill(True)
-        candidates = np.flatnonzero(is_candidate)
-        # Not 1 minus the candidates' mass: its rounding would tip sums that equal the tail.
-        mass_of_the_others = weights[~is_candidate].sum(dtype=np.float64)
-        cumulative = np.cumsum(np.sort(weights[candidates]), dtype=np.float64)
-        cumulative = (mass_of_the_others + cumulative).astype(row.dtype)
-        if _is_undecided(cumulative, tail):
+        found = crossing(weights, weights, float(tail))
+        if found is None:
             cumulative = cumulative_softmax(np.sort(row))
-        count = max(int(np.count_nonzero(cumulative > tail)), self.min_tokens_to_keep)
+            found = int(np.count_nonzero(cumulative <= tail)), None
+        dropped, least = found
+        count = max(len(row) - dropped, self.min_tokens_to_keep)
         if count >= len(row):
             return row
-        # Of equal scores a stable sort drops those with the lower ids first.
-        kept = candidates[best_tokens(row[candidates], count, lower_ids_first=False)]
+        kept = _best(row, weights, count, least)
         warped = weights  # allocating one more row would take as long as all of the above
         warped.fill(self.filter_value)
         warped[kept] = row[kept]
@@ -174,27 +166,20 @@ class TypicalLogitsWarper:
         likelihoods, logarithms = _distribution(scores)
         entropy = _entropy(likelihoods, logarithms)
         distances = np.abs(-logarithms - entropy)
-        rows = zip(scores, distances, likelihoods, entropy[:, 0], strict=True)
+        rows = zip(scores, distances, likelihoods, strict=True)
         dropped = np.stack([self._dropped(*row) for row in rows])
         return _fill(scores, dropped, self.filter_value)
 
-    def _dropped(
-        self, row: Scores, distance: Scores, likelihoods: Scores, entropy: np.float32
-    ) -> Mask:
+    def _dropped(self, row: Scores, distance: Scores, likelihoods: Scores) -> Mask:
         """Mark the tokens of a row [vocab] to drop, by distance from the expected surprise."""
         mass = row.dtype.type(self.mass)
-        # Most tokens are far away and have hardly any mass: try without them.
-        limit = -np.log((1 - self.mass) * _SHARE / len(distance)) - entropy
-        near = np.flatnonzero(distance <= row.dtype.type(limit))
-        if row.dtype.type(likelihoods[near].sum(dtype=np.float64)) < mass:
-            near = np.arange(len(distance))
-        order = near[np.argsort(distance[near])]
-        cumulative = np.cumsum(likelihoods[order], dtype=np.float64).astype(row.dtype)
-        if _is_undecided(cumulative, mass):
+        found = crossing(distance, likelihoods, float(mass))
+        if found is None:
             order = np.argsort(distance)
             cumulative = cumulative_softmax(row[order])
-        last = min(int(np.count_nonzero(cumulative < mass)), len(order) - 1)
-        dropped: Mask = distance > distance[order[last]]
+            last = min(int(np.count_nonzero(cumulative < mass)), len(order) - 1)
+            found = last, distance[order[last]]
+        dropped: Mask = distance > found[1]
         _spare_the_best(-distance, dropped, self.min_tokens_to_keep)
         return dropped
 
@@ -261,21 +246,20 @@ class LogitNormalization:
         return log_probabilities(scores)
 
 
-def _is_undecided(cumulative: Scores, bound: np.float32) -> bool:
-    """Tell whether rounding decides on which side of the bound one of the ascending sums is."""
-    if cumulative.dtype != np.float32:
-        return False
-    margin = bound * np.float32(ROUNDING) + _LEAST
-    first, last = np.searchsorted(cumulative, (bound - margin, bound + margin))
-    return bool(first != last)
+def _best(row: Scores, weights: Scores, count: int, least: np.float32 | None) -> Ids:
+    """Return the `count` best tokens of a row [vocab]; `least` may be the least of their weights."""
+    kept = np.flatnonzero(weights >= (-1 if least is None else least))
+    if len(kept) < count:
+        kept = np.arange(len(row))
+    # Of equal scores a stable sort drops those with the lower ids first.
+    return kept[best_tokens(row[kept], count, lower_ids_first=False)] if len(kept) > count else kept
 
 
 def _less_likely(likelihoods: Scores, bounds: Scores | np.float32) -> tuple[Mask, Ids]:
     """Mark the likelihoods below the bounds; and return the rows where rounding decides of some."""
-    if likelihoods.dtype != np.float32:
-        return likelihoods < bounds, np.empty(0, np.int64)
-    surely = likelihoods < bounds * np.float32(1 - ROUNDING)
-    possibly = likelihoods < bounds * np.float32(1 + ROUNDING)
+    margin = rounding(likelihoods)
+    surely = likelihoods < bounds * likelihoods.dtype.type(1 - margin)
+    possibly = likelihoods < bounds * likelihoods.dtype.type(1 + margin)
     if np.count_nonzero(surely) == np.count_nonzero(possibly):
         return surely, np.empty(0, np.int64)
     return surely, np.flatnonzero((surely != possibly).any(-1))

@@ -12,10 +12,15 @@ import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
-from gptneo_onnx.runtime.generation.processors.checks import check_number, check_whole_number
+from gptneo_onnx.runtime.generation.processors.checks import (
+    check_cpu,
+    check_number,
+    check_whole_number,
+)
 from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
 from gptneo_onnx.runtime.generation.processors.torch_random import randperm, randperm_start
 from gptneo_onnx.runtime.generation.processors.warpers import best_tokens
+from gptneo_onnx.runtime.generation.tensors import takes_scores
 
 SEEDING_SCHEMES = ("lefthash", "selfhash")
 _TABLE_SIZE = 1_000_003
@@ -31,6 +36,7 @@ class WatermarkLogitsProcessor:
 
     Args:
         vocab_size: number of tokens that the lists are drawn from.
+        device: "cpu"; PyTorch's generators of other devices draw other lists.
         greenlist_ratio: the part of the vocabulary that is in a list.
         bias: number that is added to the scores of green tokens.
         hashing_key: the secret key, which a detector needs.
@@ -40,6 +46,7 @@ class WatermarkLogitsProcessor:
     """
 
     vocab_size: int
+    device: object = "cpu"
     greenlist_ratio: float = 0.25
     bias: float = 2.0
     hashing_key: int = 15485863
@@ -48,6 +55,7 @@ class WatermarkLogitsProcessor:
 
     def __post_init__(self) -> None:
         check_whole_number("vocab_size", self.vocab_size, least=1)
+        check_cpu(self.device)
         check_number("greenlist_ratio", self.greenlist_ratio, above=0, below=1)
         check_number("bias", self.bias)
         check_whole_number("hashing_key", self.hashing_key, least=0, most=2**63 - 1)
@@ -58,6 +66,7 @@ class WatermarkLogitsProcessor:
             )
         check_whole_number("context_width", self.context_width, least=1)
 
+    @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] < self.context_width:
             return scores
@@ -70,7 +79,7 @@ class WatermarkLogitsProcessor:
 
     def _green_by_last_token(self, tokens: Ids, row: Scores) -> Ids:
         """Return the green tokens after `tokens` [length], whatever their scores."""
-        return np.flatnonzero(self._greenlist(self.hashing_key * int(tokens[-1])))
+        return np.flatnonzero(self.greenlist(self.hashing_key * int(tokens[-1])))
 
     def _green_by_candidate(self, tokens: Ids, row: Scores) -> Ids:
         """Return those of the best tokens of `row` [vocab] that are in their own list."""
@@ -80,7 +89,7 @@ class WatermarkLogitsProcessor:
             [
                 token
                 for token, seed in zip(candidates.tolist(), seeds.tolist(), strict=True)
-                if token < self.vocab_size and self._greenlist(seed)[token]
+                if token < self.vocab_size and self.greenlist(seed)[token]
             ],
             np.int64,
         )
@@ -95,7 +104,16 @@ class WatermarkLogitsProcessor:
         # int64 wraps around, as torch's does.
         return np.asarray((np.int64(self.hashing_key) * context * hashes[:, None]).min(-1))
 
-    def _greenlist(self, seed: int) -> Mask:
+    def is_green(self, tokens: Ids, token: int) -> bool:
+        """Tell whether a token that follows `tokens` [at least context_width] is in their list."""
+        if self.seeding_scheme == "lefthash":
+            seed = self.hashing_key * int(tokens[-1])
+        else:
+            (seed,) = self._seeds(tokens, np.array([token])).tolist()
+        return token < self.vocab_size and bool(self.greenlist(seed)[token])
+
+    def greenlist(self, seed: int) -> Mask:
+        """Mark the green tokens of a seed, [vocab]."""
         count = int(self.vocab_size * self.greenlist_ratio)
         return randperm_start(seed % _MAX_SEED, self.vocab_size, count)
 
@@ -124,10 +142,13 @@ class WatermarkingConfig:
         """Make a config from a dict; InputError for an unknown name or a value out of range."""
         return _from_dict(cls, values)
 
-    def construct_processor(self, vocab_size: int) -> WatermarkLogitsProcessor:
+    def construct_processor(
+        self, vocab_size: int, device: object = "cpu"
+    ) -> WatermarkLogitsProcessor:
         """Make the processor for a model with a vocabulary of that size."""
         return WatermarkLogitsProcessor(
             vocab_size,
+            device,
             self.greenlist_ratio,
             self.bias,
             self.hashing_key,
@@ -156,7 +177,9 @@ class SynthIDTextWatermarkingConfig:
         """Make a config from a dict; InputError for an unknown or missing name or a bad value."""
         return _from_dict(cls, values)
 
-    def construct_processor(self, vocab_size: int) -> SynthIDTextWatermarkLogitsProcessor:
+    def construct_processor(
+        self, vocab_size: int, device: object = "cpu"
+    ) -> SynthIDTextWatermarkLogitsProcessor:
         """Make a processor for one batch; it takes the vocabulary's size from the scores."""
         return SynthIDTextWatermarkLogitsProcessor(
             self.ngram_len,
@@ -164,6 +187,7 @@ class SynthIDTextWatermarkingConfig:
             self.sampling_table_size,
             self.sampling_table_seed,
             self.context_history_size,
+            device,
             self.skip_first_ngram_calls,
             self.debug_mode,
         )

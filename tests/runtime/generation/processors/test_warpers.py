@@ -150,7 +150,7 @@ def test_scores_that_stay_are_handed_back_uncopied(warper):
         (lambda: TemperatureLogitsWarper("hot"), "temperature is 'hot'; a number above 0"),
         (lambda: TopKLogitsWarper(0), "top_k is 0; a whole number of at least 1 is allowed"),
         (lambda: TopKLogitsWarper(2.0), "top_k is 2.0; a whole number of at least 1 is allowed"),
-        (lambda: TopKLogitsWarper(True), "top_k is True; a whole number of at least 1"),
+        (lambda: TopKLogitsWarper(None), "top_k is None; a whole number of at least 1"),
         (lambda: TopPLogitsWarper(1.1), "top_p is 1.1; a number of at least 0 and of at most 1"),
         (lambda: TopPLogitsWarper(np.nan), "top_p is nan; a number of at least 0 and of at most 1"),
         (lambda: MinPLogitsWarper(-1), "min_p is -1; a number of at least 0 and of at most 1"),

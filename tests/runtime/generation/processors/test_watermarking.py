@@ -45,8 +45,8 @@ def test_another_key_draws_other_lists():
 
 
 def test_an_empty_list_raises_no_token():
-    assert raised(WatermarkLogitsProcessor(48, 0.001, seeding_scheme="selfhash"), 48, 1, 5) == []
-    assert raised(WatermarkLogitsProcessor(48, 0.001), 48, 1, 5) == []
+    assert raised(WatermarkLogitsProcessor(48, "cpu", 0.001, seeding_scheme="selfhash"), 48, 1, 5) == []
+    assert raised(WatermarkLogitsProcessor(48, "cpu", 0.001), 48, 1, 5) == []
 
 
 def test_there_is_no_watermark_before_the_context_is_there():

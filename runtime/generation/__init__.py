@@ -44,12 +44,14 @@ from gptneo_onnx.runtime.generation.processors.watermarking import (
     WatermarkLogitsProcessor,
 )
 from gptneo_onnx.runtime.generation.stopping_criteria import (
+    ConfidenceCriteria,
     EosTokenCriteria,
     MaxLengthCriteria,
     MaxTimeCriteria,
     StoppingCriteria,
     StoppingCriteriaList,
     StopStringCriteria,
+    validate_stopping_criteria,
 )
 from gptneo_onnx.runtime.generation.streamers import (
     AsyncTextIteratorStreamer,
@@ -60,6 +62,7 @@ from gptneo_onnx.runtime.generation.streamers import (
 
 __all__ = [
     "AsyncTextIteratorStreamer",
+    "ConfidenceCriteria",
     "EncoderNoRepeatNGramLogitsProcessor",
     "EncoderRepetitionPenaltyLogitsProcessor",
     "EosTokenCriteria",
@@ -103,4 +106,5 @@ __all__ = [
     "TypicalLogitsWarper",
     "WatermarkLogitsProcessor",
     "WatermarkingConfig",
+    "validate_stopping_criteria",
 ]

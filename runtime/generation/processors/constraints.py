@@ -5,8 +5,8 @@ Each is transformers' class of that name, with its arguments. It takes `input_id
 themselves, uncopied, where nothing changes.
 
 End tokens and suppressed tokens beyond the vocabulary are ignored: configs of models that were cut
-down still name them. Any other token beyond it is the caller's mistake, and raises InputError. `device`
-is transformers', and makes no difference.
+down still name them. Any other token beyond it is the caller's mistake, and raises InputError.
+`device` is transformers', and makes no difference.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +21,13 @@ from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.generation.processors.base import GREATEST, NEG_INF
 from gptneo_onnx.runtime.generation.processors.checks import (
-    check_number,
     known_tokens,
     tokens_within,
 )
 from gptneo_onnx.runtime.generation.processors.conversions import (
     end_token_ids,
     number,
+    set_fields,
     token_ids,
     whole,
 )
@@ -45,7 +45,7 @@ class MinLengthLogitsProcessor:
     device: object = "cpu"
 
     def __post_init__(self) -> None:
-        whole("min_length", self.min_length, least=0)
+        set_fields(self, min_length=whole("min_length", self.min_length, least=0))
         token_ids("eos_token_id", self.eos_token_id)
 
     @takes_scores
@@ -65,8 +65,13 @@ class MinNewTokensLengthLogitsProcessor:
     device: object = "cpu"
 
     def __post_init__(self) -> None:
-        whole("prompt_length_to_skip", self.prompt_length_to_skip, least=0)
-        whole("min_new_tokens", self.min_new_tokens, least=0)
+        set_fields(
+            self,
+            prompt_length_to_skip=whole(
+                "prompt_length_to_skip", self.prompt_length_to_skip, least=0
+            ),
+        )
+        set_fields(self, min_new_tokens=whole("min_new_tokens", self.min_new_tokens, least=0))
         token_ids("eos_token_id", self.eos_token_id)
 
     @takes_scores
@@ -83,7 +88,8 @@ class ForcedBOSTokenLogitsProcessor:
     bos_token_id: int
 
     def __post_init__(self) -> None:
-        whole("forced_bos_token_id", self.bos_token_id, least=0)
+        token = whole("forced_bos_token_id", self.bos_token_id, least=0)
+        set_fields(self, bos_token_id=token)
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -102,7 +108,7 @@ class ForcedEOSTokenLogitsProcessor:
     device: object = "cpu"
 
     def __post_init__(self) -> None:
-        number("max_length", self.max_length)
+        set_fields(self, max_length=number("max_length", self.max_length))
         end_token_ids("forced_eos_token_id", self.eos_token_id)
 
     @takes_scores
@@ -143,7 +149,7 @@ class SuppressTokensAtBeginLogitsProcessor:
 
     def __post_init__(self) -> None:
         _ = self._suppressed
-        number("begin_index", self.begin_index)
+        set_fields(self, begin_index=number("begin_index", self.begin_index))
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -172,16 +178,19 @@ class ExponentialDecayLengthPenalty:
     def __post_init__(self) -> None:
         name = "exponential_decay_length_penalty"
         decay = self.exponential_decay_length_penalty
-        if not isinstance(decay, tuple | list | np.ndarray) or len(decay) < 2:
-            raise InputError(f"{name} is {shown(decay)}; (start, factor) is allowed")
-        number(f"{name}'s start", decay[0])
-        check_number(f"{name}'s factor", decay[1], above=0)
+        try:
+            start, factor = decay[0], decay[1]
+        except (TypeError, IndexError, KeyError) as error:
+            raise InputError(f"{name} is {shown(decay)}; (start, factor) is allowed") from error
+        pair = number(f"{name}'s start", start), number(f"{name}'s factor", factor)
+        set_fields(self, **{name: pair})
         end_token_ids("eos_token_id", self.eos_token_id)
-        number("input_ids_seq_length", self.input_ids_seq_length)
+        length = number("input_ids_seq_length", self.input_ids_seq_length)
+        set_fields(self, input_ids_seq_length=length)
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        start, factor = self.exponential_decay_length_penalty[:2]
+        start, factor = self.exponential_decay_length_penalty
         passed = input_ids.shape[-1] - (start + self.input_ids_seq_length)
         ends = tokens_within(self.eos_token_id, scores.shape[-1])
         if passed <= 0 or not ends.size:
@@ -213,8 +222,8 @@ class PrefixConstrainedLogitsProcessor:
                 f"prefix_allowed_tokens_fn is {shown(self.prefix_allowed_tokens_fn)}; "
                 "a function of batch id and tokens that lists the allowed ones is expected"
             )
-        whole("num_beams", self.num_beams, least=1)
-        whole("first_batch_id", self.first_batch_id, least=0)
+        set_fields(self, num_beams=whole("num_beams", self.num_beams, least=1))
+        set_fields(self, first_batch_id=whole("first_batch_id", self.first_batch_id, least=0))
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:

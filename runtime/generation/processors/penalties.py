@@ -20,8 +20,14 @@ from gptneo_onnx.runtime.generation.processors.checks import (
     check_number,
     known_tokens,
 )
-from gptneo_onnx.runtime.generation.processors.conversions import positive, token_ids, whole
-from gptneo_onnx.runtime.generation.tensors import ids_array, takes_scores
+from gptneo_onnx.runtime.generation.processors.conversions import (
+    positive,
+    prompt_ids,
+    set_fields,
+    token_ids,
+    whole,
+)
+from gptneo_onnx.runtime.generation.tensors import takes_scores
 
 SequenceBias = Mapping[tuple[int, ...], float] | Sequence[Sequence[Any]]
 
@@ -37,9 +43,14 @@ class RepetitionPenaltyLogitsProcessor:
     prompt_ignore_length: int | None = None
 
     def __post_init__(self) -> None:
-        positive("repetition_penalty", self.penalty)
+        set_fields(self, penalty=positive("repetition_penalty", self.penalty))
         if self.prompt_ignore_length is not None:
-            whole("prompt_ignore_length", self.prompt_ignore_length, least=0)
+            set_fields(
+                self,
+                prompt_ignore_length=whole(
+                    "prompt_ignore_length", self.prompt_ignore_length, least=0
+                ),
+            )
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -66,8 +77,9 @@ class EncoderRepetitionPenaltyLogitsProcessor:
     encoder_input_ids: Ids
 
     def __post_init__(self) -> None:
-        positive("encoder_repetition_penalty", self.penalty)
-        object.__setattr__(self, "encoder_input_ids", ids_array(self.encoder_input_ids))
+        set_fields(self, penalty=positive("encoder_repetition_penalty", self.penalty))
+        ids = prompt_ids("encoder_input_ids", self.encoder_input_ids)
+        set_fields(self, encoder_input_ids=ids)
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -82,7 +94,7 @@ class NoRepeatNGramLogitsProcessor:
     ngram_size: int
 
     def __post_init__(self) -> None:
-        whole("no_repeat_ngram_size", self.ngram_size, least=1)
+        set_fields(self, ngram_size=whole("no_repeat_ngram_size", self.ngram_size, least=1))
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -103,8 +115,14 @@ class EncoderNoRepeatNGramLogitsProcessor:
     encoder_input_ids: Ids
 
     def __post_init__(self) -> None:
-        whole("encoder_no_repeat_ngram_size", self.encoder_ngram_size, least=1)
-        object.__setattr__(self, "encoder_input_ids", ids_array(self.encoder_input_ids))
+        set_fields(
+            self,
+            encoder_ngram_size=whole(
+                "encoder_no_repeat_ngram_size", self.encoder_ngram_size, least=1
+            ),
+        )
+        ids = prompt_ids("encoder_input_ids", self.encoder_input_ids)
+        set_fields(self, encoder_input_ids=ids)
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -201,9 +219,9 @@ class HammingDiversityLogitsProcessor:
     num_beam_groups: int
 
     def __post_init__(self) -> None:
-        positive("diversity_penalty", self.diversity_penalty)
-        whole("num_beams", self.num_beams, least=2)
-        whole("num_beam_groups", self.num_beam_groups, least=2)
+        set_fields(self, diversity_penalty=positive("diversity_penalty", self.diversity_penalty))
+        set_fields(self, num_beams=whole("num_beams", self.num_beams, least=2))
+        set_fields(self, num_beam_groups=whole("num_beam_groups", self.num_beam_groups, least=2))
         if self.num_beam_groups > self.num_beams:
             raise InputError(
                 f"num_beam_groups is {self.num_beam_groups}; at most num_beams, {self.num_beams}, "
@@ -224,6 +242,11 @@ class HammingDiversityLogitsProcessor:
         """
         group_size = self.num_beams // self.num_beam_groups
         earlier_beams = beam_group_idx * group_size
+        if len(current_tokens) % self.num_beams:
+            raise InputError(
+                f"current_tokens has {len(current_tokens)} tokens; a multiple of num_beams, "
+                f"{self.num_beams}, is allowed"
+            )
         if earlier_beams == 0:
             return scores
         processed = scores.copy()
@@ -254,8 +277,7 @@ def _penalize(scores: Scores, tokens: Ids, penalty: float) -> Scores:
 
 
 def _prompt_of_each_row(prompts: Ids, rows: int) -> Ids:
-    """Repeat each prompt for its rows: [prompts, length] or [length] -> [rows, length]."""
-    prompts = np.atleast_2d(prompts)
+    """Repeat each prompt for its rows: [prompts, length] -> [rows, length]."""
     if rows % len(prompts):
         raise InputError(
             f"there are {rows} rows of scores and {len(prompts)} of encoder_input_ids; "

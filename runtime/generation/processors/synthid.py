@@ -14,6 +14,7 @@ from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Floats, Ids, Mask, Scores
 from gptneo_onnx.runtime.generation.processors.base import probabilities
 from gptneo_onnx.runtime.generation.processors.checks import check_cpu, check_whole_number
+from gptneo_onnx.runtime.generation.processors.conversions import flag, whole
 from gptneo_onnx.runtime.generation.processors.torch_random import randint_bits
 from gptneo_onnx.runtime.generation.tensors import as_array, takes_ids, takes_scores
 
@@ -51,17 +52,21 @@ class SynthIDTextWatermarkLogitsProcessor:
         skip_first_ngram_calls: bool = False,
         debug_mode: bool = False,
     ) -> None:
-        check_whole_number("ngram_len", ngram_len, least=1)
+        ngram_len = whole("ngram_len", ngram_len)
+        sampling_table_size = whole("sampling_table_size", sampling_table_size)
+        sampling_table_seed = whole("sampling_table_seed", sampling_table_seed)
+        context_history_size = whole("context_history_size", context_history_size)
+        check_whole_number("ngram_len", ngram_len, 1, _MAX_TABLE_SIZE)
         check_whole_number("sampling_table_size", sampling_table_size, 1, _MAX_TABLE_SIZE)
         check_whole_number("sampling_table_seed", sampling_table_seed, 0, 2**64 - 1)
-        check_whole_number("context_history_size", context_history_size, least=0)
+        check_whole_number("context_history_size", context_history_size, 0, _MAX_TABLE_SIZE)
         check_cpu(device)
         self.ngram_len = ngram_len
         self.keys = _checked_keys(keys)
         self.sampling_table = _sampling_table(sampling_table_seed, sampling_table_size)
         self.context_history_size = context_history_size
-        self.skip_first_ngram_calls = skip_first_ngram_calls
-        self.debug_mode = debug_mode
+        self.skip_first_ngram_calls = flag("skip_first_ngram_calls", skip_first_ngram_calls)
+        self.debug_mode = flag("debug_mode", debug_mode)
         self._calls = 0
         self._context: Ids  # [batch, ngram_len - 1]
         self._history: Ids  # [batch, context_history_size], hashes of contexts, the newest first
@@ -177,7 +182,8 @@ def _windows(input_ids: Ids, size: int) -> Ids:
 
 def _checked_keys(keys: Any) -> Ids:
     keys = as_array(keys)
-    if not isinstance(keys, Sequence | np.ndarray) or isinstance(keys, str) or not len(keys):
+    is_list = isinstance(keys, Sequence) or (isinstance(keys, np.ndarray) and keys.ndim == 1)
+    if not is_list or isinstance(keys, str | bytes) or not len(keys):
         raise InputError(f"keys is {shown(keys)}; a list of at least one whole number is allowed")
     for key in keys:
         check_whole_number("keys", key, *_INT64)

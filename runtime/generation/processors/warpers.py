@@ -29,6 +29,7 @@ from gptneo_onnx.runtime.generation.processors.conversions import (
     number,
     positive,
     rounded_down,
+    set_fields,
     whole,
 )
 from gptneo_onnx.runtime.generation.processors.crossing import crossing
@@ -54,7 +55,7 @@ class TemperatureLogitsWarper:
                 "temperature is 0; a number above 0 is allowed; for greedy decoding pass "
                 "do_sample=False"
             )
-        positive("temperature", self.temperature)
+        set_fields(self, temperature=positive("temperature", self.temperature))
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -71,9 +72,10 @@ class TopKLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        number("filter_value", self.filter_value)
-        least = whole("min_tokens_to_keep", self.min_tokens_to_keep)
-        object.__setattr__(self, "top_k", max(whole("top_k", self.top_k, least=1), least))
+        set_fields(self, filter_value=number("filter_value", self.filter_value))
+        least = number("min_tokens_to_keep", self.min_tokens_to_keep)
+        count = max(whole("top_k", self.top_k, least=1), least)
+        set_fields(self, top_k=whole("min_tokens_to_keep", count))
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -91,9 +93,11 @@ class TopPLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "top_p", fraction("top_p", self.top_p, is_open=False))
-        number("filter_value", self.filter_value)
-        whole("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        set_fields(self, top_p=fraction("top_p", self.top_p, is_open=False))
+        set_fields(self, filter_value=number("filter_value", self.filter_value))
+        set_fields(
+            self, min_tokens_to_keep=whole("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        )
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -130,9 +134,12 @@ class MinPLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "min_p", fraction("min_p", self.min_p, is_open=False))
-        number("filter_value", self.filter_value)
-        whole("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        given = number("min_p", self.min_p)
+        set_fields(self, min_p=fraction("min_p", given, is_open=False))
+        set_fields(self, filter_value=number("filter_value", self.filter_value))
+        set_fields(
+            self, min_tokens_to_keep=whole("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        )
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -157,9 +164,11 @@ class TypicalLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "mass", fraction("typical_p", self.mass, is_open=True))
-        number("filter_value", self.filter_value)
-        whole("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        set_fields(self, mass=fraction("typical_p", self.mass, is_open=True))
+        set_fields(self, filter_value=number("filter_value", self.filter_value))
+        set_fields(
+            self, min_tokens_to_keep=whole("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
+        )
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -193,10 +202,10 @@ class EpsilonLogitsWarper:
     min_tokens_to_keep: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "epsilon", fraction("epsilon_cutoff", self.epsilon, is_open=True))
-        number("filter_value", self.filter_value)
+        set_fields(self, epsilon=fraction("epsilon_cutoff", self.epsilon, is_open=True))
+        set_fields(self, filter_value=number("filter_value", self.filter_value))
         least = rounded_down("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
-        object.__setattr__(self, "min_tokens_to_keep", least)
+        set_fields(self, min_tokens_to_keep=least)
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -222,10 +231,10 @@ class EtaLogitsWarper:
     device: object = "cpu"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "epsilon", fraction("eta_cutoff", self.epsilon, is_open=True))
-        number("filter_value", self.filter_value)
+        set_fields(self, epsilon=fraction("eta_cutoff", self.epsilon, is_open=True))
+        set_fields(self, filter_value=number("filter_value", self.filter_value))
         least = rounded_down("min_tokens_to_keep", self.min_tokens_to_keep, least=1)
-        object.__setattr__(self, "min_tokens_to_keep", least)
+        set_fields(self, min_tokens_to_keep=least)
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
@@ -247,7 +256,7 @@ class LogitNormalization:
 
 
 def _best(row: Scores, weights: Scores, count: int, least: np.float32 | None) -> Ids:
-    """Return the `count` best tokens of a row [vocab]; `least` may be the least of their weights."""
+    """Return the `count` best tokens of a row [vocab]; `least` is the least of their weights."""
     kept = np.flatnonzero(weights >= (-1 if least is None else least))
     if len(kept) < count:
         kept = np.arange(len(row))

@@ -17,6 +17,7 @@ from gptneo_onnx.runtime.generation.processors.checks import (
     check_number,
     check_whole_number,
 )
+from gptneo_onnx.runtime.generation.processors.conversions import number, set_fields, whole
 from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
 from gptneo_onnx.runtime.generation.processors.torch_random import randperm, randperm_start
 from gptneo_onnx.runtime.generation.processors.warpers import best_tokens
@@ -54,20 +55,31 @@ class WatermarkLogitsProcessor:
     context_width: int = 1
 
     def __post_init__(self) -> None:
-        check_whole_number("vocab_size", self.vocab_size, least=1)
         check_cpu(self.device)
-        check_number("greenlist_ratio", self.greenlist_ratio, above=0, below=1)
-        check_number("bias", self.bias)
-        check_whole_number("hashing_key", self.hashing_key, least=0, most=2**63 - 1)
-        if self.seeding_scheme not in SEEDING_SCHEMES:
+        converted = {
+            "vocab_size": whole("vocab_size", self.vocab_size, least=1),
+            "greenlist_ratio": number("greenlist_ratio", self.greenlist_ratio),
+            "bias": number("bias", self.bias),
+            "hashing_key": whole("hashing_key", self.hashing_key),
+            "context_width": whole("context_width", self.context_width, least=1),
+        }
+        check_number("greenlist_ratio", converted["greenlist_ratio"], above=0, below=1)
+        check_whole_number("hashing_key", converted["hashing_key"], least=0, most=2**63 - 1)
+        set_fields(self, **converted)
+        scheme = self.seeding_scheme
+        if not isinstance(scheme, str) or scheme not in SEEDING_SCHEMES:
             raise InputError(
                 f"seeding_scheme is {shown(self.seeding_scheme)}; "
                 f"{' or '.join(SEEDING_SCHEMES)} is allowed"
             )
-        check_whole_number("context_width", self.context_width, least=1)
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
+        if scores.shape[-1] < self.vocab_size:
+            raise InputError(
+                f"vocab_size is {self.vocab_size}, and there are scores of {scores.shape[-1]} "
+                "tokens; at most as many are allowed"
+            )
         if input_ids.shape[-1] < self.context_width:
             return scores
         is_lefthash = self.seeding_scheme == "lefthash"

@@ -158,8 +158,7 @@ def test_tokens_beyond_the_vocabulary_are_refused(processor, message):
     ("construct", "message"),
     [
         (lambda: MinLengthLogitsProcessor(-1, 0), "min_length is -1; a whole number of at least 0"),
-        (lambda: MinLengthLogitsProcessor(1, -5), "eos_token_id is -5; a whole number of at least"),
-        (lambda: MinLengthLogitsProcessor(1, [0.5]), "eos_token_id is 0.5; a whole number of at"),
+        (lambda: MinLengthLogitsProcessor(1, [0.5]), "eos_token_id is [0.5]; a token id or a list"),
         (
             lambda: MinNewTokensLengthLogitsProcessor(-1, 1, 0),
             "prompt_length_to_skip is -1; a whole number of at least 0 is allowed",
@@ -174,23 +173,23 @@ def test_tokens_beyond_the_vocabulary_are_refused(processor, message):
         ),
         (
             lambda: ForcedEOSTokenLogitsProcessor(5, [-1]),
-            "forced_eos_token_id is -1; a whole number",
+            "forced_eos_token_id is [-1]; a token id or a list of token ids, each of at least 0",
         ),
         (
-            lambda: SuppressTokensLogitsProcessor([-2]),
-            "suppress_tokens is -2; a whole number of at",
+            lambda: SuppressTokensLogitsProcessor(2),
+            "suppress_tokens is 2; a list of token ids is allowed",
         ),
         (
-            lambda: SuppressTokensAtBeginLogitsProcessor([0], -1),
-            "begin_index is -1; a whole number of at least 0 is allowed",
+            lambda: SuppressTokensAtBeginLogitsProcessor([0], None),
+            "begin_index is None; a number is allowed",
         ),
         (
             lambda: ExponentialDecayLengthPenalty((1,), 0, 1),
             "exponential_decay_length_penalty is (1,); (start, factor) is allowed",
         ),
         (
-            lambda: ExponentialDecayLengthPenalty((1, 0.0), 0, 1),
-            "exponential_decay_length_penalty's factor is 0.0; a number above 0 is allowed",
+            lambda: ExponentialDecayLengthPenalty((1, "2"), 0, 1),
+            "exponential_decay_length_penalty's factor is '2'; a number is allowed",
         ),
         (
             lambda: PrefixConstrainedLogitsProcessor("no", 1),

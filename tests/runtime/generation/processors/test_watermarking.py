@@ -45,7 +45,10 @@ def test_another_key_draws_other_lists():
 
 
 def test_an_empty_list_raises_no_token():
-    assert raised(WatermarkLogitsProcessor(48, "cpu", 0.001, seeding_scheme="selfhash"), 48, 1, 5) == []
+    assert (
+        raised(WatermarkLogitsProcessor(48, "cpu", 0.001, seeding_scheme="selfhash"), 48, 1, 5)
+        == []
+    )
     assert raised(WatermarkLogitsProcessor(48, "cpu", 0.001), 48, 1, 5) == []
 
 

@@ -17,13 +17,18 @@ from gptneo_onnx.runtime.generation.processors.constraints import (
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
 )
+from gptneo_onnx.runtime.generation.processors.guidance import (
+    UnbatchedClassifierFreeGuidanceLogitsProcessor,
+)
 from gptneo_onnx.runtime.generation.processors.penalties import (
     EncoderNoRepeatNGramLogitsProcessor,
     EncoderRepetitionPenaltyLogitsProcessor,
     HammingDiversityLogitsProcessor,
-    NoBadWordsLogitsProcessor,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
+)
+from gptneo_onnx.runtime.generation.processors.sequence_bias import (
+    NoBadWordsLogitsProcessor,
     SequenceBiasLogitsProcessor,
 )
 from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
@@ -59,9 +64,22 @@ from gptneo_onnx.runtime.generation.streamers import (
     TextIteratorStreamer,
     TextStreamer,
 )
+from gptneo_onnx.runtime.generation.synthid_detector import (
+    BayesianDetectorConfig,
+    BayesianDetectorModel,
+    BayesianWatermarkDetectorModelOutput,
+    SynthIDTextWatermarkDetector,
+)
+from gptneo_onnx.runtime.generation.watermark_detector import (
+    WatermarkDetector,
+    WatermarkDetectorOutput,
+)
 
 __all__ = [
     "AsyncTextIteratorStreamer",
+    "BayesianDetectorConfig",
+    "BayesianDetectorModel",
+    "BayesianWatermarkDetectorModelOutput",
     "ConfidenceCriteria",
     "EncoderNoRepeatNGramLogitsProcessor",
     "EncoderRepetitionPenaltyLogitsProcessor",
@@ -96,6 +114,7 @@ __all__ = [
     "StructuredOutput",
     "SuppressTokensAtBeginLogitsProcessor",
     "SuppressTokensLogitsProcessor",
+    "SynthIDTextWatermarkDetector",
     "SynthIDTextWatermarkLogitsProcessor",
     "SynthIDTextWatermarkingConfig",
     "TemperatureLogitsWarper",
@@ -104,6 +123,9 @@ __all__ = [
     "TopKLogitsWarper",
     "TopPLogitsWarper",
     "TypicalLogitsWarper",
+    "UnbatchedClassifierFreeGuidanceLogitsProcessor",
+    "WatermarkDetector",
+    "WatermarkDetectorOutput",
     "WatermarkLogitsProcessor",
     "WatermarkingConfig",
     "validate_stopping_criteria",

@@ -19,6 +19,9 @@ from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.noise import TokenNoise, sequence_noise
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
+from gptneo_onnx.runtime.generation.processors.guidance import (
+    UnbatchedClassifierFreeGuidanceLogitsProcessor,
+)
 from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
 from gptneo_onnx.runtime.generation.stopping_criteria import (
     MaxTimeCriteria,
@@ -243,6 +246,14 @@ def _healed(engine: Engine, batch: PaddedInputs, tokenizer: Tokenizer | None) ->
 
 
 def _check_combinations(call: GenerationCall) -> None:
+    for processor in call.hooks.processors:
+        is_guidance = isinstance(processor, UnbatchedClassifierFreeGuidanceLogitsProcessor)
+        if is_guidance and getattr(processor.model, "engine", None) is call.engine:
+            raise InputError(
+                "logits_processor has a UnbatchedClassifierFreeGuidanceLogitsProcessor that calls "
+                "the model that generates; pass guidance_scale and negative_prompt_ids instead, "
+                "which give the same"
+            )
     rows = len(call.prompts) * call.repeats
     if call.streamer is not None and (rows > 1 or call.config.num_beams > 1):
         raise InputError(f"a streamer takes one sequence, and there are {rows}")

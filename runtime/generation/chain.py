@@ -21,9 +21,11 @@ from gptneo_onnx.runtime.generation.processors.constraints import (
 from gptneo_onnx.runtime.generation.processors.penalties import (
     EncoderNoRepeatNGramLogitsProcessor,
     EncoderRepetitionPenaltyLogitsProcessor,
-    NoBadWordsLogitsProcessor,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
+)
+from gptneo_onnx.runtime.generation.processors.sequence_bias import (
+    NoBadWordsLogitsProcessor,
     SequenceBiasLogitsProcessor,
 )
 from gptneo_onnx.runtime.generation.processors.warpers import (

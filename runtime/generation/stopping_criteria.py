@@ -50,8 +50,8 @@ class StoppingCriteriaList(list[StoppingCriteria]):
         InputError: a criterion returns something other than bools.
     """
 
-    def __call__(self, input_ids: Any, scores: Any, **more: Any) -> Any:
-        stopped = np.zeros(len(input_ids), np.bool_)
+    def __call__(self, input_ids: Any, scores: Any, **more: Any) -> Verdicts:
+        stopped: Verdicts = np.zeros(len(input_ids), np.bool_)
         for criterion in self:
             verdicts = np.asarray(as_array(criterion(input_ids, scores, **more)))
             if verdicts.dtype != np.bool_ or verdicts.shape not in ((), stopped.shape):
@@ -103,7 +103,7 @@ class MaxLengthCriteria:
     def __init__(self, max_length: int, max_position_embeddings: int | None = None) -> None:
         limit = number("max_length", max_length)
         check_number("max_length", float(limit))
-        self.max_length = math.ceil(limit)
+        self.max_length: int = math.ceil(limit)
         self.max_position_embeddings = max_position_embeddings
         if max_position_embeddings is not None:
             number("max_position_embeddings", max_position_embeddings)
@@ -155,7 +155,7 @@ class EosTokenCriteria:
 
     @takes_ids
     def __call__(self, input_ids: Ids, scores: Any, **more: Any) -> Verdicts:
-        return np.isin(input_ids[:, -1:], self.eos_token_id).any(-1)
+        return np.asarray(np.isin(input_ids[:, -1:], self.eos_token_id).any(-1))
 
 
 class ConfidenceCriteria:

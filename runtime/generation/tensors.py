@@ -64,8 +64,7 @@ def scores_array(value: Any) -> NDArray[Any]:
 
 def tensor_like(array: NDArray[Any], example: Any) -> Any:
     """Return an array as a new tensor on the device of another, and of its type if of floats."""
-    import torch
-
+    torch = sys.modules["torch"]
     tensor = torch.from_numpy(np.array(array)).to(example.device)
     is_float = tensor.dtype.is_floating_point and example.dtype.is_floating_point
     return tensor.to(example.dtype) if is_float else tensor

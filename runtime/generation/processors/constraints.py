@@ -275,6 +275,12 @@ def _only(scores: Scores, tokens: Ids) -> Scores:
 
 def _power(factor: float, exponent: float) -> float:
     try:
-        return float(factor) ** exponent
+        power: complex = float(factor) ** exponent
     except OverflowError:
         return np.inf
+    if not isinstance(power, float):
+        raise InputError(
+            f"exponential_decay_length_penalty's factor is {shown(factor)}, and no whole number of "
+            "tokens has passed; a number of at least 0 is allowed"
+        )
+    return power

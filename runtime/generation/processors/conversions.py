@@ -35,7 +35,7 @@ def fraction(name: str, value: Any, *, is_open: bool) -> float:
     raise InputError(f"{name} is {shown(value)}; a number {bounds} is allowed")
 
 
-def positive(name: str, value: Any) -> float:
+def positive(name: str, value: Any) -> Any:
     """Return a number above 0, which may be infinite."""
     if is_number(value) and value > 0:
         return value

@@ -23,6 +23,11 @@ from gptneo_onnx.runtime.generation.processors.base import (
     log_probabilities,
     probabilities,
 )
+from gptneo_onnx.runtime.generation.processors.best_tokens import (
+    best_tokens,
+    last_of_best,
+    spare_the_best,
+)
 from gptneo_onnx.runtime.generation.processors.checks import is_number
 from gptneo_onnx.runtime.generation.processors.conversions import (
     fraction,
@@ -81,7 +86,7 @@ class TopKLogitsWarper:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if self.top_k >= scores.shape[-1]:
             return scores
-        return _fill(scores, scores < _last_of_best(scores, self.top_k), self.filter_value)
+        return _fill(scores, scores < last_of_best(scores, self.top_k), self.filter_value)
 
 
 @dataclass(frozen=True)
@@ -110,11 +115,13 @@ class TopPLogitsWarper:
         """Warp a row [vocab], of which another warper may have left few tokens."""
         weights = probabilities(row)
         tail = row.dtype.type(1 - self.top_p)
+        least: np.float32 | None
         found = crossing(weights, weights, float(tail))
         if found is None:
             cumulative = cumulative_softmax(np.sort(row))
-            found = int(np.count_nonzero(cumulative <= tail)), None
-        dropped, least = found
+            dropped, least = int(np.count_nonzero(cumulative <= tail)), None
+        else:
+            dropped, least = found
         count = max(len(row) - dropped, self.min_tokens_to_keep)
         if count >= len(row):
             return row
@@ -151,7 +158,7 @@ class MinPLogitsWarper:
             exact = torch_softmax(scores[row])
             dropped[row] = exact < factor * exact.max()
         for row, row_dropped in zip(scores, dropped, strict=True):
-            _spare_the_best(row, row_dropped, self.min_tokens_to_keep)
+            spare_the_best(row, row_dropped, self.min_tokens_to_keep)
         return _fill(scores, dropped, self.filter_value)
 
 
@@ -189,7 +196,7 @@ class TypicalLogitsWarper:
             last = min(int(np.count_nonzero(cumulative < mass)), len(order) - 1)
             found = last, distance[order[last]]
         dropped: Mask = distance > found[1]
-        _spare_the_best(-distance, dropped, self.min_tokens_to_keep)
+        spare_the_best(-distance, dropped, self.min_tokens_to_keep)
         return dropped
 
 
@@ -214,7 +221,7 @@ class EpsilonLogitsWarper:
         dropped, undecided = _less_likely(likelihoods, bound)
         for row in undecided:
             dropped[row] = torch_softmax(scores[row]) < bound
-        dropped &= scores < _last_of_best(scores, self.min_tokens_to_keep)
+        dropped &= scores < last_of_best(scores, self.min_tokens_to_keep)
         return _fill(scores, dropped, self.filter_value)
 
 
@@ -242,7 +249,7 @@ class EtaLogitsWarper:
         epsilon = np.float32(self.epsilon)  # there too, whatever the scores' type
         bound = np.sqrt(epsilon) * np.exp(-_entropy(likelihoods, logarithms))
         dropped = likelihoods < np.minimum(epsilon, bound)
-        dropped &= scores < _last_of_best(scores, self.min_tokens_to_keep)
+        dropped &= scores < last_of_best(scores, self.min_tokens_to_keep)
         return _fill(scores, dropped, self.filter_value)
 
 
@@ -274,17 +281,6 @@ def _less_likely(likelihoods: Scores, bounds: Scores | np.float32) -> tuple[Mask
     return surely, np.flatnonzero((surely != possibly).any(-1))
 
 
-def best_tokens(row: Scores, count: int, lower_ids_first: bool) -> Mask:
-    """Mark the `count` best tokens of a row [vocab], equally good ones taken by their ids."""
-    last_score = _nth_best(row, count)
-    best = row >= last_score
-    surplus = np.count_nonzero(best) - min(count, len(row))
-    if surplus:
-        equals = np.flatnonzero(row == last_score)
-        best[equals[-surplus:] if lower_ids_first else equals[:surplus]] = False
-    return best
-
-
 def _distribution(scores: Scores) -> tuple[Scores, Scores]:
     """Return likelihoods [batch, vocab] and their logarithms, in little more time than either."""
     shifted = scores - scores.max(-1, keepdims=True)
@@ -302,29 +298,3 @@ def _entropy(likelihoods: Scores, logarithms: Scores) -> Scores:
 
 def _fill(scores: Scores, dropped: Mask, value: float) -> Scores:
     return np.where(dropped, scores.dtype.type(value), scores) if dropped.any() else scores
-
-
-def _last_of_best(scores: Scores, count: int) -> Scores:
-    """Return the lowest of the `count` best scores of each row: [batch, vocab] -> [batch, 1]."""
-    if count == 1:
-        return np.asarray(scores.max(-1, keepdims=True))
-    return np.array([[_nth_best(row, count)] for row in scores], scores.dtype)
-
-
-def _nth_best(row: Scores, n: int) -> np.float32:
-    """Return the `n`-th best score of a row [vocab], the worst if there are fewer."""
-    n = min(n, len(row))
-    possible = row > -np.inf
-    count = np.count_nonzero(possible)
-    if count < n:
-        return row.dtype.type(-np.inf)
-    if count < len(row) // 2:
-        # Partitioning is very slow where thousands of scores are equal.
-        row = row[np.flatnonzero(possible)]
-    return row.dtype.type(np.partition(row, -n)[-n])
-
-
-def _spare_the_best(row: Scores, dropped: Mask, count: int) -> None:
-    """Take the `count` best tokens of a row [vocab] out of `dropped`, in place."""
-    if len(row) - np.count_nonzero(dropped) < count:
-        dropped &= ~best_tokens(row, count, lower_ids_first=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
+from gptneo_onnx.runtime.generation.processors.best_tokens import best_tokens
 from gptneo_onnx.runtime.generation.processors.checks import (
     check_cpu,
     check_number,
@@ -20,7 +21,6 @@ from gptneo_onnx.runtime.generation.processors.checks import (
 from gptneo_onnx.runtime.generation.processors.conversions import number, set_fields, whole
 from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
 from gptneo_onnx.runtime.generation.processors.torch_random import randperm, randperm_start
-from gptneo_onnx.runtime.generation.processors.warpers import best_tokens
 from gptneo_onnx.runtime.generation.tensors import takes_scores
 
 SEEDING_SCHEMES = ("lefthash", "selfhash")

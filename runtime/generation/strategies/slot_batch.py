@@ -8,7 +8,7 @@ import numpy as np
 from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
 from gptneo_onnx.runtime.engine.decoder import Decoder, check_finite
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
-from gptneo_onnx.runtime.generation.processors.base import log_probabilities
+from gptneo_onnx.runtime.generation.processors.guidance import guided_scores
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class Guidance:
 
     def guided(self, logits: Scores, unconditional: Scores) -> Scores:
         """transformers.UnbatchedClassifierFreeGuidanceLogitsProcessor on [rows, vocab]."""
-        free = log_probabilities(unconditional)
-        return np.float32(self.scale) * (log_probabilities(logits) - free) + free
+        return guided_scores(logits, unconditional, self.scale)
 
 
 class SlotBatch:

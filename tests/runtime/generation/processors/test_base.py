@@ -5,7 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptneo_onnx.runtime.generation.processors import constraints, penalties, warpers
+from gptneo_onnx.runtime.generation.processors import (
+    constraints,
+    penalties,
+    sequence_bias,
+    warpers,
+)
 from gptneo_onnx.runtime.generation.processors.base import (
     LogitsProcessorList,
     log_probabilities,
@@ -45,10 +50,10 @@ PROCESSORS = {
         penalties.EncoderNoRepeatNGramLogitsProcessor, COUNTS, SOME_TOKENS.map(np.array)
     ),
     "sequence_bias": st.builds(
-        lambda sequences: penalties.SequenceBiasLogitsProcessor([[s, 1.5] for s in sequences]),
+        lambda sequences: sequence_bias.SequenceBiasLogitsProcessor([[s, 1.5] for s in sequences]),
         SEQUENCES,
     ),
-    "bad_words": st.builds(penalties.NoBadWordsLogitsProcessor, SEQUENCES, TOKENS),
+    "bad_words": st.builds(sequence_bias.NoBadWordsLogitsProcessor, SEQUENCES, TOKENS),
     "min_length": st.builds(constraints.MinLengthLogitsProcessor, COUNTS, TOKENS),
     "min_new_tokens": st.builds(
         constraints.MinNewTokensLengthLogitsProcessor, COUNTS, COUNTS, SOME_TOKENS

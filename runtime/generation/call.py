@@ -247,8 +247,10 @@ def _healed(engine: Engine, batch: PaddedInputs, tokenizer: Tokenizer | None) ->
 
 def _check_combinations(call: GenerationCall) -> None:
     for processor in call.hooks.processors:
-        is_guidance = isinstance(processor, UnbatchedClassifierFreeGuidanceLogitsProcessor)
-        if is_guidance and getattr(processor.model, "engine", None) is call.engine:
+        if (
+            isinstance(processor, UnbatchedClassifierFreeGuidanceLogitsProcessor)
+            and getattr(processor.model, "engine", None) is call.engine
+        ):
             raise InputError(
                 "logits_processor has a UnbatchedClassifierFreeGuidanceLogitsProcessor that calls "
                 "the model that generates; pass guidance_scale and negative_prompt_ids instead, "

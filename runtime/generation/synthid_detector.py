@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.models.json_file import read_json
+from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.runtime.arrays import Floats
 from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
 from gptneo_onnx.runtime.generation.tensors import as_array
@@ -90,7 +90,7 @@ class BayesianDetectorModel:
         folder = Path(directory)
         if not folder.is_dir():
             raise InputError(f"{folder} is not a directory; pass one that save_pretrained() wrote")
-        settings = read_json(folder / "config.json")
+        settings = read_json_object(folder / "config.json")
         names = BayesianDetectorConfig.__dataclass_fields__
         config = BayesianDetectorConfig(**{k: v for k, v in settings.items() if k in names})
         weights = _read_floats(folder / "model.safetensors")
@@ -113,9 +113,7 @@ class BayesianDetectorModel:
             InputError: there are labels, or bits of another number of keys.
         """
         if labels is not None:
-            raise InputError(
-                "labels are for training, which needs PyTorch: use transformers' model"
-            )
+            raise InputError("labels train, which needs PyTorch: use transformers' class")
         bits: Floats = np.asarray(as_array(g_values), np.float32)
         if bits.ndim != 3 or bits.shape[-1] != len(self.beta):
             raise InputError(

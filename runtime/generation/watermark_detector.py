@@ -75,7 +75,7 @@ class WatermarkDetector:
         """Return bool [batch], whether a text has the watermark; or all that is known.
 
         Args:
-            input_ids: int [batch, length], best without the prompt; a first begin token is left out.
+            input_ids: int [batch, length], best without the prompt; a begin token is skipped.
             z_threshold: how many standard deviations more than by chance it takes.
             return_dict: whether to return a WatermarkDetectorOutput.
 

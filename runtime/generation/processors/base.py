@@ -42,7 +42,7 @@ class LogitsProcessorList(list[LogitsProcessor]):
         InputError: a processor needs an argument that was not given.
     """
 
-    def __call__(self, input_ids: Any, scores: Any, **more: Any) -> Scores:
+    def __call__(self, input_ids: Any, scores: Any, **more: Any) -> Any:
         for processor in self:
             taken = more if more and _takes_more(processor) else {}
             try:

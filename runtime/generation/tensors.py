@@ -76,10 +76,13 @@ def takes_scores(call: Call) -> Call:
     @wraps(call)
     def converted(self: Any, input_ids: Any, scores: Any, *more: Any, **named: Any) -> Any:
         if type(scores) is np.ndarray and scores.dtype in _FLOATS and _is_ids(input_ids):
-            return call(self, input_ids, scores, *more, **named)
+            # No rows, or no tokens: there is nothing to process.
+            return call(self, input_ids, scores, *more, **named) if scores.size else scores
         arrays = [as_array(each) for each in more]
         by_name = {name: as_array(each) for name, each in named.items()}
-        result = call(self, ids_array(input_ids), scores_array(scores), *arrays, **by_name)
+        ids, result = ids_array(input_ids), scores_array(scores)
+        if result.size:
+            result = call(self, ids, result, *arrays, **by_name)
         return tensor_like(result, scores) if is_tensor(scores) else result
 
     return converted  # type: ignore[return-value]

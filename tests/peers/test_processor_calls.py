@@ -12,10 +12,9 @@ from gptneo_onnx.runtime import generation
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from test_processor_constructors import CRITERIA, PROCESSORS  # noqa: E402
+from processor_arguments import CRITERIA, PROCESSORS, VOCAB  # noqa: E402
 from transformers.generation import logits_process, stopping_criteria  # noqa: E402
 
-VOCAB = 12
 PEERS = {**vars(stopping_criteria), **vars(logits_process)}
 MORE = {"HammingDiversityLogitsProcessor": {"current_tokens": [1, 2, 3, 4], "beam_group_idx": 1}}
 
@@ -131,13 +130,12 @@ def test_one_row_no_ids_and_a_larger_vocabulary(name, batch, length, vocab, rand
 
 
 @pytest.mark.parametrize("name", PROCESSORS)
-def test_an_empty_vocabulary_is_refused_or_stays_empty(name):
-    ids, scores = np.ones((2, 4), np.int64), np.zeros((2, 0), np.float32)
-    try:
-        processed = of_ours(name)(ids, scores, **more_of(name, np.array))
-    except InputError:
-        return
-    assert processed.shape == (2, 0)
+@pytest.mark.parametrize("shape", [(2, 0), (0, VOCAB)])
+def test_no_rows_or_no_tokens_stay_so(name, shape):
+    ids, scores = np.ones((shape[0], 4), np.int64), np.zeros(shape, np.float32)
+    assert of_ours(name)(ids, scores, **more_of(name, np.array)).shape == shape
+    tensors = torch.from_numpy(ids), torch.from_numpy(scores)
+    assert of_ours(name)(*tensors, **more_of(name, np.array)).shape == shape
 
 
 def test_three_dimensions_of_scores_count_at_the_last_position(random):

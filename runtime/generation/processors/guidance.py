@@ -38,7 +38,8 @@ class UnbatchedClassifierFreeGuidanceLogitsProcessor:
             returns an output with logits [batch, length, vocab].
         unconditional_ids: negative prompts, int [batch, length]; by default the last token.
         unconditional_attention_mask: their mask, padding on the left.
-        use_cache: whether a model of another kind is passed the cache that it returned.
+        use_cache: whether a model of another kind is passed the newest token only, with the cache
+            that it returned.
 
     Raises:
         InputError: guidance_scale is not a number, or there are not as many negative prompts as
@@ -109,7 +110,7 @@ class UnbatchedClassifierFreeGuidanceLogitsProcessor:
             arguments[0],
             attention_mask=arguments[1],
             use_cache=self.use_cache,
-            past_key_values=self._saved if self.use_cache else None,
+            past_key_values=self._saved,
         )
         self._saved = output.get("past_key_values", None)
         return scores_array(as_array(output.logits)[:, -1])

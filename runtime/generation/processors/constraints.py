@@ -275,7 +275,7 @@ def _only(scores: Scores, tokens: Ids) -> Scores:
 
 def _power(factor: float, exponent: float) -> float:
     try:
-        power: complex = float(factor) ** exponent
+        power: complex = float(factor) ** float(exponent)
     except OverflowError:
         return np.inf
     if not isinstance(power, float):

@@ -116,12 +116,16 @@ class TopPLogitsWarper:
         weights = probabilities(row)
         tail = row.dtype.type(1 - self.top_p)
         least: np.float32 | None
-        found = crossing(weights, weights, float(tail))
+        # After top_k nearly all weights are 0.
+        possible = weights > 0
+        zeros = len(row) - np.count_nonzero(possible)
+        masses = weights[np.flatnonzero(possible)] if 2 * zeros > len(row) else weights
+        found = crossing(masses, masses, float(tail))
         if found is None:
             cumulative = cumulative_softmax(np.sort(row))
             dropped, least = int(np.count_nonzero(cumulative <= tail)), None
         else:
-            dropped, least = found
+            dropped, least = len(row) - len(masses) + found[0], found[1]
         count = max(len(row) - dropped, self.min_tokens_to_keep)
         if count >= len(row):
             return row

@@ -22,5 +22,6 @@ except ImportError as error:
 
 from gptneo_onnx.export.dry_run import check_export
 from gptneo_onnx.export.exporter import export_model
+from gptneo_onnx.export.replace_tokenizer import set_tokenizer
 
-__all__ = ["check_export", "export_model"]
+__all__ = ["check_export", "export_model", "set_tokenizer"]

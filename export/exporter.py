@@ -12,7 +12,7 @@ from gptneo_onnx.export.arguments import AUTO, ExportPlan, check_task, plan_expo
 from gptneo_onnx.export.check.verify import verify_graph
 from gptneo_onnx.export.checkpoint.adapters.merge import merge_adapter
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
-from gptneo_onnx.export.checkpoint.hub import local_adapter, local_checkpoint, local_tokenizer
+from gptneo_onnx.export.checkpoint.hub import local_adapter, local_checkpoint
 from gptneo_onnx.export.graph_files import weights_of, write_graphs
 from gptneo_onnx.export.graphs import optimum_trace
 from gptneo_onnx.export.graphs.genai_config import write_genai_config
@@ -20,10 +20,9 @@ from gptneo_onnx.export.graphs.model_proto import OPSET
 from gptneo_onnx.export.graphs.optimum import write_optimum_graph
 from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
 from gptneo_onnx.export.task import chosen_task, notes_on_task
-from gptneo_onnx.export.tokenizer_files import write_tokenizer
+from gptneo_onnx.export.tokenizer_files import ids_beyond, tokenizer_directory, write_tokenizer
 from gptneo_onnx.models.config import ALIASES, without_contradictions
 from gptneo_onnx.models.denormals import unchanged_float_state
-from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.generation_settings import GenerationSettings
 from gptneo_onnx.models.graph import GraphContract, NumberFormat, Precision
 from gptneo_onnx.models.json_file import read_json_bytes, read_json_object
@@ -200,13 +199,7 @@ def tokenizer_source_of(plan: ExportPlan, source: Checkpoint) -> Path:
     if plan.tokenizer is None:
         adapter = source.adapter
         return adapter if adapter and has_tokenizer(adapter) else source.directory
-    directory = local_tokenizer(plan.tokenizer)
-    if not has_tokenizer(directory):
-        raise InputError(
-            f"tokenizer is {shown(str(plan.tokenizer))}, which has neither {TOKENIZER_FILE} nor "
-            "vocab.json and merges.txt; name a directory or a hub id with one of them"
-        )
-    return directory
+    return tokenizer_directory(plan.tokenizer)
 
 
 def write_companions(
@@ -225,12 +218,8 @@ def write_companions(
             "the model takes token ids only; --tokenizer (tokenizer=) takes one from elsewhere"
         )
         return
-    size, vocabulary = max(tokenizer.get_vocab().values(), default=-1) + 1, source.config.vocab_size
-    if size > vocabulary:
-        report(
-            f"the tokenizer of {tokenizer_source} has ids up to {size - 1}, and the model up to "
-            f"{vocabulary - 1}: texts with tokens beyond are refused"
-        )
+    if beyond := ids_beyond(tokenizer, tokenizer_source, source.config.vocab_size):
+        report(beyond)
 
 
 def _write_config(source: Checkpoint, path: Path) -> None:

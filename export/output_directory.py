@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gptneo_onnx.export import transformers_js
+from gptneo_onnx.export.replace_directory import replace_directory
 from gptneo_onnx.models.errors import ExportError, InputError, ModelFileError, shown
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import MANIFEST_FILE
@@ -31,7 +32,7 @@ def atomic_directory(out: Path) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
     except OSError as error:
-        raise _write_error(out, error) from error
+        raise write_error(out, error) from error
     try:
         yield partial
         partial.chmod(0o755)  # mkdtemp makes it private
@@ -40,7 +41,7 @@ def atomic_directory(out: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, ExportError):
             raise
-        raise _write_error(out, error) from error
+        raise write_error(out, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -54,7 +55,7 @@ def check_replaceable(out: Path) -> None:
     try:
         present = {path.name for path in out.iterdir()}
     except OSError as error:
-        raise _write_error(out, error) from error
+        raise write_error(out, error) from error
     if transformers_js.is_export(out):
         return
     if present and MANIFEST_FILE not in present:
@@ -78,7 +79,8 @@ def _files_of_export(out: Path) -> set[str]:
     return {MANIFEST_FILE, *(files if isinstance(files, dict) else ())}
 
 
-def _write_error(out: Path, error: OSError) -> ExportError:
+def write_error(out: Path, error: OSError) -> ExportError:
+    """Return the error to raise where an export cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ExportError(
             f"{out} cannot be written: the disk is full; free some space or name a directory on "
@@ -96,19 +98,8 @@ def _sync(directory: Path) -> None:
 
 
 def _replace(partial: Path, out: Path) -> None:
-    """Rename partial to out; move an earlier export aside first, and back if that fails."""
-    if not out.exists():
+    """Rename partial to out, in place of an earlier export."""
+    if out.exists():
+        replace_directory(partial, out)
+    else:
         partial.rename(out)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.replaced-", dir=out.parent))
-    earlier = aside / out.name
-    try:
-        out.rename(earlier)
-        partial.rename(out)
-    except BaseException:
-        if earlier.exists() and not out.exists():
-            earlier.rename(out)
-        raise
-    finally:
-        if out.exists():
-            shutil.rmtree(aside, ignore_errors=True)

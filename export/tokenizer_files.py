@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.export.checkpoint.hub import local_tokenizer
+from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.gpt2_vocabulary import MERGES_FILE, VOCABULARY_FILE
 from gptneo_onnx.models.json_file import read_json_bytes
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
@@ -15,6 +16,33 @@ from gptneo_onnx.models.tokenizer_files import (
     has_tokenizer,
     read_tokenizer_files,
 )
+
+
+def tokenizer_directory(tokenizer: str | Path, revision: str | None = None) -> Path:
+    """Return the directory of a tokenizer that is named by it, or by a hub id.
+
+    Raises:
+        InputError: there is no such directory or hub id, or it has no tokenizer.
+        MissingDependencyError: it is a hub id, and huggingface_hub is not installed.
+    """
+    directory = local_tokenizer(tokenizer, revision)
+    if not has_tokenizer(directory):
+        raise InputError(
+            f"tokenizer is {shown(str(tokenizer))}, which has neither {TOKENIZER_FILE} nor "
+            "vocab.json and merges.txt; name a directory or a hub id with one of them"
+        )
+    return directory
+
+
+def ids_beyond(tokenizer: Tokenizer, source: Path, vocab_size: int) -> str | None:
+    """Return a line on the ids of a tokenizer that the model has not; None without any."""
+    size = max(tokenizer.get_vocab().values(), default=-1) + 1
+    if size <= vocab_size:
+        return None
+    return (
+        f"the tokenizer of {source} has ids up to {size - 1}, and the model up to "
+        f"{vocab_size - 1}: texts with tokens beyond are refused"
+    )
 
 
 def write_tokenizer(

@@ -10,15 +10,38 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.added_tokens import AddedToken, AddedVocabulary
+from gptneo_onnx.models.chat_template import (
+    CHAT_TEMPLATE_FILE,
+    ChatTemplate,
+    as_config_value,
+    read_chat_template,
+)
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.gpt2_vocabulary import MERGES_FILE, VOCABULARY_FILE, read_gpt2_vocabulary
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.models.post_processor import tokens_around
-from gptneo_onnx.models.special_tokens import TokenSettings, read_token_settings, text_of
+from gptneo_onnx.models.special_tokens import (
+    ADDED_TOKENS_FILE,
+    SPECIAL_TOKENS_FILE,
+    TokenSettings,
+    read_token_settings,
+    text_of,
+)
 from gptneo_onnx.models.tokenizer_config import completed_config, new_config
 
 END_OF_TEXT = "<|endoftext|>"
+# What is read of a directory, besides a folder of chat templates. First the files without which it
+# has no tokenizer.
+READ_FILES = (
+    TOKENIZER_FILE,
+    VOCABULARY_FILE,
+    MERGES_FILE,
+    TOKENIZER_CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    ADDED_TOKENS_FILE,
+    CHAT_TEMPLATE_FILE,
+)
 # Names of classes in transformers, without "Fast".
 _GPT2, _GPT_NEOX, _CODEGEN = "GPT2Tokenizer", "GPTNeoXTokenizer", "CodeGenTokenizer"
 _WITHOUT_DEFAULTS = "PreTrainedTokenizer"
@@ -40,6 +63,7 @@ class TokenizerFiles:
             off.
         clean_up_tokenization_spaces: whether decoding removes spaces before punctuation.
         split_special_tokens: whether special tokens in a text are read as any other text.
+        chat_template: one template, or several by name; None without any.
         unknown_class: a class of transformers that may make something else of the files; None if
             the class is known to make this of them.
     """
@@ -51,6 +75,7 @@ class TokenizerFiles:
     special_tokens: Mapping[str, str | None]
     clean_up_tokenization_spaces: bool
     split_special_tokens: bool
+    chat_template: ChatTemplate | None
     unknown_class: str | None
 
 
@@ -97,14 +122,19 @@ def read_tokenizer_files(directory: Path) -> TokenizerFiles:
     _apply_config(content, settings, class_name, vocabulary)
     eos_token = settings.texts.get("eos_token")
     config = settings.config
+    chat_template = read_chat_template(directory, config)
+    written = _config(directory, settings, implied, vocabulary, class_name)
+    if chat_template is not None:  # in one file, which every program that knows templates reads
+        written["chat_template"] = as_config_value(chat_template)
     return TokenizerFiles(
         content=content,
         is_stored=path.is_file() and content == stored,
-        config=_config(directory, settings, implied, vocabulary, class_name),
+        config=written,
         eos_token=eos_token if eos_token and eos_token in vocabulary else None,
         special_tokens=settings.texts,
         clean_up_tokenization_spaces=bool(config.get("clean_up_tokenization_spaces")),
         split_special_tokens=bool(config.get("split_special_tokens")),
+        chat_template=chat_template,
         unknown_class=None if class_name in (*_WITH_END_OF_TEXT, _WITHOUT_DEFAULTS) else class_name,
     )
 

@@ -65,8 +65,8 @@ class Tokenizer(Vocabulary):
         path = Path(directory)
         if not has_tokenizer(path):
             raise ModelFileError(
-                f"{directory} has no {TOKENIZER_FILE}: pass token ids to GPTNeoForCausalLM, or "
-                "export a checkpoint that has a tokenizer"
+                f"{directory} has no {TOKENIZER_FILE}: pass token ids to GPTNeoForCausalLM, or give "
+                "an export one with `gptneo-onnx set-tokenizer {directory} TOKENIZER`"
             )
         files = read_tokenizer_files(path)
         backend = _backend(path, json.dumps(files.content))

@@ -27,7 +27,10 @@ PACKAGES_INSIDE = {
 # lm-evaluation-harness imports this one itself.
 HARNESS = "runtime.evaluation.harness"
 # The only modules that reach from the runtime into the exporter, inside a function.
-DOORS = {"runtime.embedded", "runtime.cli.check", "runtime.cli.export", "runtime.namespace"}
+DOORS = {
+    "runtime.embedded", "runtime.cli.check", "runtime.cli.export", "runtime.cli.set_tokenizer",
+    "runtime.namespace",
+}  # fmt: skip
 # The package above all folders, which has both sides' names: for type checkers at the top too.
 NAMESPACE = "runtime.namespace"
 
@@ -37,17 +40,17 @@ LAYERS = {
         "models.errors", ("models.activations", "models.json_file"), "models.labels",
         "models.config", "models.tasks", "models.graph",
         "models.portable_graph", "models.genai_graph", "models.manifest",
-        "models.generation_settings", "models.embedded",
+        "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",
         ("models.added_tokens", "models.post_processor"), "models.special_tokens",
         ("models.gpt2_vocabulary", "models.tokenizer_config"), "models.tokenizer_files",
         "models",
     ],
     "export": [
-        "export.checkpoint", "export.weights", "export.graphs", "export.check",
-        "export.calibration", "export.graph_files",
+        "export.replace_directory", "export.checkpoint", "export.weights", "export.graphs",
+        "export.check", "export.calibration", "export.graph_files",
         ("export.arguments", "export.transformers_js", "export.tokenizer_files", "export.task"),
         "export.output_directory", ("export.memory", "export.sources"), "export.exporter",
-        "export.dry_run", "export",
+        ("export.dry_run", "export.replace_tokenizer"), "export",
     ],
     "runtime": [
         ("runtime.files", "runtime.onnx_runtime", "runtime.arrays", "runtime.text_settings"),

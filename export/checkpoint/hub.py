@@ -52,7 +52,7 @@ def _fetch(hub_id: str, revision: str | None, variant: str | None) -> Path:
     return path
 
 
-def local_tokenizer(tokenizer: str | Path) -> Path:
+def local_tokenizer(tokenizer: str | Path, revision: str | None = None) -> Path:
     """Return the directory of a tokenizer: the path itself, or where a hub id's files are cached.
 
     Raises:
@@ -67,7 +67,7 @@ def local_tokenizer(tokenizer: str | Path) -> Path:
             f"tokenizer is {shown(str(tokenizer))}, which is not a directory; {_TOKENIZER}, or a "
             "hub id"
         )
-    return _download(str(tokenizer), None, _SMALL_FILES, _TOKENIZER)
+    return _download(str(tokenizer), revision, _SMALL_FILES, _TOKENIZER)
 
 
 def local_adapter(adapter: str | Path) -> Path:

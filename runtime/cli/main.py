@@ -23,6 +23,7 @@ from gptneo_onnx.runtime.cli import (
     info,
     lm_eval,
     perplexity,
+    set_tokenizer,
 )
 from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
 
@@ -34,6 +35,7 @@ COMMAND = "command"
 COMMANDS = (
     export,
     check,
+    set_tokenizer,
     generate,
     compare,
     embed,

@@ -16,7 +16,7 @@ from checkpoints import Shape, write_checkpoint
 from refusals import refused
 from zero_checkpoint import write_zero_checkpoint
 
-from gptneo_onnx.export import export_model, output_directory
+from gptneo_onnx.export import export_model, output_directory, replace_directory
 from gptneo_onnx.export.output_directory import atomic_directory
 from gptneo_onnx.models import ExportError, InputError, ModelFileError
 from gptneo_onnx.models.manifest import MANIFEST_FILE
@@ -192,6 +192,7 @@ class TestFailures:
                 raise failure
             done.append(rename(path, target))
 
+        monkeypatch.setattr(replace_directory, "_swapped", lambda *paths: False)
         monkeypatch.setattr(Path, "rename", interrupted)
         with pytest.raises(failure):
             export_model(checkpoint, out)

@@ -1,0 +1,43 @@
+"""The command `gptneo-onnx set-tokenizer`: gives an export that exists a tokenizer."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def add_command(commands: Any) -> None:
+    """Add the command and its options to argparse's sub-parsers."""
+    command = commands.add_parser(
+        "set-tokenizer", help="give an exported model a tokenizer, without exporting again"
+    )
+    command.add_argument(
+        "model", type=Path, metavar="MODEL", help="the directory of an exported model"
+    )
+    command.add_argument(
+        "tokenizer", metavar="TOKENIZER", help="a directory or a hub id that has a tokenizer"
+    )
+    command.add_argument("--revision", help="which branch, tag or commit of a hub id to take")
+    command.add_argument(
+        "--dry-run", action="store_true", help="check that it fits, and write nothing"
+    )
+    command.set_defaults(run=run_set_tokenizer)
+
+
+def run_set_tokenizer(options: argparse.Namespace) -> None:
+    """Write the tokenizer into the export, and print where it came from.
+
+    Raises:
+        GPTNeoOnnxError: as set_tokenizer().
+    """
+    from gptneo_onnx.export import set_tokenizer
+
+    source = set_tokenizer(
+        options.model,
+        options.tokenizer,
+        revision=options.revision,
+        dry_run=options.dry_run,
+        report=lambda line: print(line, file=sys.stderr),
+    )
+    done = "would get" if options.dry_run else "has"
+    print(f"{options.model} {done} the tokenizer of {source}")

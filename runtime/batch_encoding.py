@@ -2,107 +2,99 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import tokenizers
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.runtime.text_limits import LEFT, Limits
 
-LEFT, RIGHT = "left", "right"
-_PADDINGS = {True: "longest", False: None, "do_not_pad": None, None: None}
-_NO_TRUNCATION = (None, False, "do_not_truncate")
-_TRUNCATION = (True, "longest_first", "only_first")
-# Values at padded positions; attention_mask's, special_tokens_mask's and offset_mapping's.
-_FILLS: dict[str, Any] = {"attention_mask": 0, "special_tokens_mask": 1, "offset_mapping": (0, 0)}
+# Values at padded positions; input_ids have the pad token there.
+_FILLS: dict[str, Any] = {
+    "attention_mask": 0,
+    "token_type_ids": 0,
+    "special_tokens_mask": 1,
+    "offset_mapping": (0, 0),
+}
+
+
+class CharSpan(NamedTuple):
+    """The characters from start to end, the latter left out."""
+
+    start: int
+    end: int
 
 
 class BatchEncoding(dict[str, Any]):
-    """Lists or arrays by name, which are attributes too (transformers.BatchEncoding)."""
+    """Lists or arrays by name, which are attributes too (transformers.BatchEncoding).
+
+    Attributes:
+        encodings: what the tokenizers package knows of each row; None where nothing was encoded.
+    """
+
+    encodings: list[tokenizers.Encoding] | None
+
+    def __init__(
+        self, columns: Mapping[str, Any] = {}, encodings: list[tokenizers.Encoding] | None = None
+    ) -> None:
+        super().__init__(columns)
+        self.encodings = encodings
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self[name]
+            return super().__getitem__(name)
         except KeyError as error:
             raise AttributeError(name) from error
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._row(key) if isinstance(key, int) else super().__getitem__(key)
 
     def to(self, device: object) -> "BatchEncoding":
         """Return itself: models take arrays wherever they run."""
         return self
 
+    def convert_to_tensors(self, tensor_type: Any = None) -> "BatchEncoding":
+        """Make arrays of the lists, and return itself; see as_tensors()."""
+        self.update(as_tensors(self, tensor_type))
+        return self
 
-@dataclass(frozen=True)
-class Limits:
-    """How many tokens a text may have, and how many it is padded to.
+    def tokens(self, batch_index: int = 0) -> list[str]:
+        """Return the tokens of a row."""
+        return list(self._row(batch_index).tokens)
 
-    Attributes:
-        longest: texts with more tokens are cut; None for no limit.
-        padding: None, "longest" or "max_length".
-        width: the tokens that texts have at least, with "max_length".
-        multiple: texts are padded to a multiple of it.
-        padding_side, truncation_side: where.
-    """
+    def word_ids(self, batch_index: int = 0) -> list[int | None]:
+        """Return the word that each token of a row is of; None for special tokens and padding."""
+        return list(self._row(batch_index).word_ids)
 
-    longest: int | None
-    padding: str | None
-    width: int
-    multiple: int
-    padding_side: str
-    truncation_side: str
+    def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
+        """Return the text of a pair, 0 or 1, that each token of a row is of; None for others."""
+        return list(self._row(batch_index).sequence_ids)
 
-    @classmethod
-    def of(
-        cls,
-        padding: Any,
-        truncation: Any,
-        max_length: Any,
-        pad_to_multiple_of: Any,
-        model_max_length: int | None,
-        padding_side: Any,
-        truncation_side: Any,
-    ) -> "Limits":
-        """Read the arguments as transformers does: a max_length alone cuts too.
+    def char_to_token(
+        self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
+    ) -> int | None:
+        """Return the place of the token that a character of a row, or of the only one, is of."""
+        row, char = _row_and_place(batch_or_char_index, char_index)
+        place: int | None = self._row(row).char_to_token(char, sequence_index)
+        return place
 
-        Raises:
-            InputError: an argument out of range, or two that exclude each other.
-        """
-        strategy = _PADDINGS.get(padding, padding) if _is_plain(padding) else padding
-        if strategy not in (None, "longest", "max_length"):
-            raise InputError(
-                f"padding is {shown(padding)}; True, False, 'longest', 'max_length' or "
-                "'do_not_pad' is allowed"
-            )
-        if not _is_plain(truncation) or truncation not in (*_NO_TRUNCATION, *_TRUNCATION):
-            raise InputError(
-                f"truncation is {shown(truncation)}; True, False, 'longest_first', 'only_first' "
-                "or 'do_not_truncate' is allowed"
-            )
-        for name, value in (("max_length", max_length), ("pad_to_multiple_of", pad_to_multiple_of)):
-            if value is not None and (type(value) is not int or value < 1):
-                raise InputError(
-                    f"{name} is {shown(value)}; a whole number of at least 1 is allowed"
-                )
-        for name, side in (("padding_side", padding_side), ("truncation_side", truncation_side)):
-            if side not in (LEFT, RIGHT):
-                raise InputError(f"{name} is {shown(side)}; left or right is allowed")
-        cuts = truncation in _TRUNCATION and truncation is not None
-        if truncation is None and strategy is None and max_length is not None:
-            cuts = True
-        limit = max_length or model_max_length
-        if strategy == "max_length" and limit is None:
-            strategy = None  # as in transformers, where the model has no greatest length
-        return cls(
-            limit if cuts else None,
-            strategy,
-            limit or 0,
-            pad_to_multiple_of or 1,
-            padding_side,
-            truncation_side,
-        )
+    def token_to_chars(
+        self, batch_or_token_index: int, token_index: int | None = None
+    ) -> CharSpan | None:
+        """Return the characters of a token of a row, or of the only one."""
+        row, token = _row_and_place(batch_or_token_index, token_index)
+        span = self._row(row).token_to_chars(token)
+        return None if span is None else CharSpan(*span)
+
+    def _row(self, index: int) -> tokenizers.Encoding:
+        if self.encodings is None:
+            raise InputError("these rows were not encoded by a tokenizer's call; pass texts to one")
+        return self.encodings[index]
 
 
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | str)
+def _row_and_place(first: int, second: int | None) -> tuple[int, int]:
+    return (0, first) if second is None else (first, second)
 
 
 def left_padded(encoded: Sequence[Sequence[int]], fill: int | None) -> dict[str, Any]:
@@ -126,19 +118,22 @@ def padded(
     """
     if limits.padding is None:
         return {name: [[*row] for row in rows] for name, rows in columns.items()}
-    if pad_token_id is None:
-        raise InputError(
-            "the tokenizer has no pad_token to pad with; set one, as in "
-            "tokenizer.pad_token = tokenizer.eos_token"
-        )
-    longest = max(map(len, columns["input_ids"]), default=0)
-    width = limits.width if limits.padding == "max_length" else longest
-    width = -(-width // limits.multiple) * limits.multiple
+    check_pad_token(pad_token_id)
+    width = limits.padded_width(map(len, columns["input_ids"]))
     result = {}
     for name, rows in columns.items():
         fill = _FILLS.get(name, pad_token_id)
         result[name] = [_filled(row, fill, width, limits.padding_side) for row in rows]
     return result
+
+
+def check_pad_token(pad_token_id: int | None) -> None:
+    """Raise InputError if there is no token to pad with."""
+    if pad_token_id is None:
+        raise InputError(
+            "the tokenizer has no pad_token to pad with; set one, as in "
+            "tokenizer.pad_token = tokenizer.eos_token"
+        )
 
 
 def _filled(row: Sequence[Any], fill: Any, width: int, side: str) -> list[Any]:
@@ -162,7 +157,9 @@ def as_columns(encoded: Any) -> dict[str, Any]:
     return columns
 
 
-def as_tensors(columns: Mapping[str, Any], kind: Any) -> BatchEncoding:
+def as_tensors(
+    columns: Mapping[str, Any], kind: Any, encodings: list[tokenizers.Encoding] | None = None
+) -> BatchEncoding:
     """Return lists, or the arrays that return_tensors names.
 
     Raises:
@@ -170,7 +167,7 @@ def as_tensors(columns: Mapping[str, Any], kind: Any) -> BatchEncoding:
     """
     kind = getattr(kind, "value", kind)
     if kind is None:
-        return BatchEncoding(columns)
+        return BatchEncoding(columns, encodings)
     torch = sys.modules.get("torch")
     if kind not in ("np", "pt") or (kind == "pt" and torch is None):
         raise InputError(
@@ -188,25 +185,4 @@ def as_tensors(columns: Mapping[str, Any], kind: Any) -> BatchEncoding:
             ) from error
     if kind == "pt" and torch is not None:
         arrays = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return BatchEncoding(arrays)
-
-
-# Arguments of transformers' tokenizers that are passed over where they ask for nothing.
-_NEUTRAL = {
-    "stride": (0,),
-    "is_split_into_words": (False,),
-    "return_overflowing_tokens": (False,),
-    "return_token_type_ids": (None, False),
-    "text_target": (None,),
-    "text_pair_target": (None,),
-}
-
-
-def refuse_others(arguments: Mapping[str, Any]) -> None:
-    """Raise InputError for an argument that is not supported, unless it asks for nothing."""
-    for name, value in arguments.items():
-        if name not in _NEUTRAL or value not in _NEUTRAL[name]:
-            raise InputError(
-                f"tokenizers here have no argument {name} ({shown(value)}); leave it out: GPT-Neo "
-                "reads one text, as a sequence of token ids"
-            )
+    return BatchEncoding(arrays, encodings)

@@ -2,31 +2,22 @@
 
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import tokenizers
 
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.models.tokenizer_files import has_tokenizer, read_tokenizer_files
-from gptneo_onnx.runtime.batch_encoding import (
-    BatchEncoding,
-    Limits,
-    as_columns,
-    as_tensors,
-    padded,
-    refuse_others,
-)
+from gptneo_onnx.runtime.text_encoder import TextEncoder
 from gptneo_onnx.runtime.text_settings import TextSettings
-from gptneo_onnx.runtime.vocabulary import Vocabulary
 
-# transformers' model_max_length where the files name none, and the least that it takes for none.
-UNLIMITED, LARGEST_LENGTH = int(1e30), int(1e20)
+# transformers' model_max_length where the files name none.
+UNLIMITED = int(1e30)
 
 
-class Tokenizer(Vocabulary):
+class Tokenizer(TextEncoder):
     """The tokenizer of an exported model."""
 
     def __init__(
@@ -65,8 +56,8 @@ class Tokenizer(Vocabulary):
         path = Path(directory)
         if not has_tokenizer(path):
             raise ModelFileError(
-                f"{directory} has no {TOKENIZER_FILE}: pass token ids to GPTNeoForCausalLM, or give "
-                "an export one with `gptneo-onnx set-tokenizer {directory} TOKENIZER`"
+                f"{directory} has no {TOKENIZER_FILE}: pass token ids to GPTNeoForCausalLM, or "
+                f"give an export one with `gptneo-onnx set-tokenizer {directory} TOKENIZER`"
             )
         files = read_tokenizer_files(path)
         backend = _backend(path, json.dumps(files.content))
@@ -112,98 +103,6 @@ class Tokenizer(Vocabulary):
         name = str(tokenizer.name_or_path)
         return cls(copied, tokenizer.eos_token, cleans_up, settings, name)
 
-    def __call__(
-        self,
-        text: str | Sequence[str],
-        text_pair: None = None,
-        *,
-        add_special_tokens: bool = True,
-        padding: bool | str | None = False,
-        truncation: bool | str | None = None,
-        max_length: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
-        truncation_side: str | None = None,
-        return_tensors: Any = None,
-        return_attention_mask: bool | None = True,
-        return_offsets_mapping: bool = False,
-        return_special_tokens_mask: bool = False,
-        return_length: bool = False,
-        verbose: bool = True,
-        **others: Any,
-    ) -> BatchEncoding:
-        """Encode a text, or several, as transformers' tokenizers do.
-
-        Args:
-            text: a text, or a list of texts.
-            text_pair: not supported: GPT-Neo reads one text.
-            add_special_tokens: as in encode().
-            padding: True or "longest" makes texts as long as the longest, "max_length" as
-                max_length; False leaves their lengths.
-            truncation: True cuts texts with more than max_length tokens. A max_length alone cuts
-                too.
-            max_length: tokens; None takes model_max_length.
-            pad_to_multiple_of: makes padded texts a multiple of it long.
-            padding_side, truncation_side: left or right; None takes the tokenizer's.
-            return_tensors: None returns lists, "np" int64 arrays [texts, length], "pt" tensors of
-                torch, if that has been imported.
-            return_attention_mask, return_offsets_mapping, return_special_tokens_mask,
-                return_length: what is returned besides input_ids.
-            verbose: changes nothing.
-
-        Raises:
-            InputError: an argument out of range, or one that is not supported; a text that cannot
-                be encoded; no token to pad with; arrays of texts of different lengths.
-        """
-        refuse_others(others | ({} if text_pair is None else {"text_pair": text_pair}))
-        limits = Limits.of(
-            padding,
-            truncation,
-            max_length,
-            pad_to_multiple_of,
-            self.model_max_length if self.model_max_length < LARGEST_LENGTH else None,
-            padding_side or self.padding_side,
-            truncation_side or self.truncation_side,
-        )
-        texts = [text] if isinstance(text, str) else text
-        encodings = [self._encoding_within(each, add_special_tokens, limits) for each in texts]
-        columns: dict[str, Any] = {"input_ids": [each.ids for each in encodings]}
-        if return_attention_mask or return_attention_mask is None:
-            columns["attention_mask"] = [each.attention_mask for each in encodings]
-        if return_special_tokens_mask:
-            columns["special_tokens_mask"] = [each.special_tokens_mask for each in encodings]
-        if return_offsets_mapping:
-            columns["offset_mapping"] = [each.offsets for each in encodings]
-        columns = dict(padded(columns, limits, self.pad_token_id))
-        if return_length:
-            columns["length"] = [len(ids) for ids in columns["input_ids"]]
-        if isinstance(text, str) and return_tensors is None:
-            # The length stays a list, as in transformers.
-            columns = {k: v[0] if isinstance(v[0], list) else v for k, v in columns.items()}
-        return as_tensors(columns, return_tensors)
-
-    def pad(
-        self,
-        encoded_inputs: Any,
-        padding: bool | str = True,
-        max_length: int | None = None,
-        pad_to_multiple_of: int | None = None,
-        padding_side: str | None = None,
-        return_attention_mask: bool | None = None,
-        return_tensors: Any = None,
-    ) -> BatchEncoding:
-        """Pad what calls of the tokenizer returned: lists by name, or a list of such.
-
-        Raises:
-            InputError: as __call__().
-        """
-        side, cut = padding_side or self.padding_side, self.truncation_side
-        limits = Limits.of(padding, False, max_length, pad_to_multiple_of, None, side, cut)
-        columns = as_columns(encoded_inputs)
-        if return_attention_mask is not False:
-            columns.setdefault("attention_mask", [[1] * len(row) for row in columns["input_ids"]])
-        return as_tensors(padded(columns, limits, self.pad_token_id), return_tensors)
-
     def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
         """Write tokenizer.json and tokenizer_config.json; return their paths."""
         directory = Path(save_directory)
@@ -227,61 +126,6 @@ class Tokenizer(Vocabulary):
             f"padding_side={self.padding_side!r}, truncation_side={self.truncation_side!r}, "
             f"special_tokens={self.special_tokens_map})"
         )
-
-    def _encoding_within(
-        self, text: str, add_special_tokens: bool, limits: Limits
-    ) -> tokenizers.Encoding:
-        """Encode a text; of one that is too long, keep the tokens that the limits allow."""
-        encoding = self.encoding(text, add_special_tokens=add_special_tokens)
-        if limits.longest is None or len(encoding.ids) <= limits.longest:
-            return encoding
-        special = self.backend.num_special_tokens_to_add(False) if add_special_tokens else 0
-        encoding = self.encoding(text, add_special_tokens=False)
-        encoding.truncate(max(0, limits.longest - special), direction=limits.truncation_side)
-        return self.backend.post_process(encoding, None, bool(add_special_tokens))
-
-    def tokenize(self, text: str, add_special_tokens: bool = False) -> list[str]:
-        """Return the tokens of a text, in the letters of the vocabulary."""
-        return list(self.encoding(text, add_special_tokens=add_special_tokens).tokens)
-
-    @overload
-    def encode(self, text: str, add_special_tokens: bool = True) -> list[int]: ...
-
-    @overload
-    def encode(self, text: str, add_special_tokens: bool = True, **arguments: Any) -> Any: ...
-
-    def encode(self, text: str, add_special_tokens: bool = True, **arguments: Any) -> Any:
-        """Return the ids of a text: a list, unless return_tensors asks for an array.
-
-        Args:
-            text: what to encode.
-            add_special_tokens: whether to put the tokens around it that the tokenizer has for that,
-                as with add_bos_token; GPT-Neo's has none.
-            arguments: others of __call__().
-
-        Raises:
-            InputError: it is not a text, or has lone surrogates, which UTF-8 cannot encode.
-        """
-        if not arguments:
-            return list(self.encoding(text, add_special_tokens=add_special_tokens).ids)
-        return self(text, add_special_tokens=add_special_tokens, **arguments)["input_ids"]
-
-    def encoding(
-        self, text: str, pair: str | None = None, add_special_tokens: bool = True
-    ) -> tokenizers.Encoding:
-        """Return the tokens of a text, or of two, with their places in it.
-
-        Raises:
-            InputError: as encode().
-        """
-        for each in (text, pair):
-            if not isinstance(each, str | None) or text is None:
-                raise InputError(f"a prompt is of type {type(each).__name__}; a text is expected")
-        try:
-            return self.backend.encode(text, pair, add_special_tokens=bool(add_special_tokens))
-        except (UnicodeEncodeError, TypeError) as error:
-            shown_text = f"{text}{pair or ''}"[:40]
-            raise InputError(f"the text {shown_text!a} cannot be encoded as UTF-8") from error
 
 
 def _backend(directory: Path, content: str) -> tokenizers.Tokenizer:

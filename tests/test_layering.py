@@ -55,7 +55,8 @@ LAYERS = {
     "runtime": [
         ("runtime.files", "runtime.onnx_runtime", "runtime.arrays", "runtime.text_settings"),
         "runtime.model_output",
-        ("runtime.batch_encoding", "runtime.clean_up"), "runtime.vocabulary",
+        "runtime.text_limits", ("runtime.batch_encoding", "runtime.clean_up"), "runtime.vocabulary",
+        "runtime.text_encoder",
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.engine", "runtime.generation",
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),

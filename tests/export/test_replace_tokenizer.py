@@ -1,5 +1,6 @@
 """set_tokenizer writes what an export with that tokenizer has, and nothing else."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -160,10 +161,8 @@ class TestAnExportOfOptimum:
         texts = {"hello", "h"}
         old, new = Tokenizer.from_pretrained(out), Tokenizer.from_pretrained(tokenizer)
         interrupt_changes(monkeypatch, moment)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             set_tokenizer(out, tokenizer)
-        except KeyboardInterrupt:
-            pass
         monkeypatch.undo()
         GPTNeoForCausalLM.from_pretrained(out, device="cpu")
         try:
@@ -290,7 +289,7 @@ class TestTheCommand:
         assert contents(out) == before
         assert main(["set-tokenizer", str(out), str(tokenizer)]) == 0
         assert capsys.readouterr().out == f"{out} has the tokenizer of {tokenizer}\n"
-        assert TOKENIZER_FILES <= json.loads((out / "gptneo_onnx.json").read_text())["files"].keys()
+        assert json.loads((out / "gptneo_onnx.json").read_text())["files"].keys() >= TOKENIZER_FILES
 
     def test_shows_errors_as_one_line(self, checkpoint, tmp_path, capsys):
         assert main(["set-tokenizer", str(checkpoint), str(tmp_path)]) == 2

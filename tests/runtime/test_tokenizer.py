@@ -1,5 +1,6 @@
 """Tokenizer: the bytes that a token stands for."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -186,18 +187,80 @@ def test_texts_are_cut_where_it_is_asked_for(letters):
     ("arguments", "message"),
     [
         ({"padding": "both"}, "padding is 'both'; True, False, 'longest', 'max_length'"),
-        ({"truncation": 3}, "truncation is 3; True, False"),
+        ({"truncation": 3}, "truncation is '3'; True, False"),
+        ({"truncation": "only_second", "max_length": 1}, "there is no second text; pass text_pair"),
+        ({"text_pair": "c", "truncation": "only_first", "max_length": 1}, "raise max_length, or"),
+        ({"stride": -1}, "stride is -1; a whole number of at least 0"),
+        ({"stride": 2, "max_length": 1}, "leaves no room beside it; pass a smaller stride"),
+        ({"stride": 1, "max_length": 1}, "a part has room for 1 tokens of a text"),
+        ({"text_pair": ["b"]}, "a prompt is of type list; a text is expected"),
         ({"max_length": 0, "truncation": True}, "max_length is 0; a whole number of at least 1"),
         ({"padding_side": "top"}, "padding_side is 'top'; left or right is allowed"),
         ({"return_tensors": "tf"}, "return_tensors is 'tf'; 'np' is allowed"),
-        ({"text_pair": "b"}, "no argument text_pair"),
-        ({"return_overflowing_tokens": True}, "no argument return_overflowing_tokens"),
+        ({"is_split_into_words": True}, "no argument is_split_into_words"),
         ({"max_lenght": 3}, "no argument max_lenght"),
     ],
 )
 def test_other_arguments_are_refused(letters, arguments, message):
     with refused(InputError, message):
         letters("ab", **arguments)
+
+
+def test_pairs_are_cut_where_the_strategy_says(letters):
+    def cut(strategy, **arguments):
+        encoded = letters("abcdefgh", "uvwxyz", truncation=strategy, max_length=9, **arguments)
+        return letters.decode(encoded.input_ids)
+
+    assert cut("longest_first") == cut(True) == "abcdeuvwx"
+    assert cut("only_first") == "abcuvwxyz"
+    assert cut("only_second") == "abcdefghu"
+    assert cut("only_second", truncation_side="left") == "abcdefghz"
+
+
+def test_several_pairs_are_given_in_either_way(letters):
+    expected = [letters("ab", "c"), letters("d", "ef")]
+    for encoded in (
+        letters(["ab", "d"], ["c", "ef"]),
+        letters([("ab", "c"), ["d", "ef"]]),
+        letters.batch_encode_plus([("ab", "c"), ("d", "ef")]),
+    ):
+        assert encoded.input_ids == [each.input_ids for each in expected]
+        assert [encoded.sequence_ids(row) for row in range(2)] == [[0, 0, 1], [0, 1, 1]]
+    with refused(InputError, "there are 2 texts, and 1 in text_pair"):
+        letters(["ab", "d"], ["c"])
+    with refused(InputError, "text_pair is 'c'; with several texts a list of as many is allowed"):
+        letters(["ab", "d"], "c")
+    for wrong in ([("a", "b", "c")], [3], [("a", 3)], 3, b"a"):
+        with refused(InputError, r"a prompt is of type \w+; a text is expected"):
+            letters(wrong)
+
+
+def test_what_is_cut_off_comes_in_further_rows(letters):
+    encoded = letters(
+        ["abcdefgh", "xy"],
+        truncation=True,
+        max_length=4,
+        stride=1,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    assert letters.batch_decode(encoded.input_ids) == ["abcd", "defg", "gh", "xy"]
+    assert encoded.overflow_to_sample_mapping == [0, 0, 0, 1]
+    assert encoded.offset_mapping[1][0] == (3, 4)
+    assert encoded.char_to_token(1, 4) == 1
+    assert encoded.token_to_chars(2, 1) == (7, 8)
+    assert encoded[3].tokens == encoded.tokens(3) == ["x", "y"]
+
+
+def test_calls_of_several_threads_do_not_cut_each_others_texts(letters):
+    text = "abcdefgh" * 200
+
+    def lengths(longest):
+        return {len(letters(text, max_length=longest).input_ids) for _ in range(50)}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lengths, [5, 50, 500, None])) == [{5}, {50}, {500}, {1600}]
+    assert letters.backend.truncation is None
 
 
 def test_special_tokens_can_be_set(letters):

@@ -9,6 +9,7 @@ from typing import Any
 
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.check.verify import check_can_verify
+from gptneo_onnx.export.tokenizer_files import check_tokenizer
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, NumberFormat, Precision, layer_number
 from gptneo_onnx.models.manifest import GRAPH_KINDS
@@ -29,7 +30,7 @@ class ExportPlan:
         checkpoint: a directory, or a hub id.
         revision: the branch, tag or commit of a hub id.
         variant: of the weight files; None for those without one.
-        tokenizer: a directory or a hub id whose tokenizer is written; None takes the checkpoint's.
+        tokenizer: whatever tokenizer_source() takes; None takes the checkpoint's.
         adapter: a directory or a hub id of an adapter that is merged, or None.
         out: the directory to make.
         task: what the graphs are for; None for the task of the checkpoint.
@@ -45,7 +46,7 @@ class ExportPlan:
     checkpoint: str | Path
     revision: str | None
     variant: str | None
-    tokenizer: str | Path | None
+    tokenizer: Any
     adapter: str | Path | None
     out: Path
     task: Task | None
@@ -89,7 +90,7 @@ def plan_export(
     verify: bool,
     revision: str | None,
     variant: str | None,
-    tokenizer: str | Path | None = None,
+    tokenizer: Any = None,
     adapter: str | Path | None = None,
 ) -> ExportPlan:
     """Check the arguments of export_model, one by one and in combination.
@@ -102,11 +103,8 @@ def plan_export(
     """
     check_choice("layout", layout, LAYOUTS)
     check_choice("exporter", exporter, EXPORTERS)
-    if not isinstance(tokenizer, str | Path | None):
-        raise InputError(
-            f"tokenizer is of type {type(tokenizer).__name__}; a directory or a hub id is allowed: "
-            "save the tokenizer with save_pretrained(), and pass where"
-        )
+    if tokenizer is not None:
+        check_tokenizer(tokenizer)
     asked = None if task == AUTO else Task.named(task)
     if graph is None:
         # A checkpoint's own task always has a fused graph (export/task.py).

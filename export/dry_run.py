@@ -21,7 +21,6 @@ from gptneo_onnx.export.exporter import (
     notes_on,
     open_source,
     task_of,
-    tokenizer_source_of,
     write_companions,
 )
 from gptneo_onnx.export.graph_files import build_graphs, weights_of
@@ -35,6 +34,7 @@ from gptneo_onnx.export.sources import (
     unknown_entries,
     weight_files,
 )
+from gptneo_onnx.export.tokenizer_files import TokenizerSource, tokenizer_of_export
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.generation_settings import GenerationSettings
 from gptneo_onnx.models.graph import NumberFormat, Precision
@@ -115,7 +115,7 @@ def check_export(
     verify: bool = False,
     revision: str | None = None,
     variant: str | None = None,
-    tokenizer: str | Path | None = None,
+    tokenizer: Any = None,
     adapter: str | Path | None = None,
     task: str = AUTO,
     full: bool = False,
@@ -161,13 +161,15 @@ def check_export(
 
 
 def _report(plan: ExportPlan, source: Checkpoint, full: bool) -> ExportReport:
-    tokenizer_source = tokenizer_source_of(plan, source)
     task = task_of(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
     notes = notes_on(plan, task, source)
-    with tempfile.TemporaryDirectory() as name:
+    with (
+        tokenizer_of_export(plan.tokenizer, source) as read_from,
+        tempfile.TemporaryDirectory() as name,
+    ):
         directory = Path(name)
-        write_companions(source, tokenizer_source, directory, notes.append)
+        write_companions(source, read_from, directory, notes.append)
         files: dict[str, int] = {}
         weights = {
             numbers: _plan_graphs(
@@ -175,7 +177,7 @@ def _report(plan: ExportPlan, source: Checkpoint, full: bool) -> ExportReport:
             )
             for numbers in plan.formats
         }
-        tokenizer = _describe_tokenizer(tokenizer_source, directory)
+        tokenizer = _describe_tokenizer(read_from, directory)
         files = _all_files(plan, task, directory, files, layers)
     model, settings = describe_model(source.config), GenerationSettings.read(source.directory)
     kind, parameters = plan.graphs[0], model["parameters"]
@@ -249,7 +251,8 @@ def _all_files(
     return dict(sorted(files.items()))
 
 
-def _describe_tokenizer(source: Path, written: Path) -> dict[str, Any] | None:
+def _describe_tokenizer(read_from: TokenizerSource, written: Path) -> dict[str, Any] | None:
+    source = read_from.directory
     if not has_tokenizer(source):
         return None
     tokenizer = Tokenizer.from_file(str(written / TOKENIZER_FILE))
@@ -258,7 +261,7 @@ def _describe_tokenizer(source: Path, written: Path) -> dict[str, Any] | None:
     names = (*vocabulary, *_TOKEN_FILES)
     added = tokenizer.get_added_tokens_decoder().values()
     return {
-        "directory": str(source),
+        "directory": read_from.name,
         "files": [name for name in names if (source / name).is_file()],
         "tokens": tokenizer.get_vocab_size(),
         "added": [token.content for token in added],

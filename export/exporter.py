@@ -6,6 +6,7 @@ These steps are the body of `export_model`; every other function here serves one
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.arguments import AUTO, ExportPlan, check_task, plan_export
@@ -20,7 +21,12 @@ from gptneo_onnx.export.graphs.model_proto import OPSET
 from gptneo_onnx.export.graphs.optimum import write_optimum_graph
 from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
 from gptneo_onnx.export.task import chosen_task, notes_on_task
-from gptneo_onnx.export.tokenizer_files import ids_beyond, tokenizer_directory, write_tokenizer
+from gptneo_onnx.export.tokenizer_files import (
+    TokenizerSource,
+    ids_beyond,
+    tokenizer_of_export,
+    write_tokenizer,
+)
 from gptneo_onnx.models.config import ALIASES, without_contradictions
 from gptneo_onnx.models.denormals import unchanged_float_state
 from gptneo_onnx.models.generation_settings import GenerationSettings
@@ -38,7 +44,6 @@ from gptneo_onnx.models.manifest import (
     sha256_of,
 )
 from gptneo_onnx.models.tasks import Task
-from gptneo_onnx.models.tokenizer_files import has_tokenizer
 
 
 def export_model(
@@ -57,7 +62,7 @@ def export_model(
     verify: bool = False,
     revision: str | None = None,
     variant: str | None = None,
-    tokenizer: str | Path | None = None,
+    tokenizer: Any = None,
     adapter: str | Path | None = None,
     progress: bool = False,
     report: Callable[[str], object] | None = None,
@@ -102,8 +107,9 @@ def export_model(
         revision: the branch, tag or commit of a hub id to fetch.
         variant: which weights to take where files are named after it, as in from_pretrained:
             "fp16" for model.fp16.safetensors.
-        tokenizer: a directory or a hub id whose tokenizer is written instead of the checkpoint's,
-            which may have none.
+        tokenizer: what is written instead of the checkpoint's, which may have none: that of a
+            directory or a hub id, the path of a tokenizer.json, or a tokenizer of transformers,
+            tokenizers or gptneo_onnx.runtime.
         adapter: a directory or a hub id of a PEFT adapter (LoRA, DoRA, IA3 or trained tokens),
             which is merged into the weights. Its tokenizer is taken, if it has one.
         progress: draw a progress bar on standard error, if that is a terminal.
@@ -144,13 +150,16 @@ def export_model(
     check_replaceable(plan.out.absolute())
     source = open_source(plan)
     task = task_of(plan, source)
-    tokenizer_source = tokenizer_source_of(plan, source)
     layers = plan.hidden_layers(source.config.num_layers)
     # The directory is renamed to plan.out when the block ends.
-    with unchanged_float_state(), atomic_directory(plan.out) as partial:
+    with (
+        tokenizer_of_export(plan.tokenizer, source) as read_from,
+        unchanged_float_state(),
+        atomic_directory(plan.out) as partial,
+    ):
         for note in notes_on(plan, task, source):
             report(note)
-        write_companions(source, tokenizer_source, partial, report)
+        write_companions(source, read_from, partial, report)
         for numbers in plan.formats:
             graphs = _write_graphs(plan, task, source, partial, numbers, layers, progress, report)
             if plan.verify:
@@ -190,20 +199,11 @@ def notes_on(plan: ExportPlan, task: Task, source: Checkpoint) -> list[str]:
     return [*source.notes, *notes_on_task(plan.task, task, source, built)]
 
 
-def tokenizer_source_of(plan: ExportPlan, source: Checkpoint) -> Path:
-    """Return the directory whose tokenizer is written.
-
-    Raises:
-        InputError: the directory that was named has none.
-    """
-    if plan.tokenizer is None:
-        adapter = source.adapter
-        return adapter if adapter and has_tokenizer(adapter) else source.directory
-    return tokenizer_directory(plan.tokenizer)
-
-
 def write_companions(
-    source: Checkpoint, tokenizer_source: Path, partial: Path, report: Callable[[str], object]
+    source: Checkpoint,
+    read_from: TokenizerSource,
+    partial: Path,
+    report: Callable[[str], object],
 ) -> None:
     """Write config.json, generation_config.json and the tokenizer."""
     _write_config(source, partial / CONFIG_FILE)
@@ -211,14 +211,14 @@ def write_companions(
     (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(settings.values, indent=2) + "\n")
     for note in settings.notes:
         report(note)
-    tokenizer = write_tokenizer(tokenizer_source, partial, report)
+    tokenizer = write_tokenizer(read_from.directory, partial, report)
     if tokenizer is None:
         report(
             f"{source.directory} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): "
             "the model takes token ids only; --tokenizer (tokenizer=) takes one from elsewhere"
         )
         return
-    if beyond := ids_beyond(tokenizer, tokenizer_source, source.config.vocab_size):
+    if beyond := ids_beyond(tokenizer, read_from, source.config.vocab_size):
         report(beyond)
 
 

@@ -6,10 +6,15 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gptneo_onnx.export.output_directory import write_error
 from gptneo_onnx.export.replace_directory import replace_directory
-from gptneo_onnx.export.tokenizer_files import ids_beyond, tokenizer_directory, write_tokenizer
+from gptneo_onnx.export.tokenizer_files import (
+    ids_beyond,
+    tokenizer_source,
+    write_tokenizer,
+)
 from gptneo_onnx.models.chat_template import CHAT_TEMPLATE_FOLDER
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, shown
@@ -29,12 +34,12 @@ _WRITTEN = (TOKENIZER_CONFIG_FILE, TOKENIZER_FILE)
 
 def set_tokenizer(
     export_directory: str | Path,
-    tokenizer: str | Path,
+    tokenizer: Any,
     *,
     revision: str | None = None,
     dry_run: bool = False,
     report: Callable[[str], object] | None = None,
-) -> Path:
+) -> str:
     """Write a tokenizer into an export: the files that export_model(tokenizer=...) writes.
 
     An export with a manifest is replaced in one step by a directory whose other files are hard
@@ -44,13 +49,13 @@ def set_tokenizer(
 
     Args:
         export_directory: what export_model() or another exporter wrote.
-        tokenizer: a directory or a hub id with tokenizer.json, or vocab.json and merges.txt.
+        tokenizer: whatever export_model(tokenizer=...) takes.
         revision: the branch, tag or commit of a hub id.
         dry_run: check everything, and write nothing.
         report: called with each line worth telling the user.
 
     Returns:
-        The directory that the tokenizer was read from.
+        What the tokenizer was read from: a directory, most often.
 
     Raises:
         InputError: there is no such export or tokenizer, or the tokenizer has ids that the model
@@ -62,23 +67,25 @@ def set_tokenizer(
     out = _export_at(export_directory)
     manifest = Manifest.read(out) if (out / MANIFEST_FILE).exists() else None
     vocab_size = GPTNeoConfig.from_file(out / CONFIG_FILE).vocab_size
-    source = tokenizer_directory(tokenizer, revision)
-    with tempfile.TemporaryDirectory() as name:
+    with tokenizer_source(tokenizer, revision) as source, tempfile.TemporaryDirectory() as name:
         written = Path(name)
-        made = write_tokenizer(source, written, report)
+        made = write_tokenizer(source.directory, written, report)
         assert made is not None
         if beyond := ids_beyond(made, source, vocab_size):
             raise InputError(f"{beyond}; name the tokenizer that the model was trained with")
-        if dry_run:
-            return source
-        try:
-            if manifest is None:
-                _replace_files(written, out)
-            else:
-                _replace_directory(written, out, manifest)
-        except OSError as error:
-            raise write_error(out, error) from error
-    return source
+        if not dry_run:
+            _replace(written, out, manifest)
+        return source.name
+
+
+def _replace(written: Path, out: Path, manifest: Manifest | None) -> None:
+    try:
+        if manifest is None:
+            _replace_files(written, out)
+        else:
+            _replace_directory(written, out, manifest)
+    except OSError as error:
+        raise write_error(out, error) from error
 
 
 def _export_at(directory: str | Path) -> Path:

@@ -54,10 +54,10 @@ def cached_snapshot(
         if reference.is_file() and reference.stat().st_size <= _MAX_REFERENCE:
             commit = reference.read_text(encoding="utf-8").strip()
         snapshot = repository / "snapshots" / commit
-        is_there = snapshot.parent.name == "snapshots" and commit and snapshot.is_dir()
+        is_there = Path(commit).name == commit != ".." and snapshot.is_dir()
     except (OSError, ValueError):  # names too long, a reference that is no text
         return None
-    return snapshot if is_there else None
+    return snapshot if is_there and commit else None
 
 
 def _expanded(path: str) -> Path:

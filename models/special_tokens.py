@@ -93,7 +93,11 @@ def _added(token: NamedToken, special: set[str]) -> AddedToken:
     return replace(token, special=token.special or token.content in special)
 
 
-def read_token_settings(directory: Path, stored: Mapping[int, AddedToken]) -> TokenSettings:
+def read_token_settings(
+    directory: Path,
+    stored: Mapping[int, AddedToken],
+    changes: Mapping[str, Any] | None = None,
+) -> TokenSettings:
     """Read tokenizer_config.json, special_tokens_map.json and added_tokens.json.
 
     The last two count only where tokenizer_config.json has no added_tokens_decoder: so it is in
@@ -102,12 +106,14 @@ def read_token_settings(directory: Path, stored: Mapping[int, AddedToken]) -> To
     Args:
         directory: where they are; each may be missing.
         stored: the added tokens of tokenizer.json.
+        changes: take the place of what the files say.
 
     Raises:
         ModelFileError: one of them is damaged, or names something that is no token.
     """
     source = directory / TOKENIZER_CONFIG_FILE
-    settings = TokenSettings(read_json_object(source) if source.is_file() else {})
+    config = read_json_object(source) if source.is_file() else {}
+    settings = TokenSettings(config | dict(changes or {}))
     _take_special(settings, settings.config, source)
     extra = settings.config.get("extra_special_tokens")
     if isinstance(extra, dict):
@@ -116,7 +122,7 @@ def read_token_settings(directory: Path, stored: Mapping[int, AddedToken]) -> To
         settings.added = _added_tokens(settings.config["added_tokens_decoder"], source)
         by_text = {token.content: token for token in settings.added.values()}
     else:
-        by_text = _read_older_files(settings, directory)
+        by_text = _read_older_files(settings, directory, changes or {})
         settings.added |= stored
         by_text |= {token.content: token for token in stored.values()}
     for name, token in settings.special.items():
@@ -125,7 +131,9 @@ def read_token_settings(directory: Path, stored: Mapping[int, AddedToken]) -> To
     return settings
 
 
-def _read_older_files(settings: TokenSettings, directory: Path) -> dict[str, AddedToken]:
+def _read_older_files(
+    settings: TokenSettings, directory: Path, changes: Mapping[str, Any]
+) -> dict[str, AddedToken]:
     """Take what special_tokens_map.json and added_tokens.json name.
 
     Returns:
@@ -135,6 +143,7 @@ def _read_older_files(settings: TokenSettings, directory: Path) -> dict[str, Add
     source, last = directory / SPECIAL_TOKENS_FILE, ""
     if source.is_file():
         values = read_json_object(source)
+        values = {name: value for name, value in values.items() if not changes.get(name)}
         _take_special(settings, values, source)
         if values.get(ADDITIONAL):
             last = text_of(_named_token(values[ADDITIONAL][-1], source))

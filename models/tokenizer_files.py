@@ -85,8 +85,14 @@ def has_tokenizer(directory: Path) -> bool:
     return (directory / TOKENIZER_FILE).is_file() or all(path.is_file() for path in vocabulary)
 
 
-def read_tokenizer_files(directory: Path) -> TokenizerFiles:
+def read_tokenizer_files(
+    directory: Path, changes: Mapping[str, Any] | None = None
+) -> TokenizerFiles:
     """Read the tokenizer of a directory that has one.
+
+    Args:
+        directory: has its files.
+        changes: take the place of entries of tokenizer_config.json.
 
     One thing differs from transformers: <|endoftext|>, which GPT-2's class adds to a vocabulary
     without it, is left out if no file names it. No model has been trained with it.
@@ -101,7 +107,7 @@ def read_tokenizer_files(directory: Path) -> TokenizerFiles:
     if path.is_file():
         stored = read_json_object(path)
         vocabulary = AddedVocabulary(stored, path)
-        settings = read_token_settings(directory, vocabulary.stored)
+        settings = read_token_settings(directory, vocabulary.stored, changes)
         pad_token = _pad_token_of_padding(stored)
         if class_name != _GPT_NEOX and pad_token is not None:
             settings.special.setdefault("pad_token", pad_token)
@@ -109,7 +115,7 @@ def read_tokenizer_files(directory: Path) -> TokenizerFiles:
         entries = vocabulary.entries()
     else:
         _check_of_vocabulary(directory, class_name)
-        settings = read_token_settings(directory, {})
+        settings = read_token_settings(directory, {}, changes)
         implied = _take_defaults(settings, class_name)
         stored = read_gpt2_vocabulary(directory, settings)
         vocabulary = AddedVocabulary(stored, directory / VOCABULARY_FILE)
@@ -237,7 +243,7 @@ def _config(
     left_out = () if is_written else implied
     texts = {name: text for name, text in settings.texts.items() if name not in left_out}
     if not has_file:
-        return new_config(f"{class_name}Fast", texts, settings)
+        return settings.config | new_config(f"{class_name}Fast", texts, settings)
     config = completed_config(texts, settings)
     if "added_tokens_decoder" in config and not (directory / TOKENIZER_FILE).is_file():
         entries = vocabulary.entries()

@@ -7,11 +7,20 @@ from typing import Any
 
 import tokenizers
 
-from gptneo_onnx.models.errors import InputError, ModelFileError, shown
+from gptneo_onnx.models.chat_template import ChatTemplate, as_config_value
+from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
-from gptneo_onnx.models.tokenizer_files import has_tokenizer, read_tokenizer_files
+from gptneo_onnx.models.tokenizer_files import has_tokenizer
+from gptneo_onnx.runtime.hub import HubArguments, tokenizer_directory
 from gptneo_onnx.runtime.text_encoder import TextEncoder
 from gptneo_onnx.runtime.text_settings import TextSettings
+from gptneo_onnx.runtime.tokenizer_sources import (
+    TokenizerParts,
+    parts_of_backend,
+    parts_of_directory,
+    parts_of_file,
+    parts_of_transformers,
+)
 
 # transformers' model_max_length where the files name none.
 UNLIMITED = int(1e30)
@@ -27,6 +36,7 @@ class Tokenizer(TextEncoder):
         clean_up_tokenization_spaces: bool = False,
         settings: TextSettings | None = None,
         name_or_path: str = "",
+        chat_template: ChatTemplate | None = None,
     ) -> None:
         """
         Args:
@@ -35,73 +45,107 @@ class Tokenizer(TextEncoder):
             clean_up_tokenization_spaces: what decode() does unless it is told.
             settings: how texts are cut and arranged.
             name_or_path: where it was read from.
+            chat_template: a template of jinja for chats, or several by name.
         """
         super().__init__(tokenizer, settings or TextSettings(), clean_up_tokenization_spaces)
         self._special["eos_token"] = eos_token
         self.name_or_path = name_or_path
+        self.chat_template = chat_template
         self.model_max_length = self.settings.model_max_length or UNLIMITED
         self.padding_side = self.settings.padding_side
         self.truncation_side = self.settings.truncation_side
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path) -> "Tokenizer":
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        subfolder: str | None = None,
+        token: str | bool | None = None,
+        force_download: bool = False,
+        use_fast: bool = True,
+        trust_remote_code: bool | None = False,
+        **kwargs: Any,
+    ) -> "Tokenizer":
         """Read the tokenizer of an export, a checkpoint, or any directory with its files.
 
         They are tokenizer.json, or vocab.json and merges.txt, and those beside them that
-        transformers reads: tokenizer_config.json, special_tokens_map.json, added_tokens.json.
+        transformers reads: tokenizer_config.json, special_tokens_map.json, added_tokens.json, and
+        chat_template.jinja.
+
+        Args:
+            pretrained_model_name_or_path: the directory; a hub id, whose files are read from
+                Hugging Face's cache, or fetched where huggingface_hub is installed; or the path of
+                a tokenizer.json, which is read alone.
+            revision, cache_dir, local_files_only, subfolder, token, force_download, use_fast,
+                trust_remote_code: for a hub id, as transformers takes them; see HubArguments.
+            kwargs: take the place of entries of tokenizer_config.json, such as padding_side,
+                pad_token and model_max_length.
 
         Raises:
+            InputError: neither a directory nor a hub id that can be had; an unknown argument.
+            MissingDependencyError: a hub id that is not in the cache, and huggingface_hub is not
+                installed.
             ModelFileError: the directory has no tokenizer, or one of the files is damaged.
         """
-        path = Path(directory)
+        name = pretrained_model_name_or_path
+        if os.path.isfile(name):  # noqa: PTH113 (Path's methods raise for names too long)
+            return cls._of(parts_of_file(Path(name)))
+        hub = HubArguments(
+            revision,
+            cache_dir,
+            local_files_only,
+            subfolder,
+            token,
+            force_download,
+            use_fast,
+            trust_remote_code,
+        )
+        path = tokenizer_directory(name, hub)
         if not has_tokenizer(path):
             raise ModelFileError(
-                f"{directory} has no {TOKENIZER_FILE}: pass token ids to GPTNeoForCausalLM, or "
-                f"give an export one with `gptneo-onnx set-tokenizer {directory} TOKENIZER`"
+                f"{name} has no {TOKENIZER_FILE}: pass token ids to GPTNeoForCausalLM, or "
+                f"give an export one with `gptneo-onnx set-tokenizer {name} TOKENIZER`"
             )
-        files = read_tokenizer_files(path)
-        backend = _backend(path, json.dumps(files.content))
-        backend.encode_special_tokens = files.split_special_tokens
-        settings = TextSettings.of(files.config, files.special_tokens)
-        cleans_up = files.clean_up_tokenization_spaces
-        return cls(backend, files.eos_token, cleans_up, settings, str(directory))
+        return cls._of(parts_of_directory(path, str(name), kwargs))
 
     @classmethod
-    def coerce(cls, tokenizer: Any) -> "Tokenizer":
+    def _of(cls, parts: TokenizerParts) -> "Tokenizer":
+        return cls(
+            parts.tokenizer,
+            parts.eos_token,
+            parts.clean_up_tokenization_spaces,
+            parts.settings,
+            parts.name_or_path,
+            parts.chat_template,
+        )
+
+    @classmethod
+    def coerce(cls, tokenizer: Any, **arguments: Any) -> "Tokenizer":
         """Return a tokenizer of this class for one that is named or made in another way.
 
         Args:
-            tokenizer: one of this class; a directory; or a fast tokenizer of transformers, whose
-                text and end token it takes over.
+            tokenizer: one of this class; what from_pretrained() takes, alone or in a pair with its
+                arguments; a tokenizer of transformers, slow or fast, or of the tokenizers package,
+                whose text and special tokens it takes over.
+            arguments: of from_pretrained(), for one that is named.
 
         Raises:
-            InputError: something else, or a directory that is not there.
+            InputError: something else, or a name under which there is nothing.
             ModelFileError: the directory has no tokenizer, or a damaged one.
         """
         if isinstance(tokenizer, cls):
             return tokenizer
-        if isinstance(tokenizer, str | Path):
-            # os.path because Path's methods raise for names that are too long.
-            if not os.path.isdir(tokenizer):  # noqa: PTH112
-                raise InputError(
-                    f"tokenizer is {shown(str(tokenizer))}, which is not a directory; pass one "
-                    "with tokenizer.json, or with vocab.json and merges.txt"
-                )
-            return cls.from_pretrained(tokenizer)
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if not isinstance(backend, tokenizers.Tokenizer):
-            raise InputError(
-                f"tokenizer is of type {type(tokenizer).__name__}; a directory, a "
-                "gptneo_onnx.runtime.Tokenizer, or a fast tokenizer of transformers "
-                "(AutoTokenizer.from_pretrained) is allowed"
-            )
-        # A copy, since transformers changes its own with every call.
-        copied = _without_limits(tokenizers.Tokenizer.from_str(backend.to_str()))
-        copied.encode_special_tokens = backend.encode_special_tokens
-        settings = TextSettings.of(vars(tokenizer), tokenizer.special_tokens_map)
-        cleans_up = bool(tokenizer.clean_up_tokenization_spaces)
-        name = str(tokenizer.name_or_path)
-        return cls(copied, tokenizer.eos_token, cleans_up, settings, name)
+        if isinstance(tokenizer, tuple) and len(tokenizer) == 2 and isinstance(tokenizer[1], dict):
+            tokenizer, arguments = tokenizer[0], arguments | tokenizer[1]
+        if isinstance(tokenizer, str | os.PathLike):
+            return cls.from_pretrained(os.fspath(tokenizer), **arguments)
+        if isinstance(tokenizer, tokenizers.Tokenizer):
+            return cls._of(parts_of_backend(tokenizer))
+        return cls._of(parts_of_transformers(tokenizer))
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
         """Write tokenizer.json and tokenizer_config.json; return their paths."""
@@ -116,6 +160,8 @@ class Tokenizer(TextEncoder):
             "truncation_side": self.truncation_side,
             "tokenizer_class": "PreTrainedTokenizerFast",
         }
+        if self.chat_template is not None:
+            values["chat_template"] = as_config_value(self.chat_template)
         config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         return str(path), str(config)
 
@@ -126,20 +172,3 @@ class Tokenizer(TextEncoder):
             f"padding_side={self.padding_side!r}, truncation_side={self.truncation_side!r}, "
             f"special_tokens={self.special_tokens_map})"
         )
-
-
-def _backend(directory: Path, content: str) -> tokenizers.Tokenizer:
-    """Make the tokenizer of what a tokenizer.json holds."""
-    try:
-        backend = tokenizers.Tokenizer.from_str(content)
-    except Exception as error:  # tokenizers raises bare Exceptions
-        path = directory / TOKENIZER_FILE
-        what = f"{path} is" if path.is_file() else f"{directory}: vocab.json and merges.txt are"
-        raise ModelFileError(f"{what} not a tokenizer: {error}") from error
-    return _without_limits(backend)
-
-
-def _without_limits(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    backend.no_padding()
-    backend.no_truncation()
-    return backend

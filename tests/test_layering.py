@@ -22,7 +22,16 @@ PACKAGES = {
 PACKAGES_INSIDE = {
     "models": set(),
     "export": {"onnxruntime", "huggingface_hub", "optimum", "peft", "torch", "transformers"},
-    "runtime": {"datasets", "ftfy", "llguidance", "lm_eval", "pyarrow", "tqdm"},
+    "runtime": {
+        "datasets",
+        "ftfy",
+        "huggingface_hub",
+        "jinja2",
+        "llguidance",
+        "lm_eval",
+        "pyarrow",
+        "tqdm",
+    },
 }
 # lm-evaluation-harness imports this one itself.
 HARNESS = "runtime.evaluation.harness"
@@ -48,7 +57,7 @@ LAYERS = {
     "export": [
         "export.replace_directory", "export.checkpoint", "export.weights", "export.graphs",
         "export.check", "export.calibration", "export.graph_files",
-        ("export.arguments", "export.transformers_js", "export.tokenizer_files", "export.task"),
+        "export.tokenizer_files", ("export.arguments", "export.transformers_js", "export.task"),
         "export.output_directory", ("export.memory", "export.sources"), "export.exporter",
         ("export.dry_run", "export.replace_tokenizer"), "export",
     ],
@@ -56,7 +65,7 @@ LAYERS = {
         ("runtime.files", "runtime.onnx_runtime", "runtime.arrays", "runtime.text_settings"),
         "runtime.model_output",
         "runtime.text_limits", ("runtime.batch_encoding", "runtime.clean_up"), "runtime.vocabulary",
-        "runtime.text_encoder",
+        ("runtime.text_encoder", "runtime.hub", "runtime.tokenizer_sources"),
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.engine", "runtime.generation",
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),

@@ -8,9 +8,10 @@ from gptneo_onnx.export.checkpoint.adapters.adapter_tensors import ADAPTER_FILES
 from gptneo_onnx.export.checkpoint.weight_files import WEIGHT_FILES, has_weights
 from gptneo_onnx.export.checkpoint.weights_elsewhere import not_a_directory
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
+from gptneo_onnx.models.hub_cache import is_hub_id
 
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
-_SMALL_FILES = ["*.json", "merges.txt"]
+_SMALL_FILES = ["*.json", "merges.txt", "*.jinja"]
 _ALTERNATIVE = (
     "pass a directory that holds config.json and model.safetensors (or pytorch_model.bin)"
 )
@@ -62,7 +63,7 @@ def local_tokenizer(tokenizer: str | Path, revision: str | None = None) -> Path:
     # os.path because Path's methods raise for names that are too long.
     if os.path.isdir(tokenizer):  # noqa: PTH112
         return Path(tokenizer)
-    if os.path.lexists(tokenizer) or not _HUB_ID.fullmatch(str(tokenizer)):
+    if os.path.lexists(tokenizer) or not is_hub_id(str(tokenizer)):
         raise InputError(
             f"tokenizer is {shown(str(tokenizer))}, which is not a directory; {_TOKENIZER}, or a "
             "hub id"

@@ -15,6 +15,7 @@ from gptneo_onnx.runtime.heads import (
     GPTNeoForSequenceClassification,
     GPTNeoForTokenClassification,
 )
+from gptneo_onnx.runtime.hub import HUB_ARGUMENTS
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 from gptneo_onnx.runtime.pipelines.loading import (
@@ -142,14 +143,16 @@ def pipeline(
             "sentiment-analysis"), "token-classification" (or "ner") or "question-answering"; by
             default what the model was exported for.
         model: an exported directory, or a model loaded from one; required.
-        tokenizer: by default the directory's; required with a loaded model. A directory, a
-            Tokenizer, or a fast tokenizer of transformers.
+        tokenizer: by default the directory's; required with a loaded model. A directory, a hub id,
+            a Tokenizer, or one of transformers or tokenizers; see Tokenizer.coerce().
         device: where to run models that are named by directory: auto, cpu, cuda or cuda:N, or a
             number as in transformers: N for cuda:N, -1 for the CPU.
         assistant_model: a smaller model that drafts tokens, for text generation; results stay the
             same.
         file_name: which of the directory's graphs to run, if not its model.onnx.
-        kwargs: default arguments of every call.
+        kwargs: default arguments of every call. Those of Tokenizer.from_pretrained() that say which
+            of a hub id's files to take (revision, cache_dir, local_files_only, token, ...) are for
+            the tokenizer.
 
     Raises:
         InputError: an unknown task, or another than the model's; a model that must be exported
@@ -161,7 +164,8 @@ def pipeline(
     if model is None:
         raise InputError("no model was given; pass model=, an exported directory")
     device = _device_name(device)
-    tokenizer = None if tokenizer is None else Tokenizer.coerce(tokenizer)
+    hub = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
+    tokenizer = None if tokenizer is None else Tokenizer.coerce(tokenizer, **hub)
     heads = () if task is None else _HEADS[task]
     if isinstance(model, AnyModel):
         if file_name is not None:

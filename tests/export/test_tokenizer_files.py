@@ -9,6 +9,7 @@ from checkpoints import Shape, write_checkpoint
 from refusals import refused
 from tokenizers import Tokenizer
 
+from gptneo_onnx import runtime
 from gptneo_onnx.export import export_model
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError, ModelFileError
@@ -186,9 +187,25 @@ class TestExports:
         with refused(InputError, message):
             export_model(model, out, tokenizer=model)
 
-    def test_of_a_tokenizer_object(self, model, out, tokenizer):
-        with refused(InputError, "tokenizer is of type Tokenizer; a directory or a hub id"):
-            export_model(model, out, tokenizer=tokenizer)
+    @pytest.mark.parametrize("form", ["file", "tokenizers", "ours"])
+    def test_take_a_tokenizer_in_other_forms(self, model, gpt2, out, tokenizer, form):
+        ours = runtime.Tokenizer.from_pretrained(gpt2)
+        ours.pad_token = "!"
+        given = {"file": gpt2 / "tokenizer.json", "tokenizers": tokenizer, "ours": ours}[form]
+        lines = []
+        export_model(model, out, tokenizer=given, report=lines.append)
+        assert lines == []
+        written = runtime.Tokenizer.from_pretrained(out)
+        assert written.get_vocab() == ours.get_vocab()
+        for text in TEXTS:
+            assert written.encode(text) == ours.encode(text)
+        expected = ours.special_tokens_map if form == "ours" else {}
+        assert written.special_tokens_map == expected
+
+    @pytest.mark.parametrize("wrong", [3, Tokenizer, ["gpt2"]])
+    def test_of_something_that_is_no_tokenizer(self, model, out, wrong):
+        with refused(InputError, r"tokenizer is of type \w+; a directory, a hub id, the path of"):
+            export_model(model, out, tokenizer=wrong)
 
     def test_of_a_damaged_tokenizer_leave_nothing(self, model, out):
         (model / "tokenizer.json").write_text("{}")

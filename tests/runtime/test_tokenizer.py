@@ -132,16 +132,50 @@ def test_decoding_cleans_up_as_the_config_says(tmp_path, clean_up):
 def test_what_is_taken_for_a_tokenizer(tmp_path):
     tokenizer = Tokenizer.from_pretrained(GPT2)
     assert Tokenizer.coerce(tokenizer) is tokenizer
-    for directory in (GPT2, str(GPT2)):
-        assert Tokenizer.coerce(directory).encode("Hello") == tokenizer.encode("Hello")
+    tokenizer.save_pretrained(tmp_path / "saved")
+    file = tmp_path / "saved" / "tokenizer.json"
+    for named in (GPT2, str(GPT2), (GPT2, {"use_fast": True}), file, tokenizer.backend):
+        assert Tokenizer.coerce(named).encode("Hello") == tokenizer.encode("Hello")
+    for alone in (file, tokenizer.backend):
+        assert Tokenizer.coerce(alone).eos_token is None
     with refused(ModelFileError, "has no tokenizer.json"):
         Tokenizer.coerce(tmp_path)
     for wrong in ("not there", "x" * 5000, tmp_path / "missing"):
         with refused(InputError, "which is not a directory; pass one with tokenizer.json"):
             Tokenizer.coerce(wrong)
-    for wrong in (3, [GPT2], {}, Tokenizer, tokenizer.backend):
-        with refused(InputError, r"tokenizer is of type \w+; a directory, a gptneo_onnx"):
+    for wrong in (3, [GPT2], {}, Tokenizer):
+        with refused(InputError, r"tokenizer is of type \w+; a directory, a hub id"):
             Tokenizer.coerce(wrong)
+
+
+def test_a_tokenizer_of_the_other_package_is_copied():
+    backend = tokenizers.Tokenizer.from_str(Tokenizer.from_pretrained(GPT2).backend.to_str())
+    backend.enable_padding(direction="left", pad_token="!", pad_id=0)
+    backend.enable_truncation(3)
+    ours = Tokenizer.coerce(backend)
+    assert (ours.pad_token, ours.padding_side) == ("!", "left")
+    assert len(ours.encode("Hello " * 9)) > 3
+    assert backend.truncation["max_length"] == 3
+
+
+def test_arguments_take_the_place_of_entries_of_the_config(tmp_path):
+    write_vocabulary(tmp_path, pad_token="h", padding_side="right", model_max_length=9)
+    write_json(tmp_path / "special_tokens_map.json", {"pad_token": "e"})
+    added = tokenizers.AddedToken("<more>", special=True)
+    ours = Tokenizer.from_pretrained(
+        tmp_path,
+        pad_token="l",
+        padding_side="left",
+        model_max_length=5,
+        add_prefix_space=True,
+        additional_special_tokens=[added],
+    )
+    assert (ours.pad_token, ours.padding_side, ours.model_max_length) == ("l", "left", 5)
+    assert ours.encode("hello") == ours.encode(" hello")
+    assert ours.additional_special_tokens == ["<more>"]
+    assert ours.encode("<more>") == [267]
+    with refused(InputError, "from_pretrained has no argument 'pad_tokn'; those that say where"):
+        Tokenizer.from_pretrained(tmp_path, pad_tokn="l")
 
 
 # Calls. tests/peers/test_tokenizer_calls.py holds them against transformers.

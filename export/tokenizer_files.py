@@ -20,6 +20,7 @@ from gptneo_onnx.models.json_file import read_json_bytes
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.models.tokenizer_files import (
     TokenizerFiles,
+    check_same_ids,
     has_tokenizer,
     read_tokenizer_files,
 )
@@ -76,6 +77,8 @@ def tokenizer_source(tokenizer: Any, revision: str | None = None) -> Iterator[To
             tokenizer.save(str(directory / TOKENIZER_FILE))
         else:
             tokenizer.save_pretrained(folder)
+            made = _backend(directory, read_tokenizer_files(directory))
+            check_same_ids(tokenizer, made.get_vocab(with_added_tokens=True))
         if not (directory / TOKENIZER_CONFIG_FILE).exists():
             (directory / TOKENIZER_CONFIG_FILE).write_text(json.dumps(_PLAIN_CLASS))
         yield TokenizerSource(directory, str(tokenizer) if is_name else _of_type(tokenizer))

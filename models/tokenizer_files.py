@@ -16,7 +16,7 @@ from gptneo_onnx.models.chat_template import (
     as_config_value,
     read_chat_template,
 )
-from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.gpt2_vocabulary import MERGES_FILE, VOCABULARY_FILE, read_gpt2_vocabulary
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
@@ -143,6 +143,29 @@ def read_tokenizer_files(
         chat_template=chat_template,
         unknown_class=None if class_name in (*_WITH_END_OF_TEXT, _WITHOUT_DEFAULTS) else class_name,
     )
+
+
+def check_same_ids(tokenizer: Any, vocabulary: Mapping[str, int]) -> None:
+    """Check that the files that a tokenizer has saved give every token the id that it has.
+
+    A slow tokenizer of transformers may leave gaps between the ids of added tokens, and its files
+    cannot.
+
+    Args:
+        tokenizer: has get_vocab(), as those of transformers.
+        vocabulary: the tokens of its files, with their ids.
+
+    Raises:
+        InputError: a token has another id.
+    """
+    expected = tokenizer.get_vocab()
+    for token, index in vocabulary.items():
+        if expected.get(token) != index:
+            raise InputError(
+                f"tokenizer is a {type(tokenizer).__name__} in which {shown(token)} has the id "
+                f"{expected.get(token)}, which leaves a gap; a fast tokenizer gives it {index}: "
+                "take one, of AutoTokenizer.from_pretrained"
+            )
 
 
 def _class_name(directory: Path) -> str:

@@ -14,7 +14,7 @@ from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import TOKENIZER_FILE
 from gptneo_onnx.models.special_tokens import ADDITIONAL, NAMES
-from gptneo_onnx.models.tokenizer_files import read_tokenizer_files
+from gptneo_onnx.models.tokenizer_files import check_same_ids, read_tokenizer_files
 from gptneo_onnx.runtime.text_settings import TextSettings
 
 # Entries of tokenizer_config.json that from_pretrained() takes as arguments, as transformers' does.
@@ -142,6 +142,7 @@ def _of_slow(tokenizer: Any) -> tokenizers.Tokenizer:
                 f"tokenizer is a {type(tokenizer).__name__}, whose files are not GPT-2's; take a "
                 "fast one, of AutoTokenizer.from_pretrained"
             ) from error
+    check_same_ids(tokenizer, backend.get_vocab(with_added_tokens=True))
     backend.encode_special_tokens = bool(getattr(tokenizer, "split_special_tokens", False))
     return backend
 

@@ -11,8 +11,8 @@ from gptneo_onnx.models.chat_template import ChatTemplate, as_config_value
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.models.tokenizer_files import has_tokenizer
+from gptneo_onnx.runtime.chat_tokenizer import ChatTokenizer
 from gptneo_onnx.runtime.hub import HubArguments, tokenizer_directory
-from gptneo_onnx.runtime.text_encoder import TextEncoder
 from gptneo_onnx.runtime.text_settings import TextSettings
 from gptneo_onnx.runtime.tokenizer_sources import (
     TokenizerParts,
@@ -26,7 +26,7 @@ from gptneo_onnx.runtime.tokenizer_sources import (
 UNLIMITED = int(1e30)
 
 
-class Tokenizer(TextEncoder):
+class Tokenizer(ChatTokenizer):
     """The tokenizer of an exported model."""
 
     def __init__(

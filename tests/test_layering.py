@@ -66,6 +66,7 @@ LAYERS = {
         "runtime.model_output",
         "runtime.text_limits", ("runtime.batch_encoding", "runtime.clean_up"), "runtime.vocabulary",
         ("runtime.text_encoder", "runtime.hub", "runtime.tokenizer_sources"),
+        "runtime.chat_template", "runtime.chat_tokenizer",
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.engine", "runtime.generation",
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),

@@ -1,7 +1,7 @@
 """The arguments of pipelines, of text generation those that are not generate()'s."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from gptneo_onnx.models.errors import InputError, shown
@@ -20,6 +20,8 @@ class CallArguments:
     prefix: str = ""
     handle_long_generation: str | None = None
     stop_sequence: str | None = None
+    continue_final_message: bool | None = None
+    tokenizer_encode_kwargs: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int = 1
 
     @classmethod
@@ -38,7 +40,7 @@ class CallArguments:
         Raises:
             InputError: a value out of range, or two arguments that exclude each other.
         """
-        names = {field.name for field in fields(cls)}
+        names = {each.name for each in fields(cls)}
         values = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
         if values.get("return_tensors") and (
             "return_text" in values or "return_full_text" in values
@@ -62,6 +64,11 @@ class CallArguments:
                 "None or 'hole' is allowed"
             )
         check_batch_size(self.batch_size)
+        if not isinstance(self.tokenizer_encode_kwargs, Mapping):
+            raise InputError(
+                f"tokenizer_encode_kwargs is {shown(self.tokenizer_encode_kwargs)}; arguments of "
+                "the tokenizer by name are allowed"
+            )
         for name in ("prefix", "stop_sequence"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
@@ -96,7 +103,7 @@ def updated(
     Raises:
         InputError: an unknown argument, or a batch_size out of range.
     """
-    names = [field.name for field in fields(arguments)]
+    names = [each.name for each in fields(arguments)]
     unknown = [name for name in changes if name not in names]
     if unknown:
         raise InputError(

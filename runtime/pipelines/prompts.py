@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.chat_template import checked_messages
 from gptneo_onnx.runtime.generation.config import DEFAULT_NEW_TOKENS, GenerationConfig
 from gptneo_onnx.runtime.generation.noise import next_seed
 from gptneo_onnx.runtime.generation.token_healing import heal_prompts, text_ids
@@ -20,18 +21,54 @@ from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
+class Chat:
+    """A chat as a prompt: the messages that an answer follows, or whose last one it continues."""
+
+    messages: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, messages: Any) -> "Chat":
+        """Check a chat's messages; raises InputError for others."""
+        messages = checked_messages(messages)
+        if not all("role" in each and "content" in each for each in messages):
+            raise InputError("a message of a chat lacks 'role' or 'content'; give both")
+        return cls(messages)
+
+    def continues(self, argument: bool | None) -> bool:
+        """Return whether the last message is continued: by default an assistant's is."""
+        return self.messages[-1]["role"] == "assistant" if argument is None else argument
+
+    def followed_by(self, text: str, continues: bool) -> list[Mapping[str, Any]]:
+        """Return the messages with an answer."""
+        *before, last = self.messages
+        if not continues:
+            return [*before, last, {"role": "assistant", "content": text}]
+        if not isinstance(last["content"], str):
+            raise InputError(
+                "the last message of the chat has several contents, and is to be continued; pass "
+                "return_full_text=False"
+            )
+        return [*before, {"role": last["role"], "content": last["content"] + text}]
+
+
+def is_chat(value: object) -> bool:
+    """Return whether a call's input is one chat: a list that begins with a message."""
+    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], Mapping)
+
+
+@dataclass(frozen=True)
 class PipelinePrompt:
     """One prompt of a call.
 
     Attributes:
-        text: the text that a full result begins with.
+        text: the text that a full result begins with, or the chat.
         ids: the tokens of prefix and text.
         input_ids: what the model continues: `ids`, or `ids` with the last token healed.
         max_new_tokens: the limit of this prompt; None where the config has it.
         seeds: one for each result; empty if nothing is sampled.
     """
 
-    text: str
+    text: str | Chat
     ids: list[int]
     input_ids: list[int]
     max_new_tokens: int | None
@@ -77,21 +114,23 @@ class PromptReader:
         input_ids = prompt_ids
         if self._config.token_healing:
             input_ids = heal_prompts(self._model.engine, prompt_ids, self._tokenizer)
-            texts = [text.rstrip() for text in texts]
+            texts = [text.rstrip() if isinstance(text, str) else text for text in texts]
         return [
             PipelinePrompt(text, ids, inputs, self._max_new_tokens(inputs), self._seeds.take(ids))
             for text, ids, inputs in zip(texts, prompt_ids, input_ids, strict=True)
         ]
 
     def _encode(self, text: Any) -> list[int]:
-        if isinstance(text, Mapping | list | tuple):
+        further = self._arguments.tokenizer_encode_kwargs
+        if isinstance(text, Chat):
+            ids = self._encode_chat(text, further)
+        elif isinstance(text, str):
+            ids = self._tokenizer.encode(self._arguments.prefix + text, **further)
+        else:
             raise InputError(
-                "a prompt is a chat, or a list of texts in a list; GPT-Neo has no chat template: "
-                "pass texts"
+                f"a prompt is of type {type(text).__name__}; a text is expected, or the messages "
+                "of a chat"
             )
-        if not isinstance(text, str):
-            raise InputError(f"a prompt is of type {type(text).__name__}; a text is expected")
-        ids = self._tokenizer.encode(self._arguments.prefix + text)
         if self._config.token_healing:
             ids = text_ids(ids, self._tokenizer)
         if not ids:
@@ -100,6 +139,16 @@ class PromptReader:
                 f"{self._tokenizer.eos_token or 'the end-of-text token'} to start from nothing"
             )
         return self._cut(ids) if self._arguments.handle_long_generation == "hole" else ids
+
+    def _encode_chat(self, chat: Chat, further: Mapping[str, Any]) -> list[int]:
+        continues = chat.continues(self._arguments.continue_final_message)
+        ids: list[int] = self._tokenizer.apply_chat_template(
+            chat.messages,
+            add_generation_prompt=not continues,
+            continue_final_message=continues,
+            **{name: value for name, value in further.items() if name != "add_special_tokens"},
+        )
+        return ids
 
     def _cut(self, ids: list[int]) -> list[int]:
         """Cut a prompt on the left, so that the new tokens fit into the context."""

@@ -12,7 +12,7 @@ from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths
-from gptneo_onnx.runtime.pipelines.prompts import PipelinePrompt, PromptReader
+from gptneo_onnx.runtime.pipelines.prompts import Chat, PipelinePrompt, PromptReader, is_chat
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 # The defaults of transformers.TextGenerationPipeline.
@@ -51,19 +51,26 @@ class TextGenerationPipeline:
     def __call__(self, text_inputs: str, **kwargs: Any) -> Results: ...
 
     @overload
-    def __call__(self, text_inputs: Sequence[str], **kwargs: Any) -> list[Results]: ...
+    def __call__(self, text_inputs: Sequence[Mapping[str, Any]], **kwargs: Any) -> Results: ...
 
     @overload
-    def __call__(self, text_inputs: Iterator[str], **kwargs: Any) -> Iterator[Results]: ...
+    def __call__(
+        self, text_inputs: Sequence[str] | Sequence[Sequence[Mapping[str, Any]]], **kwargs: Any
+    ) -> list[Results]: ...
+
+    @overload
+    def __call__(self, text_inputs: Iterator[Any], **kwargs: Any) -> Iterator[Results]: ...
 
     def __call__(
-        self, text_inputs: str | Iterable[str], **kwargs: Any
+        self, text_inputs: str | Iterable[Any], **kwargs: Any
     ) -> Results | list[Results] | Iterator[Results]:
         """Continue one prompt, or each of several.
 
         Args:
             text_inputs: a text, or several; an iterator is read as results are asked for, and gives
-                an iterator.
+                an iterator. A chat, a list of messages {"role": ..., "content": ...}, takes the
+                place of a text where the tokenizer has a chat template; its "generated_text" is the
+                messages with the answer.
             return_full_text: whether results begin with the prompt; True by default.
             return_text, return_tensors: return "generated_text" or "generated_token_ids".
             clean_up_tokenization_spaces: whether spaces before punctuation are removed; True by
@@ -73,6 +80,9 @@ class TextGenerationPipeline:
             handle_long_generation: "hole" cuts prompts on the left so that the new tokens fit; None
                 refuses prompts that are too long.
             stop_sequence: a text whose tokens become the end tokens.
+            continue_final_message: whether a chat's last message is continued; by default an
+                assistant's is.
+            tokenizer_encode_kwargs: further arguments of the tokenizer, and of a chat's template.
             batch_size: how many prompts are generated together; 1 by default.
             streamer: is given the text as it is generated; for a single prompt.
             generation_config: replaces the pipeline's config; combined with the model's.
@@ -88,14 +98,18 @@ class TextGenerationPipeline:
             InputError: an unknown argument, an empty prompt or one that is too long.
         """
         arguments, generation = CallArguments.split(kwargs, self._defaults)
-        if isinstance(text_inputs, str):
-            [results] = self._continue_each([text_inputs], arguments, **generation)
+        if isinstance(text_inputs, str) or is_chat(text_inputs):
+            one = text_inputs if isinstance(text_inputs, str) else Chat.of(text_inputs)
+            [results] = self._continue_each([one], arguments, **generation)
             return results
         if not isinstance(text_inputs, Iterable) or isinstance(text_inputs, bytes | Mapping):
             raise InputError(
                 f"prompts are of type {type(text_inputs).__name__}; a text or several are expected"
             )
-        all_results = self._continue_each(text_inputs, arguments, **generation)
+        prompts = (
+            Chat.of(each) if isinstance(each, list | tuple) else each for each in text_inputs
+        )
+        all_results = self._continue_each(prompts, arguments, **generation)
         return all_results if isinstance(text_inputs, Iterator) else list(all_results)
 
     def config_for(
@@ -116,7 +130,7 @@ class TextGenerationPipeline:
 
     def _continue_each(
         self,
-        texts: Iterable[str],
+        texts: Iterable[str | Chat],
         arguments: CallArguments,
         *,
         generation_config: GenerationConfig | None = None,
@@ -209,9 +223,12 @@ class TextGenerationPipeline:
         if arguments.return_tensors:
             return {"generated_token_ids": ids}
         new_text = self._new_text(prompt.ids, ids, arguments)
-        return {
-            "generated_text": prompt.text + new_text if arguments.return_full_text else new_text
-        }
+        if not arguments.return_full_text:
+            return {"generated_text": new_text}
+        if isinstance(prompt.text, str):
+            return {"generated_text": prompt.text + new_text}
+        continues = prompt.text.continues(arguments.continue_final_message)
+        return {"generated_text": prompt.text.followed_by(new_text, continues)}
 
     def _new_text(self, prompt: list[int], ids: list[int], arguments: CallArguments) -> str:
         """Return what `ids` add to the text of the prompt.

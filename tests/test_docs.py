@@ -92,6 +92,15 @@ def test_every_block_of_the_python_page_runs(models, capsys):
     inspect.signature(export_model).bind(*call.args, **{k.arg: k.value for k in call.keywords})
 
 
+def test_every_block_of_the_tokenizers_page_runs(models, capsys):
+    pytest.importorskip("jinja2")
+    page = "docs/tokenizers.md"
+    names = run_blocks(page, python_blocks(page))
+    assert names["text"] == "user: Who was fond of whom?\n"
+    assert len(names["parts"].input_ids) > 2
+    assert "[0, 0, 0" in capsys.readouterr().out
+
+
 def test_the_readmes_block_is_the_model_cards_example_and_runs(models):
     [block] = python_blocks("README.md")
     assert 'generator("EleutherAI has", do_sample=True, min_length=50)' in block

@@ -227,9 +227,15 @@ class TextEncoder(Vocabulary):
             columns.setdefault("attention_mask", [[1] * len(row) for row in columns["input_ids"]])
         return as_tensors(padded(columns, limits, self.pad_token_id), return_tensors)
 
-    def tokenize(self, text: str, add_special_tokens: bool = False) -> list[str]:
-        """Return the tokens of a text, in the letters of the vocabulary."""
-        return list(self.encoding(text, add_special_tokens=add_special_tokens).tokens)
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False
+    ) -> list[str]:
+        """Return the tokens of a text, or of two, in the letters of the vocabulary."""
+        return list(self.encoding(text, pair, add_special_tokens).tokens)
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Return how many tokens stand around a text, or around a pair."""
+        return int(self.backend.num_special_tokens_to_add(pair))
 
     @overload
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]: ...

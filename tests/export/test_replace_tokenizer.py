@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import Shape, write_checkpoint
+from fake_hub_cache import cache_files
 from refusals import refused
 from wild_tokenizer import write_json, write_vocabulary
 
@@ -290,6 +291,19 @@ class TestTheCommand:
         assert main(["set-tokenizer", str(out), str(tokenizer)]) == 0
         assert capsys.readouterr().out == f"{out} has the tokenizer of {tokenizer}\n"
         assert json.loads((out / "gptneo_onnx.json").read_text())["files"].keys() >= TOKENIZER_FILES
+
+    @pytest.mark.parametrize("hub_id", ["small", "owner/small"])
+    def test_takes_a_hub_id_from_the_cache(self, checkpoint, tokenizer, tmp_path, hub_id):
+        cache_files(tmp_path / "cache", hub_id, tokenizer, "v1")
+        expected = export_model(checkpoint, tmp_path / "expected", tokenizer=tokenizer)
+        out = export_model(checkpoint, tmp_path / "out")
+        command = [sys.executable, "-m", "gptneo_onnx.runtime.cli.main", "set-tokenizer", str(out)]
+        environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            [*command, hub_id, "--revision", "v1"], env=environment, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert contents(out) == contents(expected)
 
     def test_shows_errors_as_one_line(self, checkpoint, tmp_path, capsys):
         assert main(["set-tokenizer", str(checkpoint), str(tmp_path)]) == 2

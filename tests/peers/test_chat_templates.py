@@ -167,7 +167,7 @@ def test_pipelines_answer_chats(pipelines, arguments):
     theirs.tokenizer.pad_token = theirs.tokenizer.eos_token
     theirs.tokenizer.padding_side = "left"
     call = {"max_new_tokens": 6, "do_sample": False, **arguments}
-    for chats in (CHATS[0], CHATS[1], CHATS[2], [CHATS[0], CHATS[2]], (CHATS[1], CHATS[1])):
+    for chats in (CHATS[1], [CHATS[0], CHATS[2]]):
         try:
             expected = theirs(chats, **call)
         except ValueError:  # the template leaves out the message to be continued
@@ -175,8 +175,12 @@ def test_pipelines_answer_chats(pipelines, arguments):
                 ours(chats, **call)
             continue
         assert ours(chats, **call) == expected
-    generated = [*ours((chat for chat in [CHATS[0], CHATS[2]]), **call)]
-    assert generated == [*theirs((chat for chat in [CHATS[0], CHATS[2]]), **call)]
+
+
+def test_pipelines_answer_an_iterator_of_chats(pipelines):
+    call = {"max_new_tokens": 6, "do_sample": False}
+    theirs, ours = ([*each((chat for chat in CHATS[:3]), **call)] for each in pipelines)
+    assert ours == theirs
 
 
 def test_what_pipelines_refuse(pipelines):

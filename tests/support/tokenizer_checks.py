@@ -65,6 +65,10 @@ def check_vocabulary(theirs, ours):
             assert ours.tokenize(text) == theirs.tokenize(text)
             pair = ours.encoding(text, "hello").ids  # what question answering reads
             assert pair == theirs(text, "hello").input_ids
+            assert ours.tokenize(text, "hello") == theirs.tokenize(text, "hello")
+    for is_pair in (True, False):
+        added = theirs.num_special_tokens_to_add(is_pair)
+        assert ours.num_special_tokens_to_add(is_pair) == added
 
 
 def once(special):

@@ -38,7 +38,7 @@ _ALIASES = {
     "AutoModelForTokenClassification": "GPTNeoForTokenClassification",
     "AutoTokenizer": "Tokenizer",
 }
-_EXPORT = ("check_export", "export_model")
+_EXPORT = ("check_export", "export_model", "set_tokenizer")
 
 if not TYPE_CHECKING:  # type checkers see the imports above, and refuse names that are not there
 

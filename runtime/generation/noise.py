@@ -79,7 +79,7 @@ class TokenNoise:
         return _mixed(scattered + position_hash, position_hash ^ keys[1])
 
 
-def sequence_noise(seed: int | tuple[int, ...] | None, prompts: Sequence[Ids]) -> list[TokenNoise]:
+def sequence_noise(seed: int | Sequence[int] | None, prompts: Sequence[Ids]) -> list[TokenNoise]:
     """Return the noise of each prompt, from the seed and how often the prompt occurred before it.
 
     The same prompt twice in a call is thus continued in two ways, but a prompt's continuation does
@@ -90,7 +90,7 @@ def sequence_noise(seed: int | tuple[int, ...] | None, prompts: Sequence[Ids]) -
     """
     if seed is None:
         seed = next_seed()
-    seeds = seed if isinstance(seed, tuple) else (seed,) * len(prompts)
+    seeds = (seed,) * len(prompts) if isinstance(seed, int) else seed
     if len(seeds) != len(prompts):
         raise InputError(f"seed has {len(seeds)} numbers; one for each of {len(prompts)} results")
     occurrences: Counter[tuple[int, bytes]] = Counter()

@@ -75,19 +75,19 @@ class MaxLengthCriteria:
 
 
 class MaxTimeCriteria:
-    """Stops when more than max_time seconds have passed since initial_timestamp.
+    """Stops when more than max_time seconds have passed since initial_timestamp: at once below 0.
 
     Args:
         max_time: seconds.
         initial_timestamp: a result of time.time(); None takes the time of construction.
 
     Raises:
-        InputError: max_time is negative or not a number.
+        InputError: max_time is not a number.
     """
 
     def __init__(self, max_time: float, initial_timestamp: float | None = None) -> None:
-        if not is_number(max_time) or not max_time >= 0:
-            raise InputError(f"max_time is {shown(max_time)}; seconds of at least 0 are allowed")
+        if not is_number(max_time):
+            raise InputError(f"max_time is {shown(max_time)}; a number of seconds is allowed")
         if initial_timestamp is None:
             initial_timestamp = time.time()
         if not is_number(initial_timestamp) or not math.isfinite(initial_timestamp):

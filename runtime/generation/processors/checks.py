@@ -16,9 +16,7 @@ from gptneo_onnx.runtime.generation.processors.base import GREATEST, LOWEST
 
 def plain(value: Any) -> Any:
     """Turn numpy's numbers into Python's, and sequences and arrays into tuples, however nested."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
+    if callable(getattr(value, "tolist", None)):  # numpy's, and torch's tensors
         value = value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return tuple(plain(item) for item in value)

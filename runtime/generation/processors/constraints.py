@@ -8,6 +8,7 @@ End tokens and suppressed tokens beyond the vocabulary are ignored: configs of m
 down still name them. Any other token beyond it is the caller's mistake, and raises InputError.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids, Scores
-from gptneo_onnx.runtime.generation.processors.base import GREATEST, NEG_INF
+from gptneo_onnx.runtime.generation.processors.base import GREATEST, LOWEST, NEG_INF
 from gptneo_onnx.runtime.generation.processors.checks import (
     check_number,
     check_tokens,
@@ -27,6 +28,7 @@ from gptneo_onnx.runtime.generation.processors.checks import (
     tokens_within,
 )
 
+MAX_VOCABULARY = 2**31
 AllowedTokens = Callable[[int, Ids], Sequence[int] | Ids]
 
 
@@ -68,18 +70,19 @@ class MinNewTokensLengthLogitsProcessor:
 
 @dataclass(frozen=True)
 class ForcedBOSTokenLogitsProcessor:
-    """Allows only `bos_token_id` after a prompt of one token."""
+    """Allows only `bos_token_id` after a prompt of one token; -1 is the vocabulary's last."""
 
     bos_token_id: int
 
     def __post_init__(self) -> None:
-        check_whole_number("forced_bos_token_id", self.bos_token_id, least=0)
+        check_whole_number("forced_bos_token_id", self.bos_token_id, least=-MAX_VOCABULARY)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] != 1:
             return scores
-        token = [self.bos_token_id]
-        return _only(scores, known_tokens("forced_bos_token_id", token, scores.shape[-1]))
+        vocab_size, token = scores.shape[-1], self.bos_token_id
+        token += vocab_size if -vocab_size <= token < 0 else 0
+        return _only(scores, known_tokens("forced_bos_token_id", [token], vocab_size))
 
 
 @dataclass(frozen=True)
@@ -153,18 +156,18 @@ class ExponentialDecayLengthPenalty:
         decay = self.exponential_decay_length_penalty
         if not isinstance(decay, tuple | list) or len(decay) != 2:
             raise InputError(f"{name} is {shown(decay)}; (start, factor) is allowed")
-        check_whole_number(f"{name}'s start", decay[0], least=0)
-        check_number(f"{name}'s factor", decay[1], above=0)
+        check_number(f"{name}'s start", decay[0])
+        check_number(f"{name}'s factor", decay[1], least=0 if decay[0] % 1 else LOWEST)
         check_tokens("eos_token_id", self.eos_token_id)
         check_whole_number("input_ids_seq_length", self.input_ids_seq_length, least=0)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         start, factor = self.exponential_decay_length_penalty
-        passed = input_ids.shape[-1] - (int(start) + self.input_ids_seq_length)
+        passed = input_ids.shape[-1] - (start + self.input_ids_seq_length)
         ends = tokens_within(self.eos_token_id, scores.shape[-1])
         if passed <= 0 or not ends.size:
             return scores
-        growth = np.float32(min(_power(factor, passed) - 1, GREATEST))
+        growth = np.float32(min(max(_power(factor, passed) - 1, LOWEST), GREATEST))
         processed = scores.copy()
         end_scores = scores[:, ends]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -240,8 +243,8 @@ def _only(scores: Scores, tokens: Ids) -> Scores:
     return processed
 
 
-def _power(factor: float, exponent: int) -> float:
+def _power(factor: float, exponent: float) -> float:
     try:
-        return float(factor) ** exponent
+        return float(math.pow(factor, exponent))
     except OverflowError:
         return np.inf

@@ -37,7 +37,7 @@ class RepetitionPenaltyLogitsProcessor:
     prompt_ignore_length: int | None = None
 
     def __post_init__(self) -> None:
-        check_number("repetition_penalty", self.penalty, above=0)
+        check_number("repetition_penalty", self.penalty, above=0, most=np.inf)
         if self.prompt_ignore_length is not None:
             check_whole_number("prompt_ignore_length", self.prompt_ignore_length, least=0)
 
@@ -58,7 +58,7 @@ class EncoderRepetitionPenaltyLogitsProcessor:
     encoder_input_ids: Ids
 
     def __post_init__(self) -> None:
-        check_number("encoder_repetition_penalty", self.penalty, above=0)
+        check_number("encoder_repetition_penalty", self.penalty, above=0, most=np.inf)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         prompts = _prompt_of_each_row(self.encoder_input_ids, len(scores))
@@ -231,10 +231,12 @@ def _penalize(scores: Scores, tokens: Ids, penalty: float) -> Scores:
         return np.concatenate(
             [_penalize(row_scores[None], row[None], penalty) for row_scores, row in rows]
         )
-    factor = np.float32(penalty)
     seen = np.take_along_axis(scores, tokens, -1)  # [batch, length]
     processed = scores.copy()
-    np.put_along_axis(processed, tokens, np.where(seen < 0, seen * factor, seen / factor), -1)
+    with np.errstate(all="ignore"):
+        factor = np.float32(penalty)
+        penalized = np.where(seen < 0, seen * factor, seen / factor)
+    np.put_along_axis(processed, tokens, penalized, -1)
     return processed
 
 
@@ -285,8 +287,7 @@ def _checked_sequence_bias(sequence_bias: SequenceBias) -> dict[tuple[int, ...],
             raise InputError(f"sequence_bias holds {shown(pair)}; [[id, ...], bias] is allowed")
         sequence, bias = pair
         _check_sequence("sequence_bias", sequence)
-        if bias != -np.inf:
-            check_number(f"sequence_bias of {shown(sequence)}", bias)
+        check_number(f"sequence_bias of {shown(sequence)}", bias, least=-np.inf, most=np.inf)
         biases[tuple(sequence)] = float(bias)
     return biases
 

@@ -40,10 +40,20 @@ class TemperatureLogitsWarper:
                 "temperature is 0; a number above 0 is allowed; for greedy decoding pass "
                 "do_sample=False"
             )
-        check_number("temperature", self.temperature, above=0)
+        check_number("temperature", self.temperature, above=0, most=np.inf)
 
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        return scores if self.temperature == 1 else scores / np.float32(self.temperature)
+        if self.temperature == 1:
+            return scores
+        with np.errstate(all="ignore"):
+            warped: Scores = scores / np.float32(self.temperature)
+        greatest = warped.max(-1)
+        if np.isnan(greatest).any() or (greatest == np.inf).any():
+            raise InputError(
+                f"temperature is {self.temperature}, too low for scores of this size; raise it, or "
+                "pass do_sample=False for greedy decoding"
+            )
+        return warped
 
 
 @dataclass(frozen=True)

@@ -189,3 +189,7 @@ class GenerationFields:
 FIELDS = fields(GenerationFields)
 DEFAULT_VALUES: dict[str, Any] = {each.name: each.default for each in FIELDS}
 KEPT = tuple(each.name for each in FIELDS if not each.metadata)
+
+# Every instance sets all fields: help() need not list the class's, nor what dataclass adds.
+for _name in (*DEFAULT_VALUES, "__dataclass_fields__", "__dataclass_params__", "__match_args__"):
+    delattr(GenerationFields, _name)

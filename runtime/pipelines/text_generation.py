@@ -16,6 +16,7 @@ from gptneo_onnx.runtime.generation.config_combination import (
     over,
     read_config,
 )
+from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths
 from gptneo_onnx.runtime.pipelines.prompts import PipelinePrompt, PromptReader
@@ -25,7 +26,6 @@ from gptneo_onnx.runtime.tokenizer import Tokenizer
 DEFAULTS = GenerationConfig(max_new_tokens=256, do_sample=True, temperature=0.7)
 
 Results = list[dict[str, Any]]
-_CONFIG_FIELDS = GenerationConfig.__dataclass_fields__
 
 
 class TextGenerationPipeline:
@@ -116,8 +116,8 @@ class TextGenerationPipeline:
         base = self.generation_config
         if generation_config is not None:
             base = over(coerced_config(generation_config), self.model.generation_config)
-        fields = {name: value for name, value in kwargs.items() if name in _CONFIG_FIELDS}
-        others = {name: value for name, value in kwargs.items() if name not in _CONFIG_FIELDS}
+        fields = {name: value for name, value in kwargs.items() if name in DEFAULT_VALUES}
+        others = {name: value for name, value in kwargs.items() if name not in DEFAULT_VALUES}
         return base.updated(**fields), others
 
     def _continue_each(

@@ -1,0 +1,174 @@
+"""GenerationConfig against transformers': what it gives back, and what generate() makes of it.
+
+--draw-seed fresh draws others; WILD_DRAWS=N draws more.
+"""
+
+import copy
+import json
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoints import Shape, write_checkpoint
+
+from gptneo_onnx.export import export_model
+from gptneo_onnx.models import InputError
+from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+DRAWS = int(os.environ.get("WILD_DRAWS", "400"))
+GROUPS = 20  # tests that share the draws
+VOCABULARY, CONTEXT = 40, 64
+INF, NAN = float("inf"), float("nan")
+PROMPT = np.arange(7, 16)[None]
+
+# Values for every field: usual ones, odd ones, and ones that are refused.
+VALUES: dict[str, list[Any]] = {
+    "max_length": [20, 20.0, 30, 12.5, 15.0, 9, 3, 0, -1, None, True, "20"],
+    "max_new_tokens": [1, 5, 3.0, 2.5, True, 0, -2, None, "3", NAN],
+    "min_length": [0, 4, 15, 30, -3, 14.0, True, None, 70],
+    "min_new_tokens": [0, 3, 8, -3, -50, 4.0, True, None, 70],
+    "max_time": [1e9, INF, -1, -0.5, NAN, 60, None, "1"],
+    "stop_strings": [None, "a", ["a"]],
+    "do_sample": [True, False, 1, 0, None],
+    "num_beams": [1, 2, 3, 1.0, 2.0, True, 0, -1, None, "2"],
+    "num_beam_groups": [1, 0, -2, 2, 1.0, None],
+    "diversity_penalty": [0.0, 0.5, -1.0, None, "x"],
+    "length_penalty": [0, 1, 2, -1, 8.0, -8.5, 12.0, -12.0, 16, 30.0, -30.0, 100.0, -100.0]
+    + [-400, 400.0, 100, INF, -INF, NAN, True, None, "1"],
+    "early_stopping": [True, False, "never", 1, 0, 1.0, None, "x"],
+    "temperature": [0.5, 2.0, 1, 0.0, -1.0, 1e-7, 1e-30, 1e300, INF, NAN, None, "x", True],
+    "top_k": [1, 3, 0, 0.0, -1, 5.0, 1000, None, True, "x"],
+    "top_p": [0.3, 0, 1, 1.5, -0.5, NAN, INF, None, "x", 0.0, False],
+    "min_p": [0.2, 0, 1, 1.5, -0.5, NAN, None, "x", True],
+    "typical_p": [0.4, 1, 1.5, 0, -0.5, NAN, None, "x"],
+    "epsilon_cutoff": [0.02, 0, 1, 1.5, -0.5, NAN, None, "x"],
+    "eta_cutoff": [0.02, 0, 1, 1.5, -0.5, NAN, None, "x"],
+    "repetition_penalty": [1.2, 0.5, 1, 2, 0.0, -1.0, 1e30, 1e300, INF, NAN, None, "x", True],
+    "encoder_repetition_penalty": [1.2, 0.5, 1, 2, 0.0, -1.0, 1e30, NAN, None, "x"],
+    "no_repeat_ngram_size": [0, 1, 2, -1, 2.0, 100, True, None, "x"],
+    "encoder_no_repeat_ngram_size": [0, 1, 2, -1, 2.0, 100, None, "x"],
+    "bad_words_ids": [[[3]], [[3, 4], [5]], [], [[]], [[-1]], [3], [[99]], ((3,),), None],
+    "sequence_bias": [{(3,): 2.0}, [[[3, 4], -5.0], [[5], 9.5]], {(3,): 2}, {(3,): INF}]
+    + [{(3,): -INF}, {}, [], {(99,): 1.0}, {3: 1.0}, None],
+    "suppress_tokens": [[3, 4], [], [-1], [99], [3.0], 3, (5,), np.array([6]), None],
+    "begin_suppress_tokens": [[3, 4], [], [-1], [99], [3.5], 3, None],
+    "forced_bos_token_id": [3, -1, 99, [3, 4], None],
+    "forced_eos_token_id": [3, [3, 4], -1, 99, 3.0, [3.5], None, []],
+    "exponential_decay_length_penalty": [(1, 1.5), [2, 1.2], (-3, 1.1), (1.5, 1.5), (1, 0.5)]
+    + [(0, -1.5), (1, 0), (1.5, -1.5), (1,), (1, 1.5, 2), 3, None, (0, 1e200)],
+    "renormalize_logits": [True, False, 1, None],
+    "remove_invalid_values": [True, False, 1, None],
+    "guidance_scale": [1, 1.5, 0, -1.5, 3, True, None, "x"],
+    "watermarking_config": [{"bias": 3.0}, {"bias": -3.0, "greenlist_ratio": 0.5}]
+    + [{"greenlist_ratio": 2.0}, {"odd": 3}, None],
+    "token_healing": [False, None, 0, True],
+    "prefill_chunk_size": [1, 3, 100, 0, -1, None, 2.0],
+    "num_assistant_tokens": [1, 20, 0, None, "x"],
+    "num_assistant_tokens_schedule": ["constant", "heuristic", "fast", None],
+    "assistant_confidence_threshold": [0, 0.4, 2, -1, None],
+    "prompt_lookup_num_tokens": [1, 4, 0, -1, None],
+    "max_matching_ngram_size": [1, 3, 0, -1, None],
+    "eos_token_id": [3, [3, 4], -1, [-1, 5], 99, 3.7, [3.0], [], None, "x"],
+    "bos_token_id": [3, -1, 99, None, [3]],
+    "pad_token_id": [0, 3, -1, 99, 3.7, [3], None],
+    "num_return_sequences": [1, 2, 3, 0, -1, 1.0, True, None, "x"],
+    "return_dict_in_generate": [True, False, 1, None],
+    "output_scores": [True, False, 1, None],
+    "output_logits": [True, False, 1, None],
+    "use_cache": [True, False, None],
+    "cache_implementation": [None, "dynamic", "odd"],
+    "return_legacy_cache": [None, False],
+    "output_attentions": [False, None],
+    "output_hidden_states": [False, None],
+    "decoder_start_token_id": [3, -1, None],
+    "assistant_early_exit": [None],
+    "assistant_lookbehind": [10, 0, "x", None],
+    "target_lookbehind": [10, 0, "x", None],
+    "compile_config": [None, 3],
+    "disable_compile": [True, False, None],
+    "low_memory": [None, False],
+    "penalty_alpha": [None, 0, 0.6, -1],
+    "dola_layers": [None, "low"],
+    "constraints": [None, []],
+    "force_words_ids": [None, [[3]]],
+    "is_assistant": [False],
+}
+
+BASES: list[dict[str, Any]] = [
+    {},
+    {"do_sample": True},
+    {"num_beams": 3},
+    {"num_beams": 2, "num_return_sequences": 2, "eos_token_id": 3},
+    {"num_beams": 2, "do_sample": True},
+    {"eos_token_id": [3, 4], "pad_token_id": 5},
+    {"prompt_lookup_num_tokens": 3},
+]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, request):
+    torch.set_flush_denormal(True)
+    transformers.logging.set_verbosity_error()
+    folder = tmp_path_factory.mktemp("pair")
+    shape = Shape(vocab_size=VOCABULARY, window_size=9, max_position_embeddings=CONTEXT)
+    seed = int(request.config.getoption("--draw-seed"))
+    checkpoint = write_checkpoint(folder / "checkpoint", shape, np.random.default_rng(seed))
+    ours = GPTNeoForCausalLM.from_pretrained(export_model(checkpoint, folder / "export"))
+    theirs = transformers.GPTNeoForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    for model, kind in ((ours, GenerationConfig), (theirs, transformers.GenerationConfig)):
+        model.generation_config = kind()
+    return ours, theirs
+
+
+def draw_values(random: np.random.Generator) -> dict[str, Any]:
+    """Draw a way to generate and one to three fields beside it."""
+    values = dict(BASES[random.integers(len(BASES))])
+    for name in random.choice(list(VALUES), int(random.integers(1, 4)), replace=False):
+        values[str(name)] = VALUES[str(name)][random.integers(len(VALUES[str(name)]))]
+    return values
+
+
+def run_theirs(model: Any, values: dict[str, Any], way: str) -> Any:
+    ids = torch.from_numpy(PROMPT)
+    arguments = {"attention_mask": torch.ones_like(ids)}
+    if way == "config":
+        config = transformers.GenerationConfig(**values)
+        return model.generate(ids, generation_config=config, **arguments)
+    return model.generate(ids, **arguments, **values)
+
+
+def run_ours(model: Any, values: dict[str, Any], way: str) -> Any:
+    if way == "config":
+        return model.generate(PROMPT, generation_config=GenerationConfig(**values))
+    if way == "theirs":
+        return model.generate(
+            PROMPT, generation_config=transformers.GenerationConfig(**values)
+        )
+    return model.generate(PROMPT, **values)
+
+
+def difference(values: dict[str, Any], theirs: Any, ours: Any) -> str | None:
+    """Say what two results differ in; None if they are the same."""
+    scores = getattr(theirs, "scores", None)
+    if scores and len(ours.scores):  # drawn tokens differ, what they are drawn by does not
+        expected, found = scores[0].numpy(), np.asarray(ours.scores[0])
+        if found.shape != expected.shape:
+            return f"scores of {expected.shape} and {found.shape}"
+        if not np.allclose(found, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
+            return f"first scores {expected[0, :9]} and {found[0, :9]}"
+    if values.get("do_sample"):
+        return None
+    expected = getattr(theirs, "sequences", theirs).tolist()
+    found = getattr(ours, "sequences", ours).tolist()
+    likelihoods = getattr(theirs, "sequences_scores", None)
+    if likelihoods is not None:
+        own = ours.sequences_scores
+        if not np.allclose(own, likelihoods.numpy(), rtol=1e-3, atol=1e-4, equal_nan=True):
+            return f"sequences_scores {likelihoods.tolist()} and {own.tolist()}"
+        if len(set(own.tolist())) < len(own) or not np.isfinite(own).all() or not own.all():
+            return None  # a tie
+    return None if found == expected else f"{expected} and {found}"

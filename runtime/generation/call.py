@@ -193,7 +193,8 @@ def prepare_call(
         InputError: an argument, id or mask cannot be used, or two arguments exclude each other.
     """
     own = coerced_config(generation_config)
-    given = over(own, defaults, use_model_defaults).updated(**kwargs)
+    base = defaults if generation_config is None else over(own, defaults, use_model_defaults)
+    given = base.updated(**kwargs)
     is_drafted = assistant_model is not None
     check_mode(given, given.get_generation_mode(assistant_model), {*asked_names(own), *kwargs})
     config = read_config(given, is_drafted)

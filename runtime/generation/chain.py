@@ -130,7 +130,7 @@ def _processors(
                 prefix_allowed_tokens_fn, config.num_beams, first_batch_id=prompt.row
             )
         )
-    if config.forced_bos_token_id is not None and length == 1:
+    if config.forced_bos_token_id is not None:
         chain.append(shared.get(ForcedBOSTokenLogitsProcessor, config.forced_bos_token_id))
     if config.forced_eos_token_id is not None:
         chain.append(

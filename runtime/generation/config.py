@@ -2,7 +2,7 @@
 
 import copy
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -113,18 +113,17 @@ class GenerationConfig(GenerationFields):
 
         Args:
             config_dict: names and values.
-            kwargs: values that replace those, of names that are in either.
-            return_unused_kwargs: whether to return (config, the rest of kwargs).
+            kwargs: values that replace those.
+            return_unused_kwargs: whether to return (config, {}): as in transformers, none is
+                unused.
 
         Raises:
             InputError: a value that no call can use.
         """
         returns_unused = kwargs.pop("return_unused_kwargs", False)
         config = cls.__new__(cls)
-        known = {name: kwargs[name] for name in kwargs if name in _names(config_dict)}
-        config._set({**config_dict, **known})
-        unused = {name: v for name, v in kwargs.items() if name not in (*known, *_OF_THE_HUB)}
-        return (config, unused) if returns_unused else config
+        config._set({**config_dict, **kwargs})
+        return (config, {}) if returns_unused else config
 
     @classmethod
     def from_model_config(cls, model_config: Any) -> "GenerationConfig":
@@ -152,7 +151,7 @@ class GenerationConfig(GenerationFields):
             config_file_name: the file's name, if it is another.
             kwargs: values that replace the file's, and `subfolder`; those that transformers has for
                 downloads are passed over.
-            return_unused_kwargs: whether to return (config, the rest of kwargs).
+            return_unused_kwargs: as in from_dict().
 
         Raises:
             ModelFileError: the file is missing or damaged, or a value is one that no call can use.
@@ -295,10 +294,6 @@ def explicit_names(config: GenerationConfig) -> frozenset[str]:
 def _made(cls: type[GenerationConfig], values: Mapping[str, Any]) -> GenerationConfig:
     config: GenerationConfig = cls.from_dict(values)
     return config
-
-
-def _names(config_dict: Mapping[str, Any]) -> Iterable[str]:
-    return {**DEFAULT_VALUES, FROM_MODEL_CONFIG: False, **config_dict}
 
 
 GenerationConfig.__doc__ = "\n\n".join(

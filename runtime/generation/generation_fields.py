@@ -24,6 +24,7 @@ from gptneo_onnx.runtime.generation.config_fields import (
     unread,
     unused,
 )
+from gptneo_onnx.runtime.generation.processors.base import GREATEST, LOWEST
 from gptneo_onnx.runtime.generation.processors.watermarking import (
     SynthIDTextWatermarkingConfig,
     WatermarkingConfig,
@@ -125,7 +126,10 @@ class GenerationFields:
         False, "whether to replace NaN and infinities in scores", is_strict=True
     )
     guidance_scale: float | None = number(
-        None, "weight of the prompt against the negative prompt (arXiv:2306.17806)"
+        None,
+        "weight of the prompt against the negative prompt (arXiv:2306.17806)",
+        LOWEST,
+        GREATEST,
     )
     watermarking_config: WatermarkingConfig | SynthIDTextWatermarkingConfig | None = unread(
         None, "a WatermarkingConfig, a SynthIDTextWatermarkingConfig, or the dict of one"

@@ -105,7 +105,7 @@ BASES: list[dict[str, Any]] = [
     {"num_beams": 2, "num_return_sequences": 2, "eos_token_id": 3},
     {"num_beams": 2, "do_sample": True},
     {"eos_token_id": [3, 4], "pad_token_id": 5},
-    {"prompt_lookup_num_tokens": 3},
+    {"prompt_lookup_num_tokens": 3, "eos_token_id": 3},
 ]
 
 
@@ -145,9 +145,7 @@ def run_ours(model: Any, values: dict[str, Any], way: str) -> Any:
     if way == "config":
         return model.generate(PROMPT, generation_config=GenerationConfig(**values))
     if way == "theirs":
-        return model.generate(
-            PROMPT, generation_config=transformers.GenerationConfig(**values)
-        )
+        return model.generate(PROMPT, generation_config=transformers.GenerationConfig(**values))
     return model.generate(PROMPT, **values)
 
 
@@ -172,3 +170,126 @@ def difference(values: dict[str, Any], theirs: Any, ours: Any) -> str | None:
         if len(set(own.tolist())) < len(own) or not np.isfinite(own).all() or not own.all():
             return None  # a tie
     return None if found == expected else f"{expected} and {found}"
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"max_length": 20},
+    {"max_length": 30.0, "eos_token_id": [3, 4]},
+    {"do_sample": True, "temperature": 0.5, "top_k": None},
+    {"num_beams": 3, "num_return_sequences": 2, "early_stopping": "never"},
+    {"watermarking_config": {"bias": 3.0}},
+    {"bad_words_ids": [[1], [2, 3]], "stop_strings": ["."], "suppress_tokens": [5]},
+    {"penalty_alpha": 0.6, "use_cache": False, "constraints": None},
+    {"exponential_decay_length_penalty": (3, 1.5), "prompt_lookup_num_tokens": 3},
+    {"dola_layers": "low", "_from_model_config": True},
+    {"pad_token_id": -1},
+    {"force_words_ids": [[3]], "num_beams": 2},
+    {"num_beams": 2, "num_beam_groups": 2},
+]
+
+
+@pytest.mark.parametrize("values", SETTINGS, ids=str)
+class TestTheConfigItself:
+    def both(self, values):
+        return GenerationConfig(**values), transformers.GenerationConfig(**values)
+
+    def test_values(self, values):
+        ours, theirs = self.both(values)
+        expected = theirs.to_dict()
+        if theirs.watermarking_config is not None:
+            expected["watermarking_config"] = theirs.watermarking_config.to_dict()
+        assert ours.to_dict() == expected
+        for name in expected.keys() - {"watermarking_config"}:
+            assert type(getattr(ours, name)) is type(getattr(theirs, name))
+
+    def test_texts(self, values):
+        ours, theirs = self.both(values)
+        for arguments in ({}, {"use_diff": False}, {"ignore_metadata": True}):
+            assert ours.to_json_string(**arguments) == theirs.to_json_string(**arguments)
+        assert repr(ours) == repr(theirs)
+        assert ours.get_generation_mode() == theirs.get_generation_mode().value
+        assert ours.get_generation_mode(3) == theirs.get_generation_mode(3).value
+
+    def test_both_directions(self, values):
+        ours, theirs = self.both(values)
+        assert transformers.GenerationConfig.from_dict(ours.to_dict()) == theirs
+        assert GenerationConfig.from_dict(theirs.to_dict()) == ours
+
+    def test_files(self, values, tmp_path):
+        configs = self.both(values)
+        saved = []
+        for config, folder in zip(configs, ("ours", "theirs"), strict=True):
+            try:
+                config.save_pretrained(tmp_path / folder)
+                saved.append((tmp_path / folder / "generation_config.json").read_text())
+            except ValueError:
+                saved.append(None)
+        assert saved[0] == saved[1]
+        if saved[0] is not None:
+            assert GenerationConfig.from_pretrained(tmp_path / "theirs") == configs[0]
+
+    def test_changes(self, values):
+        configs = self.both(values)
+        for config in configs:
+            assert config.update(top_p=0.5, odd=4, use_cache=False) == {"odd": 4}
+            config.min_p = 0.25
+        assert repr(configs[0]) == repr(configs[1])
+        assert pickle.loads(pickle.dumps(configs[0])) == copy.deepcopy(configs[0]) == configs[0]
+
+
+def test_dicts_with_other_names():
+    for kind in (GenerationConfig, transformers.GenerationConfig):
+        config, unused = kind.from_dict(
+            {"top_k": 3, "odd": 4}, top_k=5, other=6, odd=7, return_unused_kwargs=True
+        )
+        assert (config.top_k, config.odd, config.other, unused) == (5, 7, 6, {})
+        assert json.loads(config.to_json_string())["odd"] == 7
+
+
+@pytest.mark.parametrize("values", [{}, {"max_length": 50, "top_k": 7, "output_scores": True}])
+def test_a_models_config(values):
+    model_config = transformers.GPTNeoConfig(**values)
+    ours = GenerationConfig.from_model_config(model_config)
+    assert repr(ours) == repr(transformers.GenerationConfig.from_model_config(model_config))
+
+
+LENGTHS: list[dict[str, Any]] = [
+    {},
+    {"max_length": 20},
+    {"max_length": 24},
+    {"max_length": 20, "min_length": 18},
+    {"min_length": 24},
+    {"min_new_tokens": 12},
+    {"max_new_tokens": 8},
+    {"max_new_tokens": 8, "max_length": 12},
+    {"max_length": 14, "min_new_tokens": 9},
+    {"max_length": 9},
+]
+
+
+@pytest.mark.parametrize("width", [9, 50])
+@pytest.mark.parametrize("release", [None, "4.49.0"])
+def test_lengths_of_a_models_a_callers_and_a_calls_config(pair, width, release, random):
+    """20 is the default wherever it stands but in a call."""
+    ours, theirs = pair
+    ids = random.integers(1, VOCABULARY, (1, width))
+    end = theirs.generate(torch.from_numpy(ids), max_new_tokens=3)[0, -1].item()
+    for model_values in LENGTHS:
+        for own in (None, *random.choice(LENGTHS, 2)):
+            call = LENGTHS[random.integers(len(LENGTHS))]
+            found = []
+            for model, kind in ((ours, GenerationConfig), (theirs, transformers.GenerationConfig)):
+                version = {} if release is None else {"transformers_version": release}
+                model.generation_config = kind(eos_token_id=end, **model_values, **version)
+                arguments = {} if own is None else {"generation_config": kind(**own)}
+                prompt = ids if model is ours else torch.from_numpy(ids)
+                try:
+                    found.append(model.generate(prompt, **arguments, **call).tolist())
+                except (ValueError, IndexError):
+                    found.append(None)
+                finally:
+                    model.generation_config = kind()
+            if found[1] is not None and len(found[1][0]) > CONTEXT:
+                continue  # transformers goes one token beyond the context
+            assert found[0] == found[1], (model_values, own, call)

@@ -287,7 +287,8 @@ def _checked_sequence_bias(sequence_bias: SequenceBias) -> dict[tuple[int, ...],
             raise InputError(f"sequence_bias holds {shown(pair)}; [[id, ...], bias] is allowed")
         sequence, bias = pair
         _check_sequence("sequence_bias", sequence)
-        check_number(f"sequence_bias of {shown(sequence)}", bias, least=-np.inf, most=np.inf)
+        if bias not in (np.inf, -np.inf):
+            check_number(f"sequence_bias of {shown(sequence)}", bias)
         biases[tuple(sequence)] = float(bias)
     return biases
 

@@ -197,10 +197,10 @@ def test_a_terminal_with_prompt_and_interruption(embedded_export):
 
 
 def test_max_length_bounds_the_whole_text(model, tokenizer):
-    conversation = Conversation(model, tokenizer, GenerationConfig(max_length=20))
+    conversation = Conversation(model, tokenizer, GenerationConfig(max_length=21))
     said(conversation, "She was")
-    assert len(conversation.ids) == 20
-    with pytest.raises(InputError, match="has 20 tokens and fills max_length, 20; /clear begins"):
+    assert len(conversation.ids) == 21
+    with pytest.raises(InputError, match="has 21 tokens and fills max_length, 21; /clear begins"):
         conversation.turn("", print)
 
 

@@ -250,9 +250,9 @@ def test_an_invalid_max_length(max_length):
         MaxLengthCriteria(max_length)
 
 
-@pytest.mark.parametrize("max_time", [-1, -0.001, float("nan"), "1", None, True])
+@pytest.mark.parametrize("max_time", ["1", None, True])
 def test_an_invalid_max_time(max_time):
-    with refused(InputError, f"max_time is {max_time!r}; seconds of at least 0 are allowed"):
+    with refused(InputError, f"max_time is {max_time!r}; a number of seconds is allowed"):
         MaxTimeCriteria(max_time)
 
 

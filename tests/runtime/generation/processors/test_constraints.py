@@ -189,8 +189,8 @@ def test_tokens_beyond_the_vocabulary_are_refused(processor, message):
             "exponential_decay_length_penalty is (1,); (start, factor) is allowed",
         ),
         (
-            lambda: ExponentialDecayLengthPenalty((1, 0.0), 0, 1),
-            "exponential_decay_length_penalty's factor is 0.0; a number above 0 is allowed",
+            lambda: ExponentialDecayLengthPenalty((1.5, -0.5), 0, 1),
+            "exponential_decay_length_penalty's factor is -0.5; a number of at least 0 is allowed",
         ),
         (
             lambda: PrefixConstrainedLogitsProcessor("no", 1),

@@ -18,12 +18,8 @@ from gptneo_onnx.runtime.generation.processors.checks import plain
 _FILLS_IN_SINCE = (4, 50)
 _BEAMS = ("length_penalty", "early_stopping")
 _GROUPS = ("num_beam_groups", "diversity_penalty")
-_ASSISTED = (
-    "num_assistant_tokens",
-    "assistant_confidence_threshold",
-    "prompt_lookup_num_tokens",
-    "max_matching_ngram_size",
-)
+_DRAFTED = ("num_assistant_tokens", "assistant_confidence_threshold")
+_LOOKED_UP = ("prompt_lookup_num_tokens", "max_matching_ngram_size")
 # Fields that count only above 0, and those that need an end token.
 _ABOVE_ZERO = ("min_length", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size")
 _OF_END_TOKENS = ("min_length", "min_new_tokens", "exponential_decay_length_penalty")
@@ -161,11 +157,13 @@ def _unused_names(read: GenerationConfig, given: Mapping[str, Any], is_drafted: 
         unused |= {*SAMPLING, "seed"}
     if read.num_beams == 1:
         unused |= {*_BEAMS, *_GROUPS}
-    else:
-        unused |= {*_ASSISTED, "prefill_chunk_size"}
-        unused |= set(_GROUPS) if _is_at_most(given["num_beam_groups"], 1) else set()
-    if not is_drafted and given["prompt_lookup_num_tokens"] is None:
-        unused |= set(_ASSISTED)
+    elif given["num_beam_groups"] is None or _is_at_most(given["num_beam_groups"], 1):
+        unused |= set(_GROUPS)
+    is_looked_up = read.num_beams == 1 and given["prompt_lookup_num_tokens"] is not None
+    unused |= set() if is_looked_up else set(_LOOKED_UP)
+    unused |= set() if is_drafted else set(_DRAFTED)
+    if is_looked_up or is_drafted or read.num_beams > 1:
+        unused.add("prefill_chunk_size")  # there these read prompts whole
     if read.eos_token_id is None:
         unused |= set(_OF_END_TOKENS)
     return unused

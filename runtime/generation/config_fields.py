@@ -100,7 +100,7 @@ class Number:
     def __call__(self, name: str, value: Any) -> float:
         is_outside = isinstance(value, int | float) and (value < self.least or value > self.most)
         if isinstance(value, int | float) and not is_outside:
-            return value
+            return int(value) if isinstance(value, bool) else value
         is_bounded = (self.least, self.most) != (-math.inf, math.inf)
         bounds = f" from {self.least:g} to {self.most:g}" if is_bounded else ""
         raise InputError(f"{name} is {shown(value)}; a number{bounds} is allowed")

@@ -50,7 +50,8 @@ def check_number(
     below: float = np.inf,
 ) -> None:
     """Check that a value is a number that float32 can hold, and within the bounds."""
-    if is_number(value) and least <= value <= most and above < value < below:
+    is_inside = is_number(value) and least <= value <= most
+    if is_inside and value > above and (value < below or below == np.inf):
         return
     bounds = {"of at least": least, "above": above, "of at most": most, "below": below}
     set_bounds = [f"{word} {bound:g}" for word, bound in bounds.items() if abs(bound) < GREATEST]

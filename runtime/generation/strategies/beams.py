@@ -104,7 +104,7 @@ def penalized(scores: Scores, length: int, length_penalty: float) -> Scores:
     """
     is_whole = isinstance(length_penalty, int)
     most = 63 if is_whole else 1024  # bits of torch's integers, and of the greatest float
-    if length_penalty > 0 and math.log2(length) * length_penalty >= most:
+    if 0 < length_penalty < math.inf and math.log2(length) * length_penalty >= most:
         raise InputError(
             f"length_penalty is {shown(length_penalty)}, and {length} to the power of it cannot be "
             "computed; a lower number is allowed"

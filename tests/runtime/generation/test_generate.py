@@ -235,7 +235,7 @@ class TestBadInput:
             ({"temprature": 1.0}, "no argument 'temprature'; it has temperature$"),
             (
                 {"temperature": 0.0, "do_sample": True},
-                "temperature is 0.0; a number above 0 is allowed; .* do_sample=False",
+                "temperature is 0; a number above 0 is allowed; .* do_sample=False",
             ),
             ({"temperature": float("nan"), "do_sample": True}, "temperature is nan"),
             ({"top_k": -1, "do_sample": True}, "top_k is -1; a whole number of at least 1"),

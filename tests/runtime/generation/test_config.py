@@ -265,7 +265,7 @@ def test_help_describes_every_field():
 
 def test_help_shows_nothing_inner():
     text = pydoc.plain(pydoc.render_doc(GenerationConfig))
-    assert not re.search(r"explicit|dataclass|Field\(|of_model|GenerationFields:", text)
+    assert not re.search(r"explicit|dataclass|Field\(|of_model", text)
 
 
 def test_what_a_field_allows_is_declared_beside_it():

@@ -148,7 +148,7 @@ def read_matching(name: str, value: Any) -> tuple[int, ...]:
     """Return the ids among numbers that ids are compared with: 3.5 and -1 match none."""
     several = OneOrSeveral(Number())(name, value)
     several = several if isinstance(several, tuple) else (several,)
-    return tuple(int(each) for each in several if each in range(MAX_TOKEN + 1))
+    return tuple(int(each) for each in several if each % 1 == 0 and 0 <= each <= MAX_TOKEN)
 
 
 def read_decay(name: str, value: Any) -> tuple[float, float]:

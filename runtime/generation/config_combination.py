@@ -166,6 +166,8 @@ def _unused_names(read: GenerationConfig, given: Mapping[str, Any], is_drafted: 
         unused.add("prefill_chunk_size")  # there these read prompts whole
     if read.eos_token_id is None:
         unused |= set(_OF_END_TOKENS)
+    for name in ("max", "min"):
+        unused |= {f"{name}_length"} if given[f"{name}_new_tokens"] is not None else set()
     return unused
 
 

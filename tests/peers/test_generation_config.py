@@ -184,6 +184,8 @@ def draw_values(random: np.random.Generator) -> dict[str, Any]:
         # transformers does not reorder the negative prompts' caches, and penalizes one beam only.
         values.pop("guidance_scale", None)
         values.pop("encoder_repetition_penalty", None)
+    if values.get("prompt_lookup_num_tokens") is not None and values.get("max_time") in (-1, -0.5):
+        values.pop("max_time")  # the first check of the time comes before the first token there
     return {"return_dict_in_generate": True, "output_scores": True, **values}
 
 

@@ -157,7 +157,9 @@ class ExponentialDecayLengthPenalty:
         if not isinstance(decay, tuple | list) or len(decay) != 2:
             raise InputError(f"{name} is {shown(decay)}; (start, factor) is allowed")
         check_number(f"{name}'s start", decay[0])
-        check_number(f"{name}'s factor", decay[1], least=0 if decay[0] % 1 else LOWEST)
+        check_number(
+            f"{name}'s factor", decay[1], least=0 if decay[0] % 1 else -np.inf, most=np.inf
+        )
         check_tokens("eos_token_id", self.eos_token_id)
         check_whole_number("input_ids_seq_length", self.input_ids_seq_length, least=0)
 

@@ -16,6 +16,8 @@ from gptneo_onnx.models.manifest import CONFIG_FILE, GENERATION_CONFIG_FILE
 TOKEN_NAMES = ("bos_token_id", "eos_token_id", "pad_token_id")
 # A max_length of this many tokens in a file is transformers' default: as many new tokens.
 DEFAULT_LENGTH = 20
+# The release whose meaning settings have here.
+TRANSFORMERS_VERSION = "4.57.6"
 
 # The defaults of transformers.PretrainedConfig's settings for generation ...
 _OLD_DEFAULTS: dict[str, Any] = {

@@ -25,6 +25,7 @@ from gptneo_onnx.runtime.generation.arguments import check_holes, check_streamer
 from gptneo_onnx.runtime.generation.call import prepare_call
 from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens
 from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.config_combination import model_generation_config
 from gptneo_onnx.runtime.generation.generate import generate, generate_tokens
 from gptneo_onnx.runtime.generation.outputs import compute_transition_scores
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
@@ -86,7 +87,7 @@ class GPTNeoForCausalLM:
         """
         options = num_threads, provider_options, file_name, (Head.CAUSAL_LM,), mmap
         engine = Engine.load(directory, device, slots, *options)
-        return cls(engine, GenerationConfig.of_model(engine.path))
+        return cls(engine, model_generation_config(engine.path))
 
     @property
     def prefill_chunk(self) -> int:
@@ -174,6 +175,7 @@ class GPTNeoForCausalLM:
         past_key_values: PromptCache | None = None,
         tokenizer: Tokenizer | None = None,
         inputs: ArrayLike | None = None,
+        use_model_defaults: bool | None = None,
         **kwargs: Any,
     ) -> Any:
         """Continue each sequence.
@@ -197,6 +199,9 @@ class GPTNeoForCausalLM:
                 return_dict_in_generate, the output has the caches of its sequences.
             tokenizer: needed by stop_strings and token_healing.
             inputs: another name of input_ids.
+            use_model_defaults: whether generation_config takes from the model's own config what it
+                does not set, or only the tokens; None decides as transformers does, by the release
+                that wrote the model's file.
             kwargs: fields of GenerationConfig; they override both configs.
 
         Returns:
@@ -229,6 +234,7 @@ class GPTNeoForCausalLM:
                 past_key_values=past_key_values,
                 tokenizer=tokenizer,
                 inputs=inputs,
+                use_model_defaults=use_model_defaults,
                 **kwargs,
             )
             return generate(call)

@@ -7,6 +7,7 @@ from typing import Any
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.config_combination import asked_length, read_config
 from gptneo_onnx.runtime.generation.streamers import TextStreamer
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -38,7 +39,7 @@ class Conversation:
         self.model = model
         self.tokenizer = tokenizer
         # There is one text to continue, even if the model's config asks for beams or more results.
-        self.config = config.update(
+        self.config = config.updated(
             num_beams=1, num_beam_groups=1, diversity_penalty=0.0, num_return_sequences=1
         )
         self.arguments = arguments
@@ -86,9 +87,9 @@ class Conversation:
 
     def _room(self, ids: list[int]) -> int:
         """Return how many tokens the model may add."""
-        config, context = self.config, self.model.config.max_position_embeddings
+        config, context = read_config(self.config), self.model.config.max_position_embeddings
         longest, limit = context, f"the model's context of {context}"
-        max_length = config.max_length if config.max_new_tokens is None else None
+        max_length = asked_length(config) if config.max_new_tokens is None else None
         if max_length is not None and max_length < context:
             longest, limit = max_length, f"max_length, {max_length}"
         room = longest - len(ids)

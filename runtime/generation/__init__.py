@@ -1,6 +1,7 @@
 """The parts of generate() under transformers' names, for custom processors and criteria."""
 
 from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.generation_mode import GenerationMode
 from gptneo_onnx.runtime.generation.outputs import (
     GenerateBeamDecoderOnlyOutput,
     GenerateDecoderOnlyOutput,
@@ -92,6 +93,7 @@ __all__ = [
     "GenerateBeamDecoderOnlyOutput",
     "GenerateDecoderOnlyOutput",
     "GenerationConfig",
+    "GenerationMode",
     "HammingDiversityLogitsProcessor",
     "InfNanRemoveLogitsProcessor",
     "LogitNormalization",

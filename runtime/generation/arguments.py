@@ -13,6 +13,7 @@ from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.generation.chain import Prompt
 from gptneo_onnx.runtime.generation.config import DEFAULT_NEW_TOKENS, GenerationConfig
+from gptneo_onnx.runtime.generation.config_combination import asked_length
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
 from gptneo_onnx.runtime.generation.stopping_criteria import (
     EosTokenCriteria,
@@ -49,20 +50,13 @@ def check_streamer(streamer: Any) -> None:
         )
 
 
-def check_modes(config: GenerationConfig, is_drafted: bool) -> None:
-    """Raise InputError for ways of generating that exclude each other.
+def check_assistance(config: GenerationConfig, is_drafted: bool) -> None:
+    """Raise InputError for what assisted decoding cannot do.
 
     Args:
         config: the call's config.
         is_drafted: whether there is an assistant_model.
     """
-    config.check_supported()
-    greedy_rows = config.num_return_sequences > 1 and not config.do_sample
-    if greedy_rows and config.num_beams == 1:
-        raise InputError(
-            f"num_return_sequences is {config.num_return_sequences}, but greedy decoding has "
-            "one result per prompt; pass do_sample=True, or num_beams"
-        )
     is_looked_up = config.prompt_lookup_num_tokens is not None
     if not is_drafted and not is_looked_up:
         return
@@ -149,10 +143,10 @@ def max_new_tokens(config: GenerationConfig, width: int, longest: int, context: 
         )
     if config.max_new_tokens is not None:
         wanted, name = config.max_new_tokens, f"max_new_tokens is {config.max_new_tokens}"
-    elif config.max_length is not None:
-        wanted, name = config.max_length - width, f"max_length is {config.max_length}"
-    else:
-        return min(DEFAULT_NEW_TOKENS, room)
+    elif (max_length := asked_length(config)) is not None:
+        wanted, name = max_length - width, f"max_length is {max_length}"
+    else:  # the default's end is the context's, padding included; where that is full, without
+        return min(DEFAULT_NEW_TOKENS, context - width if context > width else room)
     if wanted < 1:
         padding = ", padding included" if width > longest else ""
         raise InputError(f"{name}, but the prompt alone has {width} tokens{padding}; raise it")

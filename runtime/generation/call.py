@@ -16,6 +16,13 @@ from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation import arguments
 from gptneo_onnx.runtime.generation.chain import ChainFactory, PrefixAllowedTokens, Prompt
 from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.config_checks import check_mode
+from gptneo_onnx.runtime.generation.config_combination import (
+    asked_names,
+    coerced_config,
+    over,
+    read_config,
+)
 from gptneo_onnx.runtime.generation.noise import TokenNoise, sequence_noise
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor, LogitsProcessorList
@@ -75,7 +82,8 @@ class GenerationCall:
     @property
     def is_assisted(self) -> bool:
         """Whether candidates are proposed, by a draft model or by prompt lookup."""
-        return self.assistant is not None or self.config.prompt_lookup_num_tokens is not None
+        is_looked_up = self.config.prompt_lookup_num_tokens is not None
+        return self.assistant is not None or is_looked_up
 
     @property
     def repeats(self) -> int:
@@ -119,7 +127,7 @@ class GenerationCall:
         is_dict = config.return_dict_in_generate
         return StepRecorder(
             wants_scores=is_dict and config.output_scores,
-            wants_logits=is_dict and config.output_logits,
+            wants_logits=is_dict and bool(config.output_logits),
             wants_cache=is_dict and self.saved is not None,
         )
 
@@ -174,6 +182,7 @@ def prepare_call(
     past_key_values: PromptCache | None = None,
     tokenizer: Tokenizer | None = None,
     inputs: ArrayLike | None = None,
+    use_model_defaults: bool | None = None,
     **kwargs: Any,
 ) -> GenerationCall:
     """Check generate()'s arguments and combine them; only token healing steps the model here.
@@ -186,9 +195,14 @@ def prepare_call(
     Raises:
         InputError: an argument, id or mask cannot be used, or two arguments exclude each other.
     """
-    config = GenerationConfig.coerce(generation_config).over(defaults).update(**kwargs)
+    own = coerced_config(generation_config)
+    base = defaults if generation_config is None else over(own, defaults, use_model_defaults)
+    given = base.updated(**kwargs)
+    is_drafted = assistant_model is not None
+    check_mode(given, given.get_generation_mode(assistant_model), {*asked_names(own), *kwargs})
+    config = read_config(given, is_drafted)
     ids = arguments.require_single_input(input_ids, inputs)
-    arguments.check_modes(config, is_drafted=assistant_model is not None)
+    arguments.check_assistance(config, is_drafted)
     saved = None if past_key_values is None else PromptCache.coerce(past_key_values)
     tokenizer = arguments.coerced_tokenizer(tokenizer)
     names = ("input_ids", "attention_mask")

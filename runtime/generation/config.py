@@ -1,317 +1,301 @@
-"""GenerationConfig: the arguments of generate(), with transformers' names and defaults."""
+"""GenerationConfig: the arguments of generate(), with transformers' names, defaults and methods."""
 
-import json
+import copy
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from gptneo_onnx.models.config import is_whole_float
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.models.generation_settings import GenerationSettings, as_arguments, refused
+from gptneo_onnx.models.generation_settings import DEFAULT_LENGTH, from_model_config
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
+from gptneo_onnx.runtime.generation.config_checks import (
+    CALL_ARGUMENTS,
+    check_unknown,
+    check_values,
+    strict_message,
+    without_effect,
+)
 from gptneo_onnx.runtime.generation.config_fields import (
-    MAX_RETURN_SEQUENCES,
-    Integer,
-    OneOrSeveral,
     attributes_section,
-    check_decay,
-    check_fields,
-    check_stop_string,
-    choice,
-    declare,
-    flag,
-    integer,
-    known_values,
-    number,
-    token,
-    tokens,
-    unchecked,
+    read_token,
+    read_tokens,
 )
-from gptneo_onnx.runtime.generation.config_file import saved_values
+from gptneo_onnx.runtime.generation.config_file import (
+    FROM_MODEL_CONFIG,
+    all_values,
+    differing_values,
+    json_text,
+)
+from gptneo_onnx.runtime.generation.generation_fields import (
+    DEFAULT_VALUES,
+    FIELDS,
+    KEPT,
+    GenerationFields,
+)
+from gptneo_onnx.runtime.generation.generation_mode import GenerationMode, generation_mode
 from gptneo_onnx.runtime.generation.processors.checks import plain
-from gptneo_onnx.runtime.generation.processors.watermarking import (
-    SynthIDTextWatermarkingConfig,
-    WatermarkingConfig,
-    coerce_watermark,
+from gptneo_onnx.runtime.generation.processors.watermarking import coerce_watermark
+
+DEFAULT_NEW_TOKENS = DEFAULT_LENGTH
+
+# What transformers knows of a config and keeps to itself.
+_OF_THE_HUB = ("_commit_hash", "_original_object_hash", "_from_auto", "_from_pipeline")
+_HUB_ARGUMENTS = (
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "token",
+    "revision",
+    "proxies",
+    "resume_download",
+    "use_auth_token",
 )
-
-DEFAULT_NEW_TOKENS = 20
-
-Schedule = Literal["constant", "heuristic", "heuristic_transient"]
-# Fields that None switches off; it resets the others to their default.
-_OFF_BY_NONE = ("top_k",)
-# Fields that transformers takes as 3.0 too.
-_LENGTHS = ("max_length", "max_new_tokens")
-# Fields that are not arguments of generate().
-_BOOKKEEPING = ("unsupported", "explicit")
+# Fields for which None is a value of its own; updated() resets the others by it.
+_NONE_COUNTS = ("top_k", "max_length")
 
 
-@dataclass
-class GenerationConfig:
+class GenerationConfig(GenerationFields):
     """The arguments of generate() as transformers.GenerationConfig has them.
 
-    Arguments that do not apply to a decoder raise InputError.
+    Values are kept as they are given. generate() checks those that it uses; validate() runs the
+    checks of transformers that need no call, and so do the constructor and update().
+
+    Raises:
+        InputError: an unknown name, or a value that no call can use.
     """
 
-    max_length: int | None = integer(
-        None, 1, "longest result in tokens, prompt included; None means 20 new tokens"
-    )
-    max_new_tokens: int | None = integer(
-        None, 1, "most tokens to generate; takes precedence over max_length"
-    )
-    min_length: int = integer(0, 0, "shortest result in tokens, prompt included")
-    min_new_tokens: int | None = integer(
-        None, 0, "fewest tokens to generate; takes precedence over min_length"
-    )
-    max_time: float | None = number(None, 0, 1e9, "seconds after which no further token is started")
-    stop_strings: str | tuple[str, ...] | None = declare(
-        None,
-        OneOrSeveral(check_stop_string),
-        "texts that end a sequence; generate() needs tokenizer=",
-    )
-    do_sample: bool = flag(False, "whether to draw tokens rather than take the likeliest")
-    num_beams: int = integer(1, 1, "beams to search with; 1 for no search", MAX_RETURN_SEQUENCES)
-    num_beam_groups: int = integer(
-        1, 1, "beam groups that are kept different (Vijayakumar et al. 2016)", MAX_RETURN_SEQUENCES
-    )
-    diversity_penalty: float = number(0.0, 0, 1e6, "penalty for tokens other groups just chose")
-    # 2048 tokens to the 8th power, times the -1e9 of beams that are ruled out, fits into float32.
-    length_penalty: float = number(
-        1.0, -8, 8, "a finished beam's score is divided by its length to the power of this"
-    )
-    early_stopping: bool | Literal["never"] = choice(
-        False,
-        (True, False, "never"),
-        "when a beam search stops: True at num_beams finished beams, False when better ones are "
-        "unlikely, 'never' when they are impossible",
-    )
-    temperature: float = number(1.0, 1e-6, 1e6, "number that scores are divided by")
-    top_k: int | None = integer(
-        50, 0, "draw from this many of the likeliest tokens; 0 or None for all"
-    )
-    top_p: float = number(1.0, 0, 1e6, "draw from the likeliest tokens of this total probability")
-    min_p: float | None = number(
-        None, 0, 1, "draw from tokens at least this likely, relative to the likeliest"
-    )
-    typical_p: float = number(1.0, 1e-6, 1e6, "draw from typical tokens of this total probability")
-    epsilon_cutoff: float = number(0.0, -1e6, 1e6, "draw from tokens at least this likely")
-    eta_cutoff: float = number(
-        0.0, -1e6, 1e6, "draw from tokens above a likelihood that falls as the entropy rises"
-    )
-    repetition_penalty: float = number(
-        1.0, 1e-6, 1e6, "divides positive scores of tokens that occurred, multiplies negative ones"
-    )
-    encoder_repetition_penalty: float = number(
-        1.0, 1e-6, 1e6, "multiplies positive scores of the prompt's tokens, divides negative ones"
-    )
-    no_repeat_ngram_size: int = integer(
-        0, 0, "length of the runs of tokens that may not occur twice; 0 for none"
-    )
-    encoder_no_repeat_ngram_size: int = integer(
-        0, 0, "length of the runs of the prompt's tokens that may not occur again; 0 for none"
-    )
-    bad_words_ids: Any = unchecked(None, "runs of tokens that may not occur")
-    sequence_bias: Any = unchecked(None, "{(id, ...): number added to the score of the last id}")
-    suppress_tokens: tuple[int, ...] | None = tokens(None, "tokens that are never generated")
-    begin_suppress_tokens: tuple[int, ...] | None = tokens(None, "tokens that may not come first")
-    forced_bos_token_id: int | None = token(None, "token that must follow a prompt of one token")
-    forced_eos_token_id: int | tuple[int, ...] | None = tokens(
-        None, "tokens of which one must be the last where a result reaches its greatest length"
-    )
-    exponential_decay_length_penalty: tuple[int, float] | None = declare(
-        None, check_decay, "(start, factor) of a growing bonus for end tokens"
-    )
-    renormalize_logits: bool = flag(False, "whether processed scores become log probabilities")
-    remove_invalid_values: bool = flag(False, "whether to replace NaN and infinities in scores")
-    guidance_scale: float | None = number(
-        None, -1e6, 1e6, "weight of the prompt against the negative prompt (arXiv:2306.17806)"
-    )
-    watermarking_config: WatermarkingConfig | SynthIDTextWatermarkingConfig | None = unchecked(
-        None, "a WatermarkingConfig, a SynthIDTextWatermarkingConfig, or the dict of one"
-    )
-    token_healing: bool = flag(
-        False, "whether to choose a prompt's last token again; generate() needs tokenizer="
-    )
-    prefill_chunk_size: int | None = integer(
-        None, 1, "tokens of a prompt per step; None takes the model's number"
-    )
-    num_assistant_tokens: int = integer(20, 1, "most tokens that a draft model proposes in a round")
-    num_assistant_tokens_schedule: Schedule = choice(
-        "constant",
-        get_args(Schedule),
-        "without effect: the number accepted sets the number proposed",
-    )
-    assistant_confidence_threshold: float = number(
-        0.4, 0, 1, "a draft ends at a token less likely than this"
-    )
-    prompt_lookup_num_tokens: int | None = integer(
-        None, 1, "most tokens to propose from the text itself; None for none"
-    )
-    max_matching_ngram_size: int | None = integer(
-        None, 1, "longest run of tokens to look for in the text; None means 2"
-    )
-    eos_token_id: int | tuple[int, ...] | None = tokens(None, "tokens that end a sequence")
-    bos_token_id: int | None = token(None, "not used by generate(); kept for the tokenizer")
-    pad_token_id: int | None = token(
-        None, "token that fills up finished sequences; None takes the first end token"
-    )
-    num_return_sequences: int = integer(1, 1, "results per prompt", MAX_RETURN_SEQUENCES)
-    return_dict_in_generate: bool = flag(False, "whether to return a GenerateDecoderOnlyOutput")
-    output_scores: bool = flag(False, "whether that output has the scores of each step")
-    output_logits: bool = flag(False, "whether that output has the logits of each step")
-    seed: int | tuple[int, ...] | None = declare(
-        None,
-        OneOrSeveral(Integer(0)),
-        "number that sets the draws of the whole call, or a list with one for each result; None "
-        "takes the next of set_seed()'s numbers, or a random one",
-    )
-    unsupported: tuple[str, ...] = unchecked(
-        (), "arguments of the model's generation_config.json that generate() refuses until reset"
-    )
-    explicit: frozenset[str] = field(
-        default=frozenset(),
-        compare=False,
-        repr=False,
-        metadata={"meaning": "names that update() was given; over() keeps them even at defaults"},
-    )
+    def __init__(self, **kwargs: Any) -> None:
+        for name, value in kwargs.items():
+            if name not in DEFAULT_VALUES and name not in CALL_ARGUMENTS:
+                check_unknown(name, value)
+        self._set(kwargs)
 
-    def __post_init__(self) -> None:
-        for name in _DEFAULTS:
-            object.__setattr__(self, name, plain(getattr(self, name)))
-        for name in _LENGTHS:
-            if is_whole_float(length := getattr(self, name)):
-                object.__setattr__(self, name, int(length))
-        watermark = coerce_watermark(self.watermarking_config)
-        object.__setattr__(self, "watermarking_config", watermark)
-        check_fields(_ARGUMENTS, vars(self))
+    def _set(self, values: Mapping[str, Any]) -> None:
+        """Make the values those of a new config; names without a field become attributes."""
+        own = {name: value for name, value in values.items() if name not in _OF_THE_HUB}
+        self.__dict__.update({**DEFAULT_VALUES, FROM_MODEL_CONFIG: False, **own})
+        self.__dict__["watermarking_config"] = coerce_watermark(self.watermarking_config)
+        self.__dict__["_explicit"] = frozenset()
+        self.validate()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set a field to what update() makes of the value; raises InputError as that does."""
-        if "explicit" in vars(self):  # the last field that the constructor sets
-            vars(self).update(vars(self.update(**{name: value})))
-        else:
-            object.__setattr__(self, name, value)
-
-    @classmethod
-    def coerce(cls, generation_config: Any) -> "GenerationConfig":
-        """Return a caller's generation_config; None becomes one that sets nothing.
+        """Set a field; validate() or the next call checks it, as in transformers.
 
         Raises:
-            InputError: it is not a GenerationConfig.
+            InputError: there is no such field.
         """
-        if generation_config is None:
-            return cls()
-        if callable(getattr(generation_config, "to_diff_dict", None)):  # transformers' own
-            values = generation_config.to_diff_dict()
-            return cls.from_dict({k: v for k, v in values.items() if not k.startswith("_")})
-        if not isinstance(generation_config, cls):
-            raise InputError(
-                f"generation_config is of type {type(generation_config).__name__}; a "
-                "GenerationConfig is expected, which GenerationConfig.from_dict() makes of a dict"
-            )
-        return generation_config
+        if name not in self.__dict__ and not name.startswith("_"):
+            check_unknown(name, value)
+        if name == "watermarking_config":
+            value = coerce_watermark(value)
+        self.__dict__[name] = value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GenerationConfig):
+            return NotImplemented
+        texts = [
+            each.to_json_string(use_diff=False, ignore_metadata=True) for each in (self, other)
+        ]
+        return texts[0] == texts[1]
+
+    def __hash__(self) -> int:
+        return hash(self.to_json_string(use_diff=False, ignore_metadata=True))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string(ignore_metadata=True)}"
 
     @classmethod
-    def from_pretrained(cls, directory: str | Path) -> "GenerationConfig":
+    def from_dict(cls, config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Make a config from names and values; other names become attributes, as in transformers.
+
+        Args:
+            config_dict: names and values.
+            kwargs: values that replace those.
+            return_unused_kwargs: whether to return (config, {}): as in transformers, none is
+                unused.
+
+        Raises:
+            InputError: a value that no call can use.
+        """
+        returns_unused = kwargs.pop("return_unused_kwargs", False)
+        config = cls.__new__(cls)
+        config._set({**config_dict, **kwargs})
+        return (config, {}) if returns_unused else config
+
+    @classmethod
+    def from_model_config(cls, model_config: Any) -> "GenerationConfig":
+        """Make a config of what a model's config sets for generation, as old checkpoints do.
+
+        Args:
+            model_config: a dict as config.json has it, or an object with to_dict().
+        """
+        to_dict = getattr(model_config, "to_dict", None)
+        values = to_dict() if callable(to_dict) else model_config
+        values = values if isinstance(values, Mapping) else vars(values)
+        return _made(cls, {**from_model_config(values), FROM_MODEL_CONFIG: True})
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name: str | os.PathLike[str],
+        config_file_name: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Read the generation_config.json of a directory.
 
-        What no token depends on is passed over; `unsupported` lists what generate() lacks.
+        Args:
+            pretrained_model_name: a directory, or the file itself.
+            config_file_name: the file's name, if it is another.
+            kwargs: values that replace the file's, and `subfolder`; those that transformers has for
+                downloads are passed over.
+            return_unused_kwargs: as in from_dict().
 
         Raises:
-            ModelFileError: the file is missing or damaged, or a value is out of range.
+            ModelFileError: the file is missing or damaged, or a value is one that no call can use.
         """
-        path = Path(directory) / GENERATION_CONFIG_FILE
-        return cls._from_settings(path, read_json_object(path))
-
-    @classmethod
-    def of_model(cls, directory: Path) -> "GenerationConfig":
-        """Read what a model's directory sets; raises ModelFileError as from_pretrained does."""
-        settings = GenerationSettings.read(directory)
-        return cls._from_settings(settings.path, settings.values)
-
-    @classmethod
-    def _from_settings(cls, path: Path, values: Mapping[str, Any]) -> "GenerationConfig":
-        known = {name: v for name, v in as_arguments(values).items() if name in _DEFAULTS}
+        path = Path(pretrained_model_name) / kwargs.pop("subfolder", "")
+        if not path.is_file():
+            path /= config_file_name or GENERATION_CONFIG_FILE
+        own = {name: value for name, value in kwargs.items() if name not in _HUB_ARGUMENTS}
+        values = read_json_object(path)
         try:
-            return replace(cls.from_dict(known), unsupported=refused(values))
+            return cls.from_dict(values, **own)
         except InputError as error:
             raise ModelFileError(f"{path}: {error}") from error
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "GenerationConfig":
-        """Make a config from names and values; raises InputError as update() does."""
-        return replace(cls().update(**values), explicit=frozenset())
-
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults, in a form that JSON can hold."""
-        return saved_values(vars(self), _DEFAULTS)
+        """Return copies of all values, under transformers' names.
 
-    def save_pretrained(self, directory: str | Path) -> None:
+        A `seed`, which only this project has, is there if it is set. compile_config is left out, as
+        in transformers. A watermarking_config is a dict.
+        """
+        return all_values(self.__dict__)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return those of to_dict() that differ from the defaults, and transformers_version."""
+        return differing_values(self.to_dict())
+
+    def to_json_string(self, use_diff: bool = True, ignore_metadata: bool = False) -> str:
+        """Return to_diff_dict(), or else to_dict(), as JSON with sorted names.
+
+        A dict of sequence_bias is [[[id, ...], bias], ...] there, which can be read again.
+
+        Args:
+            use_diff: whether defaults are left out.
+            ignore_metadata: whether transformers_version is left out.
+        """
+        return json_text(self.to_diff_dict() if use_diff else self.to_dict(), ignore_metadata)
+
+    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
+        """Write to_json_string(use_diff) to a file; raises OSError."""
+        Path(json_file_path).write_text(self.to_json_string(use_diff), encoding="utf-8")
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        config_file_name: str | os.PathLike[str] | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Write generation_config.json into a directory, such as a checkpoint before its export.
 
+        Args:
+            save_directory: is made if it is missing.
+            config_file_name: the file's name, if it is to be another.
+            push_to_hub: must be False.
+            kwargs: transformers' for the hub; passed over.
+
         Raises:
+            InputError: validate(strict=True) refuses the config, or save_directory is a file.
             OSError: it cannot be written.
         """
-        text = json.dumps(self.to_dict(), indent=2) + "\n"
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        (Path(directory) / GENERATION_CONFIG_FILE).write_text(text)
+        self.validate(strict=True)
+        directory = Path(save_directory)
+        if push_to_hub:
+            raise InputError("push_to_hub is True; False is allowed: the runtime has no network")
+        if directory.is_file():
+            raise InputError(f"save_directory is the file {directory}; pass a directory")
+        directory.mkdir(parents=True, exist_ok=True)
+        self.to_json_file(directory / (config_file_name or GENERATION_CONFIG_FILE))
 
-    def update(self, **changes: Any) -> "GenerationConfig":
-        """Return a copy with other values; None resets a field to its default, or is top_k's off.
+    def validate(self, strict: bool = False) -> None:
+        """Check what can be checked without a call.
+
+        Args:
+            strict: whether values that cannot have an effect are errors, too.
 
         Raises:
-            InputError: an argument is unknown, does not apply here, or is out of range.
+            InputError: a value that no call can use.
         """
-        applied = known_values(changes, _DEFAULTS, _OFF_BY_NONE)
-        unsupported = tuple(name for name in self.unsupported if name not in changes)
-        explicit = self.explicit.union(changes)
-        return replace(self, **applied, unsupported=unsupported, explicit=explicit)
+        check_values(self.__dict__)
+        if strict and (names := without_effect(self.__dict__)):
+            raise InputError(strict_message(names))
 
-    def over(self, defaults: "GenerationConfig") -> "GenerationConfig":
-        """Return this config with the values of `defaults` where it sets none itself.
+    def get_generation_mode(self, assistant_model: Any = None) -> GenerationMode:
+        """Return the way to generate that the config asks for, with an assistant_model or not."""
+        return generation_mode(self, assistant_model is not None)
 
-        A field at its default counts as not set, unless update() set it.
+    def update(self, **kwargs: Any) -> dict[str, Any]:
+        """Set those of kwargs that the config has; return the others.
+
+        Raises:
+            InputError: a value that no call can use; then nothing is set.
         """
-        inherited = {
-            name: getattr(defaults, name)
-            for name, value in _DEFAULTS.items()
-            if name not in self.explicit and getattr(self, name) == value
-        }
-        unsupported = tuple(name for name in defaults.unsupported if name not in self.explicit)
-        return replace(self, **inherited, unsupported=unsupported)
+        known = {name: value for name, value in kwargs.items() if name in self.__dict__}
+        changed = copy.copy(self)
+        for name, value in known.items():
+            setattr(changed, name, value)
+        changed.validate()
+        self.__dict__.update(changed.__dict__)
+        return {name: value for name, value in kwargs.items() if name not in known}
 
-    def check_supported(self) -> None:
-        """Raise InputError if the model's own config asks for tokens that generate() lacks."""
-        # penalty_alpha has an effect on greedy decoding among several tokens alone.
-        is_contrastive = not self.do_sample and self.num_beams == 1 and (self.top_k or 0) > 1
-        for name in self.unsupported:
-            if name != "penalty_alpha" or is_contrastive:
-                raise InputError(
-                    f"the model's {GENERATION_CONFIG_FILE} sets {name}, which is not supported; "
-                    f"pass {name}=None to generate without it, or export again from a checkpoint "
-                    "whose file does not set it"
-                )
+    def updated(self, **changes: Any) -> "GenerationConfig":
+        """Return a copy with other values, as a call of generate() that they are passed to has it.
+
+        None resets a field to its default, or is top_k's off. These values win over a model's own
+        config even at their defaults.
+
+        Raises:
+            InputError: an unknown name, or a value that no call can use.
+        """
+        changed = copy.copy(self)
+        for name, value in changes.items():
+            if name not in self.__dict__:
+                check_unknown(name, value)
+                continue
+            is_reset = value is None and name not in _NONE_COUNTS
+            setattr(changed, name, DEFAULT_VALUES.get(name) if is_reset else value)
+        changed.__dict__["_explicit"] = explicit_names(self).union(changes)
+        changed.validate()
+        return changed
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
         """The end tokens: none, one or several."""
-        if self.eos_token_id is None:
-            return ()
-        return self.eos_token_id if isinstance(self.eos_token_id, tuple) else (self.eos_token_id,)
+        ids = plain(self.eos_token_id)
+        return () if ids is None else read_tokens("eos_token_id", ids) or ()
 
     @property
     def fill_token_id(self) -> int:
         """The token that fills up finished sequences."""
         if self.pad_token_id is not None:
-            return self.pad_token_id
+            return read_token("pad_token_id", plain(self.pad_token_id))
         return self.eos_token_ids[0] if self.eos_token_ids else 0
 
 
-_ARGUMENTS = [each for each in fields(GenerationConfig) if each.name not in _BOOKKEEPING]
-_DEFAULTS: dict[str, Any] = {each.name: each.default for each in _ARGUMENTS}
+def explicit_names(config: GenerationConfig) -> frozenset[str]:
+    """Return the names that updated() was given."""
+    return frozenset(vars(config).get("_explicit", ()))
+
+
+def _made(cls: type[GenerationConfig], values: Mapping[str, Any]) -> GenerationConfig:
+    config: GenerationConfig = cls.from_dict(values)
+    return config
+
+
 GenerationConfig.__doc__ = "\n\n".join(
-    [cleandoc(GenerationConfig.__doc__ or ""), attributes_section(fields(GenerationConfig))]
+    [cleandoc(GenerationConfig.__doc__ or ""), attributes_section(FIELDS, KEPT)]
 )

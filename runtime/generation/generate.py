@@ -205,7 +205,9 @@ def _beam_output(
     config = call.config
     prompts = np.repeat(call.input_ids, config.num_return_sequences, axis=0)
     beams = [beam for search in searches for beam in search.results()]
-    ids = join(prompts, [beam.generated for beam in beams], config.fill_token_id)
+    # transformers takes a pad token of 0 for none here.
+    fill = config.fill_token_id or (*config.eos_token_ids, 0)[0]
+    ids = join(prompts, [beam.generated for beam in beams], fill)
     if not config.return_dict_in_generate:
         return ids
     longest = max(len(beam.parents) for beam in beams)

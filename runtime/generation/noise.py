@@ -79,7 +79,7 @@ class TokenNoise:
         return _mixed(scattered + position_hash, position_hash ^ keys[1])
 
 
-def sequence_noise(seed: int | tuple[int, ...] | None, prompts: Sequence[Ids]) -> list[TokenNoise]:
+def sequence_noise(seed: int | Sequence[int] | None, prompts: Sequence[Ids]) -> list[TokenNoise]:
     """Return the noise of each prompt, from the seed and how often the prompt occurred before it.
 
     The same prompt twice in a call is thus continued in two ways, but a prompt's continuation does
@@ -90,7 +90,7 @@ def sequence_noise(seed: int | tuple[int, ...] | None, prompts: Sequence[Ids]) -
     """
     if seed is None:
         seed = next_seed()
-    seeds = seed if isinstance(seed, tuple) else (seed,) * len(prompts)
+    seeds = (seed,) * len(prompts) if isinstance(seed, int) else seed
     if len(seeds) != len(prompts):
         raise InputError(f"seed has {len(seeds)} numbers; one for each of {len(prompts)} results")
     occurrences: Counter[tuple[int, bytes]] = Counter()
@@ -107,7 +107,16 @@ def sample(scores: Scores, noise: TokenNoise, position: int, count: int = 1) -> 
 
     Returns fewer than `count` tokens if fewer have a probability (Gumbel-top-k: Kool et al. 2019,
     arXiv:1903.06059).
+
+    Raises:
+        InputError: a score is infinite or NaN, as a temperature near 0 makes them.
     """
+    greatest = scores.max()
+    if not greatest < np.inf:
+        raise InputError(
+            f"a score is {greatest} after the processors: no token can be drawn; raise "
+            "temperature, or pass do_sample=False for greedy decoding"
+        )
     if count == 1:
         candidates = _contenders(scores, noise, position)
     else:

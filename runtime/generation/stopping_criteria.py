@@ -120,7 +120,7 @@ class MaxLengthCriteria:
 
 
 class MaxTimeCriteria:
-    """Stops when more than max_time seconds have passed since initial_timestamp.
+    """Stops when more than max_time seconds have passed since initial_timestamp: at once below 0.
 
     Args:
         max_time: seconds; below 0 stops at once.

@@ -14,6 +14,7 @@ from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.base_model import GPTNeoModel
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.config_combination import model_generation_config
 from gptneo_onnx.runtime.heads import (
     GPTNeoForQuestionAnswering,
     GPTNeoForSequenceClassification,
@@ -75,7 +76,7 @@ def load_model(
     )
     match head := engine.task.head:
         case Head.CAUSAL_LM:
-            return GPTNeoForCausalLM(engine, GenerationConfig.of_model(engine.path))
+            return GPTNeoForCausalLM(engine, model_generation_config(engine.path))
         case Head.NONE:
             return GPTNeoModel(engine)
         case _:
@@ -160,7 +161,7 @@ def read_task_params(directory: Path) -> dict[str, Any]:
         if name in DEFAULTS or name in TOKEN_NAMES
     }
     try:
-        GenerationConfig().update(**known)
+        GenerationConfig(**known)
     except InputError as error:
         raise ModelFileError(f"{path}: task_specific_params: {error}") from error
     prefix = task_params.get("prefix", config.get("prefix"))

@@ -13,6 +13,7 @@ import numpy as np
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.chat_template import checked_messages
 from gptneo_onnx.runtime.generation.config import DEFAULT_NEW_TOKENS, GenerationConfig
+from gptneo_onnx.runtime.generation.config_combination import asked_length
 from gptneo_onnx.runtime.generation.noise import next_seed
 from gptneo_onnx.runtime.generation.token_healing import heal_prompts, text_ids
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
@@ -154,8 +155,8 @@ class PromptReader:
         """Cut a prompt on the left, so that the new tokens fit into the context."""
         if self._config.max_new_tokens is not None:
             new_tokens = self._config.max_new_tokens
-        elif self._config.max_length is not None:
-            new_tokens = self._config.max_length - len(ids)
+        elif (max_length := asked_length(self._config)) is not None:
+            new_tokens = max_length - len(ids)
         else:
             new_tokens = DEFAULT_NEW_TOKENS
         if new_tokens < 0 or new_tokens >= self._context:
@@ -195,8 +196,8 @@ class PromptSeeds:
         """
         occurrence = self._occurrences[tuple(ids)]
         self._occurrences[tuple(ids)] += 1
-        if isinstance(self._seed, tuple):
-            return self._next_of(self._seed)
+        if self._seed is not None and not isinstance(self._seed, int):
+            return self._next_of(tuple(self._seed))
         # One seed for all results of the prompt: generate() distinguishes those by itself.
         return (_derived_seed(self._seed or 0, occurrence),) * self._seeds_per_prompt
 

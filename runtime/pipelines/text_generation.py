@@ -9,7 +9,14 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.batch_encoding import left_padded
 from gptneo_onnx.runtime.clean_up import clean_up_spaces
 from gptneo_onnx.runtime.engine.batching import in_groups
-from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.config import GenerationConfig, explicit_names
+from gptneo_onnx.runtime.generation.config_combination import (
+    asked_length,
+    coerced_config,
+    over,
+    read_config,
+)
+from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths
 from gptneo_onnx.runtime.pipelines.prompts import Chat, PipelinePrompt, PromptReader, is_chat
@@ -19,7 +26,6 @@ from gptneo_onnx.runtime.tokenizer import Tokenizer
 DEFAULTS = GenerationConfig(max_new_tokens=256, do_sample=True, temperature=0.7)
 
 Results = list[dict[str, Any]]
-_CONFIG_FIELDS = GenerationConfig.__dataclass_fields__
 
 
 class TextGenerationPipeline:
@@ -39,13 +45,13 @@ class TextGenerationPipeline:
         task_params = dict(task_specific_params)
         prefix = task_params.pop("prefix", "")
         self._defaults, generation = CallArguments.split(kwargs, CallArguments(prefix=prefix))
-        defaults = DEFAULTS.over(model.generation_config)
-        if defaults.max_length is not None:  # keep a length that the model's config sets
-            defaults = defaults.update(max_new_tokens=None)
+        defaults = over(DEFAULTS, model.generation_config, use_model_defaults=True)
+        if asked_length(defaults) is not None:  # keep a length that the model's config sets
+            defaults = defaults.updated(max_new_tokens=None)
         explicit = {**task_params, **generation}
         if generation.get("max_length") is not None:
             explicit = {"max_new_tokens": None, **explicit}
-        self.generation_config = defaults.update(**explicit)
+        self.generation_config = defaults.updated(**explicit)
 
     @overload
     def __call__(self, text_inputs: str, **kwargs: Any) -> Results: ...
@@ -123,10 +129,10 @@ class TextGenerationPipeline:
             kwargs.setdefault("max_new_tokens", None)
         base = self.generation_config
         if generation_config is not None:
-            base = GenerationConfig.coerce(generation_config).over(self.model.generation_config)
-        fields = {name: value for name, value in kwargs.items() if name in _CONFIG_FIELDS}
-        others = {name: value for name, value in kwargs.items() if name not in _CONFIG_FIELDS}
-        return base.update(**fields), others
+            base = over(coerced_config(generation_config), self.model.generation_config)
+        fields = {name: value for name, value in kwargs.items() if name in DEFAULT_VALUES}
+        others = {name: value for name, value in kwargs.items() if name not in DEFAULT_VALUES}
+        return base.updated(**fields), others
 
     def _continue_each(
         self,
@@ -143,12 +149,17 @@ class TextGenerationPipeline:
         prefix_length = len(self.tokenizer.encode(prefix, False)) if prefix else 0
         raised = raise_lengths(kwargs, prefix_length)
         config, others = self.config_for(generation_config, **raised)
-        if "max_length" not in kwargs and config.max_length and config.max_new_tokens is None:
-            config = config.update(max_length=config.max_length + prefix_length)
+        length = read_config(config).max_length if asked_length(config) is not None else None
+        if "max_length" not in kwargs and length and config.max_new_tokens is None:
+            config = config.updated(max_length=length + prefix_length)
         if self.assistant_model is not None:
             others.setdefault("assistant_model", self.assistant_model)
-        is_default_length = generation_config is None and "max_new_tokens" not in config.explicit
-        reader = PromptReader(self.model, self.tokenizer, arguments, config, is_default_length)
+        is_default_length = generation_config is None and "max_new_tokens" not in explicit_names(
+            config
+        )
+        reader = PromptReader(
+            self.model, self.tokenizer, arguments, read_config(config), is_default_length
+        )
         for batch_texts in in_groups(texts, arguments.batch_size):
             yield from self._continue_batch(reader.read(batch_texts), arguments, config, others)
 
@@ -185,7 +196,7 @@ class TextGenerationPipeline:
             changes["seed"] = tuple(seed for prompt in prompts for seed in prompt.seeds)
         return self.model.generate(
             **left_padded([each.input_ids for each in prompts], self.tokenizer.eos_token_id),
-            generation_config=config.update(**changes),
+            generation_config=config.updated(**changes),
             tokenizer=self.tokenizer,
             **others,
         )

@@ -17,9 +17,7 @@ from gptneo_onnx.runtime.generation.tensors import as_array
 
 def plain(value: Any) -> Any:
     """Turn numpy's numbers into Python's, and sequences and arrays into tuples, however nested."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
+    if callable(getattr(value, "tolist", None)):  # numpy's, and torch's tensors
         value = value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return tuple(plain(item) for item in value)
@@ -53,7 +51,8 @@ def check_number(
     below: float = np.inf,
 ) -> None:
     """Check that a value is a number that float32 can hold, and within the bounds."""
-    if is_number(value) and least <= value <= most and above < value < below:
+    is_inside = is_number(value) and least <= value <= most
+    if is_inside and value > above and (value < below or below == np.inf):
         return
     bounds = {"of at least": least, "above": above, "of at most": most, "below": below}
     set_bounds = [f"{word} {bound:g}" for word, bound in bounds.items() if abs(bound) < GREATEST]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids, Scores
-from gptneo_onnx.runtime.generation.processors.base import GREATEST, NEG_INF
+from gptneo_onnx.runtime.generation.processors.base import GREATEST, LOWEST, NEG_INF
 from gptneo_onnx.runtime.generation.processors.checks import (
     known_tokens,
     tokens_within,
@@ -33,6 +33,7 @@ from gptneo_onnx.runtime.generation.processors.conversions import (
 )
 from gptneo_onnx.runtime.generation.tensors import as_array, takes_scores
 
+MAX_VOCABULARY = 2**31
 AllowedTokens = Callable[[int, Ids], Sequence[int] | Ids]
 
 
@@ -83,7 +84,7 @@ class MinNewTokensLengthLogitsProcessor:
 
 @dataclass(frozen=True)
 class ForcedBOSTokenLogitsProcessor:
-    """Allows only `bos_token_id` after a prompt of one token."""
+    """Allows only `bos_token_id` after a prompt of one token; -1 is the vocabulary's last."""
 
     bos_token_id: int
 
@@ -95,8 +96,9 @@ class ForcedBOSTokenLogitsProcessor:
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
         if input_ids.shape[-1] != 1:
             return scores
-        token = [self.bos_token_id]
-        return _only(scores, known_tokens("forced_bos_token_id", token, scores.shape[-1]))
+        vocab_size, token = scores.shape[-1], self.bos_token_id
+        token += vocab_size if -vocab_size <= token < 0 else 0
+        return _only(scores, known_tokens("forced_bos_token_id", [token], vocab_size))
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ class ExponentialDecayLengthPenalty:
         ends = tokens_within(self.eos_token_id, scores.shape[-1])
         if passed <= 0 or not ends.size:
             return scores
-        growth = scores.dtype.type(min(_power(factor, passed) - 1, GREATEST))
+        growth = scores.dtype.type(min(max(_power(factor, passed) - 1, LOWEST), GREATEST))
         processed = scores.copy()
         end_scores = scores[:, ends]
         with np.errstate(over="ignore", invalid="ignore"):

@@ -183,10 +183,12 @@ def _penalize(scores: Scores, tokens: Ids, penalty: float) -> Scores:
         return np.concatenate(
             [_penalize(row_scores[None], row[None], penalty) for row_scores, row in rows]
         )
-    factor = scores.dtype.type(penalty)
     seen = np.take_along_axis(scores, tokens, -1)  # [batch, length]
     processed = scores.copy()
-    np.put_along_axis(processed, tokens, np.where(seen < 0, seen * factor, seen / factor), -1)
+    with np.errstate(all="ignore"):
+        factor = scores.dtype.type(penalty)
+        penalized = np.where(seen < 0, seen * factor, seen / factor)
+    np.put_along_axis(processed, tokens, penalized, -1)
     return processed
 
 

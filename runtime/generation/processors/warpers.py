@@ -64,7 +64,8 @@ class TemperatureLogitsWarper:
 
     @takes_scores
     def __call__(self, input_ids: Ids, scores: Scores) -> Scores:
-        with np.errstate(invalid="ignore"):  # as there, -inf divided by an infinite one is NaN
+        # As there, a tiny temperature gives infinite scores, and an infinite one NaN for -inf.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return scores if self.temperature == 1 else scores / scores.dtype.type(self.temperature)
 
 

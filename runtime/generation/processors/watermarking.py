@@ -213,6 +213,9 @@ def coerce_watermark(value: Any) -> WatermarkingConfig | SynthIDTextWatermarking
     """
     if value is None or isinstance(value, WatermarkingConfig | SynthIDTextWatermarkingConfig):
         return value
+    to_dict = getattr(value, "to_dict", None)
+    if callable(to_dict):  # transformers' own
+        value = to_dict()
     if not isinstance(value, Mapping):
         raise InputError(
             f"watermarking_config is of type {type(value).__name__}; a WatermarkingConfig, a "

@@ -11,6 +11,7 @@ from gptneo_onnx.runtime.generation.strategies.beams import (
     EXCLUDED_SCORE,
     FinishedBeam,
     best,
+    penalized,
     stopped_candidates,
 )
 from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks, process_scores
@@ -37,8 +38,8 @@ class PromptBeams:
     """The beams of one prompt.
 
     Lengths count generated tokens, so that nothing depends on padding. `finished` holds num_beams
-    places for results, at first empty ones with the score -inf (-1e9 in transformers, which a
-    long result can fall below if length_penalty is negative).
+    places for results, at first empty ones with the score -1e9. A long result can fall below that
+    if length_penalty is negative: then the empty one stays, as in transformers.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ class PromptBeams:
         )  # all beams are alike at first: only one counts
         self._scores[0] = 0
         self._parents = np.empty((beams, 0), np.int64)  # [beams, generated]
-        self._finished = [FinishedBeam([], -np.inf, [])] * beams
-        self._finished_scores = np.full(beams, -np.inf, np.float32)
+        self._finished = [FinishedBeam([], float(EXCLUDED_SCORE), [])] * beams
+        self._finished_scores = np.full(beams, EXCLUDED_SCORE)
         self._is_filled = np.zeros(beams, np.bool_)
         self._can_improve = True
 
@@ -105,14 +106,15 @@ class PromptBeams:
         beams, generated = self._config.num_beams, history.shape[1]
         is_finished = stopped & (np.arange(len(stopped)) < beams)  # the others are reserves
         is_full = self._config.early_stopping is True and bool(self._is_filled.all())
-        penalized = scores / np.float32(generated**self._config.length_penalty)
-        is_taken = is_finished & (not is_full) & self._can_improve
-        penalized = np.where(is_taken, penalized, np.float32(-np.inf))
-        merged = np.concatenate([self._finished_scores, penalized])
-        kept = best(merged, beams)
+        offers = penalized(scores, generated, self._config.length_penalty)
+        for is_out in (is_full, not self._can_improve, ~is_finished):
+            offers = offers + np.asarray(is_out, np.float32) * EXCLUDED_SCORE
+        merged = np.concatenate([self._finished_scores, offers])
+        # torch ranks NaN (0 / 0) first.
+        kept = np.argsort(-np.where(np.isnan(merged), np.inf, merged), kind="stable")[:beams]
         start = self._prompt_length
         offered = [
-            FinishedBeam(ids[i, start:].tolist(), float(penalized[i]), history[i].tolist())
+            FinishedBeam(ids[i, start:].tolist(), float(offers[i]), history[i].tolist())
             for i in range(len(ids))
         ]
         self._finished = [(self._finished + offered)[i] for i in kept]
@@ -123,7 +125,8 @@ class PromptBeams:
         early, penalty = self._config.early_stopping, self._config.length_penalty
         generated = self._parents.shape[1]
         length = self._max_new_tokens if early == "never" and penalty > 0 else generated
-        best_running = self._scores[0] / np.float32(length**penalty)
-        self._can_improve &= bool(best_running > self._finished_scores.min())
+        best_running = penalized(self._scores[:1], length, penalty)
+        worst = np.where(self._is_filled, self._finished_scores.min(), EXCLUDED_SCORE)
+        self._can_improve &= bool((best_running > worst).any())
         is_full = early is True and bool(self._is_filled.all())
         self.rows.is_finished = not self._can_improve or is_full or bool(stopped.all())

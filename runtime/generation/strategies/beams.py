@@ -1,11 +1,13 @@
 """Beams: what beam search and diverse beam search share."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids, Mask, Scores
 from gptneo_onnx.runtime.generation.outputs import StepRecorder
 from gptneo_onnx.runtime.generation.processors.base import log_probabilities
@@ -90,6 +92,26 @@ def stopped_candidates(
     if hooks.criteria:
         stopped = stopped | hooks.criteria(rows.padded_ids(candidates), scores)
     return stopped
+
+
+def penalized(scores: Scores, length: int, length_penalty: float) -> Scores:
+    """Return scores divided by length to the power of length_penalty, in float32 as torch divides.
+
+    A power beyond float32 is infinite, one below it 0.
+
+    Raises:
+        InputError: a power that Python or torch cannot hold.
+    """
+    is_whole = isinstance(length_penalty, int)
+    most = 63 if is_whole else 1024  # bits of torch's integers, and of the greatest float
+    if 0 < length_penalty < math.inf and math.log2(length) * length_penalty >= most:
+        raise InputError(
+            f"length_penalty is {shown(length_penalty)}, and {length} to the power of it cannot be "
+            "computed; a lower number is allowed"
+        )
+    with np.errstate(all="ignore"):
+        quotients: Scores = scores / np.float32(float(length) ** length_penalty)
+    return quotients
 
 
 def best(scores: Scores, count: int) -> Ids:

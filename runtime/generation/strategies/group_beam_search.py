@@ -22,6 +22,7 @@ from gptneo_onnx.runtime.generation.strategies.beams import (
     EXCLUDED_SCORE,
     FinishedBeam,
     best,
+    penalized,
     stopped_candidates,
 )
 from gptneo_onnx.runtime.generation.strategies.hooks import CallerHooks, process_scores
@@ -91,7 +92,7 @@ class PromptGroups:
         beams = self._config.num_beams
         self._next_parents = np.arange(beams)
         # Their rows are stepped with the others, so this must be a valid token.
-        self._next_tokens = np.full(beams, min(self._config.fill_token_id, vocab_size - 1))
+        self._next_tokens = np.full(beams, min(max(self._config.fill_token_id, 0), vocab_size - 1))
         self._next_scores = np.zeros(beams, np.float32)
         self._diversity.current_tokens = np.zeros(beams, np.int64)
 
@@ -184,7 +185,7 @@ class _Group:
 
     def add(self, generated: list[int], parents: list[int], log_probability: float) -> None:
         """Keep a beam if it is among the best."""
-        score = log_probability / len(parents) ** self.config.length_penalty
+        score = self._penalized(log_probability, len(parents))
         if len(self.finished) < self.size or score > self.worst:
             self.finished.append(FinishedBeam(generated, score, parents))
         if len(self.finished) > self.size:
@@ -197,7 +198,11 @@ class _Group:
         if len(self.finished) < self.size:
             return
         length = limit if early == "never" and penalty > 0 else generated
-        self.is_done |= early is True or self.worst >= log_probability / length**penalty
+        self.is_done |= early is True or self.worst >= self._penalized(log_probability, length)
+
+    def _penalized(self, log_probability: float, length: int) -> float:
+        scores = np.array([log_probability], np.float32)
+        return float(penalized(scores, length, self.config.length_penalty)[0])
 
 
 class _Diversity:

@@ -68,7 +68,7 @@ def test_turns_make_one_text_and_only_new_tokens_are_prefilled(
 
 
 def test_a_long_text_past_the_window(conversation, model, tokenizer, prefilled):
-    conversation.config = conversation.config.update(max_new_tokens=80)
+    conversation.config = conversation.config.updated(max_new_tokens=80)
     said(conversation, "She was", "", "", "")
     whole = model.generate(
         tokenizer("She was", return_tensors="np")["input_ids"],
@@ -106,7 +106,7 @@ def test_an_end_token_does_not_end_the_text(model, tokenizer):
 
 
 def test_the_context_ends_the_text(conversation):
-    conversation.config = conversation.config.update(max_new_tokens=1000)
+    conversation.config = conversation.config.updated(max_new_tokens=1000)
     said(conversation, "She was")
     assert len(conversation.ids) == 512
     with pytest.raises(InputError, match="tokens and fills the model's context of 512; /clear beg"):
@@ -197,10 +197,10 @@ def test_a_terminal_with_prompt_and_interruption(embedded_export):
 
 
 def test_max_length_bounds_the_whole_text(model, tokenizer):
-    conversation = Conversation(model, tokenizer, GenerationConfig(max_length=20))
+    conversation = Conversation(model, tokenizer, GenerationConfig(max_length=21))
     said(conversation, "She was")
-    assert len(conversation.ids) == 20
-    with pytest.raises(InputError, match="has 20 tokens and fills max_length, 20; /clear begins"):
+    assert len(conversation.ids) == 21
+    with pytest.raises(InputError, match="has 21 tokens and fills max_length, 21; /clear begins"):
         conversation.turn("", print)
 
 

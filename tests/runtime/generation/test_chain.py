@@ -95,7 +95,7 @@ class TestOrder:
         ]
 
     def test_without_sampling_only_watermark_and_normalization_remain(self):
-        greedy_config = EVERYTHING.update(do_sample=False)
+        greedy_config = EVERYTHING.updated(do_sample=False)
         assert names(after(greedy_config)) == [
             "WatermarkLogitsProcessor",
             "LogitNormalization",

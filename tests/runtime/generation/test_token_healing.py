@@ -129,7 +129,7 @@ def test_the_embedded_model_finds_its_words_again(tokenizer, embedded_export):
 
 def test_the_models_own_config_does_not_reach_into_it(tokenizer, embedded_export):
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
-    model.generation_config = model.generation_config.update(
+    model.generation_config = model.generation_config.updated(
         return_dict_in_generate=True, token_healing=True, stop_strings=["."], num_beams=2
     )
     tokenizer.pad_token = tokenizer.eos_token

@@ -185,7 +185,7 @@ def test_seeds_that_are_too_few_are_refused(generator):
 def opinionated(embedded_export):
     """A pipeline of a model whose own config differs from every default."""
     model = GPTNeoForCausalLM.from_pretrained(embedded_export)
-    model.generation_config = model.generation_config.update(
+    model.generation_config = model.generation_config.updated(
         do_sample=True, num_beams=2, max_new_tokens=3, num_return_sequences=2, top_k=4
     )
     return pipeline(model=model, tokenizer=Tokenizer.from_pretrained(embedded_export))

@@ -193,12 +193,17 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         "arguments",
-        [{"num_beams": 2}, {"num_return_sequences": 2, "do_sample": True}, {"guidance_scale": 2}],
+        [{"num_return_sequences": 2, "do_sample": True}, {"guidance_scale": 2}],
         ids=str,
     )
     def test_what_it_does_not_go_with(self, model, arguments):
         with pytest.raises(InputError, match=f"{next(iter(arguments))} is 2; with assistant_model"):
             model.generate([[1]], **LOOKUP, **arguments)
+
+    def test_beams_are_not_looked_up(self, model):
+        beams = {"num_beams": 2, "max_new_tokens": 9}
+        expected = model.generate([[1]], **beams).tolist()
+        assert model.generate([[1]], **LOOKUP, **beams).tolist() == expected
 
     def test_a_draft_model_at_work_elsewhere(self, model, draft):
         class Nested:

@@ -293,9 +293,9 @@ class TestEnds:
         assert abs(score - scores([1, 2, 3])[token]) < CLOSE
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("length_penalty", [-8, 8, -5.5, 8.0])
+    @pytest.mark.parametrize("length_penalty", [-2, 5, -1.5, 8.0])
     @pytest.mark.parametrize("groups", [{}, {"num_beam_groups": 2, "diversity_penalty": 1.0}])
-    def test_the_whole_range_of_length_penalties(self, export_shape, groups, length_penalty):
+    def test_length_penalties_in_the_longest_context(self, export_shape, groups, length_penalty):
         """Nothing overflows in the longest context that GPT-Neo has."""
         shape = SHAPE.but(max_position_embeddings=2048)
         model = GPTNeoForCausalLM.from_pretrained(export_shape(shape), device="cpu")
@@ -314,9 +314,18 @@ class TestEnds:
         assert np.isfinite(output.sequences_scores).all()
         assert (output.sequences_scores < 0).all()
 
-    def test_beyond_that_range(self, model):
-        with refused(InputError, "length_penalty is 8.5; a number from -8 to 8 is allowed"):
-            model.generate([[1]], num_beams=2, length_penalty=8.5)
+    def test_penalties_beyond_numbers(self, model):
+        for penalty in (100, 2000.0):
+            with refused(InputError, f"length_penalty is {penalty}, and 2 to the power of it can"):
+                model.generate([[1]], num_beams=2, length_penalty=penalty)
+
+    def test_a_result_below_an_empty_one_is_empty(self, model):
+        """As in transformers: places for results have the score -1e9 at first."""
+        output = model.generate(
+            [[1, 2]], num_beams=2, length_penalty=-40.0, max_new_tokens=9, **SCORED
+        )
+        assert output.sequences.tolist() == [[1, 2]]
+        assert output.sequences_scores.tolist() == [-1e9]
 
 
 class TestSampledBeams:

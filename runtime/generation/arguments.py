@@ -27,18 +27,27 @@ from gptneo_onnx.runtime.generation.strategies.slot_batch import Guidance
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
-def require_single_input(input_ids: ArrayLike | None, inputs: ArrayLike | None) -> ArrayLike:
-    """Return the prompts, which transformers takes under either name.
+def single_input(
+    input_ids: ArrayLike | None, inputs: ArrayLike | None, config: GenerationConfig
+) -> ArrayLike:
+    """Return the prompts, which transformers takes under either name; without any, the first token.
 
     Raises:
-        InputError: neither was passed, or both.
+        InputError: both names were passed, or neither, and the config has no bos_token_id.
     """
-    prompts = inputs if input_ids is None else input_ids
-    if prompts is None or (input_ids is not None and inputs is not None):
+    if input_ids is not None and inputs is not None:
         raise InputError(
             "generate() takes input_ids, or inputs, which is another name of it; pass one of them"
         )
-    return prompts
+    prompts = inputs if input_ids is None else input_ids
+    if prompts is not None:
+        return prompts
+    if config.bos_token_id is None:
+        raise InputError(
+            "generate() got no input_ids, and the model has no bos_token_id to start with; pass "
+            "one of them"
+        )
+    return [[config.bos_token_id]]
 
 
 def check_streamer(streamer: Any) -> None:
@@ -135,18 +144,19 @@ def max_new_tokens(config: GenerationConfig, width: int, longest: int, context: 
     Raises:
         InputError: no token fits, or fewer than were asked for.
     """
-    room = context - longest
-    if room < 1:
-        raise InputError(
-            f"the prompt has {longest} tokens and the model's context is {context}: none can be "
-            "added; shorten the prompt"
-        )
+    room = context - longest + 1  # the last token is not read
     if config.max_new_tokens is not None:
         wanted, name = config.max_new_tokens, f"max_new_tokens is {config.max_new_tokens}"
     elif (max_length := asked_length(config)) is not None:
         wanted, name = max_length - width, f"max_length is {max_length}"
     else:  # the default's end is the context's, padding included; where that is full, without
-        return min(DEFAULT_NEW_TOKENS, context - width if context > width else room)
+        default = min(DEFAULT_NEW_TOKENS, context - width if context > width else room - 1)
+        if default < 1:
+            raise InputError(
+                f"the prompt has {longest} tokens and the model's context is {context}: by default "
+                "none is added; shorten the prompt, or pass max_new_tokens=1"
+            )
+        return default
     if wanted < 1:
         padding = ", padding included" if width > longest else ""
         raise InputError(f"{name}, but the prompt alone has {width} tokens{padding}; raise it")
@@ -178,10 +188,11 @@ def replaced_limit(
         return new_tokens
     length = min(limits)
     wanted = max(1, length - int(batch.input_ids.shape[1]))  # a criterion is asked after each token
-    if wanted > context - batch.longest:
+    room = context - batch.longest + 1
+    if wanted > room:
         raise InputError(
             f"a MaxLengthCriteria has {length}, more than the context of {context} holds; at most "
-            f"{context - batch.longest} tokens can be generated"
+            f"{room} tokens can be generated"
         )
     return wanted
 
@@ -265,7 +276,7 @@ def guidance_of(
             f"negative_prompt_ids has {len(negative)} rows, input_ids {len(prompts)}; "
             "one for each prompt is expected, or one for all"
         )
-    if batch.longest + new_tokens > model.max_position_embeddings:
+    if batch.longest + new_tokens > model.max_position_embeddings + 1:
         raise InputError(
             f"a negative prompt has {batch.longest} tokens and {new_tokens} are to follow, more "
             f"than the context of {model.max_position_embeddings}; shorten it"

@@ -201,7 +201,7 @@ def prepare_call(
     is_drafted = assistant_model is not None
     check_mode(given, given.get_generation_mode(assistant_model), {*asked_names(own), *kwargs})
     config = read_config(given, is_drafted)
-    ids = arguments.require_single_input(input_ids, inputs)
+    ids = arguments.single_input(input_ids, inputs, config)
     arguments.check_assistance(config, is_drafted)
     saved = None if past_key_values is None else PromptCache.coerce(past_key_values)
     tokenizer = arguments.coerced_tokenizer(tokenizer)

@@ -64,7 +64,8 @@ class PipelinePrompt:
     Attributes:
         text: the text that a full result begins with, or the chat.
         ids: the tokens of prefix and text.
-        input_ids: what the model continues: `ids`, or `ids` with the last token healed.
+        input_ids: what the model continues: `ids`, `ids` with the last token healed, or the first
+            token of every text if there are none.
         max_new_tokens: the limit of this prompt; None where the config has it.
         seeds: one for each result; empty if nothing is sampled.
     """
@@ -108,16 +109,18 @@ class PromptReader:
         """Make the prompts of the next batch.
 
         Raises:
-            InputError: something that is no text, an empty text, or one that leaves no room for new
-                tokens even when it is cut.
+            InputError: something that is no text, an empty text where the model has no first token,
+                or one that leaves no room for new tokens even when it is cut.
         """
         prompt_ids = [self._encode(text) for text in texts]
-        input_ids = prompt_ids
+        input_ids = [ids or [self._first_token()] for ids in prompt_ids]
         if self._config.token_healing:
-            input_ids = heal_prompts(self._model.engine, prompt_ids, self._tokenizer)
+            input_ids = heal_prompts(self._model.engine, input_ids, self._tokenizer)
             texts = [text.rstrip() if isinstance(text, str) else text for text in texts]
         return [
-            PipelinePrompt(text, ids, inputs, self._max_new_tokens(inputs), self._seeds.take(ids))
+            PipelinePrompt(
+                text, ids, inputs, self._max_new_tokens(inputs), self._seeds.take(inputs)
+            )
             for text, ids, inputs in zip(texts, prompt_ids, input_ids, strict=True)
         ]
 
@@ -134,12 +137,16 @@ class PromptReader:
             )
         if self._config.token_healing:
             ids = text_ids(ids, self._tokenizer)
-        if not ids:
-            raise InputError(
-                f"the prompt is empty; give at least one character, or "
-                f"{self._tokenizer.eos_token or 'the end-of-text token'} to start from nothing"
-            )
         return self._cut(ids) if self._arguments.handle_long_generation == "hole" else ids
+
+    def _first_token(self) -> int:
+        """Return the token that an empty prompt starts with, as transformers' generate() does."""
+        if self._config.bos_token_id is None:
+            raise InputError(
+                "the prompt is empty, and the model has no bos_token_id to start with; give at "
+                f"least one character, or {self._tokenizer.eos_token or 'the end-of-text token'}"
+            )
+        return self._config.bos_token_id
 
     def _encode_chat(self, chat: Chat, further: Mapping[str, Any]) -> list[int]:
         continues = chat.continues(self._arguments.continue_final_message)

@@ -226,3 +226,39 @@ def test_scores_of_their_pipeline(streaming):
     assert ours["generated_text"] == theirs["generated_text"]
     for name in ("scores", "logits"):
         np.testing.assert_allclose(ours[name], theirs[name], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"num_beams": 3}, {"do_sample": True, "top_k": 1}],
+)
+def test_one_token_past_the_context(export_shape, transformers_model, random, arguments):
+    """The last token is not read, so it needs no position."""
+    import torch
+
+    directory = export_shape(Shape())
+    model = GPTNeoForCausalLM.from_pretrained(directory)
+    original = transformers_model(directory.parent / "checkpoint")
+    context = model.config.max_position_embeddings
+    for length in (context - 5, context):
+        ids = random.integers(0, 301, (1, length))
+        limits = {"max_new_tokens": context + 1 - length, "eos_token_id": None}
+        output = model.generate(ids, **limits, **arguments)
+        expected = original.generate(torch.from_numpy(ids), **limits, **arguments, pad_token_id=0)
+        assert output.tolist() == expected.tolist()
+
+
+def test_nothing_to_continue(embedded_export, streaming):
+    from transformers import GPTNeoForCausalLM as Original
+    from transformers import pipeline as their_pipeline
+
+    from gptneo_onnx.runtime import pipeline
+
+    original = Original.from_pretrained(EMBEDDED_CHECKPOINT)
+    model, tokenizer, _ = streaming
+    arguments = {"max_new_tokens": 12, "do_sample": False}
+    assert model.generate(**arguments).tolist() == original.generate(**arguments).tolist()
+    theirs = their_pipeline("text-generation", original, tokenizer=tokenizer)
+    ours = pipeline("text-generation", embedded_export)
+    for form in ({}, {"return_full_text": False}, {"return_tensors": True}):
+        assert ours("", **arguments, **form) == theirs("", **arguments, **form)

@@ -154,7 +154,7 @@ def test_inputs_is_another_name_of_input_ids(model):
     by_name = model.generate(inputs=[[1, 2]], max_new_tokens=3)
     assert by_name.tolist() == model.generate([[1, 2]], max_new_tokens=3).tolist()
     with pytest.raises(InputError, match="takes input_ids, or inputs"):
-        model.generate(max_new_tokens=3)
+        model.generate([[1]], inputs=[[2]])
 
 
 def test_a_call_that_is_refused_leaves_the_running_one_alone(model):
@@ -183,8 +183,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"max_new_tokens": 70}, "max_new_tokens is 70 .* at most 61 can be generated"),
-            ({"max_length": 65}, "max_length is 65 .* context of 64"),
+            ({"max_new_tokens": 70}, "max_new_tokens is 70 .* at most 62 can be generated"),
+            ({"max_length": 66}, "max_length is 66 .* context of 64"),
             ({"max_length": 3}, "max_length is 3, but the prompt alone has 3 tokens; raise"),
             ({"num_beams": 2.5}, "num_beams is 2.5; a whole number of at least 1 and at most"),
             ({"num_beams": 4, "num_beam_groups": 3}, "num_beams must be a multiple of it"),
@@ -268,7 +268,11 @@ class TestBadInput:
             ([[1.5]], None, "of type float64; whole numbers"),
             ([[301]], None, "token id 301 of input_ids is out of range; 0 to 300"),
             ([[-1]], None, "token id -1 of input_ids is out of range"),
-            ([[1] * 64], None, "prompt has 64 tokens and the model's context is 64"),
+            (
+                [[1] * 64],
+                None,
+                "prompt has 64 tokens and .* context is 64: by default none is added",
+            ),
             ([[1] * 65], None, "sequence 0 of input_ids has 65 tokens, the model's context 64"),
             ([[1, 2, 3]], [[0, 0, 0]], "leaves no token of sequence 0"),
             ([[1, 2, 3]], [[1, 1, 0]], "padded on the right; to generate, pad on the left"),
@@ -292,6 +296,23 @@ class TestBadInput:
         model.generate(ids, mask, max_new_tokens=2)
         with pytest.raises(InputError, match="take the masked tokens out$"):
             model.generate([[1] * 7], [[1, 0, *[1] * 5]], max_new_tokens=1)
+
+    def test_the_last_token_is_not_read_and_may_lie_past_the_context(self, model):
+        full = model.generate([[1] * 64], max_new_tokens=1, eos_token_id=None)
+        assert full.shape == (1, 65)
+        for arguments in ({}, {"num_beams": 2}, {"prompt_lookup_num_tokens": 4}):
+            output = model.generate([[1] * 60], max_new_tokens=5, eos_token_id=None, **arguments)
+            assert output.shape == (1, 65)
+        with pytest.raises(InputError, match="at most 1 can be generated"):
+            model.generate([[1] * 64], max_new_tokens=2)
+
+    def test_without_a_prompt_the_first_token_begins(self, model):
+        model.generation_config.bos_token_id = 7
+        arguments = {"max_new_tokens": 4, "eos_token_id": None}
+        assert model.generate(**arguments).tolist() == model.generate([[7]], **arguments).tolist()
+        model.generation_config.bos_token_id = None
+        with pytest.raises(InputError, match="no input_ids, and the model has no bos_token_id"):
+            model.generate()
 
     def test_padding_may_hold_any_id(self, model):
         masked = model.generate([[-100, 1, 2]], [[0, 1, 1]], max_new_tokens=3, eos_token_id=None)

@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.check.verify import check_can_verify
+from gptneo_onnx.export.choices import check_choice, graph_kinds, number_formats
 from gptneo_onnx.export.tokenizer_files import check_tokenizer
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
-from gptneo_onnx.models.graph import ACTIVATION_NAMES, NumberFormat, Precision, layer_number
-from gptneo_onnx.models.manifest import GRAPH_KINDS
+from gptneo_onnx.models.graph import NumberFormat, Precision, layer_number
 from gptneo_onnx.models.tasks import PAST_SUFFIX, Task
 
 EXPORTERS = ("direct", "optimum")
@@ -35,10 +35,10 @@ class ExportPlan:
         out: the directory to make.
         task: what the graphs are for; None for the task of the checkpoint.
         graphs: kinds of graphs, of GRAPH_KINDS. The first becomes model.onnx.
-        formats: one number format in layout flat, one for each file in layout transformers.js.
+        formats: one number format or several, each with its graphs. The first becomes model.onnx.
         layout: one of LAYOUTS.
         exporter: one of EXPORTERS.
-        calibration_text: the file that the float model reads before its weights are rounded.
+        calibration_text: the file that the float model reads before weights are rounded.
         hidden_states: layers as the caller numbers them, or ALL_LAYERS; see `hidden_layers`.
         verify: whether graphs are compared with transformers.
     """
@@ -57,6 +57,15 @@ class ExportPlan:
     calibration_text: Path | None
     hidden_states: tuple[Any, ...] | str
     verify: bool
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether formats store once what they have alike; transformers.js loads a file each."""
+        return self.layout == "flat"
+
+    def text_for(self, numbers: NumberFormat) -> Path | None:
+        """Return what a format's weights are calibrated by: nothing where none are rounded."""
+        return self.calibration_text if numbers.precision.is_quantized else None
 
     @property
     def verify_windows(self) -> int:
@@ -119,7 +128,7 @@ def plan_export(
         out=Path(out),
         task=asked,
         graphs=graph_kinds(graph),
-        formats=tuple(number_format(p, activations, full_range) for p in as_list(precision)),
+        formats=number_formats(precision, activations, full_range),
         layout=layout,
         exporter=exporter,
         calibration_text=None if calibrate is None else Path(calibrate),
@@ -153,12 +162,6 @@ def check_task(task: Task, plan: ExportPlan) -> None:
         )
 
 
-def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
-    """Raise InputError unless the value is one of those allowed."""
-    if value not in allowed:
-        raise InputError(f"{name} is {value!r}; one of {', '.join(allowed)} is allowed")
-
-
 def checked_variant(variant: object) -> str | None:
     """Return the variant; raises InputError if it is no part of a file's name."""
     if variant is None or (isinstance(variant, str) and _VARIANT.fullmatch(variant)):
@@ -186,50 +189,6 @@ def checked_adapter(adapter: Any) -> str | Path | None:
     )
 
 
-def as_list(value: object) -> list[Any]:
-    """Return the items of a list or tuple; anything else becomes the only item."""
-    return [*value] if isinstance(value, list | tuple) else [value]
-
-
-def graph_kinds(graph: str | Sequence[str]) -> tuple[str, ...]:
-    """Return one or more of GRAPH_KINDS, each once; raises InputError for anything else."""
-    kinds = as_list(graph)
-    for kind in kinds or [""]:
-        check_choice("graph", kind, GRAPH_KINDS)
-    if len(set(kinds)) < len(kinds):
-        raise InputError(f"graph names {shown(kinds)}; name each kind once")
-    return tuple(kinds)
-
-
-def number_format(
-    precision: str | Precision, activations: str | None, full_range: bool
-) -> NumberFormat:
-    """Return the number format that the arguments name.
-
-    Raises:
-        InputError: there is no such precision, or the others do not go together with it.
-    """
-    if not isinstance(precision, Precision):
-        check_choice("precision", precision, [p.value for p in Precision])
-    precision = Precision(precision)
-    if full_range and precision is not Precision.W8A8:
-        raise InputError(
-            f"full_range is for precision w8a8, and precision is {precision.value}; leave it out"
-        )
-    numbers = NumberFormat.of(precision)
-    if full_range:
-        numbers = replace(numbers, reduce_range=False)
-    if activations is None:
-        return numbers
-    allowed = {ACTIVATION_NAMES[data_type]: data_type for data_type in precision.activations}
-    if activations not in allowed:
-        raise InputError(
-            f"activations is {activations!r}; with precision {precision.value} "
-            f"{' or '.join(allowed)} is allowed"
-        )
-    return replace(numbers, activations=allowed[activations])
-
-
 def requested_layers(hidden_states: Any) -> tuple[Any, ...] | str:
     """Return ALL_LAYERS or the requested layers; their range depends on the checkpoint."""
     if hidden_states is None:
@@ -242,19 +201,18 @@ def requested_layers(hidden_states: Any) -> tuple[Any, ...] | str:
 
 def _check_layout(plan: ExportPlan) -> None:
     if plan.layout == "flat":
-        if len(plan.formats) != 1:
+        if len(plan.formats) > 1 and "genai" in plan.graphs:
             raise InputError(
-                f"precision names {shown(_precisions(plan))}; name one, or take layout "
-                "transformers.js, which has a file for each"
+                f"precision names {', '.join(_precisions(plan))}, and genai_config.json names one "
+                "graph; leave graph genai out, or name one precision"
             )
         return
     if plan.graphs != ("portable",):
         raise InputError(
             f"graph is {shown([*plan.graphs])}; transformers.js runs portable graphs only"
         )
-    files = [transformers_js.graph_file(numbers) for numbers in plan.formats]
-    if not files or len(set(files)) < len(files):
-        raise InputError("precision must name at least one, and each once")
+    for numbers in plan.formats:
+        transformers_js.graph_file(numbers)  # raises InputError where there is no name
 
 
 def _check_exporter(plan: ExportPlan) -> None:
@@ -275,12 +233,11 @@ def _check_calibration(plan: ExportPlan) -> None:
     if plan.calibration_text is None:
         return
     quantized = [precision.value for precision in Precision if precision.is_quantized]
-    for numbers in plan.formats:
-        if not numbers.precision.is_quantized:
-            raise InputError(
-                f"calibrate is for precision {', '.join(quantized)}, and precision is "
-                f"{numbers.precision.value}; leave it out"
-            )
+    if not any(numbers.precision.is_quantized for numbers in plan.formats):
+        raise InputError(
+            f"calibrate is for precision {', '.join(quantized)}, and precision is "
+            f"{', '.join(_precisions(plan))}; leave it out"
+        )
 
 
 def _check_hidden_states(plan: ExportPlan) -> None:

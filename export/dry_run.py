@@ -15,15 +15,15 @@ from tokenizers import Tokenizer
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.arguments import AUTO, ExportPlan, plan_export
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
+from gptneo_onnx.export.companions import write_companions
 from gptneo_onnx.export.exporter import (
-    graph_paths,
     manifest_of,
     notes_on,
     open_source,
     task_of,
-    write_companions,
 )
-from gptneo_onnx.export.graph_files import build_graphs, weights_of
+from gptneo_onnx.export.format_files import files_of_formats
+from gptneo_onnx.export.graph_files import FormatFiles, build_graphs, weights_of
 from gptneo_onnx.export.graphs.genai_config import write_genai_config
 from gptneo_onnx.export.memory import cache_bytes, export_memory, run_memory
 from gptneo_onnx.export.output_directory import check_replaceable
@@ -35,9 +35,10 @@ from gptneo_onnx.export.sources import (
     weight_files,
 )
 from gptneo_onnx.export.tokenizer_files import TokenizerSource, tokenizer_of_export
+from gptneo_onnx.export.weights.weights_file import StoredWeights
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.generation_settings import GenerationSettings
-from gptneo_onnx.models.graph import NumberFormat, Precision
+from gptneo_onnx.models.graph import Precision
 from gptneo_onnx.models.manifest import (
     MANIFEST_FILE,
     TOKENIZER_CONFIG_FILE,
@@ -171,11 +172,13 @@ def _report(plan: ExportPlan, source: Checkpoint, full: bool) -> ExportReport:
         directory = Path(name)
         write_companions(source, read_from, directory, notes.append)
         files: dict[str, int] = {}
+        stored: list[StoredWeights] = []
+        for each in files_of_formats(plan, directory):
+            places = (source, directory, each, stored, layers, files)
+            stored.append(_plan_graphs(plan, task, *places, notes.append))
         weights = {
-            numbers: _plan_graphs(
-                plan, task, source, directory, numbers, layers, files, notes.append
-            )
-            for numbers in plan.formats
+            numbers: each.file_bytes + each.shared_bytes
+            for numbers, each in zip(plan.formats, stored, strict=True)
         }
         tokenizer = _describe_tokenizer(read_from, directory)
         files = _all_files(plan, task, directory, files, layers)
@@ -212,24 +215,26 @@ def _plan_graphs(
     task: Task,
     source: Checkpoint,
     directory: Path,
-    numbers: NumberFormat,
+    planned: FormatFiles,
+    earlier: Sequence[StoredWeights],
     layers: Sequence[int],
     files: dict[str, int],
     report: Callable[[str], object],
-) -> int:
-    """Add the sizes of the graphs of one number format and of their weights; return the latter."""
-    paths, weights_file = graph_paths(plan, directory, numbers)
-    if plan.calibration_text is not None:  # checks the text; its weights are not computed
-        weights_of(source, paths, numbers, task, plan.calibration_text, directory / TOKENIZER_FILE)
-    built, stored = build_graphs(source, [*paths.items()], numbers, weights_file, layers, task)
+) -> StoredWeights:
+    """Add the sizes of the graphs of one number format and of their weights to `files`."""
+    if planned.calibration_text is not None:  # checks the text; its weights are not computed
+        weights_of(source, planned, task, directory / TOKENIZER_FILE)
+    if not plan.shares_weights:
+        earlier = ()
+    built, stored = build_graphs(source, planned, layers, task, earlier)
     for graph in built:
         files[graph.path.relative_to(directory).as_posix()] = graph.model.ByteSize()
-    files[weights_file.relative_to(directory).as_posix()] = stored.file_bytes
-    if "genai" in paths:
-        settings = GenerationSettings.read(source.directory)
-        for note in write_genai_config(directory, paths["genai"].name, source.config, settings):
+    files[planned.weights.relative_to(directory).as_posix()] = stored.file_bytes
+    if "genai" in planned.graphs:
+        settings, name = GenerationSettings.read(source.directory), planned.graphs["genai"].name
+        for note in write_genai_config(directory, name, source.config, settings):
             report(note)
-    return stored.file_bytes
+    return stored
 
 
 def _all_files(

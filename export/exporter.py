@@ -3,7 +3,6 @@
 These steps are the body of `export_model`; every other function here serves one of them.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,31 +13,23 @@ from gptneo_onnx.export.check.verify import verify_graph
 from gptneo_onnx.export.checkpoint.adapters.merge import merge_adapter
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from gptneo_onnx.export.checkpoint.hub import local_adapter, local_checkpoint
-from gptneo_onnx.export.graph_files import weights_of, write_graphs
+from gptneo_onnx.export.companions import write_companions
+from gptneo_onnx.export.format_files import files_of_formats
+from gptneo_onnx.export.graph_files import FormatFiles, weights_of, write_graphs
 from gptneo_onnx.export.graphs import optimum_trace
 from gptneo_onnx.export.graphs.genai_config import write_genai_config
 from gptneo_onnx.export.graphs.model_proto import OPSET
 from gptneo_onnx.export.graphs.optimum import write_optimum_graph
 from gptneo_onnx.export.output_directory import atomic_directory, check_replaceable
 from gptneo_onnx.export.task import chosen_task, notes_on_task
-from gptneo_onnx.export.tokenizer_files import (
-    TokenizerSource,
-    ids_beyond,
-    tokenizer_of_export,
-    write_tokenizer,
-)
-from gptneo_onnx.models.config import ALIASES, without_contradictions
+from gptneo_onnx.export.tokenizer_files import tokenizer_of_export
+from gptneo_onnx.export.weights.weights_file import StoredWeights
 from gptneo_onnx.models.denormals import unchanged_float_state
 from gptneo_onnx.models.generation_settings import GenerationSettings
-from gptneo_onnx.models.graph import GraphContract, NumberFormat, Precision
-from gptneo_onnx.models.json_file import read_json_bytes, read_json_object
+from gptneo_onnx.models.graph import GraphContract, Precision
 from gptneo_onnx.models.manifest import (
-    CONFIG_FILE,
-    GENERATION_CONFIG_FILE,
-    GRAPH_FILE,
     LEAST_ONNX_RUNTIME,
     TOKENIZER_FILE,
-    WEIGHTS_FILE,
     FileRecord,
     Manifest,
     sha256_of,
@@ -84,14 +75,17 @@ def export_model(
             text-generation and feature-extraction, which have no past. genai generates texts only.
         precision: how weights are stored: fp32, fp16 and bf16 (activations and cache too);
             int8 and int4, in blocks with a scale each; w8a8, 7 bits multiplied by activations of 8
-            bits, for the CPU.
+            bits, for the CPU. Several ("fp32,int4" or a list) make graphs of each: the first is
+            model.onnx, the others are model.int4.onnx and so on, with a weights file each that
+            has what no earlier one has.
         activations: fp32, fp16 or bf16, with int8 and int4; by default fp32, for the CPU. CUDA
             needs fp16 or bf16.
         full_range: with w8a8, store weights of full 8 bits. Only for processors with VNNI or AMX:
             other x86 processors saturate the sums of their products.
         calibrate: with int8, w8a8 and int4, a text file (UTF-8, similar to what the model will
             read). The float model reads it first, so that weights are rounded with the least
-            change to its results. Needs the checkpoint's tokenizer.
+            change to its results. Precisions that are not rounded stay as they are. Needs the
+            checkpoint's tokenizer.
         hidden_states: layers whose hidden states the graphs give, for feature extraction:
             numbered as in transformers (0 is the embeddings, k is the output of block k, the last
             is taken after the final layer normalization), or "all". Fused graphs always give the
@@ -160,11 +154,14 @@ def export_model(
         for note in notes_on(plan, task, source):
             report(note)
         write_companions(source, read_from, partial, report)
-        for numbers in plan.formats:
-            graphs = _write_graphs(plan, task, source, partial, numbers, layers, progress, report)
+        stored: list[StoredWeights] = []
+        for files in files_of_formats(plan, partial):
+            graphs = _write_graphs(
+                plan, task, source, partial, files, stored, layers, progress, report
+            )
             if plan.verify:
                 for path, contract in graphs.items():
-                    verify_graph(path, contract, source, numbers, report, plan.verify_windows)
+                    verify_graph(path, contract, source, files.numbers, report, plan.verify_windows)
         _declare(plan, task, partial, layers)
     return plan.out
 
@@ -199,83 +196,38 @@ def notes_on(plan: ExportPlan, task: Task, source: Checkpoint) -> list[str]:
     return [*source.notes, *notes_on_task(plan.task, task, source, built)]
 
 
-def write_companions(
-    source: Checkpoint,
-    read_from: TokenizerSource,
-    partial: Path,
-    report: Callable[[str], object],
-) -> None:
-    """Write config.json, generation_config.json and the tokenizer."""
-    _write_config(source, partial / CONFIG_FILE)
-    settings = GenerationSettings.read(source.directory)
-    (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(settings.values, indent=2) + "\n")
-    for note in settings.notes:
-        report(note)
-    tokenizer = write_tokenizer(read_from.directory, partial, report)
-    if tokenizer is None:
-        report(
-            f"{source.directory} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): "
-            "the model takes token ids only; --tokenizer (tokenizer=) takes one from elsewhere"
-        )
-        return
-    if beyond := ids_beyond(tokenizer, read_from, source.config.vocab_size):
-        report(beyond)
-
-
-def _write_config(source: Checkpoint, path: Path) -> None:
-    """Write config.json: a copy, unless it has names that only transformers knows, or changes."""
-    original = source.directory / CONFIG_FILE
-    values = read_json_object(original)
-    if ALIASES.keys() & values.keys():
-        values = without_contradictions(values, source.config)
-    elif not source.config_changes:
-        path.write_bytes(read_json_bytes(original))
-        return
-    path.write_text(json.dumps(values | {**source.config_changes}, indent=2) + "\n")
-
-
 def _write_graphs(
     plan: ExportPlan,
     task: Task,
     source: Checkpoint,
     partial: Path,
-    numbers: NumberFormat,
+    files: FormatFiles,
+    stored: list[StoredWeights],
     layers: Sequence[int],
     progress: bool,
     report: Callable[[str], object],
 ) -> dict[Path, GraphContract]:
     """Write the graphs of one number format, and the weights file that they share.
 
+    Where their weights lie is added to `stored`, which has the formats before, if they are shared.
+
     Returns:
         The graphs' files, with what their inputs and outputs are.
     """
-    paths, weights_file = graph_paths(plan, partial, numbers)
-    weights_file.parent.mkdir(exist_ok=True)
+    files.weights.parent.mkdir(exist_ok=True)
     if plan.exporter == "optimum":
-        graph = paths["portable"]
-        return {graph: write_optimum_graph(source, task, graph, weights_file, progress)}
-    text, tokenizer = plan.calibration_text, partial / TOKENIZER_FILE
-    weights = weights_of(source, paths, numbers, task, text, tokenizer)
-    graphs = write_graphs(
-        source, [*paths.items()], numbers, weights, weights_file, layers, task, progress
-    )
-    if "genai" in paths:
+        graph = files.graphs["portable"]
+        return {graph: write_optimum_graph(source, task, graph, files.weights, progress)}
+    weights = weights_of(source, files, task, partial / TOKENIZER_FILE)
+    graphs, written = write_graphs(source, files, weights, layers, task, stored, progress)
+    if plan.shares_weights:
+        stored.append(written)
+    if "genai" in files.graphs:
         settings = GenerationSettings.read(source.directory)
-        for note in write_genai_config(partial, paths["genai"].name, source.config, settings):
+        name = files.graphs["genai"].name
+        for note in write_genai_config(partial, name, source.config, settings):
             report(note)
     return {graph.path: graph.contract for graph in graphs}
-
-
-def graph_paths(
-    plan: ExportPlan, partial: Path, numbers: NumberFormat
-) -> tuple[dict[str, Path], Path]:
-    """Return the file of each kind of graph, and the weights file that they share."""
-    if plan.layout == "transformers.js":
-        graph = partial / transformers_js.FOLDER / transformers_js.graph_file(numbers)
-        return {"portable": graph}, graph.with_suffix(".onnx_data")
-    first, *others = plan.graphs
-    graphs = {first: partial / GRAPH_FILE} | {kind: partial / f"{kind}.onnx" for kind in others}
-    return graphs, partial / WEIGHTS_FILE
 
 
 def _declare(plan: ExportPlan, task: Task, partial: Path, layers: tuple[int, ...]) -> None:
@@ -297,6 +249,7 @@ def manifest_of(
     return Manifest(
         graph=plan.graphs[0],
         numbers=plan.formats[0],
+        other_numbers=plan.formats[1:],
         opset=optimum_trace.OPSET if plan.exporter == "optimum" else OPSET,
         least_onnx_runtime=LEAST_ONNX_RUNTIME,
         files=files,

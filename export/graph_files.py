@@ -1,7 +1,8 @@
 """Writing graphs with their weights file, and checking that they run."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.graphs.decoder import DecoderGraph, build_graph
 from gptneo_onnx.export.graphs.fused import FusedGraph
 from gptneo_onnx.export.graphs.genai import GenaiGraph
-from gptneo_onnx.export.graphs.model_weights import model_weights
+from gptneo_onnx.export.graphs.model_weights import WeightSource, model_weights
 from gptneo_onnx.export.graphs.portable import PortableGraph
 from gptneo_onnx.export.weights.weight_group import WeightGroup
-from gptneo_onnx.export.weights.weights_file import StoredWeights, plan_offsets, write_weights
+from gptneo_onnx.export.weights.weights_file import StoredWeights, plan_weights, write_weights
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ExportError, GPTNeoOnnxError, ModelFileError
 from gptneo_onnx.models.genai_graph import genai_contract
@@ -39,6 +40,23 @@ _KINDS: dict[str, tuple[_Contract, type[DecoderGraph]]] = {
 
 
 @dataclass(frozen=True)
+class FormatFiles:
+    """What is written in one number format.
+
+    Attributes:
+        numbers: the format.
+        graphs: the file of each kind of graph.
+        weights: the file of their weights, which lies beside them.
+        calibration_text: what weights are calibrated by; None if they are not.
+    """
+
+    numbers: NumberFormat
+    graphs: Mapping[str, Path]
+    weights: Path
+    calibration_text: Path | None = None
+
+
+@dataclass(frozen=True)
 class GraphFile:
     """A graph, with the file for it and its contract."""
 
@@ -53,35 +71,29 @@ def head_sizes(config: GPTNeoConfig, kinds: Iterable[str]) -> tuple[int, ...]:
 
 
 def weights_of(
-    source: Checkpoint,
-    kinds: Iterable[str],
-    numbers: NumberFormat,
-    task: Task,
-    calibrate: Path | None,
-    tokenizer: Path,
+    source: Checkpoint, files: FormatFiles, task: Task, tokenizer: Path
 ) -> Iterator[WeightGroup]:
-    """Yield the weights of a task's graphs of these kinds, calibrated by a text if one is given.
+    """Yield the weights of a task's graphs in one format, calibrated if there is a text.
 
     Raises:
         InputError: the text or the tokenizer cannot be used.
     """
-    config = source.config
-    sizes = head_sizes(config, kinds)
-    if calibrate is None:
+    config, numbers = source.config, files.numbers
+    sizes = head_sizes(config, files.graphs)
+    if files.calibration_text is None:
         return model_weights(source, numbers, sizes, task)
     ids = calibration_windows(
-        calibrate, tokenizer, config.vocab_size, config.max_position_embeddings
+        files.calibration_text, tokenizer, config.vocab_size, config.max_position_embeddings
     )
     return model_weights(source, numbers, sizes, task, calibrated_blocks(source, ids))
 
 
 def build_graphs(
     source: Checkpoint,
-    graphs: Sequence[tuple[str, Path]],
-    numbers: NumberFormat,
-    weights_file: Path,
+    files: FormatFiles,
     hidden_states: Sequence[int],
     task: Task,
+    earlier: Sequence[StoredWeights],
 ) -> tuple[list[GraphFile], StoredWeights]:
     """Build graphs, and place their weights in a file that is not written yet.
 
@@ -90,51 +102,52 @@ def build_graphs(
     Raises:
         ModelFileError: a tensor is missing, or has another shape than the config says.
     """
-    sizes = head_sizes(source.config, [kind for kind, _ in graphs])
-    specs = [spec for group in model_weights(source, numbers, sizes, task) for spec in group.specs]
-    stored = plan_offsets(weights_file.name, specs)
+    config, numbers = source.config, files.numbers
+    # What a calibrated weight is computed from does not decide where it lies.
+    sources = None if files.calibration_text is None else repeat(WeightSource(source))
+    groups = [*model_weights(source, numbers, head_sizes(config, files.graphs), task, sources)]
+    specs = [spec for group in groups for spec in group.specs]
+    stored = plan_weights(files.weights.name, groups, earlier)
     built = []
-    for kind, path in graphs:
+    for kind, path in files.graphs.items():
         make_contract, decoder = _KINDS[kind]
-        contract = make_contract(source.config, numbers, hidden_states, task)
-        model = build_graph(decoder, source.config, contract, numbers, specs, stored)
+        contract = make_contract(config, numbers, hidden_states, task)
+        model = build_graph(decoder, config, contract, numbers, specs, stored)
         built.append(GraphFile(path, model, contract))
     return built, stored
 
 
 def write_graphs(
     source: Checkpoint,
-    graphs: Sequence[tuple[str, Path]],
-    numbers: NumberFormat,
+    files: FormatFiles,
     weights: Iterable[WeightGroup],
-    weights_file: Path,
     hidden_states: Sequence[int],
     task: Task,
+    earlier: Sequence[StoredWeights],
     progress: bool,
-) -> list[GraphFile]:
+) -> tuple[list[GraphFile], StoredWeights]:
     """Write graphs and the file of their weights, and check that ONNX Runtime runs them.
 
     Args:
         source: the checkpoint.
-        graphs: each one's kind and file.
-        numbers: the format of all.
+        files: the number format, and the files to write.
         weights: those of weights_of; each group is computed when it is written.
-        weights_file: read by all of the graphs, which lie beside it.
         hidden_states: the layers whose hidden states are outputs too.
         task: what all are for.
+        earlier: where the formats before this one lie; what they hold too is not stored again.
         progress: draw a progress bar on a terminal.
 
     Raises:
         ModelFileError: the checkpoint's weights cannot be read, or give no finite results.
         ExportError: ONNX Runtime cannot run what was written.
     """
-    written, stored = build_graphs(source, graphs, numbers, weights_file, hidden_states, task)
+    written, stored = build_graphs(source, files, hidden_states, task, earlier)
     for graph in written:
         graph.path.write_bytes(graph.model.SerializeToString())
-    write_weights(weights_file, weights, stored, progress)
+    write_weights(files.weights, weights, stored, progress)
     for graph in written:
-        _check(graph, source, numbers)
-    return written
+        _check(graph, source, files.numbers)
+    return written, stored
 
 
 def _check(graph: GraphFile, source: Checkpoint, numbers: NumberFormat) -> None:

@@ -42,18 +42,27 @@ class FileRecord:
 
 
 @dataclass(frozen=True)
+class GraphEntry:
+    """What a graph of an exported directory is: its kind, one of GRAPH_KINDS, and its numbers."""
+
+    kind: str
+    numbers: NumberFormat
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The contents of gptneo_onnx.json.
 
     Attributes:
         graph: the kind of model.onnx, one of GRAPH_KINDS.
-        numbers: the types of weights, activations and cache.
+        numbers: the types of weights, activations and cache of model.onnx.
         opset: version of the standard operators.
         least_onnx_runtime: the oldest ONNX Runtime that has every operator of the graph.
         files: every file of the directory except the manifest, by base name.
         hidden_states: the layers whose hidden states were asked for, from 0 to the number of
             layers.
         task: what the graphs are for; a graph of kind genai is always for generation.
+        other_numbers: those of the same graphs in other precisions, each once.
     """
 
     graph: str
@@ -63,27 +72,37 @@ class Manifest:
     files: Mapping[str, FileRecord]
     hidden_states: tuple[int, ...] = ()
     task: Task = Task.TEXT_GENERATION_WITH_PAST
+    other_numbers: tuple[NumberFormat, ...] = ()
 
     @property
-    def graphs(self) -> dict[str, str]:
-        """The kind of each graph by file name: model.onnx, and KIND.onnx for each other kind."""
-        others = {f"{kind}.onnx": kind for kind in GRAPH_KINDS}
-        kinds = {GRAPH_FILE: self.graph, **others}
-        return {name: kind for name, kind in kinds.items() if name in self.files}
+    def graphs(self) -> dict[str, GraphEntry]:
+        """Each graph by file name: model.onnx, KIND.onnx for each other kind, then precisions."""
+        kinds = {GRAPH_FILE: self.graph, **{f"{kind}.onnx": kind for kind in GRAPH_KINDS}}
+        entries = {name: GraphEntry(kind, self.numbers) for name, kind in kinds.items()}
+        for numbers in self.other_numbers:
+            for name, kind in kinds.items():
+                entries[in_precision(name, numbers.precision)] = GraphEntry(kind, numbers)
+        return {name: entry for name, entry in entries.items() if name in self.files}
+
+    @property
+    def weights_files(self) -> tuple[str, ...]:
+        """The files of weights, one for each number format."""
+        others = (in_precision(WEIGHTS_FILE, each.precision) for each in self.other_numbers)
+        return WEIGHTS_FILE, *others
 
     def write(self, directory: Path) -> None:
-        values = {
+        values: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "task": self.task.value,
             "graph": self.graph,
-            "precision": self.numbers.precision.value,
-            "activations": self.numbers.activations.value,
-            "reduce_range": self.numbers.reduce_range,
+            **_number_values(self.numbers),
             "opset": self.opset,
             "hidden_states": list(self.hidden_states),
             "least_onnx_runtime": self.least_onnx_runtime,
             "files": {name: asdict(record) for name, record in sorted(self.files.items())},
         }
+        if self.other_numbers:
+            values["other_precisions"] = [*map(_number_values, self.other_numbers)]
         (directory / MANIFEST_FILE).write_text(json.dumps(values, indent=2) + "\n")
 
     @classmethod
@@ -114,7 +133,17 @@ class Manifest:
             files=_read_files(path, values.get("files")),
             hidden_states=_layers(path, values),
             task=_task(path, values),
+            other_numbers=_other_numbers(path, values),
         )
+
+
+def in_precision(name: str, precision: Precision) -> str:
+    """Return the name that a graph or its weights have in another precision than the first.
+
+    model.onnx becomes model.int4.onnx, and model.onnx_data model.int4.onnx_data.
+    """
+    stem, _, suffix = name.rpartition(".")
+    return f"{stem}.{precision.value}.{suffix}"
 
 
 def sha256_of(path: Path) -> str:
@@ -158,6 +187,26 @@ def _numbers(path: Path, values: Mapping[str, Any]) -> NumberFormat:
             f"{path}: reduce_range is {shown(reduce_range)}; true or false is allowed"
         )
     return NumberFormat(precision, activations, reduce_range)
+
+
+def _number_values(numbers: NumberFormat) -> dict[str, Any]:
+    """Return a number format as it stands in the file; _numbers() reads it."""
+    return {
+        "precision": numbers.precision.value,
+        "activations": numbers.activations.value,
+        "reduce_range": numbers.reduce_range,
+    }
+
+
+def _other_numbers(path: Path, values: Mapping[str, Any]) -> tuple[NumberFormat, ...]:
+    """Read other_precisions, which exports of a single precision lack."""
+    others = values.get("other_precisions", [])
+    if not isinstance(others, list) or not all(isinstance(other, dict) for other in others):
+        raise ModelFileError(f"{path}: other_precisions must be a list of number formats")
+    precisions = [values.get("precision"), *(other.get("precision") for other in others)]
+    if len({*map(str, precisions)}) < len(precisions):
+        raise ModelFileError(f"{path}: other_precisions must name each precision once")
+    return tuple(_numbers(path, other) for other in others)
 
 
 def _layers(path: Path, values: Mapping[str, Any]) -> tuple[int, ...]:

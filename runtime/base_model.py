@@ -62,9 +62,11 @@ class GPTNeoModel:
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
+        precision: str | None = None,
     ) -> "GPTNeoModel":
         """Load an exported directory; arguments and errors are GPTNeoForCausalLM's."""
-        return cls(Engine.load(directory, device, slots, num_threads, provider_options, file_name))
+        options = num_threads, provider_options, file_name
+        return cls(Engine.load(directory, device, slots, *options, precision=precision))
 
     @property
     def device(self) -> Device:

@@ -43,17 +43,15 @@ class LabelModel:
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
+        precision: str | None = None,
     ) -> Self:
         """Load an exported directory; arguments and errors are GPTNeoForCausalLM's.
 
         Raises:
             InputError: it was exported for another task, besides.
         """
-        return cls(
-            Engine.load(
-                directory, device, slots, num_threads, provider_options, file_name, (cls.head,)
-            )
-        )
+        options = num_threads, provider_options, file_name, (cls.head,)
+        return cls(Engine.load(directory, device, slots, *options, precision=precision))
 
     @property
     def device(self) -> Device:

@@ -62,6 +62,7 @@ class GPTNeoForCausalLM:
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         mmap: bool = False,
+        precision: str | None = None,
     ) -> "GPTNeoForCausalLM":
         """Load an exported directory.
 
@@ -78,6 +79,7 @@ class GPTNeoForCausalLM:
             mmap: whether float32 weights stay in the file, which is mapped into memory: loads at
                 once, and processes share them. Decoding several sequences together, or checking a
                 draft's tokens, takes two to three times as long; last bits of results differ.
+            precision: which precision to run of a directory with several; by default the first.
 
         Raises:
             InputError: an argument is out of range, or the directory was not exported.
@@ -85,7 +87,7 @@ class GPTNeoForCausalLM:
                 that the runtime does not run.
             DeviceError: the device was asked for by name and cannot be used.
         """
-        options = num_threads, provider_options, file_name, (Head.CAUSAL_LM,), mmap
+        options = num_threads, provider_options, file_name, (Head.CAUSAL_LM,), mmap, precision
         engine = Engine.load(directory, device, slots, *options)
         return cls(engine, model_generation_config(engine.path))
 
@@ -169,7 +171,7 @@ class GPTNeoForCausalLM:
         logits_processor: Sequence[LogitsProcessor] | None = None,
         stopping_criteria: Sequence[StoppingCriteria] | None = None,
         prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None,
-        assistant_model: "GPTNeoForCausalLM | None" = None,
+        assistant_model: "GPTNeoForCausalLM | str | None" = None,
         negative_prompt_ids: ArrayLike | None = None,
         negative_prompt_attention_mask: ArrayLike | None = None,
         past_key_values: PromptCache | None = None,
@@ -190,7 +192,8 @@ class GPTNeoForCausalLM:
             stopping_criteria: the caller's criteria; they stop sequences as the config's do.
             prefix_allowed_tokens_fn: takes a prompt's row and ids [length], and returns the tokens
                 that may follow (De Cao et al. 2020, arXiv:2010.00904).
-            assistant_model: a smaller model that drafts tokens; the result stays the same.
+            assistant_model: a smaller model that drafts tokens, or another precision of this one by
+                its name, if its directory has several ("int4"); the result stays the same.
             negative_prompt_ids: int [batch, sequence], the prompts that guidance_scale leads away
                 from.
             negative_prompt_attention_mask: their mask.
@@ -202,7 +205,8 @@ class GPTNeoForCausalLM:
             use_model_defaults: whether generation_config takes from the model's own config what it
                 does not set, or only the tokens; None decides as transformers does, by the release
                 that wrote the model's file.
-            kwargs: fields of GenerationConfig; they override both configs.
+            kwargs: fields of GenerationConfig; they override both configs. Or self_draft=True, as
+                assistant_model with the smallest precision of the directory.
 
         Returns:
             int64 [batch * num_return_sequences, length], prompts included; finished sequences are

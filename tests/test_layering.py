@@ -57,7 +57,9 @@ LAYERS = {
     "export": [
         "export.replace_directory", "export.checkpoint", "export.weights", "export.graphs",
         "export.check", "export.calibration", "export.graph_files",
-        "export.tokenizer_files", ("export.arguments", "export.transformers_js", "export.task"),
+        "export.tokenizer_files", "export.choices",
+        ("export.arguments", "export.transformers_js", "export.task"),
+        ("export.companions", "export.format_files"),
         "export.output_directory", ("export.memory", "export.sources"), "export.exporter",
         ("export.dry_run", "export.replace_tokenizer"), "export",
     ],

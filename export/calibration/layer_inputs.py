@@ -14,7 +14,7 @@ from gptneo_onnx.export.graphs.fused import FusedGraph
 from gptneo_onnx.export.graphs.head_padding import model_columns, model_layer
 from gptneo_onnx.export.graphs.model_weights import model_weights
 from gptneo_onnx.export.weights.conversion import Floats
-from gptneo_onnx.export.weights.weights_file import plan_offsets
+from gptneo_onnx.export.weights.weights_file import plan_weights
 from gptneo_onnx.models import graph as names
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.models.graph import NumberFormat, Precision, fused_contract
@@ -99,7 +99,7 @@ class _FloatModel:
         task = Task.FEATURE_EXTRACTION_WITH_PAST  # no head is needed
         self.contract = fused_contract(config, numbers, task=task)
         self.model = build_graph(
-            FusedGraph, config, self.contract, numbers, [], plan_offsets("", [])
+            FusedGraph, config, self.contract, numbers, [], plan_weights("", [])
         )
         head_size = FusedGraph.head_size(config)
         self.weights = list(model_weights(checkpoint, numbers, [head_size], task))

@@ -48,18 +48,15 @@ def value_info(spec: TensorSpec) -> ValueInfoProto:
 
 
 def external_initializer(weight: WeightSpec, stored: StoredWeights) -> TensorProto:
-    """Declare a weight whose bytes are in the weights file."""
+    """Declare a weight whose bytes are in a weights file."""
     tensor = TensorProto(
         name=weight.name,
         data_type=weight.data_type.onnx,
         dims=weight.shape,
         data_location=TensorProto.EXTERNAL,
     )
-    location = {
-        "location": stored.file,
-        "offset": stored.offsets[weight.name],
-        "length": weight.nbytes,
-    }
+    place = stored.places[weight.name]
+    location = {"location": place.file, "offset": place.offset, "length": weight.nbytes}
     for key, value in location.items():
         tensor.external_data.add(key=key, value=str(value))
     return tensor

@@ -1,7 +1,7 @@
 """Every weight of the model: its name, its order in the file, and the tensors it is made of."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.graphs.float_format import table_group
@@ -57,7 +57,9 @@ def model_weights(
     yield outside.table(POSITIONS, (config.max_position_embeddings, config.hidden_size))
     for layer in range(config.num_layers):
         source = next(calibrated) if calibrated else WeightSource(checkpoint)
-        yield from _Groups(source, numbers, head_sizes).block(f"h.{layer}")
+        for group in _Groups(source, numbers, head_sizes).block(f"h.{layer}"):
+            yield replace(group, is_calibrated=calibrated is not None)
+            del group  # with its moments, as below
         del source  # its moments, before those of the next block are computed
     yield from outside.norm(FINAL_NORM)
     if task.head.tensors:

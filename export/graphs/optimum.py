@@ -24,7 +24,7 @@ from gptneo_onnx.export.graphs.layers import Layer
 from gptneo_onnx.export.graphs.model_proto import external_initializer, value_info
 from gptneo_onnx.export.graphs.optimum_trace import trace
 from gptneo_onnx.export.weights.weight_group import WeightGroup, WeightSpec
-from gptneo_onnx.export.weights.weights_file import plan_offsets, write_weights
+from gptneo_onnx.export.weights.weights_file import plan_weights, write_weights
 from gptneo_onnx.models.graph import (
     EMBEDDING,
     INPUT_IDS,
@@ -54,7 +54,7 @@ def write_optimum_graph(
     model = trace(source, task)
     weights = _TracedGraph(source, model.graph, contract).repair()
     specs = [spec for group in weights for spec in group.specs]
-    stored = plan_offsets(weights_file.name, specs)
+    stored = plan_weights(weights_file.name, weights)
     model.graph.initializer.extend(external_initializer(spec, stored) for spec in specs)
     path.write_bytes(model.SerializeToString())
     write_weights(weights_file, weights, stored, progress)

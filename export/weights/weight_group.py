@@ -63,10 +63,18 @@ class WeightGroup:
         compute: reads the checkpoint and yields the numbers of all stored weights by name, rows of
             each at a time: a large table is never in memory as a whole. A weight's bytes are those
             of its arrays, one after the other.
+        is_calibrated: whether they are computed from what a text was read with, besides the
+            checkpoint.
     """
 
     specs: tuple[WeightSpec, ...]
     compute: Callable[[], Iterator[Arrays]]
+    is_calibrated: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its numbers, each counted once."""
+        return sum(spec.nbytes for spec in self.specs if not spec.same_bytes_as)
 
     def read(self) -> dict[str, NDArray[Any]]:
         """Compute the whole group at once."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.cli.drafting import add_draft, check_draft, load_draft
 from gptneo_onnx.runtime.cli.generate_inputs import (
     MAX_GRAMMAR_BYTES,
     model_and_prompt,
@@ -17,7 +18,6 @@ from gptneo_onnx.runtime.cli.generate_inputs import (
 from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_file_name,
-    load_model,
     load_with_tokenizer,
 )
 
@@ -36,7 +36,7 @@ _INTEGERS = {
     "no-repeat-ngram-size": "never repeat N tokens in a row",
     "num-return-sequences": "return N results for each prompt",
     "num-beam-groups": "divide beams into N groups, which --diversity-penalty keeps apart",
-    "num-assistant-tokens": "have --draft propose at most N tokens at once (default: 20)",
+    "num-assistant-tokens": "have a draft model propose at most N tokens at once (default: 20)",
     "seed": "sample the same text again for the same N",
 }
 # What other programs call them.
@@ -142,12 +142,7 @@ def _add_generation(group: Any) -> None:
     group.add_argument(
         "--negative-prompt", metavar="TEXT", help="what --guidance-scale leads away from"
     )
-    group.add_argument(
-        "--draft",
-        "--assistant-model",
-        metavar="MODEL",
-        help="have a smaller model propose tokens: the same text, sooner",
-    )
+    add_draft(group)
     group.add_argument(
         "--prompt-lookup",
         "--prompt-lookup-num-tokens",
@@ -203,17 +198,18 @@ def _check(options: argparse.Namespace) -> None:
         raise InputError(
             "--batch-size is for several prompts; pass --prompts FILE, or leave it out"
         )
-    if options.num_assistant_tokens is not None and options.draft is None:
-        raise InputError("--num-assistant-tokens is for a draft model; pass --draft MODEL too")
+    check_draft(options)
 
 
 def _load_generator(options: argparse.Namespace, directory: Path) -> "TextGenerationPipeline":
     from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
 
-    draft = None if options.draft is None else load_model(options.draft, options)
     loaded = load_with_tokenizer(directory, options, options.file_name, options.mmap)
     return TextGenerationPipeline(
-        loaded.model, loaded.tokenizer, loaded.task_specific_params, draft
+        loaded.model,
+        loaded.tokenizer,
+        loaded.task_specific_params,
+        load_draft(options, loaded.model),
     )
 
 
@@ -222,6 +218,8 @@ def _arguments(options: argparse.Namespace, tokenizer: "Tokenizer") -> dict[str,
     names = [name.replace("-", "_") for name in (*_INTEGERS, *_FLOATS)]
     values = {name: getattr(options, name) for name in (*names, *_OTHER_ARGUMENTS)}
     arguments = {name: value for name, value in values.items() if value is not None}
+    if options.self_draft:
+        arguments["self_draft"] = True
     if options.negative_prompt is not None:
         arguments["negative_prompt_ids"] = [tokenizer.encode(options.negative_prompt)]
     form = _form(options, tokenizer)

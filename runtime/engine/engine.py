@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.manifest import GRAPH_FILE
 from gptneo_onnx.models.tasks import Head, Task
 from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache
 from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
@@ -20,12 +21,14 @@ from gptneo_onnx.runtime.engine.session import create_session
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
 from gptneo_onnx.runtime.engine.task_check import check_head
 from gptneo_onnx.runtime.engine.token_history import TokenHistory
+from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.directory import (
     FusedModel,
     ModelDirectory,
     PortableModel,
     open_model_directory,
 )
+from gptneo_onnx.runtime.model_files.precisions import graph_in_precision, smallest_other
 
 # Makes a decoder with room for that many sequences; all of them share sessions and weights.
 DecoderFactory = Callable[[int], Decoder]
@@ -61,6 +64,8 @@ class Engine:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None  # the one that has entered the engine
         self._loaded_by: tuple[Any, ...] | None = None  # load()'s arguments
+        self._twins: dict[str, Engine] = {}  # by precision
+        self._twins_lock = threading.Lock()
 
     @classmethod
     def load(
@@ -73,12 +78,15 @@ class Engine:
         file_name: str | None = None,
         heads: Collection[Head] = (),
         mmap: bool = False,
+        precision: str | None = None,
     ) -> "Engine":
         """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments.
 
         `heads` are those that the caller can use: a model with another is refused before it is
         loaded. By default any will do.
         """
+        if precision is not None and is_directory(directory):
+            file_name = graph_in_precision(Path(directory), precision, file_name)
         model = open_model_directory(directory, file_name)
         check_head(model.path, model.task, heads)
         options = device, num_threads, provider_options, mmap
@@ -119,6 +127,32 @@ class Engine:
             )
         check_head(engine.path, engine.task, heads)
         return engine
+
+    def twin(self, precision: str | None = None, argument: str = "precision") -> "Engine":
+        """Return the same model in another precision, of the same directory; it is loaded once.
+
+        Args:
+            precision: its name; by default the smallest one in the directory.
+            argument: what the caller calls it, for the message.
+
+        Raises:
+            InputError: the directory has no such precision, or load() did not make the engine.
+        """
+        if self._loaded_by is None:
+            raise InputError(
+                f"{argument} is {shown(precision)}, and this model was not loaded from a "
+                "directory; pass a loaded model"
+            )
+        _, device, _, num_threads, provider_options, own, *_ = self._loaded_by
+        precision = precision or smallest_other(self.path, own)
+        name = graph_in_precision(self.path, precision, own, argument)
+        if name == (own or GRAPH_FILE):
+            return self
+        with self._twins_lock:
+            if precision not in self._twins:
+                options = num_threads, provider_options, name
+                self._twins[precision] = Engine.load(self.path, device, 1, *options)
+            return self._twins[precision]
 
     @property
     def device(self) -> Device:
@@ -213,7 +247,7 @@ def _load_decoders(model: ModelDirectory, device: str, *options: Any) -> Decoder
 
 
 def _fused_decoders(model: FusedModel, device: str, *options: Any) -> DecoderFactory:
-    session = create_session(model.graph, model.manifest.numbers, device, *options)
+    session = create_session(model.graph, model.numbers, device, *options)
 
     def make_decoder(slots: int) -> Decoder:
         capacity = model.config.max_position_embeddings

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Mask
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
@@ -284,12 +284,25 @@ def guidance_of(
     return Guidance(scale, negative * (len(prompts) // len(negative)))
 
 
-def assistant_of(assistant_model: Any, engine: Engine) -> Engine | None:
+def assistant_of(assistant_model: Any, self_draft: Any, engine: Engine) -> Engine | None:
     """Return the engine of an assistant_model; None for the model itself, which drafts nothing.
 
+    Args:
+        assistant_model: a model, or the name of another precision of the engine's model.
+        self_draft: whether the smallest precision of the engine's model drafts.
+        engine: the one that is assisted.
+
     Raises:
-        InputError: it is no model with a head, or one of another vocabulary.
+        InputError: it is no model with a head, or one of another vocabulary; or the engine's
+            directory has no such precision.
     """
+    if self_draft not in (True, False, None):
+        raise InputError(f"self_draft is {shown(self_draft)}; True or False is allowed")
+    if self_draft and assistant_model is not None:
+        raise InputError("self_draft and assistant_model exclude each other; pass one of them")
+    if self_draft or isinstance(assistant_model, str):
+        twin = engine.twin(assistant_model, "assistant_model")
+        return None if twin is engine else twin
     if assistant_model is None:
         return None
     assistant = getattr(assistant_model, "engine", None)

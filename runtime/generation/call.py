@@ -177,6 +177,7 @@ def prepare_call(
     stopping_criteria: Sequence[StoppingCriteria] | None = None,
     prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None,
     assistant_model: Any = None,
+    self_draft: bool = False,
     negative_prompt_ids: ArrayLike | None = None,
     negative_prompt_attention_mask: ArrayLike | None = None,
     past_key_values: PromptCache | None = None,
@@ -198,8 +199,9 @@ def prepare_call(
     own = coerced_config(generation_config)
     base = defaults if generation_config is None else over(own, defaults, use_model_defaults)
     given = base.updated(**kwargs)
-    is_drafted = assistant_model is not None
-    check_mode(given, given.get_generation_mode(assistant_model), {*asked_names(own), *kwargs})
+    assistant = (self_draft or None) if assistant_model is None else assistant_model
+    is_drafted = assistant is not None
+    check_mode(given, given.get_generation_mode(assistant), {*asked_names(own), *kwargs})
     config = read_config(given, is_drafted)
     ids = arguments.single_input(input_ids, inputs, config)
     arguments.check_assistance(config, is_drafted)
@@ -242,7 +244,7 @@ def prepare_call(
             negative_prompt_attention_mask,
         ),
         saved=saved,
-        assistant=arguments.assistant_of(assistant_model, engine),
+        assistant=arguments.assistant_of(assistant_model, self_draft, engine),
     )
     _check_combinations(call)
     call.chains(prompts[0])  # processors check their arguments when they are made

@@ -3,20 +3,20 @@
 import functools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
-from gptneo_onnx.models.graph import GraphContract, fused_contract
+from gptneo_onnx.models.graph import GraphContract, NumberFormat, fused_contract
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
     GRAPH_FILE,
     MANIFEST_FILE,
-    WEIGHTS_FILE,
     FileRecord,
+    GraphEntry,
     Manifest,
     sha256_of,
 )
@@ -64,11 +64,20 @@ class ModelDirectory(ABC):
 
 @dataclass(frozen=True)
 class FusedModel(ModelDirectory):
-    """A directory with a fused graph, which only this project writes."""
+    """A directory with a fused graph, which only this project writes.
+
+    Attributes:
+        contract: the graph's inputs and outputs.
+        graph: its file.
+        numbers: its number format.
+        data_files: the names of the files that hold its weights.
+    """
 
     manifest: Manifest
     contract: GraphContract
     graph: Path
+    numbers: NumberFormat
+    data_files: tuple[str, ...]
 
     @property
     def task(self) -> Task:
@@ -77,7 +86,7 @@ class FusedModel(ModelDirectory):
     @property
     def fingerprint(self) -> str:
         files = self.manifest.files
-        return "-".join(files[name].sha256 for name in (self.graph.name, WEIGHTS_FILE))
+        return "-".join(files[name].sha256 for name in (self.graph.name, *self.data_files))
 
 
 @dataclass(frozen=True)
@@ -138,13 +147,14 @@ def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
     check_inside(path, MANIFEST_FILE, hashed=True)
     manifest = Manifest.read(path)
     _check_listed(path, manifest)
-    kinds = manifest.graphs
-    if file_name not in kinds:
+    graphs = manifest.graphs
+    if file_name not in graphs:
         raise InputError(
             f"file_name is {shown(file_name)}; {path} has "
-            f"{', '.join(f'{name} ({kind})' for name, kind in kinds.items())}"
+            f"{', '.join(f'{name} ({_described(entry)})' for name, entry in graphs.items())}"
         )
-    if kinds[file_name] == "genai":
+    kind, numbers = graphs[file_name].kind, graphs[file_name].numbers
+    if kind == "genai":
         raise ModelFileError(
             f"{path}: its {file_name} is a genai graph, for onnxruntime-genai; export with "
             "--graph fused,genai for this runtime and for it"
@@ -152,13 +162,18 @@ def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
     check_onnx_runtime(manifest.least_onnx_runtime)
     _check_files(path, manifest)
     _verify_small_files(path, manifest)
-    if kinds[file_name] == "portable":
+    if kind == "portable":
         return _open_portable(path, [file_name], manifest)
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
-    contract = fused_contract(config, manifest.numbers, manifest.hidden_states, manifest.task)
+    contract = fused_contract(config, numbers, manifest.hidden_states, manifest.task)
     graph = path / file_name
-    check_fused_graph(graph, contract)
-    return FusedModel(path, config, manifest, _verify_weights(path, manifest), contract, graph)
+    data_files = check_fused_graph(graph, contract, manifest.weights_files)
+    verification = _verify_weights(path, manifest, data_files)
+    return FusedModel(path, config, manifest, verification, contract, graph, numbers, data_files)
+
+
+def _described(entry: GraphEntry) -> str:
+    return f"{entry.kind}, {entry.numbers.precision.value}"
 
 
 def _open_portable(path: Path, names: Sequence[str], manifest: Manifest | None) -> PortableModel:
@@ -174,14 +189,15 @@ def _open_portable(path: Path, names: Sequence[str], manifest: Manifest | None) 
         for name, signature in zip(names, signatures, strict=True)
     ]
     check_pair(path, names, interfaces)
+    data_files = sorted({file for signature in signatures for file in signature.data_files})
     return PortableModel(
         path,
         config,
         manifest,
-        _verify_weights(path, manifest),
+        _verify_weights(path, manifest, [file.name for file in data_files]),
         tuple(path / name for name in names),
         tuple(interfaces),
-        tuple(sorted({file for signature in signatures for file in signature.data_files})),
+        tuple(data_files),
     )
 
 
@@ -192,9 +208,19 @@ def _architecture(path: Path) -> str | None:
     return first if isinstance(first, str) else None
 
 
-def _verify_weights(path: Path, manifest: Manifest | None) -> FileVerification:
-    """Begin to hash the weights; without a manifest there is nothing to compare them with."""
-    return FileVerification(path, {WEIGHTS_FILE: manifest.files[WEIGHTS_FILE]} if manifest else {})
+def _verify_weights(
+    path: Path, manifest: Manifest | None, data_files: Iterable[str]
+) -> FileVerification:
+    """Begin to hash a graph's weights; without a manifest there is nothing to compare them with."""
+    if manifest is None:
+        return FileVerification(path, {})
+    for name in data_files:
+        if name not in manifest.weights_files:
+            raise ModelFileError(
+                f"{path}: a graph reads {shown(name)}, which is no file of weights; "
+                "export the checkpoint again"
+            )
+    return FileVerification(path, {name: manifest.files[name] for name in data_files})
 
 
 def _not_exported(directory: str | Path) -> InputError:
@@ -209,7 +235,7 @@ def _not_exported(directory: str | Path) -> InputError:
 
 
 def _check_listed(path: Path, manifest: Manifest) -> None:
-    for name in (GRAPH_FILE, WEIGHTS_FILE, CONFIG_FILE):
+    for name in (GRAPH_FILE, *manifest.weights_files, CONFIG_FILE):
         if name not in manifest.files:
             raise ModelFileError(
                 f"{path / MANIFEST_FILE} does not list {name}; export the checkpoint again"
@@ -236,5 +262,6 @@ def _check_size(path: Path, status: os.stat_result, record: FileRecord) -> None:
 
 def _verify_small_files(path: Path, manifest: Manifest) -> None:
     """Check the hash of every file but the weights: they decide how the rest is checked."""
-    small = {name: record for name, record in manifest.files.items() if name != WEIGHTS_FILE}
+    weights = manifest.weights_files
+    small = {name: record for name, record in manifest.files.items() if name not in weights}
     FileVerification(path, small).finish()

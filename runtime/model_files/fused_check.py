@@ -4,7 +4,7 @@ A model file is untrusted: ONNX Runtime follows references to external data, and
 operators a graph names. What we write is far narrower, so everything else is refused.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gptneo_onnx.models.errors import ModelFileError, shown
@@ -18,6 +18,7 @@ from gptneo_onnx.runtime.model_files.graph_reader import (
     Model,
     Node,
     Opset,
+    Place,
     Signature,
     Tensor,
     Value,
@@ -35,34 +36,43 @@ _PLACE_ENTRIES = {"location", "offset", "length"}
 _ELEMENT_TYPES = {kind.onnx for kind in set(DataType) - {DataType.BOOL, DataType.UINT4}}
 
 
-def check_fused_graph(path: Path, contract: GraphContract) -> None:
-    """Refuse a graph that is not as we write it.
+def check_fused_graph(
+    path: Path, contract: GraphContract, weights_files: Sequence[str] = (WEIGHTS_FILE,)
+) -> tuple[str, ...]:
+    """Refuse a graph that is not as we write it; return the files that its weights lie in.
+
+    Args:
+        path: the graph.
+        contract: its inputs and outputs.
+        weights_files: the names of the files beside it that its weights may lie in.
 
     Raises:
         ModelFileError: it is too large or damaged; it has foreign operators, subgraphs or
-            functions, external data that is not within WEIGHTS_FILE, or inputs and outputs other
+            functions, external data that is not within those files, or inputs and outputs other
             than the contract's.
     """
     try:
-        _check(path, contract)
+        return _check(path, contract, weights_files)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}; export the checkpoint again") from error
 
 
-def _check(path: Path, contract: GraphContract) -> None:
+def _check(path: Path, contract: GraphContract, weights_files: Sequence[str]) -> tuple[str, ...]:
     size = path.stat().st_size
     if size > MAX_GRAPH_BYTES:
         raise ModelFileError(f"the graph has {size} bytes, at most {MAX_GRAPH_BYTES} are read")
     model = Model(memoryview(path.read_bytes()), onnx_schema.FUSED)
     domains = _check_opsets(model.opsets())
     graph = model.graph()
-    weights_file = path.parent / WEIGHTS_FILE
-    weights_size = weights_file.stat().st_size if weights_file.is_file() else 0
-    _check_signatures("weight", _check_weights(graph.initializers(), weights_size), contract.tables)
+    files = {name: path.parent / name for name in weights_files}
+    sizes = {name: file.stat().st_size if file.is_file() else 0 for name, file in files.items()}
+    weights, used = _check_weights(graph.initializers(), sizes)
+    _check_signatures("weight", weights, contract.tables)
     for node in graph.nodes():
         _check_node(node, domains)
     _check_values("input", graph.inputs(), contract.inputs)
     _check_values("output", graph.outputs(), contract.outputs)
+    return tuple(name for name in weights_files if name in used)
 
 
 def _check_opsets(opsets: Iterable[Opset]) -> set[str]:
@@ -81,19 +91,26 @@ def _check_opsets(opsets: Iterable[Opset]) -> set[str]:
     return domains
 
 
-def _check_weights(tensors: Iterable[Tensor], weights_size: int) -> dict[str, Signature]:
-    """Check every weight, and return the signatures by name."""
+def _check_weights(
+    tensors: Iterable[Tensor], sizes: Mapping[str, int]
+) -> tuple[dict[str, Signature], set[str]]:
+    """Check every weight; return the signatures by name, and the files that weights lie in.
+
+    `sizes` are the bytes of each file that they may lie in.
+    """
     signatures: dict[str, Signature] = {}
+    used: set[str] = set()
     for tensor in tensors:
         name = tensor.name
         if name in signatures:
             raise ModelFileError(f"there are two weights {shown(name)}")
-        _check_weight(tensor, shown(name), weights_size)
+        used |= _check_weight(tensor, shown(name), sizes)
         signatures[name] = Signature(tensor.element_type, tuple(tensor.dims))
-    return signatures
+    return signatures, used
 
 
-def _check_weight(tensor: Tensor, name: str, weights_size: int) -> None:
+def _check_weight(tensor: Tensor, name: str, sizes: Mapping[str, int]) -> set[str]:
+    """Check a weight; return the file that it lies in, unless it is in the graph."""
     dims, raw_size = tensor.dims, tensor.raw_size
     if tensor.element_type not in _ELEMENT_TYPES or len(dims) > MAX_DIMENSIONS or 0 in dims:
         raise ModelFileError(f"{name} has a type or shape that no weight has")
@@ -102,22 +119,27 @@ def _check_weight(tensor: Tensor, name: str, weights_size: int) -> None:
         raise ModelFileError(f"{name} does not lie in one place")
     if tensor.has_place != (tensor.data_location == EXTERNAL):
         raise ModelFileError(f"{name} says that it lies elsewhere than it does")
-    tensor.check_size(
-        _external_length(tensor, name, weights_size) if raw_size is None else raw_size
-    )
+    if raw_size is not None:
+        tensor.check_size(raw_size)
+        return set()
+    place = _external_place(tensor, name, sizes)
+    tensor.check_size(place.length)
+    return {place.location}
 
 
-def _external_length(tensor: Tensor, name: str, weights_size: int) -> int:
-    """Return the bytes that a weight takes of WEIGHTS_FILE, and check that they are all there."""
+def _external_place(tensor: Tensor, name: str, sizes: Mapping[str, int]) -> Place:
+    """Return where a weight lies, and check that all of its bytes are there."""
     place = tensor.place(_PLACE_ENTRIES, frozenset())
-    if place.location != WEIGHTS_FILE:
-        raise ModelFileError(f"{name} lies in {shown(place.location)}; only {WEIGHTS_FILE} is read")
-    end = place.offset + place.length
-    if end > weights_size:
+    if place.location not in sizes:
         raise ModelFileError(
-            f"{name} ends at byte {end} of {WEIGHTS_FILE}, which has {weights_size}"
+            f"{name} lies in {shown(place.location)}; only {', '.join(sizes)} is read"
         )
-    return place.length
+    end = place.offset + place.length
+    if end > sizes[place.location]:
+        raise ModelFileError(
+            f"{name} ends at byte {end} of {place.location}, which has {sizes[place.location]}"
+        )
+    return place
 
 
 def _check_node(node: Node, domains: set[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.graph import Precision
 from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.base_model import GPTNeoModel
 from gptneo_onnx.runtime.engine.engine import Engine
@@ -32,6 +33,7 @@ from gptneo_onnx.runtime.pipelines.token_classification import TokenClassificati
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 FEATURE_EXTRACTION = "feature-extraction"
+_PRECISIONS = [precision.value for precision in Precision]
 # The heads that each task needs; features are the hidden states of any model.
 _HEADS: dict[str, Collection[Head]] = {
     TEXT_GENERATION: (Head.CAUSAL_LM,),
@@ -147,8 +149,8 @@ def pipeline(
             a Tokenizer, or one of transformers or tokenizers; see Tokenizer.coerce().
         device: where to run models that are named by directory: auto, cpu, cuda or cuda:N, or a
             number as in transformers: N for cuda:N, -1 for the CPU.
-        assistant_model: a smaller model that drafts tokens, for text generation; results stay the
-            same.
+        assistant_model: a smaller model that drafts tokens, for text generation, its directory, or
+            another precision of the model's directory ("int4"); results stay the same.
         file_name: which of the directory's graphs to run, if not its model.onnx.
         kwargs: default arguments of every call. Those of Tokenizer.from_pretrained() that say which
             of a hub id's files to take (revision, cache_dir, local_files_only, token, ...) are for
@@ -214,7 +216,9 @@ def _text_generation(
 ) -> TextGenerationPipeline:
     if not isinstance(model, GPTNeoForCausalLM):
         raise InputError(f"{TEXT_GENERATION} needs a GPTNeoForCausalLM; pass one, or a directory")
-    if assistant_model is not None and not isinstance(assistant_model, GPTNeoForCausalLM):
+    if assistant_model in _PRECISIONS:
+        model.engine.twin(str(assistant_model), "assistant_model")  # loaded, or refused, at once
+    elif assistant_model is not None and not isinstance(assistant_model, GPTNeoForCausalLM):
         assistant_model = GPTNeoForCausalLM.from_pretrained(assistant_model, device=device)
     task_params = read_task_params(model.engine.path)
     return TextGenerationPipeline(model, tokenizer, task_params, assistant_model, **kwargs)

@@ -36,7 +36,7 @@ class TextGenerationPipeline:
         model: GPTNeoForCausalLM,
         tokenizer: Tokenizer,
         task_specific_params: Mapping[str, Any],
-        assistant_model: GPTNeoForCausalLM | None = None,
+        assistant_model: GPTNeoForCausalLM | str | None = None,
         **kwargs: Any,
     ) -> None:
         self.model = model

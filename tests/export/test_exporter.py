@@ -244,7 +244,34 @@ class TestPlan:
             ({"graph": ["fused", "fused"]}, "graph names .*; name each kind once"),
             ({"graph": []}, "graph is ''; one of fused, portable, genai is allowed"),
             ({"layout": "nested"}, "layout is 'nested'; one of flat, transformers.js is allowed"),
-            ({"precision": ["fp32", "int8"]}, "precision names .*; name one, or take layout trans"),
+            (
+                {"precision": "fp32,int8", "graph": "fused,genai"},
+                "precision names fp32, int8, and ge",
+            ),
+            (
+                {"precision": ["int4", "int4"]},
+                "precision is .*; it must name at least one, and each ",
+            ),
+            (
+                {"precision": "fp32,int3"},
+                "precision is 'int3'; one of fp32, fp16, bf16, int8, w8a8, ",
+            ),
+            (
+                {"precision": "fp32,int4", "activations": "fp16"},
+                "activations is 'fp16'; with preci",
+            ),
+            (
+                {"precision": "fp32,int4", "full_range": True},
+                "w8a8, and precision is fp32, int4; l",
+            ),
+            (
+                {"precision": "fp32,fp16", "calibrate": "text"},
+                "precision is fp32, fp16; leave it o",
+            ),
+            (
+                {"exporter": "optimum", "precision": "fp32,int4"},
+                "asked for are portable, fp32, int",
+            ),
             ({"precision": "w8a8", "activations": "fp16"}, "activations is 'fp16'; with precision"),
             ({"full_range": True}, "full_range is for precision w8a8, and precision is fp32"),
             ({"calibrate": "text"}, "calibrate is for precision int8, w8a8, int4, and precision"),
@@ -253,7 +280,7 @@ class TestPlan:
             ({"hidden_states": 0, "exporter": "optimum"}, "hidden_states is for graphs fused and"),
             ({"exporter": "optimum", "precision": "int8"}, "exporter optimum traces graph portab"),
             ({"layout": "transformers.js", "graph": "fused"}, "transformers.js runs portable gra"),
-            ({"layout": "transformers.js", "precision": []}, "precision must name at least one"),
+            ({"layout": "transformers.js", "precision": []}, "it must name at least one"),
             ({"layout": "transformers.js", "precision": "w8a8"}, "transformers.js has no name fo"),
             ({"precision": "bf16", "verify": True}, "--verify runs on the CPU, which has no bf16"),
         ],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gptneo_onnx.export.weights.weight_group import WeightGroup, WeightSpec
-from gptneo_onnx.export.weights.weights_file import PAGE_BYTES, plan_offsets, write_weights
+from gptneo_onnx.export.weights.weights_file import PAGE_BYTES, plan_weights, write_weights
 from gptneo_onnx.models.graph import DataType
 
 
@@ -33,15 +33,16 @@ def codes_and_scales(rows):
 
 
 def stored_at(path, stored, name, dtype, count):
-    return np.frombuffer(path.read_bytes(), dtype, count, stored.offsets[name])
+    return np.frombuffer(path.read_bytes(), dtype, count, stored.places[name].offset)
 
 
 def test_weights_that_come_together_are_each_at_their_offset(tmp_path):
     groups = [table("before", 1025), codes_and_scales(1001), table("after", 2)]
     path = tmp_path / "weights"
-    stored = plan_offsets(path.name, [spec for group in groups for spec in group.specs])
+    stored = plan_weights(path.name, groups)
     write_weights(path, groups, stored, progress=False)
-    assert stored.offsets == {
+    assert {place.file for place in stored.places.values()} == {path.name}
+    assert {name: place.offset for name, place in stored.places.items()} == {
         "before": 0,
         "codes": 4 * PAGE_BYTES,
         "blocks": 4 * PAGE_BYTES,
@@ -65,7 +66,7 @@ def test_a_group_is_read_whole_too():
 
 @pytest.mark.parametrize("rows", [3, 5])
 def test_what_is_computed_has_the_size_that_was_planned(tmp_path, rows):
-    stored = plan_offsets("weights", table("a", 4).specs)
+    stored = plan_weights("weights", [table("a", 4)])
     group = WeightGroup(table("a", 4).specs, table("a", rows).compute)
     with pytest.raises(AssertionError):
         write_weights(tmp_path / "weights", [group], stored, progress=False)
@@ -84,6 +85,6 @@ def test_a_group_is_let_go_before_the_next_is_made(tmp_path):
             yield group
             del group
 
-    stored = plan_offsets("weights", [spec for name in "abc" for spec in table(name, 2).specs])
+    stored = plan_weights("weights", [table(name, 2) for name in "abc"])
     write_weights(tmp_path / "weights", groups(), stored, progress=False)
     assert len(alive) == 3

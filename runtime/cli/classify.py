@@ -12,10 +12,11 @@ from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.cli.options import (
     add_batch_size,
     add_device,
-    add_file_name,
+    add_graph_choice,
     add_model,
     add_texts,
     check_documents,
+    chosen_graph,
     documents_of,
     load_with,
 )
@@ -89,7 +90,7 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument("--json", action="store_true", help="print a JSON object for each text")
     add_batch_size(command)
-    add_file_name(command)
+    add_graph_choice(command)
     add_device(command)
     command.set_defaults(run=run_classify)
 
@@ -109,7 +110,12 @@ def run_classify(options: argparse.Namespace) -> None:
         Head.QUESTION_ANSWERING,
     )
     documents = list(_documents(options))
-    loaded = load_with(partial(load_model, heads=heads), options.model, options, options.file_name)
+    loaded = load_with(
+        partial(load_model, heads=heads),
+        options.model,
+        options,
+        chosen_graph(options.model, options),
+    )
     classifier = _classifier(loaded, options)
     check_documents(documents, classifier.check)
     results = classifier.run(document.text for document in documents)

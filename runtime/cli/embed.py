@@ -15,9 +15,10 @@ from gptneo_onnx.runtime.cli.options import (
     add_batch_size,
     add_device,
     add_documents,
-    add_file_name,
+    add_graph_choice,
     add_model,
     check_documents,
+    chosen_graph,
     documents_of,
     load_with,
 )
@@ -62,7 +63,7 @@ def add_command(commands: Any) -> None:
         help="write vectors.npy, a row for each text, or vectors.jsonl (default: print JSON lines)",
     )
     add_batch_size(command)
-    add_file_name(command)
+    add_graph_choice(command)
     add_device(command)
     command.set_defaults(run=run_embed)
 
@@ -114,7 +115,9 @@ def _pipeline(options: argparse.Namespace) -> "FeatureExtractionPipeline":
     from gptneo_onnx.runtime.base_model import GPTNeoModel
     from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 
-    loaded = load_with(GPTNeoModel.from_pretrained, options.model, options, options.file_name)
+    loaded = load_with(
+        GPTNeoModel.from_pretrained, options.model, options, chosen_graph(options.model, options)
+    )
     pipeline = FeatureExtractionPipeline(
         loaded.model,
         loaded.tokenizer,

@@ -17,7 +17,8 @@ from gptneo_onnx.runtime.cli.generate_inputs import (
 )
 from gptneo_onnx.runtime.cli.options import (
     add_device,
-    add_file_name,
+    add_graph_choice,
+    chosen_graph,
     load_with_tokenizer,
 )
 
@@ -77,7 +78,7 @@ def add_command(commands: Any) -> None:
     _add_prompts(command.add_argument_group("prompts and results"))
     _add_generation(command.add_argument_group("generation"))
     _add_forms(command.add_argument_group("form of the text (needs the structured extra)"))
-    add_file_name(command)
+    add_graph_choice(command)
     add_device(command)
     command.add_argument(
         "--mmap",
@@ -204,7 +205,7 @@ def _check(options: argparse.Namespace) -> None:
 def _load_generator(options: argparse.Namespace, directory: Path) -> "TextGenerationPipeline":
     from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
 
-    loaded = load_with_tokenizer(directory, options, options.file_name, options.mmap)
+    loaded = load_with_tokenizer(directory, options, chosen_graph(directory, options), options.mmap)
     return TextGenerationPipeline(
         loaded.model,
         loaded.tokenizer,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY, Precision
 from gptneo_onnx.models.manifest import CONFIG_FILE, Manifest
-from gptneo_onnx.runtime.cli.options import add_file_name, add_json, add_model
+from gptneo_onnx.runtime.cli.options import add_graph_choice, add_json, add_model, chosen_graph
 from gptneo_onnx.runtime.cli.units import readable_size
 
 _SHOWN_LABELS = 8
@@ -22,14 +22,14 @@ def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser("info", help="describe an exported model")
     add_model(command)
-    add_file_name(command)
+    add_graph_choice(command)
     add_json(command)
     command.set_defaults(run=run_info)
 
 
 def run_info(options: argparse.Namespace) -> None:
     """Print what model_info() returns, as a table or as JSON."""
-    info = model_info(options.model, options.file_name)
+    info = model_info(options.model, chosen_graph(options.model, options))
     print(json.dumps(info) if options.json else _table(info))
 
 
@@ -48,14 +48,14 @@ def model_info(directory: str | Path, file_name: str | None = None) -> dict[str,
     model = open_model_directory(directory, file_name)
     model.verification.finish()
     if isinstance(model, FusedModel):
-        kind, facts = "fused", _fused_facts(model)
+        kind, graph, facts = "fused", model.graph, _fused_facts(model)
     else:
         assert isinstance(model, PortableModel)
-        kind, facts = "portable", _portable_facts(model)
+        kind, graph, facts = "portable", model.graphs[-1], _portable_facts(model)
     config = model.config
     return {
         "graph": kind,
-        **({} if model.manifest is None else _export_settings(model.manifest, config)),
+        **({} if model.manifest is None else _export_settings(model.manifest, config, graph.name)),
         "layers": config.num_layers,
         "local_layers": config.layer_kinds.count("local"),
         "window": config.window_size,
@@ -67,9 +67,12 @@ def model_info(directory: str | Path, file_name: str | None = None) -> dict[str,
     }
 
 
-def _export_settings(manifest: Manifest, config: GPTNeoConfig) -> dict[str, Any]:
-    """Return what only exports of our own record; labels are in the order of the columns."""
-    numbers, labels = manifest.numbers, config.labels.id2label
+def _export_settings(manifest: Manifest, config: GPTNeoConfig, graph: str) -> dict[str, Any]:
+    """Return what only exports of our own record of a graph, by its name, and of the others.
+
+    Labels are in the order of the columns.
+    """
+    numbers, labels = manifest.graphs[graph].numbers, config.labels.id2label
     settings: dict[str, Any] = {"task": manifest.task.value}
     if manifest.task.has_labels:
         settings["labels"] = [labels[column] for column in sorted(labels)]
@@ -78,6 +81,11 @@ def _export_settings(manifest: Manifest, config: GPTNeoConfig) -> dict[str, Any]
         settings["weights"] = "7-bit" if numbers.reduce_range else "full-range"
     settings["activations"] = ACTIVATION_NAMES[numbers.activations]
     settings["least_onnx_runtime"] = manifest.least_onnx_runtime
+    if len(manifest.graphs) > 1:
+        settings["graphs"] = {
+            name: f"{entry.kind}, {entry.numbers.precision.value}"
+            for name, entry in manifest.graphs.items()
+        }
     return settings
 
 
@@ -130,6 +138,8 @@ def _table(info: dict[str, Any]) -> str:
     for name, value in info.items():
         if name == "files":
             lines += [f"{'':28}{file} ({readable_size(size)})" for file, size in value.items()]
+        elif name == "graphs":
+            lines += [f"{'':28}{graph} ({what})" for graph, what in value.items()]
         else:
             lines.append(f"{name.replace('_', ' '):28}{_cell(name, value)}")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.files import is_directory
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document
@@ -23,11 +24,30 @@ def add_model(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_file_name(command: argparse.ArgumentParser) -> None:
-    """Add --file-name, which chooses one of the directory's graphs."""
+def add_graph_choice(command: argparse.ArgumentParser) -> None:
+    """Add --file-name and --precision, which choose one of the directory's graphs."""
     command.add_argument(
         "--file-name", metavar="FILE", help="which graph of MODEL to use (default: model.onnx)"
     )
+    command.add_argument(
+        "--precision",
+        metavar="NAME",
+        help="which precision of MODEL to use, if it was exported in several (default: the first)",
+    )
+
+
+def chosen_graph(directory: Path, options: argparse.Namespace) -> str | None:
+    """Return the file name of the graph that the options choose; None for the default.
+
+    Raises:
+        InputError: the directory has no graph in that precision.
+    """
+    file_name: str | None = options.file_name
+    if options.precision is None or not is_directory(directory):
+        return file_name
+    from gptneo_onnx.runtime.model_files.precisions import graph_in_precision
+
+    return graph_in_precision(directory, options.precision, file_name, "--precision")
 
 
 def add_device(command: argparse.ArgumentParser) -> None:

@@ -13,9 +13,10 @@ from gptneo_onnx.models.manifest import sha256_of
 from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_documents,
-    add_file_name,
+    add_graph_choice,
     add_json,
     add_model,
+    chosen_graph,
     documents_of,
     load_with_tokenizer,
 )
@@ -73,7 +74,7 @@ def add_command(commands: Any) -> None:
         metavar="FILE",
         help="record scores in FILE, and continue from those that it holds already",
     )
-    add_file_name(command)
+    add_graph_choice(command)
     add_device(command)
     add_json(command)
     command.set_defaults(run=run_perplexity)
@@ -91,7 +92,7 @@ def run_perplexity(options: argparse.Namespace) -> None:
     documents = documents_of(options)
     if options.detokenize:
         documents = with_pages(documents)
-    loaded = load_with_tokenizer(options.model, options, options.file_name)
+    loaded = load_with_tokenizer(options.model, options, chosen_graph(options.model, options))
     result = perplexity(
         loaded.model,
         loaded.tokenizer,

@@ -19,6 +19,7 @@ from gptneo_onnx.runtime.engine.portable_decoder import PastDecoder, PortableSes
 from gptneo_onnx.runtime.engine.recomputing_decoder import RecomputingDecoder
 from gptneo_onnx.runtime.engine.session import create_session
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
+from gptneo_onnx.runtime.engine.step_cost import step_cost
 from gptneo_onnx.runtime.engine.task_check import check_head
 from gptneo_onnx.runtime.engine.token_history import TokenHistory
 from gptneo_onnx.runtime.files import is_directory
@@ -173,6 +174,12 @@ class Engine:
     def fingerprint(self) -> str:
         """Identifies graph and weights; a prompt cache is valid only for the same fingerprint."""
         return self._model.fingerprint
+
+    @property
+    def step_cost(self) -> float:
+        """About how long a step takes, to be compared with other engines'."""
+        numbers = self._model.numbers if isinstance(self._model, FusedModel) else None
+        return step_cost(self.config, numbers)
 
     @property
     def cache_bytes(self) -> int:

@@ -144,7 +144,8 @@ def _candidates(call: GenerationCall, prompt: Prompt, sequence: GrowingSequence)
         return PromptLookup(call.config)
     # Separate chains: some keep state, and the draft's tokens are not the sequence's.
     chains = call.chains(prompt)
-    return DraftModel(call.assistant.decoder(1), call.config, chains, sequence.noise)
+    cost = call.assistant.step_cost / call.engine.step_cost
+    return DraftModel(call.assistant.decoder(1), call.config, chains, sequence.noise, cost)
 
 
 def _search(call: GenerationCall, record: StepRecorder) -> Sequence[BeamsOfPrompt]:

@@ -143,10 +143,10 @@ class GenerationFields:
     num_assistant_tokens: int = integer(20, 1, "most tokens that a draft model proposes in a round")
     num_assistant_tokens_schedule: Schedule = unread(
         "constant",
-        "without effect: the number accepted sets the number proposed",
+        "without effect: what was accepted sets the number proposed",
     )
     assistant_confidence_threshold: float = number(
-        0.4, "a draft ends at a token less likely than this"
+        0.4, "where it is set, a draft ends at a token less likely than this"
     )
     prompt_lookup_num_tokens: int | None = integer(
         None, 1, "most tokens to propose from the text itself; None for none"

@@ -28,6 +28,7 @@ _GOLDEN = np.uint32(0x9E3779B9)
 # With more candidates than this it is faster to find first which of them can win.
 _MANY = 4096
 _MARGIN = 1.001  # allows for the rounding of float32
+_FAR = 4.0  # margins beyond are as good as any
 
 
 def set_seed(seed: int) -> None:
@@ -127,17 +128,30 @@ def sample(scores: Scores, noise: TokenNoise, position: int, count: int = 1) -> 
     return candidates[np.argsort(-keys, kind="stable")[:count]]
 
 
-def _contenders(scores: Scores, noise: TokenNoise, position: int) -> Ids:
+def sample_with_margin(scores: Scores, noise: TokenNoise, position: int) -> tuple[Ids, float]:
+    """Return what sample() draws, and by how much its key exceeds the next, up to _FAR."""
+    candidates = _contenders(scores, noise, position, _FAR)
+    if len(candidates) == 0:
+        return candidates, 0.0
+    keys = scores[candidates] + noise.at(position, candidates)
+    first = int(keys.argmax())
+    margin = keys[first] - np.delete(keys, first).max(initial=-np.inf)
+    return candidates[[first]], min(float(margin), _FAR)
+
+
+def _contenders(scores: Scores, noise: TokenNoise, position: int, distance: float = 0.0) -> Ids:
     """Return the tokens that can have the largest key; most of a large vocabulary cannot.
 
     In terms of exponential noise, the token with the smallest noise / likelihood is drawn. A token
-    can be left out if even a lower bound of its ratio exceeds the likeliest token's ratio.
+    can be left out if even a lower bound of its ratio exceeds the likeliest token's ratio. Those
+    whose key can be that `distance` below are returned too.
     """
     possible = scores > -np.inf
     if np.count_nonzero(possible) <= _MANY:
         return np.flatnonzero(possible)
     best = scores.argmax()
-    to_beat = noise.exponential(position, np.array([best]))[0] * 2.0**32 * _MARGIN
+    likeliest = noise.exponential(position, np.array([best]))[0] * 2.0**32
+    to_beat = likeliest * _MARGIN * np.exp(distance)
     likelihoods = np.exp(scores - scores[best])
     lower_bounds = noise.lower_bounds(position, len(scores)).astype(np.float32)
     can_win = lower_bounds <= likelihoods * np.float32(to_beat)

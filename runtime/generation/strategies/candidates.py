@@ -8,10 +8,12 @@ import numpy as np
 from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.engine.cache import RollbackPoint
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.config import GenerationConfig, explicit_names
+from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES
 from gptneo_onnx.runtime.generation.noise import TokenNoise
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessorList, probabilities
-from gptneo_onnx.runtime.generation.strategies.sequences import choose
+from gptneo_onnx.runtime.generation.strategies.draft_pace import DraftPace
+from gptneo_onnx.runtime.generation.strategies.sequences import choose_with_margin
 
 _LONGEST_PAUSE = 16
 
@@ -27,7 +29,7 @@ class Candidates(Protocol):
 
 
 class AdaptiveLength:
-    """The number of candidates to propose, which adapts to how many were accepted.
+    """The number of candidates to look up, which adapts to how many were accepted.
 
     A step of several tokens costs more than a step of one. Where proposals fail they become rare,
     so that text they do not help is not slowed down noticeably.
@@ -107,7 +109,8 @@ class DraftModel:
     """A smaller model of the same vocabulary that drafts (Leviathan et al. 2023, arXiv:2211.17192).
 
     It chooses by the same processors and the same noise as the large model, so that the two agree
-    as often as possible.
+    as often as possible. A draft ends where DraftPace says so, and at a token that is less likely
+    than assistant_confidence_threshold, if the caller or the model's config sets one.
     """
 
     def __init__(
@@ -116,13 +119,16 @@ class DraftModel:
         config: GenerationConfig,
         processors: Sequence[LogitsProcessorList],
         noise: TokenNoise | None,
+        cost: float,
     ) -> None:
+        """Prepare to draft; `cost` is that of a step, where one of the large model costs 1."""
         self._decoder = decoder
         self._processors = processors
         self._noise = noise
         self._ends = set(config.eos_token_ids)
-        self._threshold = config.assistant_confidence_threshold
-        self._adaptive = AdaptiveLength(config.num_assistant_tokens)
+        self._threshold = _asked_threshold(config)
+        self._most = config.num_assistant_tokens
+        self._pace = DraftPace(cost)
         self._slot_ids = np.empty(0, np.int64)  # the tokens in the slot
         self._point: RollbackPoint | None = None
         decoder.cache.clear(0)
@@ -131,18 +137,17 @@ class DraftModel:
         cache = self._decoder.cache
         room = cache.capacity - len(ids)
         window = cache.window or limit
-        limit = min(limit, self._adaptive.next_length(), room, window)
-        if limit < 1:
+        limit = min(limit, self._most, room, window)
+        if limit < 1 or not self._pace.begin():
             return []
         self._return_to(ids)
         logits = self._decoder.prefill(0, ids[len(self._slot_ids) :])
         self._point = cache.rollback_point(0, limit)
         drafted = ids
         while True:
-            token, likelihood = self._choose(drafted, logits)
+            token, goes_on = self._choose(drafted, logits)
             drafted = np.append(drafted, token)
-            count = len(drafted) - len(ids)
-            if count == limit or token in self._ends or likelihood < self._threshold:
+            if not goes_on or len(drafted) - len(ids) == limit or token in self._ends:
                 break
             logits = self._decoder.decode(np.array([token]), np.ones(1, np.bool_))[0]
         self._slot_ids = drafted[: int(cache.lengths[0])]
@@ -150,7 +155,7 @@ class DraftModel:
         return proposed[:-1] if proposed[-1] in self._ends else proposed
 
     def learn(self, proposed: int, accepted: int) -> None:
-        self._adaptive.learn(proposed, accepted)
+        self._pace.learn(proposed, accepted)
 
     def _return_to(self, ids: Ids) -> None:
         """Drop drafted tokens that were not accepted."""
@@ -161,10 +166,21 @@ class DraftModel:
             self._decoder.cache.roll_back(self._point, length)
         self._slot_ids = self._slot_ids[:length]
 
-    def _choose(self, ids: Ids, logits: Scores) -> tuple[int, float]:
-        """Return a token, and its probability by the draft model."""
+    def _choose(self, ids: Ids, logits: Scores) -> tuple[int, bool]:
+        """Return a token, and whether to draft another after it."""
         scores = logits[None]
         for chain in self._processors:
             scores = chain(ids[None], scores)
-        token = choose(scores[0], len(ids), self._noise)
-        return token, float(probabilities(scores[0])[token])
+        token, margin = choose_with_margin(scores[0], len(ids), self._noise)
+        goes_on = self._pace.goes_on(margin)
+        if self._threshold > 0 and probabilities(scores[0])[token] < self._threshold:
+            goes_on = False
+        return token, goes_on
+
+
+def _asked_threshold(config: GenerationConfig) -> float:
+    """Return the threshold that a call or a config sets; 0 where it is the default."""
+    name = "assistant_confidence_threshold"
+    threshold = config.assistant_confidence_threshold
+    is_asked = name in explicit_names(config) or threshold != DEFAULT_VALUES[name]
+    return threshold if is_asked else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import Ids, Scores
-from gptneo_onnx.runtime.generation.noise import TokenNoise, sample
+from gptneo_onnx.runtime.generation.noise import TokenNoise, sample, sample_with_margin
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessorList, log_probabilities
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList
 
@@ -113,10 +113,25 @@ def choose(scores: Scores, position: int, noise: TokenNoise | None) -> int:
     """Return the likeliest token by scores [vocab], or with noise one drawn for that position."""
     if noise is None:
         return int(scores.argmax())
-    drawn = sample(scores, noise, position)
-    if len(drawn) == 0:
+    return _drawn(sample(scores, noise, position))
+
+
+def choose_with_margin(
+    scores: Scores, position: int, noise: TokenNoise | None
+) -> tuple[int, float]:
+    """Return the token of choose(), and by how much it was ahead of the next, noise included."""
+    if noise is None:
+        token = int(scores.argmax())
+        others = np.delete(scores, token)
+        return token, float(scores[token] - others.max(initial=-np.inf))
+    drawn, margin = sample_with_margin(scores, noise, position)
+    return _drawn(drawn), margin
+
+
+def _drawn(tokens: Ids) -> int:
+    if len(tokens) == 0:
         raise InputError("no token has a probability: processors have ruled out all; allow some")
-    return int(drawn[0])
+    return int(tokens[0])
 
 
 def join(prompts: Ids, generated: Sequence[Sequence[int]], fill: int) -> Ids:

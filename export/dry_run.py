@@ -25,7 +25,7 @@ from gptneo_onnx.export.exporter import (
 from gptneo_onnx.export.format_files import files_of_formats
 from gptneo_onnx.export.graph_files import FormatFiles, build_graphs, weights_of
 from gptneo_onnx.export.graphs.genai_config import write_genai_config
-from gptneo_onnx.export.memory import cache_bytes, export_memory, run_memory
+from gptneo_onnx.export.memory import BASE_BYTES, cache_bytes, export_memory, run_memory
 from gptneo_onnx.export.output_directory import check_replaceable
 from gptneo_onnx.export.sources import (
     WeightFile,
@@ -73,6 +73,8 @@ class ExportReport:
         export_memory: about how many bytes of memory the export takes.
         run_memory: about how many its first graph takes for a text as long as the context.
         cache_per_sequence: of those, the bytes of the cache.
+        self_draft_memory: about how many two graphs take together, the first one and the smallest
+            in another precision, which drafts for it; None where there is a single precision.
     """
 
     checkpoint: str
@@ -90,6 +92,7 @@ class ExportReport:
     export_memory: int
     run_memory: int
     cache_per_sequence: int
+    self_draft_memory: int | None
 
     @property
     def total(self) -> int:
@@ -184,6 +187,10 @@ def _report(plan: ExportPlan, source: Checkpoint, full: bool) -> ExportReport:
         files = _all_files(plan, task, directory, files, layers)
     model, settings = describe_model(source.config), GenerationSettings.read(source.directory)
     kind, parameters = plan.graphs[0], model["parameters"]
+    memories = [
+        run_memory(source.config, kind, numbers, size, parameters)
+        for numbers, size in weights.items()
+    ]
     return ExportReport(
         checkpoint=str(source.directory),
         model=model,
@@ -200,13 +207,13 @@ def _report(plan: ExportPlan, source: Checkpoint, full: bool) -> ExportReport:
         export_memory=max(
             export_memory(source.config, numbers, size) for numbers, size in weights.items()
         ),
-        run_memory=max(
-            run_memory(source.config, kind, numbers, size, parameters)
-            for numbers, size in weights.items()
-        ),
+        run_memory=max(memories),
         cache_per_sequence=max(
             cache_bytes(source.config, kind, numbers) for numbers in plan.formats
         ),
+        self_draft_memory=memories[0] + min(memories[1:]) - BASE_BYTES
+        if plan.shares_weights and len(memories) > 1
+        else None,
     )
 
 

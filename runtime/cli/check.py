@@ -127,11 +127,13 @@ def table(report: Mapping[str, Any]) -> Iterator[str]:
     for name, size in report["files"].items():
         yield from _row("", f"{name:28}{readable_size(size):>10}")
     yield from _row("total", f"{'':28}{readable_size(report['total']):>10}")
+    both = report["self_draft_memory"]
     yield from _row(
         "memory",
         f"about {readable_size(report['export_memory'])} to export; about "
         f"{readable_size(report['run_memory'])} to run a text as long as the context, of which "
-        f"{readable_size(report['cache_per_sequence'])} are its cache",
+        f"{readable_size(report['cache_per_sequence'])} are its cache"
+        + (f"; about {readable_size(both)} with --self-draft" if both else ""),
     )
 
 

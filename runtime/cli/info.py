@@ -44,9 +44,12 @@ def model_info(directory: str | Path, file_name: str | None = None) -> dict[str,
         PortableModel,
         open_model_directory,
     )
+    from gptneo_onnx.runtime.model_files.hashes import FileVerification
 
     model = open_model_directory(directory, file_name)
     model.verification.finish()
+    if model.manifest is not None:  # the files that only other graphs read, too
+        FileVerification(model.path, model.manifest.files).finish()
     if isinstance(model, FusedModel):
         kind, graph, facts = "fused", model.graph, _fused_facts(model)
     else:

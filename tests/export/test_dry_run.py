@@ -60,6 +60,9 @@ class TestSizes:
             {"hidden_states": "all"},
             {"precision": "int4", "activations": "fp16"},
             {"precision": "w8a8", "full_range": True},
+            {"precision": "fp32,int4"},
+            {"precision": ["w8a8", "int4"], "graph": "fused,portable", "hidden_states": [1]},
+            {"precision": "fp16,int8,int4", "activations": "fp16"},
         ],
     )
     def test_with_a_tokenizer_and_options(self, tmp_path, options):

@@ -52,6 +52,43 @@ def refused_file(directory: Path, match: str, name: str, record: Any) -> None:
     refused(directory, match, files={name: record})
 
 
+def test_other_precisions_are_read_as_they_were_written(tmp_path: Path) -> None:
+    others = NumberFormat.of(Precision.W8A8), NumberFormat.of(Precision.INT4, DataType.FLOAT16)
+    files = {
+        name: FileRecord(5, DIGEST)
+        for name in ("model.onnx", "portable.onnx", "model.w8a8.onnx", "model.int4.onnx")
+    }
+    manifest = replace(MANIFEST, other_numbers=others, files=files)
+    manifest.write(tmp_path)
+    assert Manifest.read(tmp_path) == manifest
+    assert {name: (each.kind, each.numbers) for name, each in manifest.graphs.items()} == {
+        "model.onnx": ("fused", MANIFEST.numbers),
+        "portable.onnx": ("portable", MANIFEST.numbers),
+        "model.w8a8.onnx": ("fused", others[0]),
+        "model.int4.onnx": ("fused", others[1]),
+    }
+    assert manifest.weights_files == (
+        "model.onnx_data", "model.w8a8.onnx_data", "model.int4.onnx_data",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("others", "match"),
+    [
+        ("int4", "other_precisions must be a list of number formats"),
+        (["int4"], "other_precisions must be a list of number formats"),
+        ([{"precision": "fp16"}], "other_precisions must name each precision once"),
+        ([{"precision": "int4"}, {"precision": "int4"}], "must name each precision once"),
+        ([{"precision": "int3"}], "precision is 'int3'; one of fp32"),
+        ([{"precision": "w8a8", "activations": "float16"}], "activations is 'float16'; one of"),
+        ([{}], "precision is None; one of"),
+    ],
+    ids=str,
+)
+def test_other_precisions_that_there_are_not(tmp_path: Path, others: Any, match: str) -> None:
+    refused(tmp_path, match, other_precisions=others)
+
+
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     MANIFEST.write(tmp_path)
     assert Manifest.read(tmp_path) == MANIFEST

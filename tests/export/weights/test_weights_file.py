@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,35 @@ def test_weights_that_come_together_are_each_at_their_offset(tmp_path):
     codes = stored_at(path, stored, "blocks", np.uint8, 8008).reshape(1001, 8)
     assert (codes == numbers.astype(np.uint8)[:, None]).all()
     assert (stored_at(path, stored, "after", np.float32, 6) == 2).all()
+
+
+def test_what_an_earlier_file_holds_is_not_stored_again(tmp_path):
+    first = plan_weights("first", [table("a", 4), codes_and_scales(8)])
+    groups = [codes_and_scales(8), table("b", 2), table("a", 5)]
+    second = plan_weights("second", groups, [first])
+    assert {name: place.file for name, place in second.places.items()} == {
+        "codes": "first", "blocks": "first", "s": "first", "b": "second", "a": "second",
+    }  # fmt: skip
+    assert all(second.places[name] == first.places[name] for name in ("codes", "blocks", "s"))
+    assert (second.nbytes, second.shared_bytes) == (24 + 60, 8 * 12)
+    write_weights(tmp_path / "second", groups, second, progress=False)
+    assert (tmp_path / "second").stat().st_size == second.file_bytes == PAGE_BYTES + 60
+
+
+def test_a_third_file_refers_to_the_one_that_holds_a_weight():
+    first = plan_weights("first", [table("a", 4)])
+    second = plan_weights("second", [table("a", 4), table("b", 4)], [first])
+    third = plan_weights("third", [table("b", 4), table("a", 4)], [first, second])
+    assert [third.places[name].file for name in "ab"] == ["first", "second"]
+    assert third.file_bytes == 0
+
+
+def test_what_a_text_was_read_for_is_not_shared():
+    plain = table("a", 4)
+    calibrated = replace(plain, is_calibrated=True)
+    for before, after in ((plain, calibrated), (calibrated, plain), (calibrated, calibrated)):
+        second = plan_weights("second", [after], [plan_weights("first", [before])])
+        assert second.places["a"].file == "second"
 
 
 def test_a_group_is_read_whole_too():

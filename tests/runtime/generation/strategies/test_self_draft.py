@@ -10,9 +10,10 @@ from refusals import refused
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError
-from gptneo_onnx.runtime import GPTNeoForCausalLM, StopStringCriteria, Tokenizer, pipeline
+from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer, pipeline
 from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
+from gptneo_onnx.runtime.generation.stopping_criteria import StopStringCriteria
 
 VOCAB = 301
 WAYS = [
@@ -120,7 +121,6 @@ def test_it_saves_most_of_the_large_models_steps(pair, monkeypatch, arguments):
 
         monkeypatch.setattr(FusedDecoder, name, counted)
     model.generate(ids, max_new_tokens=240, eos_token_id=None, self_draft=True, **arguments)
-    print(steps)
     assert steps["own"] < 240 / 4
     assert steps["drafted"] < 1.5 * 240
 
@@ -150,16 +150,13 @@ class TestLoading:
         assert model.engine.twin() is twin
         assert model.engine.twin("fp32") is model.engine
 
-    @pytest.mark.parametrize(
-        "copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))]
-    )
-    def test_a_copy_has_its_own_twin(self, pair, copied):
+    @pytest.mark.parametrize("way", ["pickled", "copied"])
+    def test_a_copy_has_its_own_twin(self, pair, way):
         model = GPTNeoForCausalLM.from_pretrained(pair)
-        plain = model.generate([[5, 6]], max_new_tokens=9, self_draft=True)
-        another = copied(model)
-        assert (
-            another.generate([[5, 6]], max_new_tokens=9, self_draft=True).tolist() == plain.tolist()
-        )
+        arguments = {"max_new_tokens": 9, "self_draft": True}
+        plain = model.generate([[5, 6]], **arguments)
+        another = copy.deepcopy(model) if way == "copied" else pickle.loads(pickle.dumps(model))
+        assert another.generate([[5, 6]], **arguments).tolist() == plain.tolist()
         assert another.engine.twin() is not model.engine.twin()
 
     def test_a_pipeline_takes_a_precision_for_its_assistant(self, pair):
@@ -185,18 +182,12 @@ class TestRefusals:
 
     def test_no_smaller_precision(self, pair, embedded_export):
         small = GPTNeoForCausalLM.from_pretrained(pair, precision="int4")
-        with refused(
-            InputError, "self_draft is true, and .* has fp32, int4, none smaller than int4"
-        ):
+        with refused(InputError, "self_draft is true, and .* has fp32, int4, none smaller than i"):
             small.generate([[1]], self_draft=True)
         single = GPTNeoForCausalLM.from_pretrained(embedded_export)
-        with refused(
-            InputError, "has fp32, none smaller than fp32; export the checkpoint with --p"
-        ):
+        with refused(InputError, "has fp32, none smaller than fp32; export the checkpoint with"):
             single.generate([[1]], self_draft=True)
-        with refused(
-            InputError, "assistant_model is 'int4', and .* has fp32; name one of these, or"
-        ):
+        with refused(InputError, "assistant_model is 'int4', and .* has fp32; name one of these"):
             single.generate([[1]], assistant_model="int4")
 
     def test_both_ways_of_asking(self, pair):

@@ -35,6 +35,20 @@ def test_a_table_of_80_columns_and_the_command_to_type(capsys, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_two_precisions_and_what_both_take_in_memory(capsys):
+    options = ["--precision", "fp32,int4"]
+    status, out, _ = run(capsys, "check", EMBEDDED_CHECKPOINT, *options)
+    assert status == 0
+    assert all(len(line) <= WIDTH for line in out.splitlines()[:-1])
+    for text in ("fused; fp32, int4", "model.int4.onnx_data", "--self-draft"):
+        assert text in out
+    assert "OUT --precision fp32,int4" in out
+    values = json.loads(run(capsys, "check", EMBEDDED_CHECKPOINT, *options, "--json")[1])
+    assert values["run_memory"] < values["self_draft_memory"] < 2 * values["run_memory"]
+    single = json.loads(run(capsys, "check", EMBEDDED_CHECKPOINT, "--json")[1])
+    assert single["self_draft_memory"] is None
+
+
 def test_json_is_one_object(capsys):
     status, out, _ = run(capsys, "check", EMBEDDED_CHECKPOINT, "--json", "--full")
     values = json.loads(out)

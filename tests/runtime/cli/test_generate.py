@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import sys
 
@@ -63,6 +64,47 @@ def test_options_are_generates_arguments(run, generator, options, arguments):
 
 def test_a_draft_model_changes_nothing(run, generator, embedded_export):
     assert run("She was", *GREEDY, "--draft", embedded_export)[1] == text_of(generator) + "\n"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """The embedded model in float32 and 4 bits."""
+    out = tmp_path_factory.mktemp("pair") / "export"
+    return export_model(EMBEDDED_CHECKPOINT, out, precision="fp32,int4")
+
+
+class TestTwoPrecisions:
+    @pytest.fixture
+    def shown(self, pair, capsys):
+        def shown(*arguments):
+            status = main(["generate", str(pair), "She was", *GREEDY, *arguments])
+            output = capsys.readouterr()
+            return output.out if status == 0 else output.err
+
+        return shown
+
+    @pytest.mark.parametrize(
+        "options", [["--self-draft"], ["--draft", "int4"], ["--self-draft", "--top-k", "0"]]
+    )
+    def test_one_drafts_for_the_other(self, shown, generator, options):
+        assert shown(*options, "--num-assistant-tokens", "5") == text_of(generator) + "\n"
+
+    def test_one_is_chosen(self, shown, pair):
+        small = pipeline("text-generation", pair, file_name="model.int4.onnx", do_sample=False)
+        assert shown("--precision", "int4") == text_of(small, max_new_tokens=12) + "\n"
+
+    @pytest.mark.parametrize(
+        ("options", "match"),
+        [
+            (["--draft", "int8"], "--draft is 'int8', and .* has fp32, int4; name one of these"),
+            (["--precision", "w8a8"], "--precision is 'w8a8', and .* has fp32, int4; name one"),
+            (["--self-draft", "--precision", "int4"], "fp32, int4, none smaller than int4; exp"),
+            (["--self-draft", "--draft", "int4"], "--self-draft and --draft exclude each other"),
+        ],
+    )
+    def test_what_is_not_there_is_refused_in_a_line(self, shown, options, match):
+        [line] = shown(*options).splitlines()
+        assert re.search(match, line)
 
 
 def test_a_negative_prompt(run, generator):

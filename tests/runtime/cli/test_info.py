@@ -76,6 +76,26 @@ def test_a_damaged_model_is_refused(export_shape: Export) -> None:
         model_info(export)
 
 
+def test_two_precisions(export_shape: Export) -> None:
+    export = export_shape(Shape(), "fp32,int4", graph="fused,portable")
+    info = model_info(export)
+    assert info["precision"] == "fp32"
+    assert info["graphs"] == {
+        "model.onnx": "fused, fp32",
+        "portable.onnx": "portable, fp32",
+        "model.int4.onnx": "fused, int4",
+        "portable.int4.onnx": "portable, int4",
+    }
+    for name in ("model.int4.onnx", "portable.int4.onnx"):
+        assert model_info(export, name)["precision"] == "int4"
+    assert info["files"]["model.int4.onnx_data"] == (export / "model.int4.onnx_data").stat().st_size
+    content = bytearray((export / "model.int4.onnx_data").read_bytes())
+    content[-1] ^= 1
+    (export / "model.int4.onnx_data").write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"model.int4.onnx_data was changed since the export"):
+        model_info(export)
+
+
 def test_a_checkpoint_is_refused(export_shape: Export, tmp_path: Path) -> None:
     export_shape()
     with pytest.raises(InputError, match="is a checkpoint; export it first"):

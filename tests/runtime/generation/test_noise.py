@@ -5,7 +5,12 @@ import pytest
 
 from gptneo_onnx.models import InputError
 from gptneo_onnx.runtime import set_seed
-from gptneo_onnx.runtime.generation.noise import TokenNoise, sample, sequence_noise
+from gptneo_onnx.runtime.generation.noise import (
+    TokenNoise,
+    sample,
+    sample_with_margin,
+    sequence_noise,
+)
 from gptneo_onnx.runtime.generation.processors.base import probabilities
 
 DRAWS = 100_000
@@ -41,6 +46,31 @@ def test_consecutive_draws_are_independent(random, noise):
     pairs = np.bincount(drawn[:-1] * 6 + drawn[1:], minlength=36)
     expected = np.outer(likelihoods, likelihoods).ravel() * (DRAWS - 1)
     assert ((pairs - expected) ** 2 / expected).sum() < 35 + 5 * np.sqrt(70)
+
+
+@pytest.mark.parametrize("tokens", [30, 6000])
+@pytest.mark.parametrize("spread", [0.1, 1, 8])
+def test_the_margin_of_a_draw_is_that_to_the_second_largest_key(random, noise, tokens, spread):
+    """With many tokens, most are left out before their noise is computed."""
+    margins = []
+    for position in range(60):
+        scores = (spread * random.normal(size=tokens)).astype(np.float32)
+        scores[::7] = -np.inf
+        drawn, margin = sample_with_margin(scores, noise, position)
+        assert drawn.tolist() == sample(scores, noise, position).tolist()
+        possible = np.flatnonzero(scores > -np.inf)
+        second, first = np.sort(scores[possible] + noise.at(position, possible))[-2:]
+        assert margin == pytest.approx(min(first - second, 4))
+        margins.append(margin)
+    assert min(margins) < 0.5 < 1 < max(margins)
+
+
+def test_a_single_possible_token_is_as_sure_as_can_be(noise):
+    scores = np.full(9, -np.inf, np.float32)
+    assert sample_with_margin(scores, noise, 0)[0].size == 0
+    scores[4] = 1
+    drawn, margin = sample_with_margin(scores, noise, 0)
+    assert (drawn.tolist(), margin) == ([4], 4)
 
 
 def test_several_are_drawn_without_replacement(random, noise):

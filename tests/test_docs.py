@@ -56,6 +56,13 @@ def test_every_block_of_the_generation_page_runs(models, capsys):
     assert names["text"]
 
 
+def test_every_block_of_the_precision_page_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export_model(EMBEDDED_CHECKPOINT, tmp_path / "gpt-neo-1.3B", precision="fp32,int4")
+    names = run_blocks("docs/precision.md", python_blocks("docs/precision.md"))
+    assert names["small"].engine.fingerprint == names["model"].engine.twin("int4").fingerprint
+
+
 def test_every_block_of_the_features_page_runs(models):
     names = run_blocks("docs/features.md", python_blocks("docs/features.md"))
     assert -1 <= names["similarity"] <= 1

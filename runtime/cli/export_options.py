@@ -85,8 +85,8 @@ def add_precision(command: argparse.ArgumentParser) -> None:
         default=["fp32"],
         type=_comma_separated([precision.value for precision in Precision]),
         metavar="NAME[,NAME]",
-        help="fp32 (the default), w8a8, int8 or int4 for CPUs; fp16 or bf16 for CUDA; several with "
-        "--layout transformers.js",
+        help="fp32 (the default), w8a8, int8 or int4 for CPUs; fp16 or bf16 for CUDA; or several: "
+        "the first is model.onnx, and a smaller one can draft for it (generate --self-draft)",
     )
     command.add_argument(
         "--activations",

@@ -14,6 +14,7 @@ from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation import arguments
+from gptneo_onnx.runtime.generation.assistant import assistant_of
 from gptneo_onnx.runtime.generation.chain import ChainFactory, PrefixAllowedTokens, Prompt
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.config_checks import check_mode
@@ -244,7 +245,7 @@ def prepare_call(
             negative_prompt_attention_mask,
         ),
         saved=saved,
-        assistant=arguments.assistant_of(assistant_model, self_draft, engine),
+        assistant=assistant_of(assistant_model, self_draft, engine),
     )
     _check_combinations(call)
     call.chains(prompts[0])  # processors check their arguments when they are made

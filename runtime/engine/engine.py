@@ -144,15 +144,16 @@ class Engine:
                 f"{argument} is {shown(precision)}, and this model was not loaded from a "
                 "directory; pass a loaded model"
             )
-        _, device, _, num_threads, provider_options, own, *_ = self._loaded_by
-        precision = precision or smallest_other(self.path, own)
-        name = graph_in_precision(self.path, precision, own, argument)
+        place, device, _, num_threads, provider_options, own, *_ = self._loaded_by
+        directory = Path(place)  # the working directory may have changed
+        precision = precision or smallest_other(directory, own)
+        name = graph_in_precision(directory, precision, own, argument)
         if name == (own or GRAPH_FILE):
             return self
         with self._twins_lock:
             if precision not in self._twins:
                 options = num_threads, provider_options, name
-                self._twins[precision] = Engine.load(self.path, device, 1, *options)
+                self._twins[precision] = Engine.load(directory, device, 1, *options)
             return self._twins[precision]
 
     @property

@@ -2,15 +2,24 @@
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
 from checkpoints import Shape, write_checkpoint
+from heads import with_head
 from refusals import refused
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError
-from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer, pipeline
+from gptneo_onnx.models.tasks import Head
+from gptneo_onnx.runtime import (
+    GPTNeoForCausalLM,
+    GPTNeoForSequenceClassification,
+    GPTNeoModel,
+    Tokenizer,
+    pipeline,
+)
 from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
 from gptneo_onnx.runtime.generation.stopping_criteria import StopStringCriteria
@@ -158,6 +167,35 @@ class TestLoading:
         another = copy.deepcopy(model) if way == "copied" else pickle.loads(pickle.dumps(model))
         assert another.generate([[5, 6]], **arguments).tolist() == plain.tolist()
         assert another.engine.twin() is not model.engine.twin()
+
+    def test_from_where_the_program_goes_meanwhile(self, pair, monkeypatch, tmp_path):
+        monkeypatch.chdir(pair.parent)
+        model = GPTNeoForCausalLM.from_pretrained(pair.name)
+        monkeypatch.chdir(tmp_path)
+        assert model.generate([[5, 6]], max_new_tokens=3, self_draft=True).shape == (1, 5)
+
+    def test_beside_mapped_weights(self, pair):
+        model = GPTNeoForCausalLM.from_pretrained(pair, mmap=True)
+        arguments = {"max_new_tokens": 30, "eos_token_id": None}
+        plain = model.generate([[5, 6]], **arguments)
+        assert model.generate([[5, 6]], **arguments, self_draft=True).tolist() == plain.tolist()
+
+    @pytest.mark.parametrize("task", ["text-classification", "feature-extraction-with-past"])
+    def test_models_for_other_tasks_have_precisions_too(self, tmp_path, random, task):
+        checkpoint = write_checkpoint(tmp_path / "checkpoint", Shape(), random)
+        model_class: Any = GPTNeoModel
+        result = "last_hidden_state"
+        if task == "text-classification":
+            checkpoint = with_head(checkpoint, Head.SEQUENCE_CLASSIFICATION, random)
+            model_class, result = GPTNeoForSequenceClassification, "logits"
+        out = export_model(checkpoint, tmp_path / "out", task=task, precision="fp32,int4")
+        results = [
+            model_class.from_pretrained(out, precision=precision)([[1, 2, 3]])[result]
+            for precision in (None, "fp32", "int4")
+        ]
+        assert np.array_equal(results[0], results[1])
+        assert not np.array_equal(results[0], results[2])
+        np.testing.assert_allclose(results[0], results[2], atol=0.3 * results[0].std() + 0.3)
 
     def test_a_pipeline_takes_a_precision_for_its_assistant(self, pair):
         arguments = {"max_new_tokens": 20, "do_sample": False}

@@ -190,7 +190,7 @@ class TestLoading:
             model_class, result = GPTNeoForSequenceClassification, "logits"
         out = export_model(checkpoint, tmp_path / "out", task=task, precision="fp32,int4")
         results = [
-            model_class.from_pretrained(out, precision=precision)([[1, 2, 3]])[result]
+            getattr(model_class.from_pretrained(out, precision=precision)([[1, 2, 3]]), result)
             for precision in (None, "fp32", "int4")
         ]
         assert np.array_equal(results[0], results[1])

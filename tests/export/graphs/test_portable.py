@@ -316,11 +316,6 @@ class TestTransformersJsLayout:
             export(**options)
         assert not (tmp_path / "out").exists()
 
-    def test_several_precisions_in_another_layout(self, tmp_path, random):
-        checkpoint = write_checkpoint(tmp_path / "checkpoint", Shape(), random)
-        with refused(InputError, "name one, or take layout transformers.js"):
-            export_model(checkpoint, tmp_path / "out", precision=["fp32", "fp16"])
-
     def test_the_command_line(self, tmp_path, random, capsys):
         checkpoint = write_checkpoint(tmp_path / "checkpoint", Shape(hidden_size=64), random)
         out = tmp_path / "out"

@@ -144,7 +144,9 @@ def test_bfloat16_is_refused_in_one_line(export_shape):
 
 
 def test_a_graph_that_is_not_there_is_named_with_those_that_are(directory):
-    with pytest.raises(InputError, match=r"'genai.onnx'.*model.onnx \(fused, fp32\), portable.onnx"):
+    with pytest.raises(
+        InputError, match=r"'genai.onnx'.*model.onnx \(fused, fp32\), portable.onnx"
+    ):
         GPTNeoForCausalLM.from_pretrained(directory, file_name="genai.onnx")
 
 

@@ -74,8 +74,7 @@ class GPTNeoForCausalLM:
             num_threads: threads of one operator; None takes one per core that the process may use
                 (GPTNEO_ONNX_THREADS in the environment says otherwise).
             provider_options: options of ONNX Runtime's execution provider.
-            file_name: which of a directory's graphs to run, if not its model.onnx, as in
-                optimum.onnxruntime.
+            file_name: which graph to run, if not model.onnx, as in optimum.onnxruntime.
             mmap: whether float32 weights stay in the file, which is mapped into memory: loads at
                 once, and processes share them. Decoding several sequences together, or checking a
                 draft's tokens, takes two to three times as long; last bits of results differ.
@@ -192,8 +191,7 @@ class GPTNeoForCausalLM:
             stopping_criteria: the caller's criteria; they stop sequences as the config's do.
             prefix_allowed_tokens_fn: takes a prompt's row and ids [length], and returns the tokens
                 that may follow (De Cao et al. 2020, arXiv:2010.00904).
-            assistant_model: a smaller model that drafts tokens, or another precision of this one by
-                its name, if its directory has several ("int4"); the result stays the same.
+            assistant_model: a smaller model that drafts tokens, or another precision ("int4").
             negative_prompt_ids: int [batch, sequence], the prompts that guidance_scale leads away
                 from.
             negative_prompt_attention_mask: their mask.
@@ -205,8 +203,8 @@ class GPTNeoForCausalLM:
             use_model_defaults: whether generation_config takes from the model's own config what it
                 does not set, or only the tokens; None decides as transformers does, by the release
                 that wrote the model's file.
-            kwargs: fields of GenerationConfig; they override both configs. Or self_draft=True, as
-                assistant_model with the smallest precision of the directory.
+            kwargs: fields of GenerationConfig, over both configs; or self_draft=True, which takes
+                the smallest precision for assistant_model.
 
         Returns:
             int64 [batch * num_return_sequences, length], prompts included; finished sequences are

@@ -63,31 +63,31 @@ class GPTNeoForCausalLM:
         file_name: str | None = None,
         mmap: bool = False,
         precision: str | None = None,
+        spin: bool | None = None,
+        batch_invariant: bool | None = None,
     ) -> "GPTNeoForCausalLM":
         """Load an exported directory.
 
         Args:
-            directory: made by `gptneo-onnx export`, by `optimum-cli export onnx`, or for
-                transformers.js.
+            directory: made by gptneo-onnx, by optimum-cli, or for transformers.js.
             device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
-            num_threads: threads of one operator; None takes one per core that the process may use
-                (GPTNEO_ONNX_THREADS in the environment says otherwise).
+            num_threads: threads of one operator; None as GPTNEO_ONNX_THREADS says, or one per core.
             provider_options: options of ONNX Runtime's execution provider.
             file_name: which graph to run, if not model.onnx, as in optimum.onnxruntime.
-            mmap: whether float32 weights stay in the file, which is mapped into memory: loads at
-                once, and processes share them. Decoding several sequences together, or checking a
-                draft's tokens, takes two to three times as long; last bits of results differ.
+            mmap: whether float32 weights stay in the mapped file: loads at once; steps of several
+                tokens take two to three times as long; last bits differ. docs/speed.md.
             precision: which precision to run of a directory with several; by default the first.
+            spin: whether threads spin while they wait; None as GPTNEO_ONNX_SPIN says.
+            batch_invariant: whether bits are the same in any batch (docs/precision.md).
 
         Raises:
             InputError: an argument is out of range, or the directory was not exported.
-            ModelFileError: the model is damaged, was changed after its export, or is of a kind
-                that the runtime does not run.
+            ModelFileError: the model is damaged, was changed, or is of a kind that is not run here.
             DeviceError: the device was asked for by name and cannot be used.
         """
         options = num_threads, provider_options, file_name, (Head.CAUSAL_LM,), mmap, precision
-        engine = Engine.load(directory, device, slots, *options)
+        engine = Engine.load(directory, device, slots, *options, spin, batch_invariant)
         return cls(engine, model_generation_config(engine.path))
 
     @property

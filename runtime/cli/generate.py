@@ -86,6 +86,12 @@ def add_command(commands: Any) -> None:
         help="leave weights of fp32 in the file, mapped into memory: starts at once, decodes one "
         "sequence about as fast, and several together two to three times as slowly",
     )
+    command.add_argument(
+        "--batch-invariant",
+        action=argparse.BooleanOptionalAction,
+        help="whether a text is the same in any batch, to the last bit, in int8 and int4 too "
+        "(default: where that takes no time)",
+    )
     command.set_defaults(run=run_generate)
 
 
@@ -205,7 +211,8 @@ def _check(options: argparse.Namespace) -> None:
 def _load_generator(options: argparse.Namespace, directory: Path) -> "TextGenerationPipeline":
     from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
 
-    loaded = load_with_tokenizer(directory, options, chosen_graph(directory, options), options.mmap)
+    graph = chosen_graph(directory, options)
+    loaded = load_with_tokenizer(directory, options, graph, options.mmap, options.batch_invariant)
     return TextGenerationPipeline(
         loaded.model,
         loaded.tokenizer,

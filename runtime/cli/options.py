@@ -1,12 +1,14 @@
 """Options that several commands have, and the models and documents that they name."""
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.engine.threads import SPIN_VARIABLE
 from gptneo_onnx.runtime.files import is_directory
 
 if TYPE_CHECKING:
@@ -22,6 +24,19 @@ def add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "model", type=Path, metavar="MODEL", help="the directory of an exported model"
     )
+
+
+class _Spin(argparse.BooleanOptionalAction):
+    """--spin and --no-spin: for every model that the program loads, a draft model too."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        os.environ[SPIN_VARIABLE] = "0" if option_string == "--no-spin" else "1"
 
 
 def add_graph_choice(command: argparse.ArgumentParser) -> None:
@@ -62,6 +77,12 @@ def add_device(command: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="threads of one operator (default: $GPTNEO_ONNX_THREADS, or one per core)",
+    )
+    command.add_argument(
+        "--spin",
+        action=_Spin,
+        help="whether threads spin while they wait: faster alone, slower beside other programs "
+        "(default: $GPTNEO_ONNX_SPIN, or yes unless a quota of processor time binds)",
     )
 
 
@@ -142,11 +163,12 @@ def load_with_tokenizer(
     options: argparse.Namespace,
     file_name: str | None = None,
     mmap: bool = False,
+    batch_invariant: bool | None = None,
 ) -> "LoadedModel[GPTNeoForCausalLM]":
     """Load a directory's language model and its tokenizer, on the options' device."""
     from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 
-    load = partial(GPTNeoForCausalLM.from_pretrained, mmap=mmap)
+    load = partial(GPTNeoForCausalLM.from_pretrained, mmap=mmap, batch_invariant=batch_invariant)
     return load_with(load, directory, options, file_name)
 
 

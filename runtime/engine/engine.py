@@ -1,8 +1,9 @@
 """Engine: an exported model that can be stepped, by one call at a time."""
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +12,18 @@ import numpy as np
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.manifest import GRAPH_FILE
 from gptneo_onnx.models.tasks import Head, Task
-from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache
 from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.engine.device import Device
-from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
-from gptneo_onnx.runtime.engine.portable_decoder import PastDecoder, PortableSessions
-from gptneo_onnx.runtime.engine.recomputing_decoder import RecomputingDecoder
-from gptneo_onnx.runtime.engine.session import create_session
-from gptneo_onnx.runtime.engine.slot_cache import SlotCache
+from gptneo_onnx.runtime.engine.load_decoders import DecoderFactory, load_decoders
 from gptneo_onnx.runtime.engine.step_cost import step_cost
 from gptneo_onnx.runtime.engine.task_check import check_head
-from gptneo_onnx.runtime.engine.token_history import TokenHistory
 from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.directory import (
     FusedModel,
     ModelDirectory,
-    PortableModel,
     open_model_directory,
 )
 from gptneo_onnx.runtime.model_files.precisions import graph_in_precision, smallest_other
-
-# Makes a decoder with room for that many sequences; all of them share sessions and weights.
-DecoderFactory = Callable[[int], Decoder]
 
 
 class Engine:
@@ -64,7 +55,7 @@ class Engine:
         self._decoder = make_decoder(int(slots))
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None  # the one that has entered the engine
-        self._loaded_by: tuple[Any, ...] | None = None  # load()'s arguments
+        self._loaded_by: dict[str, Any] | None = None  # load()'s arguments
         self._twins: dict[str, Engine] = {}  # by precision
         self._twins_lock = threading.Lock()
 
@@ -80,6 +71,8 @@ class Engine:
         heads: Collection[Head] = (),
         mmap: bool = False,
         precision: str | None = None,
+        spin: bool | None = None,
+        batch_invariant: bool | None = None,
     ) -> "Engine":
         """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments.
 
@@ -90,10 +83,20 @@ class Engine:
             file_name = graph_in_precision(Path(directory), precision, file_name)
         model = open_model_directory(directory, file_name)
         check_head(model.path, model.task, heads)
-        options = device, num_threads, provider_options, mmap
-        engine = cls(model, _load_decoders(model, *options), slots)
-        place = str(Path(directory).absolute()), str(engine.device)
-        engine._loaded_by = (*place, slots, num_threads, provider_options, file_name, (), mmap)
+        options = num_threads, provider_options, mmap, spin
+        decoders = load_decoders(model, batch_invariant, device, *options)
+        engine = cls(model, decoders, slots)
+        engine._loaded_by = {
+            "directory": str(Path(directory).absolute()),
+            "device": str(engine.device),
+            "slots": slots,
+            "num_threads": num_threads,
+            "provider_options": provider_options,
+            "file_name": file_name,
+            "mmap": mmap,
+            "spin": spin,
+            "batch_invariant": batch_invariant,
+        }
         return engine
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -104,7 +107,7 @@ class Engine:
         """
         if self._loaded_by is None:
             raise TypeError("only an Engine that load() made can be pickled or copied")
-        return Engine.load, self._loaded_by
+        return partial(Engine.load, **self._loaded_by), ()
 
     @classmethod
     def of(
@@ -144,16 +147,15 @@ class Engine:
                 f"{argument} is {shown(precision)}, and this model was not loaded from a "
                 "directory; pass a loaded model"
             )
-        place, device, _, num_threads, provider_options, own, *_ = self._loaded_by
-        directory = Path(place)  # the working directory may have changed
+        directory, own = Path(self._loaded_by["directory"]), self._loaded_by["file_name"]
         precision = precision or smallest_other(directory, own)
         name = graph_in_precision(directory, precision, own, argument)
         if name == (own or GRAPH_FILE):
             return self
         with self._twins_lock:
             if precision not in self._twins:
-                options = num_threads, provider_options, name
-                self._twins[precision] = Engine.load(directory, device, 1, *options)
+                own_options = {"slots": 1, "file_name": name, "mmap": False}
+                self._twins[precision] = Engine.load(**self._loaded_by | own_options)
             return self._twins[precision]
 
     @property
@@ -241,44 +243,3 @@ def exclusive(*engines: Engine) -> Iterator[None]:
         for engine in sorted(engines, key=id):
             stack.enter_context(engine.exclusive())
         yield
-
-
-def _load_decoders(model: ModelDirectory, device: str, *options: Any) -> DecoderFactory:
-    """Make the sessions of a model; the arguments after it are create_session()'s."""
-    try:
-        if isinstance(model, FusedModel):
-            return _fused_decoders(model, device, *options)
-        assert isinstance(model, PortableModel)
-        return _portable_decoders(model, device, *options)
-    finally:
-        model.verification.finish()
-
-
-def _fused_decoders(model: FusedModel, device: str, *options: Any) -> DecoderFactory:
-    session = create_session(model.graph, model.numbers, device, *options)
-
-    def make_decoder(slots: int) -> Decoder:
-        capacity = model.config.max_position_embeddings
-        cache = SlotCache(model.contract, slots, capacity, session.device)
-        return FusedDecoder(session, model.contract, cache)
-
-    return make_decoder
-
-
-def _portable_decoders(model: PortableModel, device: str, *options: Any) -> DecoderFactory:
-    sessions = [create_session(model.graphs[0], None, device, *options)]
-    for path in model.graphs[1:]:
-        sessions.append(create_session(path, None, str(sessions[0].device), *options))
-    pair = PortableSessions(sessions, model.interfaces)
-    config, last = model.config, model.interfaces[-1]
-
-    def make_decoder(slots: int) -> Decoder:
-        capacity = config.max_position_embeddings
-        if not pair.takes_past:
-            return RecomputingDecoder(pair, TokenHistory(slots, capacity))
-        element = np.dtype(last.cache_type.value)
-        shape = len(last.past), config.num_heads, config.head_dim
-        cache = ConcatenatedCache(*shape, element, slots, capacity, pair.device)
-        return PastDecoder(pair, cache)
-
-    return make_decoder

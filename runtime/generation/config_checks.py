@@ -176,14 +176,15 @@ def check_mode(config: GenerationFields, mode: GenerationMode, asked: Collection
 
 
 def _refuse(name: str, value: Any, asked: Collection[str]) -> None:
+    error = f"{name}={shown(value)} is not supported; "
     if name in asked:
-        raise InputError(
-            f"{name}={shown(value)} is not supported; leave it at {DEFAULT_VALUES[name]!r}"
-        )
+        error += f"leave it at {DEFAULT_VALUES[name]!r}"
+    else:
+        error += f"pass {name}=None to generate without it"
+    # A pipeline passes its model's settings on with its own.
     raise InputError(
-        f"the model's {GENERATION_CONFIG_FILE} sets {name}, which is not supported; "
-        f"pass {name}=None to generate without it, or export again from a checkpoint "
-        "whose file does not set it"
+        f"{error}, or where the model's {GENERATION_CONFIG_FILE} sets it, export again from a "
+        "checkpoint whose file does not set it"
     )
 
 

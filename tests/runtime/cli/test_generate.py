@@ -236,7 +236,6 @@ def test_a_model_whose_own_config_asks_for_beams(tmp_path, capsys):
             ["a", "--beams", "2", "--stream"],
             "--stream prints one text as it comes, and there are 1",
         ),
-        (["a", "--beams", "2", "--prompt-lookup"], "num_beams is 2; with assistant_model and"),
         (
             ["a", "--num-return-sequences", "2", "--stream"],
             "--stream prints one text as it comes, and there are 2",

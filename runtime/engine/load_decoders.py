@@ -1,0 +1,95 @@
+"""From a model directory to what makes its decoders: all of them share sessions and weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.tasks import Head
+from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache
+from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
+from gptneo_onnx.runtime.engine.portable_decoder import PastDecoder, PortableSessions
+from gptneo_onnx.runtime.engine.recomputing_decoder import RecomputingDecoder
+from gptneo_onnx.runtime.engine.session import create_session
+from gptneo_onnx.runtime.engine.slot_cache import SlotCache
+from gptneo_onnx.runtime.engine.token_history import TokenHistory
+from gptneo_onnx.runtime.model_files.directory import FusedModel, ModelDirectory, PortableModel
+
+# Makes a decoder with room for that many sequences.
+DecoderFactory = Callable[[int], Decoder]
+
+
+def load_decoders(
+    model: ModelDirectory, batch_invariant: bool | None, device: str, *options: Any
+) -> DecoderFactory:
+    """Make the sessions of a model; return what makes its decoders.
+
+    Args:
+        model: the directory.
+        batch_invariant: see GPTNeoForCausalLM.from_pretrained.
+        device, options: create_session()'s arguments after the graph and its numbers.
+    """
+    least_rows = _least_rows(model, batch_invariant)
+    try:
+        if isinstance(model, FusedModel):
+            return _fused_decoders(model, least_rows, device, *options)
+        assert isinstance(model, PortableModel)
+        return _portable_decoders(model, device, *options)
+    finally:
+        model.verification.finish()
+
+
+def _least_rows(model: ModelDirectory, batch_invariant: bool | None) -> int:
+    """Return how many rows a step has at least, so that a row's results never depend on others.
+
+    By default two where they take no longer than one, as in w8a8.
+    """
+    if batch_invariant is not None and not isinstance(batch_invariant, bool):
+        raise InputError(
+            f"batch_invariant is {shown(batch_invariant)}; True, False or None is allowed"
+        )
+    if not isinstance(model, FusedModel):
+        if batch_invariant:
+            raise InputError(
+                "batch_invariant is for fused graphs, and this is a portable one; leave it out"
+            )
+        return 1
+    is_free = model.numbers.precision is Precision.W8A8
+    return 2 if (is_free if batch_invariant is None else batch_invariant) else 1
+
+
+def _fused_decoders(
+    model: FusedModel, least_rows: int, device: str, *options: Any
+) -> DecoderFactory:
+    session = create_session(model.graph, model.numbers, device, *options)
+    if model.task.head is Head.NONE:
+        least_rows = 1  # it is never stepped token by token
+
+    def make_decoder(slots: int) -> Decoder:
+        capacity = model.config.max_position_embeddings
+        cache = SlotCache(model.contract, max(slots, least_rows), capacity, session.device)
+        return FusedDecoder(session, model.contract, cache, least_rows)
+
+    return make_decoder
+
+
+def _portable_decoders(model: PortableModel, device: str, *options: Any) -> DecoderFactory:
+    sessions = [create_session(model.graphs[0], None, device, *options)]
+    for path in model.graphs[1:]:
+        sessions.append(create_session(path, None, str(sessions[0].device), *options))
+    pair = PortableSessions(sessions, model.interfaces)
+    config, last = model.config, model.interfaces[-1]
+
+    def make_decoder(slots: int) -> Decoder:
+        capacity = config.max_position_embeddings
+        if not pair.takes_past:
+            return RecomputingDecoder(pair, TokenHistory(slots, capacity))
+        element = np.dtype(last.cache_type.value)
+        shape = len(last.past), config.num_heads, config.head_dim
+        cache = ConcatenatedCache(*shape, element, slots, capacity, pair.device)
+        return PastDecoder(pair, cache)
+
+    return make_decoder

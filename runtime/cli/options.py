@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.engine.threads import SPIN_VARIABLE
 from gptneo_onnx.runtime.files import is_directory
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ class _Spin(argparse.BooleanOptionalAction):
         values: object,
         option_string: str | None = None,
     ) -> None:
+        from gptneo_onnx.runtime.engine.threads import SPIN_VARIABLE
+
         os.environ[SPIN_VARIABLE] = "0" if option_string == "--no-spin" else "1"
 
 

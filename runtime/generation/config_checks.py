@@ -176,15 +176,15 @@ def check_mode(config: GenerationFields, mode: GenerationMode, asked: Collection
 
 
 def _refuse(name: str, value: Any, asked: Collection[str]) -> None:
-    error = f"{name}={shown(value)} is not supported; "
-    if name in asked:
-        error += f"leave it at {DEFAULT_VALUES[name]!r}"
-    else:
-        error += f"pass {name}=None to generate without it"
-    # A pipeline passes its model's settings on with its own.
+    again = "export again from a checkpoint whose file does not set it"
+    if name in asked:  # by the caller, or by a pipeline that passes its model's settings on
+        raise InputError(
+            f"{name}={shown(value)} is not supported; leave it at {DEFAULT_VALUES[name]!r}, or "
+            f"where the model's {GENERATION_CONFIG_FILE} sets it, {again}"
+        )
     raise InputError(
-        f"{error}, or where the model's {GENERATION_CONFIG_FILE} sets it, export again from a "
-        "checkpoint whose file does not set it"
+        f"the model's {GENERATION_CONFIG_FILE} sets {name}, which is not supported; "
+        f"pass {name}=None to generate without it, or {again}"
     )
 
 

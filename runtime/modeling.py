@@ -64,7 +64,7 @@ class GPTNeoForCausalLM:
         mmap: bool = False,
         precision: str | None = None,
         spin: bool | None = None,
-        batch_invariant: bool | None = None,
+        batch_invariant: bool = False,
     ) -> "GPTNeoForCausalLM":
         """Load an exported directory.
 

@@ -164,7 +164,7 @@ def load_with_tokenizer(
     options: argparse.Namespace,
     file_name: str | None = None,
     mmap: bool = False,
-    batch_invariant: bool | None = None,
+    batch_invariant: bool = False,
 ) -> "LoadedModel[GPTNeoForCausalLM]":
     """Load a directory's language model and its tokenizer, on the options' device."""
     from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM

@@ -72,7 +72,7 @@ class Engine:
         mmap: bool = False,
         precision: str | None = None,
         spin: bool | None = None,
-        batch_invariant: bool | None = None,
+        batch_invariant: bool = False,
     ) -> "Engine":
         """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments.
 

@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
-from gptneo_onnx.models.graph import Precision
-from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.engine.concatenated_cache import ConcatenatedCache
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
@@ -23,7 +21,7 @@ DecoderFactory = Callable[[int], Decoder]
 
 
 def load_decoders(
-    model: ModelDirectory, batch_invariant: bool | None, device: str, *options: Any
+    model: ModelDirectory, batch_invariant: bool, device: str, *options: Any
 ) -> DecoderFactory:
     """Make the sessions of a model; return what makes its decoders.
 
@@ -42,31 +40,21 @@ def load_decoders(
         model.verification.finish()
 
 
-def _least_rows(model: ModelDirectory, batch_invariant: bool | None) -> int:
-    """Return how many rows a step has at least, so that a row's results never depend on others.
-
-    By default two where they take no longer than one, as in w8a8.
-    """
-    if batch_invariant is not None and not isinstance(batch_invariant, bool):
+def _least_rows(model: ModelDirectory, batch_invariant: bool) -> int:
+    """Return how many rows a step has at least: two where results must not depend on others."""
+    if not isinstance(batch_invariant, bool):
+        raise InputError(f"batch_invariant is {shown(batch_invariant)}; True or False is allowed")
+    if batch_invariant and not isinstance(model, FusedModel):
         raise InputError(
-            f"batch_invariant is {shown(batch_invariant)}; True, False or None is allowed"
+            "batch_invariant is for fused graphs, and this is a portable one; leave it out"
         )
-    if not isinstance(model, FusedModel):
-        if batch_invariant:
-            raise InputError(
-                "batch_invariant is for fused graphs, and this is a portable one; leave it out"
-            )
-        return 1
-    is_free = model.numbers.precision is Precision.W8A8
-    return 2 if (is_free if batch_invariant is None else batch_invariant) else 1
+    return 2 if batch_invariant else 1
 
 
 def _fused_decoders(
     model: FusedModel, least_rows: int, device: str, *options: Any
 ) -> DecoderFactory:
     session = create_session(model.graph, model.numbers, device, *options)
-    if model.task.head is Head.NONE:
-        least_rows = 1  # it is never stepped token by token
 
     def make_decoder(slots: int) -> Decoder:
         capacity = model.config.max_position_embeddings

@@ -54,6 +54,42 @@ def test_the_same_results_for_the_same_arguments(pair, arguments):
         assert ours(prompt, **arguments) == theirs(prompt, **their_arguments)
 
 
+def drawn_arguments(random):
+    """Arguments of a call, drawn; the lengths fit the prompts."""
+    drawn = {"do_sample": False, "max_new_tokens": int(random.integers(1, 15))}
+    if random.random() < 0.4:
+        drawn["num_beams"] = int(random.integers(2, 5))
+        drawn["num_return_sequences"] = int(random.integers(1, drawn["num_beams"] + 1))
+    if random.random() < 0.4:
+        drawn["prefix"] = str(random.choice(["It was ", "Mr. Darcy said: ", ""]))
+    if random.random() < 0.3:
+        drawn["stop_sequence"] = str(random.choice([" was", ".", " the"]))
+    if random.random() < 0.3:
+        drawn["handle_long_generation"] = "hole"
+    if random.random() < 0.3:
+        drawn["min_length"] = int(random.integers(0, 12))
+    if random.random() < 0.3:
+        drawn["repetition_penalty"] = 1.3
+    form = random.choice(["return_full_text", "new", "return_tensors", "default"])
+    if form == "new":
+        drawn["return_full_text"] = False
+    elif form != "default":
+        drawn[str(form)] = True
+    if form != "return_tensors":
+        drawn["clean_up_tokenization_spaces"] = bool(random.random() < 0.5)
+        drawn["skip_special_tokens"] = bool(random.random() < 0.5)
+    return drawn
+
+
+@pytest.mark.parametrize("draw", range(40))
+def test_drawn_arguments(pair, random, draw):
+    for _ in range(draw + 1):  # each test its own, whichever of them run
+        arguments = drawn_arguments(random)
+    ours, theirs = pair
+    prompt = PROMPTS[draw % len(PROMPTS)] if draw % 7 else ""
+    assert ours(prompt, **arguments) == theirs(prompt, **arguments)
+
+
 def test_batches_and_generators(pair):
     ours, theirs = pair
     expected = theirs(PROMPTS, **GREEDY, batch_size=4)

@@ -1,13 +1,17 @@
 """What a checkpoint may be named by: a directory, or a hub id that can be fetched."""
 
+import shutil
 from fnmatch import fnmatch
 
 import pytest
+from adapters import draw_attention, write_adapter
+from checkpoints import Shape, write_checkpoint
+from fake_hub_cache import cache_files
 from refusals import refused
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.export.checkpoint.hub import local_checkpoint
-from gptneo_onnx.models import InputError
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError
 
 INSTEAD = "pass a directory that holds config.json and model.safetensors"
 
@@ -125,3 +129,38 @@ class TestWhatIsFetched:
     )
     def test_a_variant(self, fetch, names):
         assert fetch([*names, *self.FILES, "model.safetensors"], "fp16") == names[-1:]
+
+
+@pytest.fixture
+def cached(tmp_path, random):
+    """Hub ids of a checkpoint, a tokenizer and an adapter whose files are in the cache."""
+    shape = Shape(vocab_size=1024, hidden_size=16, num_heads=2)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", shape, random)
+    adapter = write_adapter(tmp_path / "adapter", draw_attention(shape, random))
+    tokenizer = tmp_path / "tokenizer"
+    tokenizer.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(EMBEDDED_CHECKPOINT / name, tokenizer)
+    cache_files(tmp_path / "hub", "one/model", checkpoint)
+    cache_files(tmp_path / "hub", "one/tokenizer", tokenizer)
+    cache_files(tmp_path / "hub", "one/adapter", adapter)
+    return checkpoint, tokenizer, adapter
+
+
+def test_hub_ids_export_what_their_directories_do(tmp_path, cached):
+    checkpoint, tokenizer, adapter = cached
+    by_id = export_model(
+        "one/model", tmp_path / "by_id", tokenizer="one/tokenizer", adapter="one/adapter"
+    )
+    by_path = export_model(checkpoint, tmp_path / "by_path", tokenizer=tokenizer, adapter=adapter)
+    assert sorted(path.name for path in by_id.iterdir()) == sorted(
+        path.name for path in by_path.iterdir()
+    )
+    for path in by_path.iterdir():
+        assert (by_id / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_an_adapter_that_is_not_cached(tmp_path, cached):
+    with refused(InputError, "one/other cannot be fetched from the hub .* instead"):
+        export_model("one/model", tmp_path / "out", adapter="one/other")
+    assert not (tmp_path / "out").exists()

@@ -206,3 +206,32 @@ def test_a_pickled_engine_is_mapped_again(embedded_export):
     engine = pickle.loads(pickle.dumps(mapped)).engine
     options = engine.decoder(1).session.inference.get_session_options()
     assert options.get_session_config_entry("session.disable_prepacking") == "1"
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4", "w8a8"])
+def test_a_batch_invariant_model_gives_the_same_bits_in_any_batch(export_shape, precision):
+    shape = Shape(hidden_size=64, layers=("global", "local") * 3)
+    model = GPTNeoForCausalLM.from_pretrained(export_shape(shape, precision), batch_invariant=True)
+    arguments = {"max_new_tokens": 20, "eos_token_id": None, "return_dict_in_generate": True}
+    padded = [[0] * (4 - len(prompt)) + prompt for prompt in PROMPTS]
+    mask = [[0] * (4 - len(prompt)) + [1] * len(prompt) for prompt in PROMPTS]
+    together = model.generate(padded, mask, output_logits=True, **arguments)
+    for row, prompt in enumerate(PROMPTS):
+        alone = model.generate([prompt], output_logits=True, **arguments)
+        for ours, batch in zip(alone.logits, together.logits, strict=True):
+            assert np.array_equal(ours[0], batch[row])
+
+
+def test_a_copy_is_batch_invariant_too(directory):
+    engine = Engine.load(directory, device="cpu", spin=False, batch_invariant=True)
+    copied = pickle.loads(pickle.dumps(engine))
+    assert copied.decoder(1).least_rows == engine.decoder(1).least_rows == 2
+    assert copied.decoder(1).cache.slots == 2
+
+
+def test_batch_invariant_is_for_fused_graphs(export_shape):
+    with refused(InputError, "batch_invariant is 1; True or False is allowed"):
+        Engine.load(export_shape(), batch_invariant=1)
+    portable = export_shape(graph="portable")
+    with refused(InputError, "batch_invariant is for fused graphs, and this is a portable one"):
+        Engine.load(portable, batch_invariant=True)

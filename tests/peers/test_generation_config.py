@@ -238,6 +238,8 @@ TAKEN_HERE: dict[str, tuple[str, list[Any]]] = {
 TAKEN_THERE: dict[str, tuple[str, list[Any]]] = {
     "forced_bos_token_id": ("one token is forced", [[3, 4]]),
     "guidance_scale": ("it does not go with prompt lookup", [1.5, 0, -1.5, 3]),
+    "max_time": ("nothing compares with NaN", [NAN]),
+    "num_return_sequences": ("a call has a result; there, beams are cut off from the end", [-1]),
     "max_new_tokens": ("a length is a number", [NAN]),
 }
 

@@ -89,7 +89,7 @@ class ForcedBOSTokenLogitsProcessor:
     bos_token_id: int
 
     def __post_init__(self) -> None:
-        token = whole("forced_bos_token_id", self.bos_token_id, least=0)
+        token = whole("forced_bos_token_id", self.bos_token_id)
         set_fields(self, bos_token_id=token)
 
     @takes_scores

@@ -14,8 +14,8 @@ import numpy as np
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids, Scores
-from gptneo_onnx.runtime.generation.processors.checks import check_number, known_tokens
-from gptneo_onnx.runtime.generation.processors.conversions import token_ids, whole
+from gptneo_onnx.runtime.generation.processors.checks import known_tokens
+from gptneo_onnx.runtime.generation.processors.conversions import number, token_ids, whole
 from gptneo_onnx.runtime.generation.tensors import takes_scores
 
 SequenceBias = Mapping[tuple[int, ...], float] | Sequence[Sequence[Any]]
@@ -44,7 +44,8 @@ class SequenceBiasLogitsProcessor:
             if biases:
                 processed = scores.copy() if processed is scores else processed
                 values = np.fromiter(biases.values(), np.float32)
-                processed[row, list(biases)] += values
+                with np.errstate(invalid="ignore"):  # -inf + inf is NaN, as there
+                    processed[row, list(biases)] += values
         return processed
 
     def _biases(self, tokens: Ids) -> dict[int, np.float32]:
@@ -111,9 +112,7 @@ def _checked_sequence_bias(sequence_bias: SequenceBias) -> dict[tuple[int, ...],
             raise InputError(f"sequence_bias holds {shown(pair)}; [[id, ...], bias] is allowed")
         sequence, bias = pair
         _check_sequence("sequence_bias", sequence)
-        if bias != -np.inf:
-            check_number(f"sequence_bias of {shown(sequence)}", bias)
-        biases[tuple(sequence)] = float(bias)
+        biases[tuple(sequence)] = float(number(f"sequence_bias of {shown(sequence)}", bias))
     return biases
 
 

@@ -81,8 +81,8 @@ def test_tokens_beyond_the_vocabulary_are_refused(processor, message):
         (lambda: SequenceBiasLogitsProcessor({(): 1.0}), "sequence_bias holds (); a list of at"),
         (lambda: SequenceBiasLogitsProcessor({(-1,): 1.0}), "sequence_bias is -1; a whole number"),
         (
-            lambda: SequenceBiasLogitsProcessor({(1, 2): np.inf}),
-            "sequence_bias of (1, 2) is inf; a finite number is allowed",
+            lambda: SequenceBiasLogitsProcessor({(1, 2): np.nan}),
+            "sequence_bias of (1, 2) is nan; a number is allowed",
         ),
         (lambda: NoBadWordsLogitsProcessor([]), "bad_words_ids is []; a list of lists of token"),
         (lambda: NoBadWordsLogitsProcessor([3]), "bad_words_ids holds 3; a list of at least one"),

@@ -242,11 +242,11 @@ class TestErrors:
     def test_a_negative_prompt_that_leaves_no_room(self, model):
         """The context has 64 tokens; both streams must fit."""
         arguments = {"guidance_scale": 2.0, "max_new_tokens": 10, "eos_token_id": None}
-        longest = model.generate([[1, 2]], negative_prompt_ids=[[3] * 54], **arguments)
+        longest = model.generate([[1, 2]], negative_prompt_ids=[[3] * 55], **arguments)
         assert longest.shape == (1, 12)
-        message = "a negative prompt has 55 tokens and 10 are to follow, .* context of 64; shorten"
+        message = "a negative prompt has 56 tokens and 10 are to follow, .* context of 64; shorten"
         with refused(InputError, message):
-            model.generate([[1, 2]], negative_prompt_ids=[[3] * 55], **arguments)
+            model.generate([[1, 2]], negative_prompt_ids=[[3] * 56], **arguments)
 
     @pytest.mark.parametrize(
         ("negative", "message"),

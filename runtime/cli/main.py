@@ -4,9 +4,11 @@ import argparse
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
@@ -125,7 +127,15 @@ class _Parser(argparse.ArgumentParser):
     """A parser that reports an error in one line, as main() reports all others."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(_complain(f"{message}; see {self.prog} --help"))
+        self.exit(_complain(f"{message}{self._meant(message)}; see {self.prog} --help"))
+
+    def _meant(self, message: str) -> str:
+        """Return the options and values that a message's unknown words come closest to."""
+        words = re.findall(r"(?:arguments:|invalid choice:) ['\"]?([\w-]+)", message)
+        choices = message.partition("(choose from")[2]
+        known = re.findall(r"[\w-]+", choices) if choices else [*self._option_string_actions]
+        close = [match for word in words for match in get_close_matches(word, known, n=1)]
+        return f"; did you mean {close[0]}?" if close else ""
 
 
 class _PrintVersion(argparse.Action):

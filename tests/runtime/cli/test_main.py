@@ -728,3 +728,20 @@ def test_what_the_machine_refuses_is_told_in_one_line(
     monkeypatch.setattr("gptneo_onnx.runtime.model_files.directory.open_model_directory", refuse)
     status, _, said = run("info", model)
     assert_one_line(status, said, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("genrate", "x"), "generate"),
+        (("generate", "x", "--batch-invarant"), "--batch-invariant"),
+        (("generate", "x", "--max_new_tokens=3"), "--max-new-tokens"),
+        (("export", "a", "b", "--precison", "int4"), "--precision"),
+        (("export", "a", "b", "--graph", "fusd"), "fused"),
+    ],
+)
+def test_a_mistyped_word_is_told_the_right_one(
+    run: Run, arguments: tuple[str, ...], meant: str
+) -> None:
+    status, _, error = run(*arguments)
+    assert_one_line(status, error, f"did you mean {meant}?")

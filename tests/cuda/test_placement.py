@@ -53,8 +53,8 @@ def recorded_options(monkeypatch, tmp_path):
     original = session._session_options
     optimized = tmp_path / "optimized.onnx"
 
-    def options(num_threads):
-        session_options = original(num_threads)
+    def options(*arguments):
+        session_options = original(*arguments)
         session_options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         session_options.optimized_model_filepath = str(optimized)
         return session_options

@@ -1,4 +1,4 @@
-"""Reads the chat templates of a directory: of tokenizer_config.json, or in files of their own.
+"""Reads the chat templates of a directory: from tokenizer_config.json, or from separate files.
 
 Source: transformers.PreTrainedTokenizerBase.from_pretrained, in version 4.57.6.
 """
@@ -22,7 +22,7 @@ ChatTemplate = str | dict[str, str]
 def read_chat_template(directory: Path, config: Mapping[str, Any]) -> ChatTemplate | None:
     """Return the chat templates of a directory; None without any.
 
-    Files of their own take the place of what the config has.
+    Separate files replace what the config has.
 
     Args:
         directory: may have chat_template.jinja, and others in additional_chat_templates.

@@ -120,7 +120,7 @@ class ChatTokenizer(TextEncoder):
         """Return the template that a call of apply_chat_template() with these arguments takes.
 
         Raises:
-            InputError: there is none.
+            InputError: the tokenizer has no such template.
         """
         own = self.chat_template
         if not isinstance(own, dict):

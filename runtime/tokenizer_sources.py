@@ -107,7 +107,7 @@ def parts_of_transformers(tokenizer: Any) -> TokenizerParts:
     """Take over a tokenizer of transformers, fast or slow, as it is now.
 
     Raises:
-        InputError: it is none, or a slow one of a class that is not GPT-2's.
+        InputError: the object is not a tokenizer, or is a slow one of a class other than GPT-2's.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if isinstance(backend, tokenizers.Tokenizer):

@@ -55,8 +55,8 @@ def threads_spin(requested: bool | None) -> bool:
     """Return whether threads spin while they wait.
 
     Args:
-        requested: by the caller; None takes GPTNEO_ONNX_SPIN, else all but a quota of processor
-            time that is less than the process's cores: spinning would use it up.
+        requested: by the caller; None takes GPTNEO_ONNX_SPIN, and without it spins unless a quota
+            of processor time is less than the process's cores: spinning would use it up.
 
     Raises:
         InputError: the argument, or the variable, is out of range.

@@ -53,7 +53,7 @@ _HUB_ARGUMENTS = (
     "resume_download",
     "use_auth_token",
 )
-# Fields for which None is a value of its own; updated() resets the others by it.
+# Fields that can be None; for any other field, None makes updated() restore the default.
 _NONE_COUNTS = ("top_k", "max_length")
 
 

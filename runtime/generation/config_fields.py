@@ -138,7 +138,7 @@ def read_token(name: str, value: Any) -> int:
 
 
 def read_tokens(name: str, value: Any) -> tuple[int, ...] | None:
-    """Return the ids that a token can have; None if there are none."""
+    """Return the ids that are at least 0; None if no id is left."""
     ids = OneOrSeveral(read_token)(name, value)
     several = ids if isinstance(ids, tuple) else (ids,)
     return tuple(each for each in several if each >= 0) or None

@@ -144,7 +144,7 @@ class EosTokenCriteria:
     """Stops after an end token.
 
     Args:
-        eos_token_id: the id of the end token, or the ids of several; -1 is none.
+        eos_token_id: the id of the end token, or several ids; -1 stands for no end token.
 
     Raises:
         InputError: not token ids.

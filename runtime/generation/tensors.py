@@ -25,7 +25,7 @@ def is_tensor(value: Any) -> bool:
 
 
 def as_array(value: Any) -> Any:
-    """Return a tensor as an array of its own memory where it can be; other values as they are."""
+    """Return a tensor as an array that shares its memory where it can; other values as they are."""
     if not is_tensor(value):
         return value
     tensor = value.detach().cpu()

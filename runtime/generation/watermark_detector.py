@@ -80,7 +80,7 @@ class WatermarkDetector:
             return_dict: whether to return a WatermarkDetectorOutput.
 
         Raises:
-            InputError: there is no token behind the context that a list depends on.
+            InputError: no token follows the context that green lists depend on.
         """
         ids = ids_array(input_ids)
         if ids is None or ids.ndim != 2 or not ids.shape[0]:

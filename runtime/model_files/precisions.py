@@ -48,7 +48,7 @@ def smallest_other(directory: Path, file_name: str | None = None) -> str:
         file_name: the graph; by default model.onnx.
 
     Raises:
-        InputError: there is none, or the directory says nothing of precisions.
+        InputError: no precision is smaller, or the directory does not name its precisions.
         ModelFileError: its manifest is damaged.
     """
     names = _names(directory, file_name, "self_draft is true")

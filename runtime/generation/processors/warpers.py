@@ -272,7 +272,7 @@ def _best(row: Scores, weights: Scores, count: int, least: np.float32 | None) ->
     kept = np.flatnonzero(weights >= (-1 if least is None else least))
     if len(kept) < count:
         kept = np.arange(len(row))
-    # Of equal scores a stable sort drops those with the lower ids first.
+    # Where scores are equal, a stable sort drops the lower ids first.
     return kept[best_tokens(row[kept], count, lower_ids_first=False)] if len(kept) > count else kept
 
 

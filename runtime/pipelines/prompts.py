@@ -64,8 +64,8 @@ class PipelinePrompt:
     Attributes:
         text: the text that a full result begins with, or the chat.
         ids: the tokens of prefix and text.
-        input_ids: what the model continues: `ids`, `ids` with the last token healed, or, if `ids` is
-            empty, bos_token_id.
+        input_ids: what the model continues: `ids`, `ids` with the last token healed, or
+            bos_token_id if `ids` is empty.
         max_new_tokens: the limit of this prompt; None where the config has it.
         seeds: one for each result; empty if nothing is sampled.
     """

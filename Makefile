@@ -5,15 +5,18 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 PROMPT ?= She was
 BUILD := build
+ARM := $(BUILD)/arm64
 OLDER := $(BUILD)/transformers-4.53
 NODE := $(BUILD)/node
 CPP := $(BUILD)/cpp
 FAST := $(wildcard tests/test_*.py) tests/models tests/export $(addprefix tests/runtime/,model_files engine generation test_documents.py test_files.py test_smoke.py test_tokenizer.py)
 # The newest Python 3 that pyenv has, if it has one that this project runs on.
 NEWEST_PYTHON := $(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.1[1-4].*/bin/python)))
+# What Python and the packages need of Debian.
+ARM_PACKAGES := python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 libgcc-s1 libstdc++6 zlib1g libexpat1 libssl3 libffi8 libbz2-1.0 liblzma5
 SOURCES := pyproject.toml $(shell find models export runtime -name '*.py') $(wildcard models/tiny/*)
 
-.PHONY: demo test fast check test-peers test-gpu golden benchmark clean
+.PHONY: demo test fast check test-peers test-gpu test-arm golden benchmark clean
 
 demo: .venv/.ready
 	.venv/bin/gptneo-onnx export models/tiny $(BUILD)/tiny
@@ -43,6 +46,10 @@ test-gpu: .venv-gpu/.ready
 	.venv-gpu/bin/python tests/cuda/stand_in.py $(BUILD)/cuda-stand-in
 	GPTNEO_ONNX_CUDA_STAND_IN=1 LD_LIBRARY_PATH=$(BUILD)/cuda-stand-in .venv-gpu/bin/python -m pytest tests/cuda $(ARGS)
 	.venv-gpu/bin/python -m pytest tests/runtime/test_smoke.py $(ARGS)
+
+# What QEMU's Arm processors compute, with the packages for them.
+test-arm: .venv/.ready $(ARM)/.ready
+	GPTNEO_ONNX_ARM=$(ARM) .venv/bin/python -m pytest tests/runtime/engine/test_other_processors.py $(ARGS)
 
 # Golden files, made again by transformers.
 golden: .venv-peers/.ready
@@ -90,6 +97,18 @@ $(CPP)/generate: examples/cpp/generate.cpp .venv-peers/.ready
 	cd $(CPP) && apt="apt-get -qq -o Dir::Etc::sourcelist=$$PWD/debian.sources -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$$PWD/lists -o Dir::Cache=$$PWD -o APT::Sandbox::User=root" && $$apt update && $$apt download libonnxruntime-dev && dpkg -x libonnxruntime-dev_*.deb .
 	ln -sf $$(.venv-peers/bin/python -c "import onnxruntime; print(onnxruntime.__path__[0])")/capi/libonnxruntime.so.1.* $(CPP)/libonnxruntime.so.1
 	g++ -std=c++17 -O2 -Wall -Werror $< -I $(CPP)/usr/include/onnxruntime $(CPP)/libonnxruntime.so.1 -Wl,-rpath,'$$ORIGIN' -o $@
+
+# Python, its libraries and packages of Arm in a folder, and a QEMU that is new enough to run ONNX Runtime
+# on them: Debian 12's crashes. apt reads separate lists for that, and installs nothing.
+$(ARM)/.ready: pyproject.toml .venv/.ready
+	rm -rf $(ARM) && mkdir -p $(addprefix $(ARM)/,root lists/partial archives/partial qemu-lists/partial packages/gptneo_onnx)
+	touch $(ARM)/status
+	cd $(ARM) && apt="apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o Dir::State::status=$$PWD/status -o Dir::State::lists=$$PWD/lists -o Dir::Cache=$$PWD -o APT::Sandbox::User=root" && $$apt update && $$apt download $(ARM_PACKAGES) && for each in *.deb; do dpkg -x $$each root && rm $$each || exit 1; done
+	sed 's/bookworm bookworm-updates/trixie/; /^$$/q' /etc/apt/sources.list.d/debian.sources > $(ARM)/debian.sources
+	cd $(ARM) && apt="apt-get -qq -o Dir::Etc::sourcelist=$$PWD/debian.sources -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists=$$PWD/qemu-lists -o Dir::Cache=$$PWD -o APT::Sandbox::User=root" && $$apt update && $$apt download qemu-user && dpkg -x qemu-user_*.deb qemu && cp qemu/usr/bin/qemu-aarch64 . && rm -r qemu qemu-user_*.deb
+	.venv/bin/python -m pip install --quiet --target $(ARM)/packages --python-version 3.11 --only-binary :all: $(addprefix --platform manylinux_2_,28_aarch64 27_aarch64 17_aarch64) --platform manylinux2014_aarch64 onnxruntime numpy tokenizers
+	ln -s ../../../../models ../../../../runtime $(ARM)/packages/gptneo_onnx/
+	touch $@
 
 # OpenVINO's runtime alone; peer-openvino has torch too, to convert models.
 $(BUILD)/openvino/.ready:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charts import draw
-from machine import limits
+from machine import limits, processor
 from random_checkpoint import SHAPES, write_random_checkpoint
 from tables import tables
 from tqdm import tqdm
@@ -138,6 +138,7 @@ def main() -> None:
     results = {
         "shape": options.shape,
         "threads": options.threads,
+        "processor": processor(),
         "titles": {name: contestant.title for name, contestant in chosen.items()},
         "weight_bytes": weights,
         "prefill_operations": prefill_operations(checkpoint),
@@ -148,7 +149,7 @@ def main() -> None:
     stem.with_suffix(stem.suffix + ".json").write_text(json.dumps(results, indent=1))
     text = tables(results)
     stem.with_suffix(stem.suffix + ".md").write_text(text)
-    draw(results, stem.with_suffix(stem.suffix + ".png"))
+    draw([results], stem.with_suffix(stem.suffix + ".png"))
     print(text)
 
 

@@ -1,9 +1,11 @@
 """Upper limits of a machine: how fast it reads memory, and how fast it multiplies matrices."""
 
+import re
 import statistics
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -11,6 +13,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 BYTES = 2**30
 ROWS, INPUTS, OUTPUTS = 512, 2048, 8192
+
+
+# Instructions that decide which kernels run, the best first.
+_INSTRUCTIONS = {"amx_int8": "AMX", "avx512_vnni": "AVX-512 with VNNI", "avx2": "AVX2"}
+
+
+def processor() -> str:
+    """Return the processor's name and its best instructions for whole numbers."""
+    text = Path("/proc/cpuinfo").read_text()
+    name = re.search(r"model name\s*: (.*)", text)
+    best = [title for flag, title in _INSTRUCTIONS.items() if re.search(rf"\b{flag}\b", text)]
+    return ", ".join([name[1] if name else "unknown processor", *best[:1]])
 
 
 def read_bandwidth(threads: int) -> float:

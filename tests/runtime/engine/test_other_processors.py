@@ -46,7 +46,7 @@ models = [GPTNeoForCausalLM.from_pretrained(each, "cpu", num_threads=1) for each
 np.savez(
     out,
     logits=[model(ids).logits[0] for model in models],
-    ids=models[0].generate(ids, do_sample=False, max_new_tokens=40),
+    ids=models[0].generate(ids, do_sample=False, max_new_tokens=24),
 )
 """
 EXPORTS = {
@@ -138,7 +138,7 @@ def test_float32_is_the_same(errors):
 
 def test_float32_writes_the_same_text(directories, there):
     model = GPTNeoForCausalLM.from_pretrained(directories["fp32"], "cpu")
-    ids = model.generate(np.arange(40)[None], do_sample=False, max_new_tokens=40)
+    ids = model.generate(np.arange(40)[None], do_sample=False, max_new_tokens=24)
     np.testing.assert_array_equal(there[1]["ids"], ids)
 
 

@@ -7,10 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.runtime.arrays import Floats
 from gptneo_onnx.runtime.cli.options import (
     add_batch_size,
     add_device,
@@ -25,12 +22,14 @@ from gptneo_onnx.runtime.cli.options import (
 )
 from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.files import atomic_file, check_writable
-from gptneo_onnx.runtime.pipelines.pooling import POOLINGS
 
 if TYPE_CHECKING:
+    from gptneo_onnx.runtime.arrays import Floats
     from gptneo_onnx.runtime.documents import Document
     from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 
+# Those of pipelines.pooling, which takes numpy: its import would slow --help down.
+POOLINGS = ("none", "mean", "last_token")
 ARRAY_SUFFIX, LINES_SUFFIX = ".npy", ".jsonl"
 
 
@@ -49,8 +48,7 @@ def add_command(commands: Any) -> None:
         default="mean",
         choices=POOLINGS,
         metavar="NAME",
-        help="the mean of a text's tokens, its last token, or none for a vector per token "
-        "(default: mean)",
+        help="mean of a text's tokens, last_token, or none for a vector per token (default: mean)",
     )
     group.add_argument(
         "--layer",
@@ -80,7 +78,7 @@ def add_command(commands: Any) -> None:
     add_examples(
         command,
         "embed gpt-neo-125m texts.txt --lines -o vectors.npy",
-        "embed gpt-neo-125m text.txt --pooling last --normalize",
+        "embed gpt-neo-125m text.txt --pooling last_token --normalize",
     )
     command.set_defaults(run=run_embed)
 
@@ -153,8 +151,9 @@ def _features(
     pipeline: "FeatureExtractionPipeline",
     documents: "Sequence[Document]",
     shows_progress: bool,
-) -> Iterator[Floats]:
+) -> "Iterator[Floats]":
     """Yield each document's features; refuse those that are not finite."""
+    import numpy as np
     from tqdm import tqdm
 
     results = tqdm(
@@ -173,9 +172,11 @@ def _features(
 
 
 def _write_lines(
-    file: IO[str], documents: "Sequence[Document]", features: Iterator[Floats]
+    file: IO[str], documents: "Sequence[Document]", features: "Iterator[Floats]"
 ) -> None:
     """Write an object for each text: its source, and its vector or the vectors of its tokens."""
+    import numpy as np
+
     for document, vectors in zip(documents, features, strict=True):
         vectors = vectors[0] if vectors.ndim > 1 else vectors
         # The fewest digits that still identify a float32: half of what a float64 takes.
@@ -184,11 +185,13 @@ def _write_lines(
         file.write(json.dumps(line) + "\n")
 
 
-def _write_array(file: IO[bytes], count: int, features: Iterator[Floats]) -> None:
+def _write_array(file: IO[bytes], count: int, features: "Iterator[Floats]") -> None:
     """Write [texts, hidden], or [tokens, hidden] of one text, a text at a time.
 
     Rows are written as they come, so more texts can be embedded than fit into memory.
     """
+    import numpy as np
+
     for index, vectors in enumerate(features):
         if index == 0:
             shape = (count, *vectors.shape) if vectors.ndim == 1 else vectors.shape[1:]

@@ -42,7 +42,7 @@ def add_command(commands: Any) -> None:
     add_examples(
         command,
         "check EleutherAI/gpt-neo-125m",
-        "check EleutherAI/gpt-neo-125m --precision int8 --graph fused,portable --json",
+        "check EleutherAI/gpt-neo-125m --precision int8 --graph fused,genai",
     )
     command.set_defaults(run=run_check, out=None, verify=False)
 

@@ -105,7 +105,7 @@ def add_command(commands: Any) -> None:
         command,
         'classify classifier "She was very fond of Mr. Darcy."',
         "classify classifier --text texts.txt --lines --top-k 3 --json",
-        'classify answerer "Emma was fond of Mr. Darcy." --question "Who was fond of him?"',
+        'classify answerer "Emma was fond of him." --question "Who was fond?"',
     )
     command.set_defaults(run=run_classify)
 

@@ -15,7 +15,7 @@ BOLD, RED, YELLOW, CYAN = "1", "1;31", "33", "36"
 
 _HEADING = re.compile(r"^(?:usage(?=: )|\S.*(?=:$))", re.MULTILINE)
 # The spellings of an option at the start of an indented line; its help is two spaces further right.
-_OPTION = re.compile(r"^( {2,4})(-\S+(?:, -\S+)*)", re.MULTILINE)
+_OPTION = re.compile(r"^( {2,4})(-[^\s,]+(?:, -[^\s,]+)*)", re.MULTILINE)
 
 
 def has_colours(stream: Any) -> bool:

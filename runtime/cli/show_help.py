@@ -17,8 +17,7 @@ def add_command(commands: Any) -> None:
         "topic",
         nargs="?",
         metavar="COMMAND",
-        # Not a copy: commands that are added later are in it too.
-        choices=commands.choices,
+        choices=commands.choices.keys(),  # commands that are added later are among them
         help="the command to describe (default: all, a line for each)",
     )
     add_examples(command, "help", "help generate")

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import termios
 from collections.abc import Mapping, Sequence
 
 # What would decide about colours or widths in the environment of the tests themselves.
@@ -13,6 +14,7 @@ def run_in_terminal(
 ) -> tuple[int, str]:
     """Return the exit status of a command, and what it wrote to the terminal, lines ended by LF."""
     outside, inside = os.openpty()
+    termios.tcsetwinsize(inside, (24, width))
     kept = {name: value for name, value in os.environ.items() if name not in _DECIDING}
     settings = kept | {"TERM": "xterm", "COLUMNS": str(width)} | dict(environment or {})
     with subprocess.Popen(

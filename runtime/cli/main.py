@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
@@ -28,7 +29,7 @@ from gptneo_onnx.runtime.cli import (
     show_help,
 )
 from gptneo_onnx.runtime.cli.colours import RED, coloured, coloured_help
-from gptneo_onnx.runtime.cli.messages import BAD_INPUT, PROGRAM, complain
+from gptneo_onnx.runtime.cli.messages import BAD_INPUT, PROGRAM, complain, show_warning
 from gptneo_onnx.runtime.cli.parser import Parser, add_examples
 from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
 
@@ -60,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         run = _parse(sys.argv[1:] if arguments is None else list(arguments))
-        status = run()
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            status = run()
         if sys.stdout is not None:  # it may have been closed
             sys.stdout.flush()
         return status or 0

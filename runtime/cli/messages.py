@@ -1,6 +1,7 @@
 """What the program says on standard error: errors, and what the user should know."""
 
 import sys
+from typing import Any
 
 from gptneo_onnx.runtime.cli.colours import RED, YELLOW, coloured
 from gptneo_onnx.runtime.cli.terminal import wrapped
@@ -11,10 +12,18 @@ BAD_INPUT = 2
 
 def complain(message: str) -> int:
     """Print an error as one line, which a terminal shows as several; return the exit status."""
-    line = wrapped(f"{PROGRAM}: error: {' '.join(message.split())}", sys.stderr)
-    error = coloured("error:", RED, sys.stderr)
-    print(line.replace("error:", error, 1), file=sys.stderr)
+    _say("error:", RED, message)
     return BAD_INPUT
+
+
+def show_warning(message: Warning | str, *place: Any, **details: Any) -> None:
+    """Print a warning as one line: it takes the place of warnings.showwarning."""
+    _say("warning:", YELLOW, str(message))
+
+
+def _say(kind: str, colour: str, message: str) -> None:
+    line = wrapped(f"{PROGRAM}: {kind} {' '.join(message.split())}", sys.stderr)
+    print(line.replace(kind, coloured(kind, colour, sys.stderr), 1), file=sys.stderr)
 
 
 def notice(line: str) -> None:

@@ -87,9 +87,9 @@ class Parser(argparse.ArgumentParser):
 class HelpFormatter(argparse.HelpFormatter):
     """Shows a short usage, an option's value once, and indented lines of a text as they are."""
 
-    def __init__(self, prog: str) -> None:
+    def __init__(self, prog: str, **settings: Any) -> None:
         width = min(shutil.get_terminal_size().columns - 2, _WIDEST_HELP)
-        super().__init__(prog, max_help_position=_HELP_COLUMN, width=width)
+        super().__init__(prog, max_help_position=_HELP_COLUMN, width=width, **settings)
 
     def add_usage(
         self,

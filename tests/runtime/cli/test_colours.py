@@ -49,6 +49,25 @@ def test_an_error_on_a_terminal_is_red_and_wraps_between_words() -> None:
     assert " ".join(lines) == piped("info", "no/such/model").stderr.strip()
 
 
+WARNS = """
+import sys, warnings
+from gptneo_onnx.runtime.cli import doctor
+from gptneo_onnx.runtime.cli.main import main
+doctor.examine = lambda: warnings.warn("something\\nis slow") or []
+sys.exit(main(["doctor"]))
+"""
+
+
+def test_a_warning_is_one_line_and_on_a_terminal_yellow() -> None:
+    script = [sys.executable, "-c", WARNS]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == "gptneo-onnx: warning: something is slow\n"
+    assert run_in_terminal(script) == (
+        0,
+        "gptneo-onnx: \033[33mwarning:\033[0m something is slow\n",
+    )
+
+
 def test_the_short_help_on_a_terminal_has_colours() -> None:
     status, shown = run_in_terminal(COMMAND)
     assert status == 2

@@ -78,7 +78,7 @@ def add_command(commands: Any) -> None:
     add_examples(
         command,
         "embed gpt-neo-125m texts.txt --lines -o vectors.npy",
-        "embed gpt-neo-125m text.txt --pooling last_token --normalize",
+        "embed gpt-neo-125m texts.txt --pooling last_token --normalize",
     )
     command.set_defaults(run=run_embed)
 

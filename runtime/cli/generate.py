@@ -31,9 +31,7 @@ def add_command(commands: Any) -> None:
         "generate",
         usage="%(prog)s [MODEL] [PROMPT] [OPTIONS]",
         help="continue a prompt",
-        description="Continue a prompt. A single word is MODEL if it is a directory, and the "
-        "prompt is read from standard input; a text is a prompt for the embedded model. -m and -p "
-        "say which is which.",
+        description="Continue a prompt, each of several, or a text written in turns.",
     )
     add_options(command)
     command.set_defaults(run=run_generate)

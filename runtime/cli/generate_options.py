@@ -116,7 +116,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="[MODEL] [PROMPT]",
         help="the directory of an exported model (default: the embedded model), and the text to "
-        "continue (default: standard input)",
+        "continue (default: standard input); a single word is MODEL if it is a directory, and "
+        "else PROMPT",
     )
     _add_prompts(command.add_argument_group("prompts"))
     _add_output(command.add_argument_group("output"))

@@ -50,10 +50,11 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 class TestEveryCommand:
-    def test_is_described_in_sentences(self, name: str) -> None:
+    def test_is_described_in_a_sentence(self, name: str) -> None:
         description = COMMANDS[name].description
         assert description[0].isupper()
         assert description.endswith(".")
+        assert ". " not in description
 
     def test_has_its_options_in_groups(self, name: str) -> None:
         ungrouped = COMMANDS[name]._optionals._group_actions

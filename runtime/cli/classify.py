@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from gptneo_onnx.runtime.cli.options import (
     load_with,
 )
 from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.terminal import wrapped
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document
@@ -39,6 +41,8 @@ _OPTIONS: Mapping[str, tuple[Head, ...]] = {
 }
 # Characters of a text that a line shows.
 _SHOWN = 60
+# Where labels begin, after the score.
+_LABEL_COLUMN = 9
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,7 @@ def _print(document: "Document", found: list[Result], has_others: bool) -> None:
         cells = [f"{result['score']:7.4f}", *_cells(document, result)]
         if has_others and is_label:
             cells.append(_shown(document.text))
-        print("  ".join(cells))
+        print(wrapped("  ".join(cells), sys.stdout, _LABEL_COLUMN))
 
 
 def _cells(document: "Document", result: Result) -> list[str]:

@@ -1,6 +1,7 @@
 """The command `gptneo-onnx export`: from a checkpoint to a directory with graphs and weights."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from gptneo_onnx.runtime.cli.export_options import (
 from gptneo_onnx.runtime.cli.messages import notice
 from gptneo_onnx.runtime.cli.options import add_quiet
 from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.terminal import wrapped
 from gptneo_onnx.runtime.cli.units import readable_size
 
 
@@ -82,7 +84,8 @@ def run_export(options: argparse.Namespace) -> None:
     )
     size = sum(path.stat().st_size for path in out.rglob("*"))
     graphs = ", ".join(str(path.relative_to(out)) for path in sorted(out.rglob("*.onnx")))
-    print(f"{out}: {graphs}, {', '.join(options.precision)}, {readable_size(size)}")
+    line = f"{out}: {graphs}, {', '.join(options.precision)}, {readable_size(size)}"
+    print(wrapped(line, sys.stdout))
 
 
 def _output_directory(options: argparse.Namespace) -> Path:

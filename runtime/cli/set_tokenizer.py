@@ -1,11 +1,13 @@
 """The command `gptneo-onnx set-tokenizer`: gives an export that exists a tokenizer."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.runtime.cli.messages import notice
 from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.terminal import wrapped
 
 
 def add_command(commands: Any) -> None:
@@ -54,4 +56,4 @@ def run_set_tokenizer(options: argparse.Namespace) -> None:
         report=notice,
     )
     done = "would get" if options.dry_run else "has"
-    print(f"{options.model} {done} the tokenizer of {source}")
+    print(wrapped(f"{options.model} {done} the tokenizer of {source}", sys.stdout))

@@ -83,6 +83,16 @@ def test_what_doctor_says_wraps_between_words() -> None:
         assert len(line) <= 50 or " " not in line[17:].strip(), line
 
 
+def test_what_info_says_wraps_in_the_column_of_values(embedded_export: Path) -> None:
+    command = ["info", str(embedded_export)]
+    status, shown = run_in_terminal([*COMMAND, *command], width=48)
+    assert status == 0
+    assert "".join(piped(*command).stdout.split()) == "".join(shown.split())
+    assert any(line.startswith(" " * 28) for line in shown.splitlines())
+    for line in shown.splitlines():
+        assert len(line) <= 48 or " " not in line[28:].strip(), line
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["fly"], []], ids=str)
 @pytest.mark.parametrize(
     "environment",
@@ -122,7 +132,7 @@ def test_quiet_leaves_out_the_progress_of_an_export(tmp_path: Path) -> None:
     command = [*COMMAND, "export", str(EMBEDDED_CHECKPOINT)]
     _, shown = run_in_terminal([*command, str(tmp_path / "shown")])
     assert "%|" in shown
-    status, shown = run_in_terminal([*command, str(tmp_path / "quiet"), "-q"])
+    status, shown = run_in_terminal([*command, str(tmp_path / "quiet"), "-q"], width=300)
     assert (status, shown.count("\n")) == (0, 1)
     assert shown.startswith(f"{tmp_path / 'quiet'}: model.onnx, fp32, ")
 

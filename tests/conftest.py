@@ -49,6 +49,13 @@ def private_cache(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
+@pytest.fixture(autouse=True)
+def no_colours_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment of the tests says about colours does not count."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def embedded_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The embedded checkpoint's float32 export; shared, so never to be changed."""

@@ -30,6 +30,7 @@ PACKAGES_INSIDE = {
         "llguidance",
         "lm_eval",
         "pyarrow",
+        "shtab",
         "tqdm",
     },
 }

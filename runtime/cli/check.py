@@ -14,6 +14,7 @@ from gptneo_onnx.runtime.cli.export_options import (
     export_arguments,
 )
 from gptneo_onnx.runtime.cli.options import add_json
+from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.cli.units import readable_size
 
 WIDTH = 80
@@ -23,16 +24,26 @@ _SHOWN_TOKENS = 4
 
 def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
-    command = commands.add_parser("check", help="say what an export of a checkpoint would do")
+    command = commands.add_parser(
+        "check",
+        help="say what an export of a checkpoint would do",
+        description="Say what an export of a checkpoint would read and write, without doing it.",
+    )
     add_checkpoint(command)
     add_graphs(command)
     add_precision(command)
-    command.add_argument(
+    group = command.add_argument_group("output")
+    group.add_argument(
         "--full",
         action="store_true",
         help="read every weight too, and count the numbers that are not finite",
     )
-    add_json(command)
+    add_json(group)
+    add_examples(
+        command,
+        "check EleutherAI/gpt-neo-125m",
+        "check EleutherAI/gpt-neo-125m --precision int8 --graph fused,genai",
+    )
     command.set_defaults(run=run_check, out=None, verify=False)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,8 @@ from gptneo_onnx.runtime.cli.options import (
     documents_of,
     load_with,
 )
+from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.terminal import wrapped
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document
@@ -38,6 +41,8 @@ _OPTIONS: Mapping[str, tuple[Head, ...]] = {
 }
 # Characters of a text that a line shows.
 _SHOWN = 60
+# Where labels begin, after the score.
+_LABEL_COLUMN = 9
 
 
 @dataclass(frozen=True)
@@ -58,40 +63,54 @@ class _Classifier:
 def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser(
-        "classify", help="labels of texts, entities in them, or answers from them"
+        "classify",
+        help="labels of texts, entities in them, or answers from them",
+        description="Print labels of texts, entities in them, or answers from them, as the "
+        "model's head is for.",
     )
     add_model(command)
     command.add_argument(
         "texts", nargs="*", metavar="TEXT", help="what to classify (default: standard input)"
     )
     add_texts(command, required=False)
-    command.add_argument(
+    group = command.add_argument_group("results")
+    group.add_argument(
         "--question",
         metavar="TEXT",
-        help="what to answer from each text, for a model for question answering",
+        help="what to answer from each text, for a model for question answering (default: none)",
     )
-    command.add_argument(
+    group.add_argument(
         "--top-k", type=int, metavar="N", help="how many labels or answers to show (default: 1)"
     )
-    command.add_argument(
+    group.add_argument(
         "--aggregation",
         choices=_STRATEGIES,
-        help="how tokens become entities (default: simple; none: a label for each token)",
+        metavar="NAME",
+        help=f"how tokens become entities: {', '.join(_STRATEGIES)}, where none gives a label for "
+        "each token (default: simple)",
     )
-    command.add_argument(
+    group.add_argument(
         "--stride",
         type=int,
         metavar="N",
         help="find entities in all of a text that is longer than the context, in windows that "
-        "repeat N tokens",
+        "repeat N tokens (default: such texts are refused)",
     )
-    command.add_argument(
+    group.add_argument(
         "--truncation", action="store_true", help="cut texts that are longer than the context"
     )
-    command.add_argument("--json", action="store_true", help="print a JSON object for each text")
-    add_batch_size(command)
-    add_graph_choice(command)
+    group = command.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print a JSON object for each text")
+    group = command.add_argument_group("model")
+    add_graph_choice(group)
+    add_batch_size(group)
     add_device(command)
+    add_examples(
+        command,
+        'classify classifier "She was very fond of Mr. Darcy."',
+        "classify classifier --text texts.txt --lines --top-k 3 --json",
+        'classify answerer "Emma was fond of him." --question "Who was fond?"',
+    )
     command.set_defaults(run=run_classify)
 
 
@@ -218,7 +237,7 @@ def _print(document: "Document", found: list[Result], has_others: bool) -> None:
         cells = [f"{result['score']:7.4f}", *_cells(document, result)]
         if has_others and is_label:
             cells.append(_shown(document.text))
-        print("  ".join(cells))
+        print(wrapped("  ".join(cells), sys.stdout, _LABEL_COLUMN))
 
 
 def _cells(document: "Document", result: Result) -> list[str]:

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
+from gptneo_onnx.runtime.cli.messages import notice
 from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_json,
+    add_quiet,
     add_texts,
     documents_of,
     load_model,
     load_with_tokenizer,
 )
+from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.terminal import wrapped
 from gptneo_onnx.runtime.documents import counted
 from gptneo_onnx.runtime.files import atomic_file, check_writable, is_directory
 
@@ -27,12 +31,18 @@ if TYPE_CHECKING:
 
 EXIT_DIVERGED = 1
 _DIFFERENCES_PRINTED = 3
+# What the rest of a line begins with that a terminal is too narrow for.
+_INDENT = 4
 
 
 def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser(
-        "compare", help="how far one model is from another: int8 from fp32, a GPU from a CPU"
+        "compare",
+        usage="%(prog)s A B --text FILE [FILE ...] [OPTIONS]",
+        help="how far one model's predictions are from another's",
+        description="Measure how far one model's predictions are from another's: int8 from fp32, "
+        "a GPU from a CPU.",
     )
     model = "a directory, or one of its graphs (OUT/portable.onnx)"
     command.add_argument(
@@ -40,27 +50,34 @@ def add_command(commands: Any) -> None:
     )
     command.add_argument("second", type=Path, metavar="B", help=f"the model to examine: {model}")
     add_texts(command)
-    command.add_argument(
-        "--report", type=Path, metavar="FILE.html", help="write a page with curves to look at"
+    group = command.add_argument_group("output")
+    group.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write a page with curves to look at (default: none)",
     )
-    command.add_argument(
+    group.add_argument(
         "--largest",
         type=int,
         default=10,
         metavar="N",
         help="how many of the largest differences to report, at most (default: 10)",
     )
-    command.add_argument(
+    group.add_argument(
         "--max-divergence",
         type=float,
         metavar="NATS",
-        help="exit with status 1 if the mean divergence is greater than this",
+        help="exit with status 1 if the mean divergence is greater than this (default: no bound)",
     )
-    add_device(command)
-    command.add_argument(
-        "--device-b", metavar="DEVICE", help="the device of B (default: that of A)"
+    add_json(group)
+    add_quiet(group)
+    add_device(command, second="--device-b")
+    add_examples(
+        command,
+        "compare gpt-neo-125m gpt-neo-125m-int4 --text text.txt",
+        "compare gpt-neo-125m gpt-neo-125m-int4 --text text.txt --report page.html",
     )
-    add_json(command)
     command.set_defaults(run=run_compare)
 
 
@@ -85,13 +102,16 @@ def run_compare(options: argparse.Namespace) -> int:
         first.tokenizer,
         documents,
         largest=options.largest,
-        progress=True,
+        progress=not options.quiet,
     )
     try:
         if options.report is not None:
             _write_report(options.report, comparison, names)
     finally:  # print the figures even if the report cannot be written
-        print(json.dumps(comparison.as_dict()) if options.json else _table(comparison, names))
+        if options.json:
+            print(json.dumps(comparison.as_dict()))
+        else:
+            print(wrapped(_table(comparison, names), sys.stdout, _INDENT))
     return _status(float(comparison.divergences.mean()), options.max_divergence)
 
 
@@ -187,8 +207,5 @@ def _status(divergence: float, bound: float | None) -> int:
     """Return the exit status, and say so if the bound is exceeded."""
     if bound is None or divergence <= bound:
         return 0
-    print(
-        f"the mean divergence is {divergence:.3g}, beyond --max-divergence {bound:g}",
-        file=sys.stderr,
-    )
+    notice(f"the mean divergence is {divergence:.3g}, beyond --max-divergence {bound:g}")
     return EXIT_DIVERGED

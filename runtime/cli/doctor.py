@@ -4,12 +4,15 @@ import argparse
 import ctypes
 import platform
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
+from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.terminal import wrapped
 from gptneo_onnx.runtime.files import cache_folder
 from gptneo_onnx.runtime.onnx_runtime import (
     check_onnx_runtime,
@@ -34,16 +37,21 @@ class Finding:
 
 def add_command(commands: Any) -> None:
     """Add the command to argparse's sub-parsers."""
-    command = commands.add_parser("doctor", help="check this machine: versions, devices, libraries")
-    command.set_defaults(run=run_doctor)
+    command = commands.add_parser(
+        "doctor",
+        help="check this machine: versions, devices, libraries",
+        description="Check this machine: versions, devices, missing libraries, and what to do.",
+    )
+    add_examples(command, "doctor")
+    command.set_defaults(run=run_doctor, needs_onnx_runtime=False)
 
 
 def run_doctor(options: argparse.Namespace) -> None:
     """Print all findings, each with its advice."""
     for finding in examine():
-        print(f"{finding.subject:16}{finding.state}")
+        print(wrapped(f"{finding.subject:16}{finding.state}", sys.stdout, 16))
         if finding.advice:
-            print(f"{'':16}-> {finding.advice}")
+            print(wrapped(f"{'':16}-> {finding.advice}", sys.stdout, 19))
 
 
 def examine() -> list[Finding]:

@@ -20,7 +20,7 @@ def add_draft(group: Any) -> None:
         "--assistant-model",
         metavar="MODEL",
         help="have a smaller model propose tokens: the same text, sooner; a directory, or another "
-        "precision that MODEL has (int4)",
+        "precision that MODEL has, int4 (default: none)",
     )
     group.add_argument(
         "--self-draft",

@@ -7,64 +7,79 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.runtime.arrays import Floats
 from gptneo_onnx.runtime.cli.options import (
     add_batch_size,
     add_device,
     add_documents,
     add_graph_choice,
     add_model,
+    add_quiet,
     check_documents,
     chosen_graph,
     documents_of,
     load_with,
 )
+from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.files import atomic_file, check_writable
-from gptneo_onnx.runtime.pipelines.pooling import POOLINGS
 
 if TYPE_CHECKING:
+    from gptneo_onnx.runtime.arrays import Floats
     from gptneo_onnx.runtime.documents import Document
     from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 
+# Those of pipelines.pooling, which takes numpy: its import would slow --help down.
+POOLINGS = ("none", "mean", "last_token")
 ARRAY_SUFFIX, LINES_SUFFIX = ".npy", ".jsonl"
 
 
 def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
-    command = commands.add_parser("embed", help="vectors of texts, from a model's hidden states")
+    command = commands.add_parser(
+        "embed",
+        help="vectors of texts, from a model's hidden states",
+        description="Turn texts into vectors: a model's hidden states, by default their mean.",
+    )
     add_model(command)
     add_documents(command)
-    command.add_argument(
+    group = command.add_argument_group("vectors")
+    group.add_argument(
         "--pooling",
         default="mean",
         choices=POOLINGS,
-        help="the mean of a text's tokens (the default), its last token, or none for a vector per "
-        "token",
+        metavar="NAME",
+        help="mean of a text's tokens, last_token, or none for a vector per token (default: mean)",
     )
-    command.add_argument(
+    group.add_argument(
         "--layer",
         type=int,
         default=-1,
         metavar="N",
-        help="which layer's hidden states: -1, the last (the default), or one that `export "
-        "--hidden-states` named",
+        help="which layer's hidden states: -1 for the last, or one that `export --hidden-states` "
+        "named (default: -1)",
     )
-    command.add_argument("--normalize", action="store_true", help="scale vectors to length 1")
-    command.add_argument(
+    group.add_argument("--normalize", action="store_true", help="scale vectors to length 1")
+    group.add_argument(
         "--truncation", action="store_true", help="cut texts that are longer than the context"
     )
-    command.add_argument(
+    group = command.add_argument_group("output")
+    group.add_argument(
+        "-o",
         "--out",
         type=Path,
         metavar="FILE",
         help="write vectors.npy, a row for each text, or vectors.jsonl (default: print JSON lines)",
     )
-    add_batch_size(command)
-    add_graph_choice(command)
+    add_quiet(group)
+    group = command.add_argument_group("model")
+    add_graph_choice(group)
+    add_batch_size(group)
     add_device(command)
+    add_examples(
+        command,
+        "embed gpt-neo-125m texts.txt --lines -o vectors.npy",
+        "embed gpt-neo-125m texts.txt --pooling last_token --normalize",
+    )
     command.set_defaults(run=run_embed)
 
 
@@ -85,7 +100,7 @@ def run_embed(options: argparse.Namespace) -> None:
     pipeline = _pipeline(options)
     check_documents(documents, lambda text: pipeline.encode(text, options.truncation))
     # On a terminal, a progress bar would be drawn among the printed lines.
-    features = _features(pipeline, documents, shows_progress=out is not None)
+    features = _features(pipeline, documents, shows_progress=out is not None and not options.quiet)
     if out is None:
         _write_lines(sys.stdout, documents, features)
     elif out.suffix == LINES_SUFFIX:
@@ -136,8 +151,9 @@ def _features(
     pipeline: "FeatureExtractionPipeline",
     documents: "Sequence[Document]",
     shows_progress: bool,
-) -> Iterator[Floats]:
+) -> "Iterator[Floats]":
     """Yield each document's features; refuse those that are not finite."""
+    import numpy as np
     from tqdm import tqdm
 
     results = tqdm(
@@ -156,9 +172,11 @@ def _features(
 
 
 def _write_lines(
-    file: IO[str], documents: "Sequence[Document]", features: Iterator[Floats]
+    file: IO[str], documents: "Sequence[Document]", features: "Iterator[Floats]"
 ) -> None:
     """Write an object for each text: its source, and its vector or the vectors of its tokens."""
+    import numpy as np
+
     for document, vectors in zip(documents, features, strict=True):
         vectors = vectors[0] if vectors.ndim > 1 else vectors
         # The fewest digits that still identify a float32: half of what a float64 takes.
@@ -167,11 +185,13 @@ def _write_lines(
         file.write(json.dumps(line) + "\n")
 
 
-def _write_array(file: IO[bytes], count: int, features: Iterator[Floats]) -> None:
+def _write_array(file: IO[bytes], count: int, features: "Iterator[Floats]") -> None:
     """Write [texts, hidden], or [tokens, hidden] of one text, a text at a time.
 
     Rows are written as they come, so more texts can be embedded than fit into memory.
     """
+    import numpy as np
+
     for index, vectors in enumerate(features):
         if index == 0:
             shape = (count, *vectors.shape) if vectors.ndim == 1 else vectors.shape[1:]

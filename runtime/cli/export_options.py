@@ -1,7 +1,7 @@
 """Options of the commands that read a checkpoint: export and check."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,92 +19,103 @@ _ARGUMENTS = (
 def add_checkpoint(command: argparse.ArgumentParser) -> None:
     """Add CHECKPOINT, and the options that say which files of it count."""
     command.add_argument("checkpoint", metavar="CHECKPOINT", help="a directory or a hub id")
-    command.add_argument("--revision", help="which branch, tag or commit of a hub id to fetch")
-    command.add_argument(
+    group = command.add_argument_group("checkpoint")
+    group.add_argument(
+        "--revision",
+        metavar="NAME",
+        help="which branch, tag or commit of a hub id to fetch (default: main)",
+    )
+    group.add_argument(
         "--variant",
         metavar="NAME",
-        help="which weights to take: fp16 for model.fp16.safetensors; by default those without one",
+        help="which weights to take: fp16 for model.fp16.safetensors (default: those without one)",
     )
-    command.add_argument(
+    group.add_argument(
         "--tokenizer",
         metavar="DIR",
-        help="a directory or a hub id whose tokenizer is taken instead of the checkpoint's",
+        help="a directory or a hub id whose tokenizer is taken (default: the checkpoint's)",
     )
-    command.add_argument(
+    group.add_argument(
         "--adapter",
         action="append",
         metavar="DIR",
-        help="a directory or a hub id of a PEFT adapter (LoRA, DoRA, IA3), merged into the weights",
+        help="a directory or a hub id of a PEFT adapter (LoRA, DoRA, IA3), merged into the weights "
+        "(default: none)",
     )
 
 
 def add_graphs(command: argparse.ArgumentParser) -> None:
     """Add the options that say which graphs are made."""
-    command.add_argument(
+    group = command.add_argument_group("graphs")
+    group.add_argument(
         "--task",
         default="auto",
         choices=["auto", *(task.value for task in Task)],
         metavar="NAME",
-        help="what the model is for: auto (the default) is the task of the checkpoint's class; "
-        f"{', '.join(task.value for task in Task)}",
+        help="what the model is for: auto for the task of the checkpoint's class, "
+        f"{', '.join(task.value for task in Task)} (default: auto)",
     )
-    command.add_argument(
+    group.add_argument(
         "--graph",
-        type=_comma_separated(GRAPH_KINDS),
+        type=_CommaSeparated(GRAPH_KINDS),
         metavar="KIND[,KIND]",
-        help=f"one of {', '.join(GRAPH_KINDS)}, or several: fused (the default) is for this "
-        "runtime, genai for onnxruntime-genai, portable for other stacks",
+        help=f"one of {', '.join(GRAPH_KINDS)}, or several: fused for this runtime, genai for "
+        "onnxruntime-genai, portable for other stacks (default: fused)",
     )
-    command.add_argument(
+    group.add_argument(
         "--layout",
         default="flat",
         choices=["flat", "transformers.js"],
-        help="flat (the default) puts all files into OUT; transformers.js puts portable graphs "
-        "into OUT/onnx, under the names that transformers.js expects",
+        metavar="NAME",
+        help="flat puts all files into OUT; transformers.js puts portable graphs into OUT/onnx, "
+        "under the names that transformers.js expects (default: flat)",
     )
-    command.add_argument(
+    group.add_argument(
         "--exporter",
         default="direct",
         choices=["direct", "optimum"],
-        help="direct (the default) writes the graphs itself; optimum has Optimum trace the "
-        "portable graph (needs the optimum extra)",
+        metavar="NAME",
+        help="direct writes the graphs itself; optimum has Optimum trace the portable graph, which "
+        "needs the optimum extra (default: direct)",
     )
-    command.add_argument(
+    group.add_argument(
         "--hidden-states",
         type=_layers,
         metavar="N[,N]",
         help="all, or the layers whose hidden states the graphs return, for `embed --layer`: 0 is "
-        "the embeddings, -1 the last layer, which fused graphs always return",
+        "the embeddings, -1 the last layer (default: -1 of fused graphs, none of others)",
     )
 
 
 def add_precision(command: argparse.ArgumentParser) -> None:
     """Add the options that say how numbers are stored."""
-    command.add_argument(
+    group = command.add_argument_group("precision")
+    group.add_argument(
         "--precision",
         default=["fp32"],
-        type=_comma_separated([precision.value for precision in Precision]),
+        type=_CommaSeparated([precision.value for precision in Precision]),
         metavar="NAME[,NAME]",
-        help="fp32 (the default), w8a8, int8 or int4 for CPUs; fp16 or bf16 for CUDA; or several: "
-        "the first is model.onnx, and a smaller one can draft for it (generate --self-draft)",
+        help="fp32, w8a8, int8 or int4 for CPUs; fp16 or bf16 for CUDA; or several: the first is "
+        "model.onnx, a smaller one can draft for it: generate --self-draft (default: fp32)",
     )
-    command.add_argument(
+    group.add_argument(
         "--activations",
         choices=[*ACTIVATION_NAMES.values()],
-        help="with int8 and int4: fp32 (the default) for CPUs, fp16 or bf16 for CUDA",
+        metavar="NAME",
+        help="with int8 and int4: fp32 for CPUs, fp16 or bf16 for CUDA (default: fp32)",
     )
-    command.add_argument(
+    group.add_argument(
         "--full-range",
         action="store_true",
         help="with w8a8: store weights of full 8 bits; only for processors with VNNI or AMX "
         "instructions, on others their sums saturate",
     )
-    command.add_argument(
+    group.add_argument(
         "--calibrate",
         type=Path,
         metavar="TEXT",
         help="with w8a8, int8 and int4: a text file that the model reads first, for better "
-        "rounding",
+        "rounding (default: none)",
     )
 
 
@@ -113,18 +124,19 @@ def export_arguments(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in _ARGUMENTS}
 
 
-def _comma_separated(choices: Sequence[str]) -> Callable[[str], list[str]]:
-    """Return a parser, for argparse's `type`, of choices with commas between them."""
+class _CommaSeparated:
+    """A parser, for argparse's `type`, of choices with commas between them."""
 
-    def parse(value: str) -> list[str]:
+    def __init__(self, choices: Sequence[str]) -> None:
+        self.choices = choices
+
+    def __call__(self, value: str) -> list[str]:
         for choice in value.split(","):
-            if choice not in choices:
+            if choice not in self.choices:
                 raise argparse.ArgumentTypeError(
-                    f"invalid choice: {choice!r} (choose from {', '.join(choices)})"
+                    f"invalid choice: {choice!r} (choose from {', '.join(self.choices)})"
                 )
         return value.split(",")
-
-    return parse
 
 
 def _layers(value: str) -> str | list[int]:

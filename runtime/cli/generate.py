@@ -8,167 +8,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.cli.drafting import add_draft, check_draft, load_draft
+from gptneo_onnx.runtime.cli.drafting import check_draft, load_draft
 from gptneo_onnx.runtime.cli.generate_inputs import (
     MAX_GRAMMAR_BYTES,
     model_and_prompt,
     read_prompts,
     read_text_file,
 )
-from gptneo_onnx.runtime.cli.options import (
-    add_device,
-    add_graph_choice,
-    chosen_graph,
-    load_with_tokenizer,
-)
+from gptneo_onnx.runtime.cli.generate_options import NUMBERS, OTHER_ARGUMENTS, add_options
+from gptneo_onnx.runtime.cli.options import chosen_graph, load_with_tokenizer
+from gptneo_onnx.runtime.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
     from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
-# Arguments of generate() that are numbers, with their help.
-_INTEGERS = {
-    "max-new-tokens": "generate at most N tokens (default: 256)",
-    "max-length": "end when the text, prompt included, has N tokens",
-    "min-new-tokens": "generate at least N tokens",
-    "min-length": "generate until the text, prompt included, has N tokens",
-    "top-k": "sample from the N likeliest tokens (default: 50); 0 samples from all",
-    "no-repeat-ngram-size": "never repeat N tokens in a row",
-    "num-return-sequences": "return N results for each prompt",
-    "num-beam-groups": "divide beams into N groups, which --diversity-penalty keeps apart",
-    "num-assistant-tokens": "have a draft model propose at most N tokens at once (default: 20)",
-    "seed": "sample the same text again for the same N",
-}
-# What other programs call them.
-_SYNONYMS = {"max-new-tokens": ("--max-tokens", "-n")}
-_FLOATS = {
-    "temperature": "above 1 sample more evenly, below 1 prefer likely tokens (default: 0.7)",
-    "top-p": "sample from the likeliest tokens that together have this probability",
-    "min-p": "sample from tokens at least this likely, relative to the likeliest",
-    "typical-p": "sample from the most typical tokens that together have this probability",
-    "repetition-penalty": "above 1 make tokens that occurred before less likely",
-    "length-penalty": "with beams: above 0 prefer long texts, below 0 short ones",
-    "diversity-penalty": "make tokens less likely that another group of beams just chose",
-    "guidance-scale": "weight the prompt against --negative-prompt",
-    "max-time": "begin no token after this many seconds",
-}
-# Other options that are passed to generate() unless they are None.
-_OTHER_ARGUMENTS = ("do_sample", "num_beams", "stop_strings", "prompt_lookup_num_tokens")
-
 
 def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser(
         "generate",
+        usage="%(prog)s [MODEL] [PROMPT] [OPTIONS]",
         help="continue a prompt",
-        description="Continue a prompt. A single word is MODEL if it is a directory, and the "
-        "prompt is read from standard input; a text is a prompt for the embedded model. -m and -p "
-        "say which is which.",
+        description="Continue a prompt, each of several, or a text written in turns.",
     )
-    command.add_argument(
-        "words",
-        nargs="*",
-        metavar="[MODEL] [PROMPT]",
-        help="the directory of an exported model, and the text to continue",
-    )
-    command.add_argument(
-        "-m", "--model", metavar="MODEL", help="the directory of an exported model"
-    )
-    _add_prompts(command.add_argument_group("prompts and results"))
-    _add_generation(command.add_argument_group("generation"))
-    _add_forms(command.add_argument_group("form of the text (needs the structured extra)"))
-    add_graph_choice(command)
-    add_device(command)
-    command.add_argument(
-        "--mmap",
-        action="store_true",
-        help="leave weights of fp32 in the file, mapped into memory: starts at once, decodes one "
-        "sequence about as fast, and several together two to three times as slowly",
-    )
-    command.add_argument(
-        "--batch-invariant",
-        action="store_true",
-        help="make a text the same in any batch, in int8 and int4 too; one text alone takes up to "
-        "a fifth longer",
-    )
+    add_options(command)
     command.set_defaults(run=run_generate)
-
-
-def _add_prompts(group: Any) -> None:
-    group.add_argument("-p", "--prompt", metavar="TEXT", help="the text to continue")
-    group.add_argument(
-        "--prompts", metavar="FILE", help="continue each line of FILE; - for standard input"
-    )
-    group.add_argument(
-        "--batch-size", type=int, metavar="N", help="generate N of --prompts together (default: 1)"
-    )
-    group.add_argument(
-        "--interactive", action="store_true", help="write a text in turns with the model"
-    )
-    group.add_argument(
-        "--json", action="store_true", help="print a JSON object per prompt, one a line"
-    )
-    group.add_argument(
-        "--stream",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="print text as it is generated: the default for a single result",
-    )
-
-
-def _add_generation(group: Any) -> None:
-    group.add_argument(
-        "--do-sample",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="sample tokens (the default unless the model's config says otherwise), or always "
-        "take the likeliest",
-    )
-    for name, meaning in _INTEGERS.items():
-        flags = (f"--{name}", *_SYNONYMS.get(name, ()))
-        group.add_argument(*flags, type=int, metavar="N", dest=name.replace("-", "_"), help=meaning)
-    for name, meaning in _FLOATS.items():
-        group.add_argument(f"--{name}", type=float, metavar="X", help=meaning)
-    group.add_argument(
-        "--beams",
-        "--num-beams",
-        type=int,
-        metavar="N",
-        dest="num_beams",
-        help="search with N beams; they are sampled too, unless --no-do-sample is given",
-    )
-    group.add_argument(
-        "--stop",
-        "--stop-strings",
-        action="append",
-        metavar="TEXT",
-        dest="stop_strings",
-        help="end after this text; may be given several times",
-    )
-    group.add_argument(
-        "--negative-prompt", metavar="TEXT", help="what --guidance-scale leads away from"
-    )
-    add_draft(group)
-    group.add_argument(
-        "--prompt-lookup",
-        "--prompt-lookup-num-tokens",
-        type=int,
-        nargs="?",
-        const=10,
-        metavar="N",
-        dest="prompt_lookup_num_tokens",
-        help="propose up to N tokens (default: 10) from the text itself: the same text, sooner",
-    )
-
-
-def _add_forms(group: Any) -> None:
-    group = group.add_mutually_exclusive_group()
-    group.add_argument("--json-schema", metavar="FILE", help="generate JSON of this schema")
-    group.add_argument(
-        "--regex", metavar="PATTERN", help="generate a match of this regular expression"
-    )
-    group.add_argument("--grammar", metavar="FILE", help="generate a text of this Lark grammar")
 
 
 def run_generate(options: argparse.Namespace) -> None:
@@ -223,8 +89,8 @@ def _load_generator(options: argparse.Namespace, directory: Path) -> "TextGenera
 
 def _arguments(options: argparse.Namespace, tokenizer: "Tokenizer") -> dict[str, Any]:
     """Return the arguments of generate() that the options set."""
-    names = [name.replace("-", "_") for name in (*_INTEGERS, *_FLOATS)]
-    values = {name: getattr(options, name) for name in (*names, *_OTHER_ARGUMENTS)}
+    names = (*(number.name for number in NUMBERS), *OTHER_ARGUMENTS)
+    values = {name: getattr(options, name) for name in names}
     arguments = {name: value for name, value in values.items() if value is not None}
     if options.self_draft:
         arguments["self_draft"] = True
@@ -293,7 +159,7 @@ def _continue_all(
     arguments: dict[str, Any],
 ) -> None:
     """Print the results of each prompt; count prompts on the terminal if results go elsewhere."""
-    shows_count = sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
+    shows_count = not options.quiet and is_terminal(sys.stderr) and not is_terminal(sys.stdout)
     results: Iterator[list[dict[str, Any]]] = generator(
         iter(prompts), batch_size=options.batch_size, **arguments
     )

@@ -32,7 +32,8 @@ def model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
         prompt = _standard_input()
     if model is not None:
         return Path(model), prompt
-    print("using the embedded model (Jane Austen in 6 million parameters)", file=sys.stderr)
+    if not options.quiet:
+        print("using the embedded model (Jane Austen in 6 million parameters)", file=sys.stderr)
     return embedded.embedded_model(), prompt
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,13 @@ from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY, Precision
 from gptneo_onnx.models.manifest import CONFIG_FILE, Manifest
 from gptneo_onnx.runtime.cli.options import add_graph_choice, add_json, add_model, chosen_graph
+from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.terminal import wrapped
 from gptneo_onnx.runtime.cli.units import readable_size
 
 _SHOWN_LABELS = 8
+# The column of values in the table.
+_VALUES = 28
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.model_files.directory import FusedModel, PortableModel
@@ -20,17 +25,22 @@ if TYPE_CHECKING:
 
 def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
-    command = commands.add_parser("info", help="describe an exported model")
+    command = commands.add_parser(
+        "info",
+        help="describe an exported model",
+        description="Describe an exported model: its shape, precision, files and cache size.",
+    )
     add_model(command)
-    add_graph_choice(command)
-    add_json(command)
+    add_graph_choice(command.add_argument_group("model"))
+    add_json(command.add_argument_group("output"))
+    add_examples(command, "info gpt-neo-125m", "info gpt-neo-125m --json")
     command.set_defaults(run=run_info)
 
 
 def run_info(options: argparse.Namespace) -> None:
     """Print what model_info() returns, as a table or as JSON."""
     info = model_info(options.model, chosen_graph(options.model, options))
-    print(json.dumps(info) if options.json else _table(info))
+    print(json.dumps(info) if options.json else wrapped(_table(info), sys.stdout, _VALUES))
 
 
 def model_info(directory: str | Path, file_name: str | None = None) -> dict[str, Any]:
@@ -140,9 +150,11 @@ def _table(info: dict[str, Any]) -> str:
     lines = []
     for name, value in info.items():
         if name == "files":
-            lines += [f"{'':28}{file} ({readable_size(size)})" for file, size in value.items()]
+            lines += [
+                f"{'':{_VALUES}}{file} ({readable_size(size)})" for file, size in value.items()
+            ]
         elif name == "graphs":
-            lines += [f"{'':28}{graph} ({what})" for graph, what in value.items()]
+            lines += [f"{'':{_VALUES}}{graph} ({what})" for graph, what in value.items()]
         else:
-            lines.append(f"{name.replace('_', ' '):28}{_cell(name, value)}")
+            lines.append(f"{name.replace('_', ' '):{_VALUES}}{_cell(name, value)}")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
+from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.files import is_directory
 
 LM_EVAL = "lm-eval"
@@ -19,9 +20,27 @@ _NAMES_A_MODEL = {*_MODEL_OPTIONS, "--model_args", "-a", *_CONFIG_OPTIONS}
 
 
 def add_command(commands: Any) -> None:
-    """Add the command to the list of commands; main() never parses its options."""
-    commands.add_parser(
-        LM_EVAL, add_help=False, help="run lm-evaluation-harness: [MODEL] and its own options"
+    """Add the command to the list of commands, for its help; main() never parses its options."""
+    command = commands.add_parser(
+        LM_EVAL,
+        usage="%(prog)s [run|ls|validate] [MODEL] [OPTIONS]",
+        help="run EleutherAI's lm-evaluation-harness on a model",
+        description="Run EleutherAI's lm-evaluation-harness on a model (needs the eval extra).",
+    )
+    command.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="the directory of an exported model (default: what --model_args says)",
+    )
+    command.add_argument_group(
+        "options of the harness",
+        "All options are the harness's own: gptneo-onnx lm-eval run --help shows them.",
+    )
+    add_examples(
+        command,
+        "lm-eval gpt-neo-125m --tasks lambada_openai,hellaswag",
+        "lm-eval ls tasks",
     )
 
 

@@ -4,11 +4,10 @@ import argparse
 import contextlib
 import io
 import os
-import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from gptneo_onnx.runtime.cli import (
     check,
     classify,
     compare,
+    completion,
     doctor,
     embed,
     export,
@@ -26,27 +26,24 @@ from gptneo_onnx.runtime.cli import (
     lm_eval,
     perplexity,
     set_tokenizer,
+    show_help,
 )
+from gptneo_onnx.runtime.cli.colours import RED, coloured, coloured_help
+from gptneo_onnx.runtime.cli.messages import BAD_INPUT, PROGRAM, complain, show_warning
+from gptneo_onnx.runtime.cli.parser import Parser, add_examples
 from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
 
-PROGRAM = "gptneo-onnx"
-BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+INTERRUPTED, TERMINATED = 130, 143
 COMMAND = "command"
 
-# In the order of --help. Each has add_command(), which adds its parser and says what to run.
-COMMANDS = (
-    export,
-    check,
-    set_tokenizer,
-    generate,
-    compare,
-    embed,
-    classify,
-    perplexity,
-    lm_eval,
-    info,
-    doctor,
-)
+# In the order of --help, by what people want. Each module has add_command(), which adds its parser
+# and says what to run.
+GROUPS = {
+    "make a model": (export, check, set_tokenizer),
+    "use a model": (generate, embed, classify),
+    "measure a model": (perplexity, compare, lm_eval),
+    "look": (info, doctor, show_help, completion),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,39 +61,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         run = _parse(sys.argv[1:] if arguments is None else list(arguments))
-        status = run()
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            status = run()
         if sys.stdout is not None:  # it may have been closed
             sys.stdout.flush()
         return status or 0
     except GPTNeoOnnxError as error:
-        return _complain(str(error))
+        return complain(str(error))
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted", file=sys.stderr)
+        print(f"{PROGRAM}: {coloured('interrupted', RED, sys.stderr)}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         _discard_output()
         return 0
     except OSError as error:  # a full disk, a file that may not be read
         _discard_output()
-        return _complain(str(error))
+        return complain(str(error))
     except MemoryError as error:
-        return _complain(f"not enough memory: {error}")
+        return complain(f"not enough memory: {error}")
 
 
 def _parse(arguments: list[str]) -> Callable[[], int | None]:
     """Return the command that the arguments name, ready to run."""
-    if arguments[:1] == [lm_eval.LM_EVAL]:  # the harness parses its own options
-        run = partial(lm_eval.run_lm_eval, arguments[1:])
+    if not arguments:
+        _show_short_help()
+        raise SystemExit(BAD_INPUT)
+    if arguments[0] == lm_eval.LM_EVAL and arguments[1:] not in (["--help"], ["-h"]):
+        run = partial(lm_eval.run_lm_eval, arguments[1:])  # the harness parses its own options
     else:
-        options = _options(build_parser(), arguments)
+        parser = build_parser()
+        options = _options(parser, arguments)
+        options.program = parser
         run = partial(options.run, options)
-        if options.run is doctor.run_doctor:  # which says what is missing
+        if not getattr(options, "needs_onnx_runtime", True):
             return run
     try:
         require_onnx_runtime()
     except MissingDependencyError as error:  # no command can run, as if the options were wrong
-        raise SystemExit(_complain(str(error))) from error
+        raise SystemExit(complain(str(error))) from error
     return run
+
+
+def _show_short_help() -> None:
+    if sys.stderr is not None:
+        text = build_parser().format_short_help()
+        print(coloured_help(text, sys.stderr), end="", file=sys.stderr)
 
 
 def _options(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
@@ -104,38 +114,46 @@ def _options(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.
 
     argparse allows that only for a parser without sub-parsers: the command's own is asked.
     """
-    [commands] = [action for action in parser._actions if action.dest == COMMAND]
-    assert isinstance(commands.choices, dict)
-    command = commands.choices.get(arguments[0]) if arguments else None
+    command = _commands(parser).choices.get(arguments[0])
     if command is None:  # --help, --version, or an error
         return parser.parse_args(arguments)
     options: argparse.Namespace = command.parse_intermixed_args(arguments[1:])
     return options
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
-    parser = _Parser(prog=PROGRAM, description="GPT-Neo on ONNX Runtime.")
-    parser.add_argument("-V", "--version", action=_PrintVersion, nargs=0, help="print the version")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest=COMMAND)
-    for command in COMMANDS:
-        command.add_command(commands)
-    return parser
+class _Program(Parser):
+    """The parser of the program, whose help shows commands in groups.
 
+    Attributes:
+        groups: the names of commands, by the group's heading.
+    """
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that reports an error in one line, as main() reports all others."""
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.groups: dict[str, list[str]] = {}
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(_complain(f"{message}{self._meant(message)}; see {self.prog} --help"))
+    def format_help(self) -> str:
+        """Return the help, without colours."""
+        return self._described([*self._optionals._group_actions], self.epilog)
 
-    def _meant(self, message: str) -> str:
-        """Return the options and values that a message's unknown words come closest to."""
-        words = re.findall(r"(?:arguments:|invalid choice:) ['\"]?([\w-]+)", message)
-        choices = message.partition("(choose from")[2]
-        known = re.findall(r"[\w-]+", choices) if choices else [*self._option_string_actions]
-        close = [match for word in words for match in get_close_matches(word, known, n=1)]
-        return f"; did you mean {close[0]}?" if close else ""
+    def format_short_help(self) -> str:
+        """Return what is shown where no command is given."""
+        return self._described([], f"{PROGRAM} help shows more, {PROGRAM} help COMMAND its options")
+
+    def _described(self, options: list[argparse.Action], end: str | None) -> str:
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, [], [])
+        formatter.add_text(self.description)
+        lines = {action.dest: action for action in _commands(self)._choices_actions}
+        for title, names in self.groups.items():
+            formatter.start_section(title)
+            formatter.add_arguments([lines[name] for name in names])
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments(options)
+        formatter.end_section()
+        formatter.add_text(end)
+        return formatter.format_help()
 
 
 class _PrintVersion(argparse.Action):
@@ -152,9 +170,39 @@ class _PrintVersion(argparse.Action):
         parser.exit()
 
 
-def _complain(message: str) -> int:
-    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
-    return BAD_INPUT
+def build_parser() -> _Program:
+    """Return the parser of all commands."""
+    parser = _Program(
+        prog=PROGRAM,
+        usage="%(prog)s COMMAND [OPTIONS]",
+        description="Export GPT-Neo to ONNX, and generate text with it, without PyTorch.",
+    )
+    parser.add_argument("-V", "--version", action=_PrintVersion, nargs=0, help="print the version")
+    commands = parser.add_subparsers(
+        required=True, metavar="COMMAND", dest=COMMAND, prog=PROGRAM, parser_class=Parser
+    )
+    for title, modules in GROUPS.items():
+        before = {*commands.choices}
+        for module in modules:
+            module.add_command(commands)
+        parser.groups[title] = [name for name in commands.choices if name not in before]
+    add_examples(
+        parser,
+        'generate "It is a truth"',
+        "export EleutherAI/gpt-neo-125m gpt-neo-125m",
+        'generate gpt-neo-125m "EleutherAI has" -n 50 --temperature 0',
+    )
+    parser.epilog = (
+        f"{parser.epilog}\n\n{PROGRAM} help COMMAND shows a command's options. The documentation "
+        "is in docs/ of the source; docs/command-line.md is about the commands."
+    )
+    return parser
+
+
+def _commands(parser: argparse.ArgumentParser) -> Any:
+    """Return the action that holds the commands' parsers."""
+    [commands] = [action for action in parser._actions if action.dest == COMMAND]
+    return commands
 
 
 def _discard_output() -> None:

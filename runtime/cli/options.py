@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.files import is_directory
@@ -40,12 +40,12 @@ class _Spin(argparse.BooleanOptionalAction):
         os.environ[SPIN_VARIABLE] = "0" if option_string == "--no-spin" else "1"
 
 
-def add_graph_choice(command: argparse.ArgumentParser) -> None:
+def add_graph_choice(group: Any) -> None:
     """Add --file-name and --precision, which choose one of the directory's graphs."""
-    command.add_argument(
+    group.add_argument(
         "--file-name", metavar="FILE", help="which graph of MODEL to use (default: model.onnx)"
     )
-    command.add_argument(
+    group.add_argument(
         "--precision",
         metavar="NAME",
         help="which precision of MODEL to use, if it was exported in several (default: the first)",
@@ -66,20 +66,27 @@ def chosen_graph(directory: Path, options: argparse.Namespace) -> str | None:
     return graph_in_precision(directory, options.precision, file_name, "--precision")
 
 
-def add_device(command: argparse.ArgumentParser) -> None:
-    """Add --device and --threads, which load_model() and load_with_tokenizer() read."""
-    command.add_argument(
+def add_device(command: argparse.ArgumentParser, second: str | None = None) -> None:
+    """Add --device and --threads, which load_model() and load_with_tokenizer() read.
+
+    `second` names an option for the device of a second model.
+    """
+    group = command.add_argument_group("device")
+    group.add_argument(
         "--device",
         default="auto",
-        help="where to run: auto (the default: CUDA if it can be had), cpu, cuda or cuda:N",
+        metavar="DEVICE",
+        help="where to run: cpu, cuda, cuda:N, or auto for CUDA if it can be had (default: auto)",
     )
-    command.add_argument(
+    if second is not None:
+        group.add_argument(second, metavar="DEVICE", help="the device of B (default: that of A)")
+    group.add_argument(
         "--threads",
         type=int,
         metavar="N",
         help="threads of one operator (default: $GPTNEO_ONNX_THREADS, or one per core)",
     )
-    command.add_argument(
+    group.add_argument(
         "--spin",
         action=_Spin,
         help="whether threads spin while they wait: faster alone, slower beside other programs "
@@ -87,9 +94,9 @@ def add_device(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_batch_size(command: argparse.ArgumentParser) -> None:
+def add_batch_size(group: Any) -> None:
     """Add --batch-size."""
-    command.add_argument(
+    group.add_argument(
         "--batch-size",
         type=int,
         default=16,
@@ -98,17 +105,22 @@ def add_batch_size(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json(command: argparse.ArgumentParser) -> None:
+def add_json(group: Any) -> None:
     """Add --json."""
-    command.add_argument(
+    group.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )
+
+
+def add_quiet(group: Any) -> None:
+    """Add -q."""
+    group.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
 
 def add_documents(command: argparse.ArgumentParser) -> None:
     """Add FILE ... and the options that say what in a file is a document."""
     command.add_argument("files", type=Path, nargs="+", metavar="FILE", help=_FILES_HELP)
-    _add_document_forms(command)
+    _add_document_forms(command.add_argument_group("texts"))
 
 
 def add_texts(command: argparse.ArgumentParser, required: bool = True) -> None:
@@ -116,26 +128,27 @@ def add_texts(command: argparse.ArgumentParser, required: bool = True) -> None:
 
     Where it is not required, `files` is None without it.
     """
-    command.add_argument(
+    group = command.add_argument_group("texts")
+    group.add_argument(
         "--text",
         dest="files",
         type=Path,
         nargs="+",
         required=required,
         metavar="FILE",
-        help=_FILES_HELP,
+        help=_FILES_HELP + ("" if required else " (default: TEXT)"),
     )
-    _add_document_forms(command)
+    _add_document_forms(group)
 
 
-def _add_document_forms(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+def _add_document_forms(group: Any) -> None:
+    group.add_argument(
         "--field",
         default="text",
         metavar="NAME",
         help="the field of JSON lines and tables that holds the text (default: text)",
     )
-    command.add_argument(
+    group.add_argument(
         "--lines",
         action="store_true",
         help="read each line of a text file as a separate document",

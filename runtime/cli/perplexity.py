@@ -16,10 +16,12 @@ from gptneo_onnx.runtime.cli.options import (
     add_graph_choice,
     add_json,
     add_model,
+    add_quiet,
     chosen_graph,
     documents_of,
     load_with_tokenizer,
 )
+from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.documents import STANDARD_INPUT, counted
 
 if TYPE_CHECKING:
@@ -33,50 +35,66 @@ _MEASUREMENT_OPTIONS = ("protocol", "stride", "detokenize", "field", "lines")
 def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser(
-        "perplexity", help="how well a model predicts texts, by one of two definitions"
+        "perplexity",
+        help="how well a model predicts texts, by one of two definitions",
+        description="Measure how well a model predicts texts, by one of two definitions.",
     )
     add_model(command)
     add_documents(command)
-    command.add_argument(
+    group = command.add_argument_group("measurement")
+    group.add_argument(
         "--protocol",
         default="rolling",
         choices=["rolling", "card"],
-        help="rolling (the default): as lm-evaluation-harness; card: as GPT-Neo's model card",
+        metavar="NAME",
+        help="rolling, as lm-evaluation-harness, or card, as GPT-Neo's model card (default: "
+        "rolling)",
     )
-    command.add_argument(
+    group.add_argument(
         "--stride",
         type=int,
         metavar="N",
         help="score N tokens per window, after as much context as fits (default: the protocol's "
         "windows)",
     )
-    command.add_argument(
+    group.add_argument(
         "--detokenize",
         choices=["wikitext"],
-        help="read Wikitext's pages as plain text, and count words and bytes as they were before",
+        metavar="NAME",
+        help="wikitext: read Wikitext's pages as plain text, and count words and bytes as they "
+        "were before (default: read texts as they are)",
     )
-    command.add_argument(
+    group.add_argument(
         "--batch-size",
         type=int,
         default=1,
         metavar="N",
         help="with card: chunks read together (default: 1)",
     )
-    command.add_argument(
+    group.add_argument(
         "--tokens-per-byte",
         type=float,
         metavar="X",
-        help="with card: the corpus's tokens per byte, for bits per byte; 0.29335 for the Pile",
+        help="with card: the corpus's tokens per byte, for bits per byte; 0.29335 for the Pile "
+        "(default: those of the texts)",
     )
-    command.add_argument(
+    group = command.add_argument_group("output")
+    group.add_argument(
         "--resume",
         type=Path,
         metavar="FILE",
-        help="record scores in FILE, and continue from those that it holds already",
+        help="record scores in FILE, and continue from those that it holds already (default: "
+        "start anew)",
     )
-    add_graph_choice(command)
+    add_json(group)
+    add_quiet(group)
+    add_graph_choice(command.add_argument_group("model"))
     add_device(command)
-    add_json(command)
+    add_examples(
+        command,
+        "perplexity gpt-neo-125m text.txt",
+        "perplexity gpt-neo-125m text.txt --protocol card --json",
+    )
     command.set_defaults(run=run_perplexity)
 
 
@@ -103,7 +121,7 @@ def run_perplexity(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         tokens_per_byte=options.tokens_per_byte,
         journal=_journal(options, loaded.model.engine.fingerprint),
-        progress=True,
+        progress=not options.quiet,
     )
     print(json.dumps(result.as_dict()) if options.json else _table(result))
 

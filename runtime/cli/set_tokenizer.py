@@ -5,11 +5,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gptneo_onnx.runtime.cli.messages import notice
+from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.terminal import wrapped
+
 
 def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser(
-        "set-tokenizer", help="give an exported model a tokenizer, without exporting again"
+        "set-tokenizer",
+        help="give an exported model a tokenizer, without exporting again",
+        description="Give an exported model a tokenizer, without reading or writing its weights.",
     )
     command.add_argument(
         "model", type=Path, metavar="MODEL", help="the directory of an exported model"
@@ -17,9 +23,19 @@ def add_command(commands: Any) -> None:
     command.add_argument(
         "tokenizer", metavar="TOKENIZER", help="a directory or a hub id that has a tokenizer"
     )
-    command.add_argument("--revision", help="which branch, tag or commit of a hub id to take")
-    command.add_argument(
+    group = command.add_argument_group("tokenizer")
+    group.add_argument(
+        "--revision",
+        metavar="NAME",
+        help="which branch, tag or commit of a hub id to take (default: main)",
+    )
+    group.add_argument(
         "--dry-run", action="store_true", help="check that it fits, and write nothing"
+    )
+    add_examples(
+        command,
+        "set-tokenizer TinyStories-33M EleutherAI/gpt-neo-125m",
+        "set-tokenizer TinyStories-33M EleutherAI/gpt-neo-125m --dry-run",
     )
     command.set_defaults(run=run_set_tokenizer)
 
@@ -37,7 +53,7 @@ def run_set_tokenizer(options: argparse.Namespace) -> None:
         options.tokenizer,
         revision=options.revision,
         dry_run=options.dry_run,
-        report=lambda line: print(line, file=sys.stderr),
+        report=notice,
     )
     done = "would get" if options.dry_run else "has"
-    print(f"{options.model} {done} the tokenizer of {source}")
+    print(wrapped(f"{options.model} {done} the tokenizer of {source}", sys.stdout))

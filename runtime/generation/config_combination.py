@@ -12,7 +12,7 @@ from gptneo_onnx.runtime.generation.config import GenerationConfig, explicit_nam
 from gptneo_onnx.runtime.generation.config_checks import SAMPLING
 from gptneo_onnx.runtime.generation.config_file import is_same
 from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES, FIELDS
-from gptneo_onnx.runtime.generation.processors.checks import plain
+from gptneo_onnx.runtime.generation.processors.checks import is_number, plain
 
 # A model's config of an older release fills in no more of a caller's config than the tokens.
 _FILLS_IN_SINCE = (4, 50)
@@ -118,7 +118,8 @@ def asked_length(config: GenerationConfig) -> int | None:
 def read_config(config: GenerationConfig, is_drafted: bool = False) -> GenerationConfig:
     """Return a config whose values are what generate() goes by: numbers, flags and tuples.
 
-    Values that cannot have an effect are not looked at: they become the defaults.
+    Values that cannot have an effect are not looked at: they become the defaults. A temperature
+    of 0 turns do_sample off.
 
     Args:
         config: a call's, as it was given.
@@ -132,6 +133,10 @@ def read_config(config: GenerationConfig, is_drafted: bool = False) -> Generatio
     vars(read).update({name: DEFAULT_VALUES[name] for name in _KINDS})
     for name in ("do_sample", "num_beams", "eos_token_id"):
         vars(read)[name] = _read(name, given[name])
+    if read.do_sample and is_number(given["temperature"]) and given["temperature"] == 0:
+        vars(read)["do_sample"] = given["do_sample"] = False
+        if read.num_beams == 1:
+            _check_one_result(given["num_return_sequences"])
     has_results = not _is_at_most(given["num_return_sequences"], 0)
     if read.num_beams == 1 and not has_results:  # sampling has one at least
         given["num_return_sequences"] = 1
@@ -142,6 +147,15 @@ def read_config(config: GenerationConfig, is_drafted: bool = False) -> Generatio
     if read.num_beam_groups > 1:
         _check_groups(read)
     return read
+
+
+def _check_one_result(results: Any) -> None:
+    """Refuse several results without beams: at temperature 0 they would all be the same."""
+    if isinstance(results, int | float) and results > 1:
+        raise InputError(
+            f"num_return_sequences is {results}, but temperature 0 is greedy decoding, which has "
+            "one result per prompt; pass a temperature above 0, or num_beams"
+        )
 
 
 def _read(name: str, value: Any) -> Any:

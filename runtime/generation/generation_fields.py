@@ -75,7 +75,9 @@ class GenerationFields:
         "when a beam search stops: True at num_beams finished beams, False when better ones are "
         "unlikely, 'never' when they are impossible",
     )
-    temperature: float = number(1.0, "number that scores are divided by")
+    temperature: float = number(
+        1.0, "number that scores are divided by; 0 decodes greedily, whatever do_sample says"
+    )
     top_k: int | None = integer(
         50, None, "draw from this many of the likeliest tokens; 0 or None for all"
     )

@@ -217,7 +217,7 @@ TAKEN_HERE: dict[str, tuple[str, list[Any]]] = {
     "encoder_no_repeat_ngram_size": ("3.0 is 3", [2.0]),
     "top_k": ("3.0 is 3; greedy decoding does not look at it", [5.0, "x"]),
     "prefill_chunk_size": ("3.0 is 3", [2.0]),
-    "temperature": ("an integer is a number", [2]),
+    "temperature": ("an integer is a number, and 0 decodes greedily", [2, 0.0]),
     "repetition_penalty": ("an integer is a number", [2]),
     "encoder_repetition_penalty": ("an integer is a number", [2]),
     "num_beam_groups": ("it is code of the hub there", [2]),

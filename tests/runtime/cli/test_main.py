@@ -345,7 +345,6 @@ def test_the_version_is_printed(run: Run, option: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "COMMAND"),
         (["fly"], "invalid choice: 'fly'"),
         (["generate", "--no-such-option"], "--no-such-option"),
         (["generate", "--max-new-tokens"], "expected one argument"),
@@ -735,7 +734,7 @@ def test_what_the_machine_refuses_is_told_in_one_line(
     [
         (("genrate", "x"), "generate"),
         (("generate", "x", "--batch-invarant"), "--batch-invariant"),
-        (("generate", "x", "--max_new_tokens=3"), "--max-new-tokens"),
+        (("generate", "x", "--max_new_tokns=3"), "--max-new-tokens"),
         (("export", "a", "b", "--precison", "int4"), "--precision"),
         (("export", "a", "b", "--graph", "fusd"), "fused"),
     ],

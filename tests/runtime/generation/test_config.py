@@ -257,7 +257,7 @@ def test_help_describes_every_field():
     head, _, attributes = text.partition("\n\nAttributes:\n")
     assert head.startswith("The arguments of generate()")
     assert re.findall(r"^    (\w+): \S", attributes, re.MULTILINE) == list(KINDS)
-    assert "    temperature: number that scores are divided by.\n" in attributes
+    assert "    temperature: number that scores are divided by; 0 decodes greedily" in attributes
     _, _, kept = attributes.partition("without effect here: ")
     assert re.findall(r"\w+", kept) == list(KEPT)
     assert max(map(len, text.splitlines())) <= 100

@@ -46,6 +46,27 @@ def test_greedy_text_in_a_ragged_batch_is_the_oracles(model, oracle, random):
         assert result[ids.shape[1] :].tolist() == oracle_greedy(oracle, prompt, 30)
 
 
+@pytest.mark.parametrize("zero", [0, 0.0, -0.0, np.float32(0)], ids=repr)
+@pytest.mark.parametrize("way", ["arguments", "config", "model"])
+def test_a_temperature_of_0_decodes_greedily(model, oracle, random, monkeypatch, zero, way):
+    prompt = random.integers(0, VOCAB, 9)
+    asked = {"do_sample": True, "temperature": zero, "top_p": 0.5, "seed": 3}
+    if way == "config":
+        asked = {"generation_config": GenerationConfig(**asked)}
+    elif way == "model":
+        monkeypatch.setattr(model, "generation_config", GenerationConfig(**asked))
+        asked = {}
+    result = model.generate([prompt], max_new_tokens=20, eos_token_id=None, **asked)
+    assert result[0].tolist() == prompt.tolist() + oracle_greedy(oracle, prompt, 20)
+
+
+def test_sampled_beams_at_a_temperature_of_0_are_searched(model, random):
+    prompt = [random.integers(0, VOCAB, 9)]
+    beams = {"num_beams": 3, "num_return_sequences": 2, "max_new_tokens": 12}
+    result = model.generate(prompt, do_sample=True, temperature=0, **beams)
+    assert result.tolist() == model.generate(prompt, do_sample=False, **beams).tolist()
+
+
 def test_a_sequence_that_ends_early_leaves_its_batch_mates_alone(model, oracle, random):
     prompts = [random.integers(0, VOCAB, length) for length in (8, 5, 8)]
     expected = [oracle_greedy(oracle, prompt, 20) for prompt in prompts]
@@ -234,9 +255,10 @@ class TestBadInput:
             ({"assistant_model": 7}, "assistant_model is of type int; a GPTNeoForCausalLM is"),
             ({"temprature": 1.0}, "no argument 'temprature'; it has temperature$"),
             (
-                {"temperature": 0.0, "do_sample": True},
-                "temperature is 0; a number above 0 is allowed; .* do_sample=False",
+                {"temperature": 0.0, "do_sample": True, "num_return_sequences": 2},
+                "num_return_sequences is 2, but temperature 0 is greedy decoding",
             ),
+            ({"temperature": -0.5, "do_sample": True}, "temperature is -0.5; a number above 0"),
             ({"temperature": float("nan"), "do_sample": True}, "temperature is nan"),
             ({"top_k": -1, "do_sample": True}, "top_k is -1; a whole number of at least 1"),
             ({"max_new_tokens": 0}, "max_new_tokens is 0"),

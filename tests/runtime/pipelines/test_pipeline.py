@@ -201,6 +201,12 @@ def test_what_a_call_asks_for_wins_over_the_models_config_even_if_it_is_a_defaul
     assert len(opinionated("She was")) == 2
 
 
+@pytest.mark.parametrize("asked", [{}, {"do_sample": True}, {"do_sample": True, "seed": 4}])
+def test_a_temperature_of_0_decodes_greedily(generator, asked):
+    greedy = generator(["She was", "It"], do_sample=False, max_new_tokens=9)
+    assert generator(["She was", "It"], temperature=0, max_new_tokens=9, **asked) == greedy
+
+
 def test_a_config_given_to_a_call_is_combined_with_the_models(opinionated):
     results = opinionated(
         "She was", generation_config=GenerationConfig(temperature=0.5), return_tensors=True

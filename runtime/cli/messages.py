@@ -1,0 +1,31 @@
+"""What the program says on standard error: errors, and what the user should know."""
+
+import sys
+from typing import Any
+
+from gptneo_onnx.runtime.cli.colours import RED, YELLOW, coloured
+from gptneo_onnx.runtime.cli.terminal import wrapped
+
+PROGRAM = "gptneo-onnx"
+BAD_INPUT = 2
+
+
+def complain(message: str) -> int:
+    """Print an error as one line, which a terminal shows as several; return the exit status."""
+    _say("error:", RED, message)
+    return BAD_INPUT
+
+
+def show_warning(message: Warning | str, *place: Any, **details: Any) -> None:
+    """Print a warning as one line: it takes the place of warnings.showwarning."""
+    _say("warning:", YELLOW, str(message))
+
+
+def _say(kind: str, colour: str, message: str) -> None:
+    line = wrapped(f"{PROGRAM}: {kind} {' '.join(message.split())}", sys.stderr)
+    print(line.replace(kind, coloured(kind, colour, sys.stderr), 1), file=sys.stderr)
+
+
+def notice(line: str) -> None:
+    """Print what the user should know, although the command goes on."""
+    print(coloured(wrapped(line, sys.stderr), YELLOW, sys.stderr), file=sys.stderr)

@@ -1,9 +1,12 @@
 """The command `gptneo-onnx set-tokenizer`: gives an export that exists a tokenizer."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from gptneo_onnx.runtime.cli.options import add_json
 
 
 def add_command(commands: Any) -> None:
@@ -21,6 +24,7 @@ def add_command(commands: Any) -> None:
     command.add_argument(
         "--dry-run", action="store_true", help="check that it fits, and write nothing"
     )
+    add_json(command)
     command.set_defaults(run=run_set_tokenizer)
 
 
@@ -39,5 +43,9 @@ def run_set_tokenizer(options: argparse.Namespace) -> None:
         dry_run=options.dry_run,
         report=lambda line: print(line, file=sys.stderr),
     )
+    if options.json:
+        values = {"model": str(options.model), "tokenizer": source, "written": not options.dry_run}
+        print(json.dumps(values))
+        return
     done = "would get" if options.dry_run else "has"
     print(f"{options.model} {done} the tokenizer of {source}")

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.files import is_directory
@@ -103,6 +103,11 @@ def add_json(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--json", action="store_true", help="print one JSON object instead of a table"
     )
+
+
+def add_quiet(command: Any) -> None:
+    """Add --quiet to a command or to a group of its options."""
+    command.add_argument("--quiet", action="store_true", help="draw no progress bar")
 
 
 def add_documents(command: argparse.ArgumentParser) -> None:

@@ -148,7 +148,7 @@ class Engine:
                 "directory; pass a loaded model"
             )
         directory, own = Path(self._loaded_by["directory"]), self._loaded_by["file_name"]
-        precision = precision or smallest_other(directory, own)
+        precision = precision or smallest_other(directory, own, argument)
         name = graph_in_precision(directory, precision, own, argument)
         if name == (own or GRAPH_FILE):
             return self
@@ -167,6 +167,15 @@ class Engine:
     def task(self) -> Task:
         """What the model was exported for."""
         return self._model.task
+
+    @property
+    def precision(self) -> str | None:
+        """How the graph's weights are stored, as fp32; None where no manifest says so."""
+        model = self._model
+        if model.manifest is None:
+            return None
+        graph = model.graph if isinstance(model, FusedModel) else model.graphs[-1]
+        return model.manifest.graphs[graph.name].numbers.precision.value
 
     @property
     def hidden_layers(self) -> tuple[int, ...]:

@@ -14,12 +14,15 @@ from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_graph_choice,
     add_model,
+    add_quiet,
     add_texts,
     check_documents,
     chosen_graph,
     documents_of,
     load_with,
+    model_values,
 )
+from gptneo_onnx.runtime.cli.progress import with_progress
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document
@@ -89,6 +92,7 @@ def add_command(commands: Any) -> None:
         "--truncation", action="store_true", help="cut texts that are longer than the context"
     )
     command.add_argument("--json", action="store_true", help="print a JSON object for each text")
+    add_quiet(command)
     add_batch_size(command)
     add_graph_choice(command)
     add_device(command)
@@ -119,9 +123,11 @@ def run_classify(options: argparse.Namespace) -> None:
     classifier = _classifier(loaded, options)
     check_documents(documents, classifier.check)
     results = classifier.run(document.text for document in documents)
-    for document, found in zip(documents, results, strict=True):
+    shown = with_progress(results, len(documents), "texts", options)
+    for index, (document, found) in enumerate(zip(documents, shown, strict=True)):
         if options.json:
-            print(json.dumps({"source": document.source, classifier.name: found}))
+            values = {"index": index, "source": document.source, classifier.name: found}
+            print(json.dumps(values | model_values(loaded.model)))
         else:
             _print(document, found, has_others=len(documents) > 1)
 

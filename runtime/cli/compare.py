@@ -12,6 +12,7 @@ from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
 from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_json,
+    add_quiet,
     add_texts,
     documents_of,
     load_model,
@@ -61,6 +62,7 @@ def add_command(commands: Any) -> None:
         "--device-b", metavar="DEVICE", help="the device of B (default: that of A)"
     )
     add_json(command)
+    add_quiet(command)
     command.set_defaults(run=run_compare)
 
 
@@ -78,20 +80,23 @@ def run_compare(options: argparse.Namespace) -> int:
     second_directory, second_graph = _directory_and_graph(options.second)
     first = load_with_tokenizer(first_directory, options, first_graph)
     second = load_model(second_directory, options, second_graph, options.device_b)
-    documents = _check_same_tokens(documents_of(options), first.tokenizer, second_directory)
+    documents = list(_check_same_tokens(documents_of(options), first.tokenizer, second_directory))
     comparison = compare(
         first.model,
         second,
         first.tokenizer,
         documents,
         largest=options.largest,
-        progress=True,
+        progress=not options.quiet,
     )
     try:
         if options.report is not None:
             _write_report(options.report, comparison, names)
     finally:  # print the figures even if the report cannot be written
-        print(json.dumps(comparison.as_dict()) if options.json else _table(comparison, names))
+        models = [str(options.first), str(options.second)]
+        precisions = [first.model.engine.precision, second.engine.precision]
+        values = comparison.as_dict() | {"models": models, "precisions": precisions}
+        print(json.dumps(values) if options.json else _table(comparison, names))
     return _status(float(comparison.divergences.mean()), options.max_divergence)
 
 

@@ -2,14 +2,16 @@
 
 import argparse
 import ctypes
+import json
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
+from gptneo_onnx.runtime.cli.options import add_json
 from gptneo_onnx.runtime.files import cache_folder
 from gptneo_onnx.runtime.onnx_runtime import (
     check_onnx_runtime,
@@ -35,11 +37,15 @@ class Finding:
 def add_command(commands: Any) -> None:
     """Add the command to argparse's sub-parsers."""
     command = commands.add_parser("doctor", help="check this machine: versions, devices, libraries")
+    add_json(command)
     command.set_defaults(run=run_doctor)
 
 
 def run_doctor(options: argparse.Namespace) -> None:
-    """Print all findings, each with its advice."""
+    """Print all findings, each with its advice, as a table or as JSON."""
+    if options.json:
+        print(json.dumps({"findings": [asdict(finding) for finding in examine()]}))
+        return
     for finding in examine():
         print(f"{finding.subject:16}{finding.state}")
         if finding.advice:

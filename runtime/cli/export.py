@@ -14,7 +14,7 @@ from gptneo_onnx.runtime.cli.export_options import (
     export_arguments,
 )
 from gptneo_onnx.runtime.cli.next_command import next_command
-from gptneo_onnx.runtime.cli.options import add_json
+from gptneo_onnx.runtime.cli.options import add_json, add_quiet
 from gptneo_onnx.runtime.cli.units import readable_size
 
 UP_TO_DATE, EXPORTED = "up to date", "exported"
@@ -41,6 +41,7 @@ def add_command(commands: Any) -> None:
         "--force", action="store_true", help="replace another export that OUT holds"
     )
     add_json(command)
+    add_quiet(command)
     command.set_defaults(run=run_export, full=False)
 
 
@@ -67,7 +68,8 @@ def run_export(options: argparse.Namespace) -> None:
         notes.append(line)
         print(line, file=sys.stderr)
 
-    export_model(options.checkpoint, options.out, **arguments, progress=True, report=report)
+    progress = not options.quiet
+    export_model(options.checkpoint, options.out, **arguments, progress=progress, report=report)
     _print(options, EXPORTED, notes)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.runtime.cli.options import model_values
 from gptneo_onnx.runtime.cli.progress import with_progress
 from gptneo_onnx.runtime.cli.prompt_file import PromptLine
 
@@ -105,7 +106,6 @@ def _values(
     """Return the JSON object of a prompt: its line's other entries, and what came of it."""
     from gptneo_onnx.runtime.cli.described_results import OF_PROMPT
 
-    engine = generator.model.engine
     return {
         **prompt.others,
         "index": index,
@@ -115,6 +115,5 @@ def _values(
             for result in results
         ],
         **{name: results[0][name] for name in OF_PROMPT},
-        "model": str(engine.path),
-        "precision": engine.precision,
+        **model_values(generator.model),
     }

@@ -192,6 +192,11 @@ def load_with(
     )
 
 
+def model_values(model: Any) -> dict[str, Any]:
+    """Return what --json says of a loaded model: its directory and its precision."""
+    return {"model": str(model.engine.path), "precision": model.engine.precision}
+
+
 def check_documents(documents: "Iterable[Document]", check: Callable[[str], object]) -> None:
     """Refuse a text that cannot be read, by its source, before any time is spent on others.
 

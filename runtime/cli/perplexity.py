@@ -16,9 +16,11 @@ from gptneo_onnx.runtime.cli.options import (
     add_graph_choice,
     add_json,
     add_model,
+    add_quiet,
     chosen_graph,
     documents_of,
     load_with_tokenizer,
+    model_values,
 )
 from gptneo_onnx.runtime.documents import STANDARD_INPUT, counted
 
@@ -77,6 +79,7 @@ def add_command(commands: Any) -> None:
     add_graph_choice(command)
     add_device(command)
     add_json(command)
+    add_quiet(command)
     command.set_defaults(run=run_perplexity)
 
 
@@ -96,16 +99,17 @@ def run_perplexity(options: argparse.Namespace) -> None:
     result = perplexity(
         loaded.model,
         loaded.tokenizer,
-        documents,
+        list(documents),
         protocol=options.protocol,
         stride=options.stride,
         detokenize=options.detokenize,
         batch_size=options.batch_size,
         tokens_per_byte=options.tokens_per_byte,
         journal=_journal(options, loaded.model.engine.fingerprint),
-        progress=True,
+        progress=not options.quiet,
     )
-    print(json.dumps(result.as_dict()) if options.json else _table(result))
+    values = result.as_dict() | model_values(loaded.model)
+    print(json.dumps(values) if options.json else _table(result))
 
 
 def _journal(options: argparse.Namespace, fingerprint: str) -> "Journal":

@@ -50,8 +50,11 @@ def _from_json(source: str, lines: list[str]) -> Iterator[PromptLine]:
         place = f"{source}, line {number}"
         try:
             value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{place} is not JSON: {error}") from error
+        except json.JSONDecodeError as error:
+            message = f"{place} is not JSON: {error.msg}, at character {error.colno}"
+            raise InputError(message) from error
+        except (ValueError, RecursionError) as error:  # a number too long, or too many brackets
+            raise InputError(f"{place} cannot be read as JSON: {error}") from error
         yield _prompt_of(place, value)
 
 

@@ -62,8 +62,8 @@ def smallest_other(
             return precision.value
     raise InputError(
         f"{request}, and {directory} has {', '.join(each.value for each in names)}, none smaller "
-        f"than {own.value}; export the checkpoint with --precision fp32,int4, whose first is then "
-        "drafted for by its second"
+        f"than {own.value}; export the checkpoint with --precision fp32,int4: int4 "
+        "then drafts for fp32"
     )
 
 

@@ -1,5 +1,6 @@
 """Tells whether an export that is to be made is there already."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,15 @@ from gptneo_onnx.export.arguments import ExportPlan, plan_export
 from gptneo_onnx.export.exporter import open_source, task_of
 from gptneo_onnx.export.fingerprint import contents_of, fingerprint
 from gptneo_onnx.export.output_directory import check_replaceable
-from gptneo_onnx.export.tokenizer_files import tokenizer_of_export
+from gptneo_onnx.export.tokenizer_files import tokenizer_of_export, write_tokenizer
 from gptneo_onnx.models.errors import InputError, ModelFileError
-from gptneo_onnx.models.manifest import MANIFEST_FILE, Manifest, sha256_of
-
-_ADVICE = "pass --force to replace it, or name another directory"
+from gptneo_onnx.models.manifest import (
+    MANIFEST_FILE,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    Manifest,
+    sha256_of,
+)
 
 
 def needs_export(checkpoint: str | Path, out: str | Path, **arguments: Any) -> bool:
@@ -38,12 +43,11 @@ def needs_export(checkpoint: str | Path, out: str | Path, **arguments: Any) -> b
     if not directory.exists() or not any(directory.iterdir()):
         return True
     manifest = _manifest(directory)
-    if manifest is None or not _is_whole(directory, manifest):
-        raise InputError(f"{plan.out} holds an export already; {_ADVICE}")
-    if manifest.made_from is None or manifest.made_from not in _accepted(plan):
+    if manifest is None or not (_is_same(plan, manifest) and _is_whole(directory, manifest)):
         raise InputError(
             f"{plan.out} holds an export already, and not known to be the same: its checkpoint, "
-            f"options or version differ, or its files were changed; {_ADVICE}"
+            "options or version differ, or its files were changed; pass --force to replace it, or "
+            "name another directory"
         )
     return False
 
@@ -65,11 +69,26 @@ def _is_whole(directory: Path, manifest: Manifest) -> bool:
     )
 
 
-def _accepted(plan: ExportPlan) -> set[str]:
-    """Return the fingerprints of exports that serve the plan: those verified, and others if it
-    asks for no comparison."""
+def _is_same(plan: ExportPlan, manifest: Manifest) -> bool:
+    """Return whether a manifest is that of the export that a plan would make.
+
+    An export that was compared with transformers serves a plan that does not ask for it, too.
+    """
+    if manifest.made_from is None:
+        return False
     source = open_source(plan)
     task, layers = task_of(plan, source), plan.hidden_layers(source.config.num_layers)
-    with tokenizer_of_export(plan.tokenizer, source) as read_from:
+    with (
+        tokenizer_of_export(plan.tokenizer, source) as read_from,
+        tempfile.TemporaryDirectory() as name,
+    ):
         contents = contents_of(plan, source, read_from.directory)
-    return {fingerprint(plan, task, layers, contents, verified) for verified in {True, plan.verify}}
+        same = {fingerprint(plan, task, layers, contents, each) for each in {True, plan.verify}}
+        if manifest.made_from not in same:
+            return False
+        written = Path(name)
+        write_tokenizer(read_from.directory, written)
+        records = {path.name: sha256_of(path) for path in written.iterdir()}
+    there = {name: record.sha256 for name, record in manifest.files.items()}
+    names = (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
+    return all(records.get(name) == there.get(name) for name in names)

@@ -1,8 +1,11 @@
-"""The fingerprint of an export: of everything that decides what its files hold."""
+"""The fingerprint of an export: of everything that decides what its files hold.
+
+The tokenizer counts only where a text was read by it, to calibrate: set_tokenizer() can replace it.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,19 +14,12 @@ from gptneo_onnx.export.arguments import ExportPlan
 from gptneo_onnx.export.checkpoint.adapters.adapter_tensors import ADAPTER_FILES
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.checkpoint.other_formats import ADAPTER_CONFIG
-from gptneo_onnx.models.chat_template import CHAT_TEMPLATE_FOLDER
 from gptneo_onnx.models.manifest import CONFIG_FILE, GENERATION_CONFIG_FILE, sha256_of
 from gptneo_onnx.models.tasks import Task
 from gptneo_onnx.models.tokenizer_files import READ_FILES
 
 # What an export reads of a directory, besides the weights.
-_READ = (
-    CONFIG_FILE,
-    GENERATION_CONFIG_FILE,
-    ADAPTER_CONFIG,
-    *ADAPTER_FILES,
-    *READ_FILES,
-)
+_READ = (CONFIG_FILE, GENERATION_CONFIG_FILE, ADAPTER_CONFIG, *ADAPTER_FILES)
 
 
 def contents_of(plan: ExportPlan, source: Checkpoint, tokenizer: Path) -> dict[str, str]:
@@ -35,17 +31,17 @@ def contents_of(plan: ExportPlan, source: Checkpoint, tokenizer: Path) -> dict[s
         tokenizer: the directory that the tokenizer is read from.
     """
     files: dict[str, Path] = {}
-    directories = {"checkpoint": source.directory, "tokenizer": tokenizer}
-    if source.adapter is not None:
-        directories["adapter"] = source.adapter
+    directories = {"checkpoint": source.directory, "adapter": source.adapter}
+    if plan.calibration_text is not None:
+        directories["tokenizer"] = tokenizer
+        files["calibrate"] = plan.calibration_text
     for role, directory in directories.items():
         names = READ_FILES if role == "tokenizer" else _READ
-        for path in _present(directory, names):
-            files[f"{role} {path.relative_to(directory).as_posix()}"] = path
+        for path in (directory / name for name in names) if directory else ():
+            if path.is_file():
+                files[f"{role} {path.name}"] = path
     for path in {tensor.path for tensor in source.tensors.values()}:
         files[f"weights {path.name}"] = path
-    if plan.calibration_text is not None:
-        files["calibrate"] = plan.calibration_text
     return {what: sha256_of(path) for what, path in sorted(files.items())}
 
 
@@ -79,11 +75,6 @@ def fingerprint(
         "version": _version(),
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _present(directory: Path, names: Sequence[str]) -> Iterator[Path]:
-    yield from (directory / name for name in names if (directory / name).is_file())
-    yield from sorted((directory / CHAT_TEMPLATE_FOLDER).glob("*.jinja"))
 
 
 def _version() -> str:

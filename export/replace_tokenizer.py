@@ -116,7 +116,7 @@ def _replace_directory(written: Path, out: Path, manifest: Manifest) -> None:
         for name in _WRITTEN:
             shutil.copyfile(written / name, partial / name)
             records[name] = FileRecord((partial / name).stat().st_size, sha256_of(partial / name))
-        replace(manifest, files=records, made_from=None).write(partial)
+        replace(manifest, files=records).write(partial)
         for name in (*_WRITTEN, MANIFEST_FILE):
             _flush(partial / name)
         replace_directory(partial, out)

@@ -63,8 +63,8 @@ class Manifest:
             layers.
         task: what the graphs are for; a graph of kind genai is always for generation.
         other_numbers: those of the same graphs in other precisions, each once.
-        made_from: SHA-256 of the checkpoint, the options and the version that the export was made
-            with; None where it is not known, as in older exports.
+        made_from: a SHA-256 of the checkpoint, the options and the version that the export was
+            made with (export/fingerprint.py); None where it is not known, as in older exports.
     """
 
     graph: str
@@ -229,7 +229,7 @@ def _layers(path: Path, values: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _made_from(path: Path, values: Mapping[str, Any]) -> str | None:
-    """Read made_from, which older exports lack, and those that got another tokenizer."""
+    """Read made_from, which older exports lack."""
     return _digest(path, "made_from", values["made_from"]) if "made_from" in values else None
 
 

@@ -96,16 +96,17 @@ def run_perplexity(options: argparse.Namespace) -> None:
     if options.detokenize:
         documents = with_pages(documents)
     loaded = load_with_tokenizer(options.model, options, chosen_graph(options.model, options))
+    journal = _journal(options, loaded.model.engine.fingerprint)
     result = perplexity(
         loaded.model,
         loaded.tokenizer,
-        list(documents),
+        list(documents),  # whose bytes tell how much is left
         protocol=options.protocol,
         stride=options.stride,
         detokenize=options.detokenize,
         batch_size=options.batch_size,
         tokens_per_byte=options.tokens_per_byte,
-        journal=_journal(options, loaded.model.engine.fingerprint),
+        journal=journal,
         progress=not options.quiet,
     )
     values = result.as_dict() | model_values(loaded.model)

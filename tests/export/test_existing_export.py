@@ -59,7 +59,7 @@ def test_the_same_export_is_not_needed_again(needs, checkpoint, out, options):
 
 
 def test_what_is_said_in_other_words_is_the_same(needs, checkpoint, out):
-    export_model(checkpoint, out, precision="fp32", hidden_states=[3, 0])
+    export_model(checkpoint, out, precision="fp32", hidden_states=[2, 0])
     assert not needs(hidden_states=[0, -1], graph=["fused"], task="text-generation-with-past")
 
 

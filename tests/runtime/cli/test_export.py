@@ -2,15 +2,17 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 
 import pytest
 from checkpoints import Shape, write_checkpoint
-from heads import write_head
+from heads import with_head
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.cli.main import main
 from gptneo_onnx.runtime.cli.next_command import next_command
 
@@ -117,13 +119,14 @@ class TestNextCommand:
     @pytest.mark.parametrize(
         ("head", "words"),
         [
-            ("GPTNeoForSequenceClassification", ["classify"]),
-            ("GPTNeoForTokenClassification", ["classify"]),
-            ("GPTNeoForQuestionAnswering", ["classify", "--question"]),
+            (Head.SEQUENCE_CLASSIFICATION, ["classify"]),
+            (Head.TOKEN_CLASSIFICATION, ["classify"]),
+            (Head.QUESTION_ANSWERING, ["classify", "--question"]),
         ],
     )
-    def test_of_a_classifier_works(self, tmp_path, head, words):
-        checkpoint = write_head(tmp_path / "checkpoint", head)
+    def test_of_a_classifier_works(self, tmp_path, random, head, words):
+        checkpoint = shutil.copytree(EMBEDDED_CHECKPOINT, tmp_path / "checkpoint")
+        with_head(checkpoint, head, random)
         command = next_command(export_model(checkpoint, tmp_path / "out"))
         assert command is not None
         assert set(words) <= {*shlex.split(command)}

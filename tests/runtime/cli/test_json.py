@@ -1,13 +1,26 @@
 """--json: one object, or one a line, and nothing else on standard output."""
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import pytest
+from heads import with_head
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
+from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime import pipeline
 from gptneo_onnx.runtime.cli.main import main
+
+PAGE = Path(__file__).parents[3] / "docs/command-line.md"
+
+
+def documented(*keys):
+    """Whether the page's section on JSON names all of these."""
+    _, _, section = PAGE.read_text().partition("## JSON\n")
+    return {*keys} <= {*re.findall(r"`(\w+)`", section)}
 
 
 @pytest.fixture
@@ -43,6 +56,7 @@ class TestGenerate:
     def test_the_limit_ends_a_text(self, generate):
         values = generate("She was", "-n", 5)
         [result] = values["results"]
+        assert documented(*values, *values["timing"], *result, "complete")
         assert result["finish_reason"] == "length"
         assert result["stop_reason"] is None
         assert result["new_tokens"] == 5
@@ -159,24 +173,26 @@ def test_embed_says_what_it_wrote(run, embedded_export, text, tmp_path, capsys):
     for name in ("vectors.npy", "vectors.jsonl"):
         out = tmp_path / name
         command = ("embed", embedded_export, text, "--lines", "--out", out)
-        assert run(*command) == (0, [], f"wrote {out}: [2, 192] float32\n")
+        assert run(*command) == (0, [], f"wrote {out}: [2, 256] float32\n")
         assert run(*command, "--quiet") == (0, [], "")
         _, [values], error = run(*command, "--json")
         assert error == ""
+        assert documented(*values)
         assert values == {
             "out": str(out),
-            "shape": [2, 192],
+            "shape": [2, 256],
             "dtype": "float32",
             "model": str(embedded_export),
             "precision": "fp32",
         }
     out = tmp_path / "tokens.jsonl"
     command = ("embed", embedded_export, text, "--lines", "--pooling", "none", "--out", out)
-    assert run(*command)[2] == f"wrote {out}: [2, any, 192] float32\n"
+    assert run(*command)[2] == f"wrote {out}: [2, any, 256] float32\n"
 
 
 def test_perplexity(run, embedded_export, text):
     _, [values], _ = run("perplexity", embedded_export, text, "--json")
+    assert documented(*values)
     assert values["tokens"] > 0
     assert (values["model"], values["precision"]) == (str(embedded_export), "fp32")
 
@@ -184,6 +200,7 @@ def test_perplexity(run, embedded_export, text):
 def test_compare(run, embedded_export, text, tmp_path):
     other = export_model(EMBEDDED_CHECKPOINT, tmp_path / "other", precision="int8")
     _, [values], _ = run("compare", embedded_export, other, "--text", text, "--json")
+    assert documented(*values)
     assert values["models"] == [str(embedded_export), str(other)]
     assert values["precisions"] == ["fp32", "int8"]
 
@@ -192,13 +209,36 @@ def test_set_tokenizer(run, tmp_path):
     out = export_model(EMBEDDED_CHECKPOINT, tmp_path / "out")
     command = ("set-tokenizer", out, EMBEDDED_CHECKPOINT, "--json")
     expected = {"model": str(out), "tokenizer": str(EMBEDDED_CHECKPOINT)}
+    assert documented(*expected, "written")
     assert run(*command) == (0, [expected | {"written": True}], "")
     assert run(*command, "--dry-run") == (0, [expected | {"written": False}], "")
+
+
+def test_check_and_export(run, tmp_path):
+    _, [values], _ = run("check", EMBEDDED_CHECKPOINT, "--json")
+    assert documented(*values)
+    _, [values], _ = run("export", EMBEDDED_CHECKPOINT, tmp_path / "out", "--json")
+    assert documented(*values)
+    assert run("export", EMBEDDED_CHECKPOINT, tmp_path / "new", "--dry-run", "--json")[1][0][
+        "ready"
+    ]
+
+
+def test_classify(run, tmp_path, random):
+    checkpoint = shutil.copytree(EMBEDDED_CHECKPOINT, tmp_path / "checkpoint")
+    with_head(checkpoint, Head.SEQUENCE_CLASSIFICATION, random)
+    out = export_model(checkpoint, tmp_path / "out")
+    status, values, error = run("classify", out, "She was", "He was", "--json")
+    assert (status, error) == (0, "")
+    assert [line["index"] for line in values] == [0, 1]
+    assert documented(*values[0])
+    assert values[0].keys() == {"index", "source", "labels", "model", "precision"}
 
 
 def test_doctor(run):
     status, [values], error = run("doctor", "--json")
     assert (status, error) == (0, "")
     findings = values["findings"]
+    assert documented(*values, *findings[0])
     assert all(finding.keys() == {"subject", "state", "advice"} for finding in findings)
     assert {"Python", "ONNX Runtime", "CUDA"} <= {finding["subject"] for finding in findings}

@@ -118,7 +118,7 @@ def verify_graph(
     largest = max([*of_logits, *state_differences])  # of states that are not compared it is 0
     report(
         f"verified: {graph.name} and transformers differ by at most {largest:.1e} of the spread, "
-        f"within {tolerance:.0e}"
+        f"within {tolerance:g}"
     )
 
 

@@ -123,6 +123,12 @@ class TestGenerate:
         _, [values], _ = run("generate", out, "She was", *options)
         assert values["precision"] == "int8"
 
+    def test_the_precision_of_a_graph_that_no_manifest_describes(self, run, tmp_path):
+        out = export_model(EMBEDDED_CHECKPOINT, tmp_path / "o", layout="transformers.js")
+        options = ("--file-name", "onnx/model.onnx", "-n", 1, "--json")
+        status, [values], _ = run("generate", out, "She was", *options)
+        assert (status, values["precision"]) == (0, None)
+
 
 class TestAFormThatIsCutShort:
     @pytest.fixture

@@ -107,7 +107,9 @@ def add_json(command: argparse.ArgumentParser) -> None:
 
 def add_quiet(command: Any) -> None:
     """Add --quiet to a command or to a group of its options."""
-    command.add_argument("--quiet", action="store_true", help="draw no progress bar")
+    command.add_argument(
+        "--quiet", action="store_true", help="write only warnings and errors on standard error"
+    )
 
 
 def add_documents(command: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.directory import (
     FusedModel,
     ModelDirectory,
+    PortableModel,
     open_model_directory,
 )
 from gptneo_onnx.runtime.model_files.precisions import graph_in_precision, smallest_other
@@ -174,7 +175,10 @@ class Engine:
         model = self._model
         if model.manifest is None:
             return None
-        graph = model.graph if isinstance(model, FusedModel) else model.graphs[-1]
+        if isinstance(model, FusedModel):
+            return model.numbers.precision.value
+        assert isinstance(model, PortableModel)
+        graph = model.graphs[-1]
         return model.manifest.graphs[graph.name].numbers.precision.value
 
     @property

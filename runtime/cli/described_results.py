@@ -85,7 +85,11 @@ class DescribingPipeline(TextGenerationPipeline):
     ) -> dict[str, Any]:
         """Return how a result ended, of whose new tokens `ids` at most `limit` were allowed."""
         is_ended = bool(ids) and ids[-1] in config.eos_token_ids
-        stop = None if is_ended else self._stop_string([*prompt.input_ids, *ids], config)
+        # Nothing is generated after a stop string: an end token there fills up a batch.
+        own = ids[:-1] if is_ended else ids
+        stop = self._stop_string([*prompt.input_ids, *own], config) if own else None
+        if stop is not None:
+            ids = own
         reason = LENGTH
         if is_ended or stop is not None:
             reason = STOP

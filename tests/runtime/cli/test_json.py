@@ -74,6 +74,21 @@ class TestGenerate:
         [result] = generate(*options, longer["new_tokens"], "--stop", "a")["results"]
         assert result == longer
 
+    @pytest.mark.parametrize("more", [[], ["--beams", "2"]])
+    def test_a_batch_ends_each_text_as_it_would_end_alone(
+        self, run, embedded_export, tmp_path, more
+    ):
+        """Shorter texts are filled up with end tokens, which do not count."""
+        file = tmp_path / "prompts.txt"
+        file.write_text("She was\nSir\nIt is\n")
+        command = ("generate", embedded_export, "--prompts", file, "-n", 24, "--no-do-sample")
+        options = ("--stop", "a", "--stop", ".", "--json", *more)
+        alone = run(*command, *options)[1]
+        together = run(*command, *options, "--batch-size", 3)[1]
+        assert [line["results"] for line in together] == [line["results"] for line in alone]
+        assert len({line["results"][0]["new_tokens"] for line in alone}) > 1
+        assert {line["results"][0]["stop_reason"] for line in alone} & {"a", "."}
+
     def test_the_end_token_ends_a_text(self, generate):
         [result] = generate("He is in", "--regex", r" (Bath|Lyme)\.", "--seed", 1)["results"]
         assert (result["finish_reason"], result["stop_reason"]) == ("stop", None)

@@ -19,7 +19,7 @@ SOURCES := pyproject.toml $(shell find models export runtime -name '*.py') $(wil
 .PHONY: demo test fast check test-peers test-gpu test-arm golden benchmark clean
 
 demo: .venv/.ready
-	.venv/bin/gptneo-onnx export models/tiny $(BUILD)/tiny
+	.venv/bin/gptneo-onnx export models/tiny $(BUILD)/tiny --force
 	.venv/bin/gptneo-onnx generate $(BUILD)/tiny "$(PROMPT)" --max-new-tokens 120
 
 test: .venv/.ready

@@ -1,6 +1,6 @@
 """Bar charts of compare.py's results: a row of panels for each machine. Needs matplotlib.
 
-    python benchmarks/charts.py OUT.png RESULTS.json [RESULTS.json ...]
+python benchmarks/charts.py OUT.png RESULTS.json [RESULTS.json ...]
 """
 
 import json

@@ -5,7 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
-from gptneo_onnx.export.tokenizer_files import TokenizerSource, ids_beyond, write_tokenizer
+from gptneo_onnx.export.tokenizer_files import (
+    TokenizerSource,
+    check_fits,
+    ids_beyond,
+    write_tokenizer,
+)
 from gptneo_onnx.models.config import ALIASES, without_contradictions
 from gptneo_onnx.models.generation_settings import GenerationSettings
 from gptneo_onnx.models.json_file import read_json_bytes, read_json_object
@@ -17,8 +22,21 @@ def write_companions(
     read_from: TokenizerSource,
     partial: Path,
     report: Callable[[str], object],
+    is_asked_for: bool = False,
 ) -> None:
-    """Write config.json, generation_config.json and the tokenizer."""
+    """Write config.json, generation_config.json and the tokenizer.
+
+    Args:
+        source: the checkpoint.
+        read_from: where the tokenizer is read from.
+        partial: the directory to write into.
+        report: called with each line worth telling the user.
+        is_asked_for: whether the tokenizer is one that the user named. One that does not fit is
+            refused; one that comes with the checkpoint is written, with a line about it.
+
+    Raises:
+        InputError: a tokenizer that the user named has ids that the model has not.
+    """
     _write_config(source, partial / CONFIG_FILE)
     settings = GenerationSettings.read(source.directory)
     (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(settings.values, indent=2) + "\n")
@@ -31,8 +49,10 @@ def write_companions(
             "the model takes token ids only; --tokenizer (tokenizer=) takes one from elsewhere"
         )
         return
-    if beyond := ids_beyond(tokenizer, read_from, source.config.vocab_size):
-        report(beyond)
+    if is_asked_for:
+        check_fits(tokenizer, read_from, source.config.vocab_size)
+    elif beyond := ids_beyond(tokenizer, read_from, source.config.vocab_size):
+        report(f"warning: {beyond}")
 
 
 def _write_config(source: Checkpoint, path: Path) -> None:

@@ -173,7 +173,7 @@ def _report(plan: ExportPlan, source: Checkpoint, full: bool) -> ExportReport:
         tempfile.TemporaryDirectory() as name,
     ):
         directory = Path(name)
-        write_companions(source, read_from, directory, notes.append)
+        write_companions(source, read_from, directory, notes.append, plan.tokenizer is not None)
         files: dict[str, int] = {}
         stored: list[StoredWeights] = []
         for each in files_of_formats(plan, directory):
@@ -258,7 +258,7 @@ def _all_files(
     files = files | {path.name: path.stat().st_size for path in directory.iterdir()}
     if plan.layout == "flat":
         records = {name: FileRecord(size, _NO_HASH) for name, size in files.items()}
-        manifest_of(plan, task, records, layers).write(directory)
+        manifest_of(plan, task, records, layers, _NO_HASH).write(directory)
         files[MANIFEST_FILE] = (directory / MANIFEST_FILE).stat().st_size
     return dict(sorted(files.items()))
 

@@ -14,6 +14,7 @@ from gptneo_onnx.export.checkpoint.adapters.merge import merge_adapter
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from gptneo_onnx.export.checkpoint.hub import local_adapter, local_checkpoint
 from gptneo_onnx.export.companions import write_companions
+from gptneo_onnx.export.fingerprint import contents_of, fingerprint
 from gptneo_onnx.export.format_files import files_of_formats
 from gptneo_onnx.export.graph_files import FormatFiles, weights_of, write_graphs
 from gptneo_onnx.export.graphs import optimum_trace
@@ -63,7 +64,8 @@ def export_model(
     Args:
         checkpoint: a directory in Hugging Face layout, or a hub id.
         out: the directory to make; an earlier export there is replaced once the new one is
-            complete.
+            complete, as save_pretrained() of transformers overwrites a model. (The command
+            `gptneo-onnx export` asks for --force.)
         task: what the model is for, by Optimum's names (models/tasks.py). By default that of the
             checkpoint's class: text-classification for GPTNeoForSequenceClassification, and so on;
             text-generation-with-past for GPTNeoForCausalLM and GPTNeoModel.
@@ -153,7 +155,7 @@ def export_model(
     ):
         for note in notes_on(plan, task, source):
             report(note)
-        write_companions(source, read_from, partial, report)
+        write_companions(source, read_from, partial, report, plan.tokenizer is not None)
         stored: list[StoredWeights] = []
         for files in files_of_formats(plan, partial):
             graphs = _write_graphs(
@@ -162,7 +164,7 @@ def export_model(
             if plan.verify:
                 for path, contract in graphs.items():
                     verify_graph(path, contract, source, files.numbers, report, plan.verify_windows)
-        _declare(plan, task, partial, layers)
+        _declare(plan, task, source, read_from.directory, partial, layers)
     return plan.out
 
 
@@ -230,7 +232,14 @@ def _write_graphs(
     return {graph.path: graph.contract for graph in graphs}
 
 
-def _declare(plan: ExportPlan, task: Task, partial: Path, layers: tuple[int, ...]) -> None:
+def _declare(
+    plan: ExportPlan,
+    task: Task,
+    source: Checkpoint,
+    tokenizer: Path,
+    partial: Path,
+    layers: tuple[int, ...],
+) -> None:
     """Declare what the directory holds: in our manifest, or where transformers.js looks for it."""
     if plan.layout == "transformers.js":
         files = [transformers_js.graph_file(numbers) for numbers in plan.formats]
@@ -239,11 +248,17 @@ def _declare(plan: ExportPlan, task: Task, partial: Path, layers: tuple[int, ...
     records = {
         path.name: FileRecord(path.stat().st_size, sha256_of(path)) for path in partial.iterdir()
     }
-    manifest_of(plan, task, records, layers).write(partial)
+    contents = contents_of(plan, source, tokenizer)
+    made_from = fingerprint(plan, task, layers, contents, plan.verify)
+    manifest_of(plan, task, records, layers, made_from).write(partial)
 
 
 def manifest_of(
-    plan: ExportPlan, task: Task, files: Mapping[str, FileRecord], layers: tuple[int, ...]
+    plan: ExportPlan,
+    task: Task,
+    files: Mapping[str, FileRecord],
+    layers: tuple[int, ...],
+    made_from: str,
 ) -> Manifest:
     """Return the manifest of an export in layout flat."""
     return Manifest(
@@ -255,4 +270,5 @@ def manifest_of(
         files=files,
         hidden_states=layers,
         task=task,
+        made_from=made_from,
     )

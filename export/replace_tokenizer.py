@@ -11,7 +11,7 @@ from typing import Any
 from gptneo_onnx.export.output_directory import write_error
 from gptneo_onnx.export.replace_directory import replace_directory
 from gptneo_onnx.export.tokenizer_files import (
-    ids_beyond,
+    check_fits,
     tokenizer_source,
     write_tokenizer,
 )
@@ -71,8 +71,7 @@ def set_tokenizer(
         written = Path(name)
         made = write_tokenizer(source.directory, written, report)
         assert made is not None
-        if beyond := ids_beyond(made, source, vocab_size):
-            raise InputError(f"{beyond}; name the tokenizer that the model was trained with")
+        check_fits(made, source, vocab_size)
         if not dry_run:
             _replace(written, out, manifest)
         return source.name

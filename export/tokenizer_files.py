@@ -119,9 +119,15 @@ def ids_beyond(tokenizer: Tokenizer, source: TokenizerSource, vocab_size: int) -
     if size <= vocab_size:
         return None
     return (
-        f"the tokenizer of {source.name} has ids up to {size - 1}, and the model up to "
-        f"{vocab_size - 1}: texts with tokens beyond are refused"
+        f"the tokenizer of {source.name} has {size} ids, and the model's vocabulary {vocab_size}: "
+        "texts with tokens beyond are refused"
     )
+
+
+def check_fits(tokenizer: Tokenizer, source: TokenizerSource, vocab_size: int) -> None:
+    """Raise InputError if a tokenizer that was asked for has ids that the model has not."""
+    if beyond := ids_beyond(tokenizer, source, vocab_size):
+        raise InputError(f"{beyond}; name the tokenizer that the model was trained with")
 
 
 def write_tokenizer(

@@ -63,6 +63,8 @@ class Manifest:
             layers.
         task: what the graphs are for; a graph of kind genai is always for generation.
         other_numbers: those of the same graphs in other precisions, each once.
+        made_from: a SHA-256 of the checkpoint, the options and the version that the export was
+            made with (export/fingerprint.py); None where it is not known, as in older exports.
     """
 
     graph: str
@@ -73,6 +75,7 @@ class Manifest:
     hidden_states: tuple[int, ...] = ()
     task: Task = Task.TEXT_GENERATION_WITH_PAST
     other_numbers: tuple[NumberFormat, ...] = ()
+    made_from: str | None = None
 
     @property
     def graphs(self) -> dict[str, GraphEntry]:
@@ -103,6 +106,8 @@ class Manifest:
         }
         if self.other_numbers:
             values["other_precisions"] = [*map(_number_values, self.other_numbers)]
+        if self.made_from is not None:
+            values["made_from"] = self.made_from
         (directory / MANIFEST_FILE).write_text(json.dumps(values, indent=2) + "\n")
 
     @classmethod
@@ -134,6 +139,7 @@ class Manifest:
             hidden_states=_layers(path, values),
             task=_task(path, values),
             other_numbers=_other_numbers(path, values),
+            made_from=_made_from(path, values),
         )
 
 
@@ -222,6 +228,11 @@ def _layers(path: Path, values: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(layers)
 
 
+def _made_from(path: Path, values: Mapping[str, Any]) -> str | None:
+    """Read made_from, which older exports lack."""
+    return _digest(path, "made_from", values["made_from"]) if "made_from" in values else None
+
+
 def _integer(path: Path, values: Mapping[str, Any], name: str) -> int:
     value = values.get(name)
     if type(value) is not int or value < 0:
@@ -251,9 +262,13 @@ def _read_record(path: Path, name: str, record: Any) -> FileRecord:
         raise ModelFileError(f"{path}: {shown(name)} is not a plain file name")
     if not isinstance(record, dict):
         raise ModelFileError(f"{path}: the record of {name} must hold size and sha256")
-    digest = record.get("sha256")
+    digest = _digest(path, f"sha256 of {name}", record.get("sha256"))
+    return FileRecord(size=_integer(path, record, "size"), sha256=digest)
+
+
+def _digest(path: Path, what: str, digest: Any) -> str:
     if not isinstance(digest, str) or not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise ModelFileError(
-            f"{path}: sha256 of {name} is {shown(digest)}; 64 hexadecimal digits are allowed"
+            f"{path}: {what} is {shown(digest)}; 64 hexadecimal digits are allowed"
         )
-    return FileRecord(size=_integer(path, record, "size"), sha256=digest)
+    return digest

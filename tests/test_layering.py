@@ -61,8 +61,9 @@ LAYERS = {
         "export.tokenizer_files", "export.choices",
         ("export.arguments", "export.transformers_js", "export.task"),
         ("export.companions", "export.format_files"),
-        "export.output_directory", ("export.memory", "export.sources"), "export.exporter",
-        ("export.dry_run", "export.replace_tokenizer"), "export",
+        "export.output_directory", ("export.fingerprint", "export.memory", "export.sources"),
+        "export.exporter",
+        ("export.dry_run", "export.existing_export", "export.replace_tokenizer"), "export",
     ],
     "runtime": [
         ("runtime.files", "runtime.onnx_runtime", "runtime.arrays", "runtime.text_settings"),

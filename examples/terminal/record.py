@@ -15,6 +15,7 @@ import argparse
 import fcntl
 import os
 import pty
+import shutil
 import struct
 import sys
 import termios
@@ -189,6 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Record commands as an animated SVG.")
     parser.add_argument("out", type=Path)
     options = parser.parse_args()
+    shutil.rmtree(ROOT / "build/tiny", ignore_errors=True)  # or there would be nothing to export
     screen, seconds = play(COMMANDS)
     options.out.write_text(draw(screen, seconds), encoding="utf-8")
     print(f"{options.out}: {seconds + READING:.0f} s, {options.out.stat().st_size / 1000:.0f} kB")

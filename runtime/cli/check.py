@@ -44,7 +44,7 @@ def add_command(commands: Any) -> None:
         "check EleutherAI/gpt-neo-125m",
         "check EleutherAI/gpt-neo-125m --precision int8 --graph fused,genai",
     )
-    command.set_defaults(run=run_check, out=None, verify=False)
+    command.set_defaults(run=run_check, out=None, verify=False, force=False)
 
 
 def run_check(options: argparse.Namespace) -> None:
@@ -88,7 +88,7 @@ def export_command(options: argparse.Namespace) -> str:
     for name, value in given.items():
         if value and (name, value) != ("--precision", "fp32"):
             words += [name, str(value)]
-    words += [f"--{name}" for name in ("full-range", "verify") if _flag(options, name)]
+    words += [f"--{name}" for name in ("full-range", "verify", "force") if _flag(options, name)]
     return shlex.join(words)
 
 

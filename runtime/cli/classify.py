@@ -15,13 +15,16 @@ from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_graph_choice,
     add_model,
+    add_quiet,
     add_texts,
     check_documents,
     chosen_graph,
     documents_of,
     load_with,
+    model_values,
 )
 from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.progress import with_progress
 from gptneo_onnx.runtime.cli.terminal import wrapped
 
 if TYPE_CHECKING:
@@ -101,6 +104,7 @@ def add_command(commands: Any) -> None:
     )
     group = command.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print a JSON object for each text")
+    add_quiet(group)
     group = command.add_argument_group("model")
     add_graph_choice(group)
     add_batch_size(group)
@@ -138,9 +142,11 @@ def run_classify(options: argparse.Namespace) -> None:
     classifier = _classifier(loaded, options)
     check_documents(documents, classifier.check)
     results = classifier.run(document.text for document in documents)
-    for document, found in zip(documents, results, strict=True):
+    shown = with_progress(results, len(documents), "texts", options)
+    for index, (document, found) in enumerate(zip(documents, shown, strict=True)):
         if options.json:
-            print(json.dumps({"source": document.source, classifier.name: found}))
+            values = {"index": index, "source": document.source, classifier.name: found}
+            print(json.dumps(values | model_values(loaded.model)))
         else:
             _print(document, found, has_others=len(documents) > 1)
 

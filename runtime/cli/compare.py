@@ -95,7 +95,7 @@ def run_compare(options: argparse.Namespace) -> int:
     second_directory, second_graph = _directory_and_graph(options.second)
     first = load_with_tokenizer(first_directory, options, first_graph)
     second = load_model(second_directory, options, second_graph, options.device_b)
-    documents = _check_same_tokens(documents_of(options), first.tokenizer, second_directory)
+    documents = list(_check_same_tokens(documents_of(options), first.tokenizer, second_directory))
     comparison = compare(
         first.model,
         second,
@@ -108,8 +108,11 @@ def run_compare(options: argparse.Namespace) -> int:
         if options.report is not None:
             _write_report(options.report, comparison, names)
     finally:  # print the figures even if the report cannot be written
+        models = [str(options.first), str(options.second)]
+        precisions = [first.model.engine.precision, second.model.engine.precision]
+        values = comparison.as_dict() | {"models": models, "precisions": precisions}
         if options.json:
-            print(json.dumps(comparison.as_dict()))
+            print(json.dumps(values))
         else:
             print(wrapped(_table(comparison, names), sys.stdout, _INDENT))
     return _status(float(comparison.divergences.mean()), options.max_divergence)

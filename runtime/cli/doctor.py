@@ -2,15 +2,17 @@
 
 import argparse
 import ctypes
+import json
 import platform
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
 from gptneo_onnx.models.manifest import LEAST_ONNX_RUNTIME
+from gptneo_onnx.runtime.cli.options import add_json
 from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.cli.terminal import wrapped
 from gptneo_onnx.runtime.files import cache_folder
@@ -42,12 +44,16 @@ def add_command(commands: Any) -> None:
         help="check this machine: versions, devices, libraries",
         description="Check this machine: versions, devices, missing libraries, and what to do.",
     )
+    add_json(command)
     add_examples(command, "doctor")
     command.set_defaults(run=run_doctor, needs_onnx_runtime=False)
 
 
 def run_doctor(options: argparse.Namespace) -> None:
-    """Print all findings, each with its advice."""
+    """Print all findings, each with its advice, as a table or as JSON."""
+    if options.json:
+        print(json.dumps({"findings": [asdict(finding) for finding in examine()]}))
+        return
     for finding in examine():
         print(wrapped(f"{finding.subject:16}{finding.state}", sys.stdout, 16))
         if finding.advice:

@@ -50,6 +50,7 @@ def load_draft(
         InputError: MODEL lacks the precision, or the directory was not exported.
     """
     if options.self_draft or options.draft in _PRECISIONS:
-        model.engine.twin(options.draft, "--draft")  # loaded, or refused, before any text
+        # Loaded, or refused, before any text.
+        model.engine.twin(options.draft, "--self-draft" if options.self_draft else "--draft")
         return str(options.draft) if options.draft else None
     return None if options.draft is None else load_model(options.draft, options)

@@ -19,8 +19,10 @@ from gptneo_onnx.runtime.cli.options import (
     chosen_graph,
     documents_of,
     load_with,
+    model_values,
 )
 from gptneo_onnx.runtime.cli.parser import add_examples
+from gptneo_onnx.runtime.cli.progress import with_progress
 from gptneo_onnx.runtime.files import atomic_file, check_writable
 
 if TYPE_CHECKING:
@@ -70,6 +72,11 @@ def add_command(commands: Any) -> None:
         metavar="FILE",
         help="write vectors.npy, a row for each text, or vectors.jsonl (default: print JSON lines)",
     )
+    group.add_argument(
+        "--json",
+        action="store_true",
+        help="with --out, print one JSON object that says what was written",
+    )
     add_quiet(group)
     group = command.add_argument_group("model")
     add_graph_choice(group)
@@ -99,16 +106,28 @@ def run_embed(options: argparse.Namespace) -> None:
         _check_fits_array(documents, options.pooling)
     pipeline = _pipeline(options)
     check_documents(documents, lambda text: pipeline.encode(text, options.truncation))
-    # On a terminal, a progress bar would be drawn among the printed lines.
-    features = _features(pipeline, documents, shows_progress=out is not None and not options.quiet)
+    features = _features(pipeline, documents, options)
     if out is None:
         _write_lines(sys.stdout, documents, features)
-    elif out.suffix == LINES_SUFFIX:
+        return
+    if out.suffix == LINES_SUFFIX:
         with atomic_file(out, "w") as file:
-            _write_lines(file, documents, features)
+            shape = _write_lines(file, documents, features)
     else:
         with atomic_file(out, "wb") as file:
-            _write_array(file, len(documents), features)
+            shape = _write_array(file, len(documents), features)
+    _report(out, shape, options, model_values(pipeline.model))
+
+
+def _report(
+    out: Path, shape: list[int | None], options: argparse.Namespace, model: dict[str, Any]
+) -> None:
+    """Say what was written: on standard error, or with --json as an object on standard output."""
+    if options.json:
+        print(json.dumps({"out": str(out), "shape": shape, "dtype": "float32", **model}))
+    elif not options.quiet:
+        sizes = ", ".join("any" if size is None else str(size) for size in shape)
+        print(f"wrote {out}: [{sizes}] float32", file=sys.stderr)
 
 
 def _check_out(out: Path, texts: Sequence[Path]) -> None:
@@ -150,17 +169,17 @@ def _pipeline(options: argparse.Namespace) -> "FeatureExtractionPipeline":
 def _features(
     pipeline: "FeatureExtractionPipeline",
     documents: "Sequence[Document]",
-    shows_progress: bool,
+    options: argparse.Namespace,
 ) -> "Iterator[Floats]":
     """Yield each document's features; refuse those that are not finite."""
     import numpy as np
-    from tqdm import tqdm
 
-    results = tqdm(
+    results = with_progress(
         pipeline(document.text for document in documents),
-        total=len(documents),
-        unit=" texts",
-        disable=None if shows_progress else True,  # None: shown on terminals only
+        len(documents),
+        "texts",
+        options,
+        prints=options.out is None,
     )
     for document, features in zip(documents, results, strict=True):
         if not np.isfinite(features).all():
@@ -173,28 +192,40 @@ def _features(
 
 def _write_lines(
     file: IO[str], documents: "Sequence[Document]", features: "Iterator[Floats]"
-) -> None:
-    """Write an object for each text: its source, and its vector or the vectors of its tokens."""
+) -> list[int | None]:
+    """Write an object for each text: its source, and its vector or the vectors of its tokens.
+
+    Returns:
+        The shape: [texts, hidden], or [texts, None, hidden] with vectors of tokens.
+    """
     import numpy as np
 
+    shape: list[int | None] = [len(documents)]
     for document, vectors in zip(documents, features, strict=True):
         vectors = vectors[0] if vectors.ndim > 1 else vectors
         # The fewest digits that still identify a float32: half of what a float64 takes.
         digits = vectors.astype(str).astype(np.float64)
         line = {"source": document.source, "embedding": digits.tolist()}
         file.write(json.dumps(line) + "\n")
+        shape[1:] = [None] * (vectors.ndim - 1) + [vectors.shape[-1]]
+    return shape
 
 
-def _write_array(file: IO[bytes], count: int, features: "Iterator[Floats]") -> None:
+def _write_array(file: IO[bytes], count: int, features: "Iterator[Floats]") -> list[int | None]:
     """Write [texts, hidden], or [tokens, hidden] of one text, a text at a time.
 
     Rows are written as they come, so more texts can be embedded than fit into memory.
+
+    Returns:
+        The shape.
     """
     import numpy as np
 
+    shape: tuple[int, ...] = ()
     for index, vectors in enumerate(features):
         if index == 0:
             shape = (count, *vectors.shape) if vectors.ndim == 1 else vectors.shape[1:]
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
         file.write(vectors.astype("<f4").tobytes())
+    return [*shape]

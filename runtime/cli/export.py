@@ -1,6 +1,7 @@
 """The command `gptneo-onnx export`: from a checkpoint to a directory with graphs and weights."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ from gptneo_onnx.runtime.cli.export_options import (
     export_arguments,
 )
 from gptneo_onnx.runtime.cli.messages import notice
-from gptneo_onnx.runtime.cli.options import add_quiet
+from gptneo_onnx.runtime.cli.next_command import next_command
+from gptneo_onnx.runtime.cli.options import add_json, add_quiet
 from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.cli.terminal import wrapped
 from gptneo_onnx.runtime.cli.units import readable_size
+
+UP_TO_DATE, EXPORTED = "up to date", "exported"
 
 
 def add_command(commands: Any) -> None:
@@ -53,6 +57,8 @@ def add_command(commands: Any) -> None:
         action="store_true",
         help="write nothing, and print what `check` prints",
     )
+    group.add_argument("--force", action="store_true", help="replace another export that OUT holds")
+    add_json(group)
     add_quiet(group)
     add_examples(
         command,
@@ -60,32 +66,36 @@ def add_command(commands: Any) -> None:
         "export EleutherAI/gpt-neo-125m -o small --precision int4",
         "export EleutherAI/gpt-neo-125m web --layout transformers.js --dry-run",
     )
-    command.set_defaults(run=run_export, json=False, full=False)
+    command.set_defaults(run=run_export, full=False)
 
 
 def run_export(options: argparse.Namespace) -> None:
-    """Export the checkpoint, and print what was written.
+    """Export the checkpoint, and print what was written and what to type next.
 
     Raises:
+        InputError: OUT holds another export, and --force was not given.
         GPTNeoOnnxError: as export_model().
     """
+    from gptneo_onnx.export import export_model
+    from gptneo_onnx.export.existing_export import needs_export
+
     options.out = _output_directory(options)
+    arguments = export_arguments(options)
+    if not options.force and not needs_export(options.checkpoint, options.out, **arguments):
+        _print(options, UP_TO_DATE, [])
+        return
     if options.dry_run:
         run_check(options)
         return
-    from gptneo_onnx.export import export_model
+    notes: list[str] = []
 
-    out = export_model(
-        options.checkpoint,
-        options.out,
-        **export_arguments(options),
-        progress=not options.quiet,
-        report=notice,
-    )
-    size = sum(path.stat().st_size for path in out.rglob("*"))
-    graphs = ", ".join(str(path.relative_to(out)) for path in sorted(out.rglob("*.onnx")))
-    line = f"{out}: {graphs}, {', '.join(options.precision)}, {readable_size(size)}"
-    print(wrapped(line, sys.stdout))
+    def report(line: str) -> None:
+        notes.append(line)
+        notice(line)
+
+    progress = not options.quiet
+    export_model(options.checkpoint, options.out, **arguments, progress=progress, report=report)
+    _print(options, EXPORTED, notes)
 
 
 def _output_directory(options: argparse.Namespace) -> Path:
@@ -96,3 +106,33 @@ def _output_directory(options: argparse.Namespace) -> Path:
     if given:
         raise InputError(f"OUT is given twice, {given[0]} and {given[1]}; leave out one")
     raise InputError("the following arguments are required: OUT; see gptneo-onnx export --help")
+
+
+def _print(options: argparse.Namespace, status: str, notes: list[str]) -> None:
+    """Print what is in OUT, for a person or as JSON."""
+    out: Path = options.out
+    files = {
+        path.relative_to(out).as_posix(): path.stat().st_size
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }
+    graphs = [name for name in files if name.endswith(".onnx")]
+    command, size = next_command(out), sum(files.values())
+    if options.json:
+        values = {
+            "out": str(out),
+            "status": status,
+            "graphs": graphs,
+            "precisions": options.precision,
+            "files": files,
+            "total": size,
+            "notes": notes,
+            "next": command,
+        }
+        print(json.dumps(values))
+        return
+    what = f"{', '.join(graphs)}, {', '.join(options.precision)}, {readable_size(size)}"
+    said = " (up to date)" if status == UP_TO_DATE else ""
+    print(wrapped(f"{out}: {what}{said}", sys.stdout))
+    if command:
+        print(f"next: {command}")

@@ -1,9 +1,6 @@
 """The command `gptneo-onnx generate`: continues a prompt, several, or a text written in turns."""
 
 import argparse
-import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +9,16 @@ from gptneo_onnx.runtime.cli.drafting import check_draft, load_draft
 from gptneo_onnx.runtime.cli.generate_inputs import (
     MAX_GRAMMAR_BYTES,
     model_and_prompt,
-    read_prompts,
     read_text_file,
 )
 from gptneo_onnx.runtime.cli.generate_options import NUMBERS, OTHER_ARGUMENTS, add_options
+from gptneo_onnx.runtime.cli.generate_results import continue_all, continue_one
 from gptneo_onnx.runtime.cli.options import chosen_graph, load_with_tokenizer
-from gptneo_onnx.runtime.cli.terminal import is_terminal
+from gptneo_onnx.runtime.cli.prompt_file import read_prompts
 
 if TYPE_CHECKING:
+    from gptneo_onnx.runtime.cli.described_results import DescribingPipeline
     from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
-    from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
@@ -37,22 +34,26 @@ def add_command(commands: Any) -> None:
     command.set_defaults(run=run_generate)
 
 
-def run_generate(options: argparse.Namespace) -> None:
+def run_generate(options: argparse.Namespace) -> int:
     """Continue what the options name, and print it.
+
+    Returns:
+        The exit status: 3 if a text was cut before it was whole by its form.
 
     Raises:
         InputError: options that exclude each other or have no effect, and what generate() refuses.
     """
     _check(options)
     directory, prompt = model_and_prompt(options)
+    prompts = None if options.prompts is None else read_prompts(options.prompts)
     generator = _load_generator(options, directory)
-    arguments = _arguments(options, generator.tokenizer)
+    arguments = _arguments(options, generator)
     if options.interactive:
         _converse(generator, arguments)
-    elif options.prompts is not None:
-        _continue_all(generator, read_prompts(options.prompts), options, arguments)
-    elif prompt is not None:
-        _continue_one(generator, prompt, options, arguments)
+        return 0
+    if prompts is not None:
+        return continue_all(generator, prompts, options, arguments)
+    return continue_one(generator, prompt or "", options, arguments)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -74,12 +75,12 @@ def _check(options: argparse.Namespace) -> None:
     check_draft(options)
 
 
-def _load_generator(options: argparse.Namespace, directory: Path) -> "TextGenerationPipeline":
-    from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
+def _load_generator(options: argparse.Namespace, directory: Path) -> "DescribingPipeline":
+    from gptneo_onnx.runtime.cli.described_results import DescribingPipeline
 
     graph = chosen_graph(directory, options)
     loaded = load_with_tokenizer(directory, options, graph, options.mmap, options.batch_invariant)
-    return TextGenerationPipeline(
+    return DescribingPipeline(
         loaded.model,
         loaded.tokenizer,
         loaded.task_specific_params,
@@ -87,8 +88,11 @@ def _load_generator(options: argparse.Namespace, directory: Path) -> "TextGenera
     )
 
 
-def _arguments(options: argparse.Namespace, tokenizer: "Tokenizer") -> dict[str, Any]:
-    """Return the arguments of generate() that the options set."""
+def _arguments(options: argparse.Namespace, generator: "DescribingPipeline") -> dict[str, Any]:
+    """Return the arguments of generate() that the options set; tell the generator the form."""
+    from gptneo_onnx.runtime.generation.noise import next_seed
+
+    tokenizer = generator.tokenizer
     names = (*(number.name for number in NUMBERS), *OTHER_ARGUMENTS)
     values = {name: getattr(options, name) for name in names}
     arguments = {name: value for name, value in values.items() if value is not None}
@@ -96,9 +100,14 @@ def _arguments(options: argparse.Namespace, tokenizer: "Tokenizer") -> dict[str,
         arguments["self_draft"] = True
     if options.negative_prompt is not None:
         arguments["negative_prompt_ids"] = [tokenizer.encode(options.negative_prompt)]
-    form = _form(options, tokenizer)
-    if form is not None:
-        arguments["logits_processor"] = [form]
+    generator.form = _form(options, tokenizer)
+    if generator.form is not None:
+        arguments["logits_processor"] = [generator.form]
+    if options.json and options.seed is None:
+        config, _ = generator.config_for(**arguments)
+        if config.do_sample and config.seed is None:
+            # A number that every reader of JSON keeps exactly.
+            arguments["seed"] = next_seed() % 2**32
     return arguments
 
 
@@ -118,62 +127,9 @@ def _form(options: argparse.Namespace, tokenizer: "Tokenizer") -> "StructuredOut
     return None
 
 
-def _converse(generator: "TextGenerationPipeline", arguments: dict[str, Any]) -> None:
+def _converse(generator: "DescribingPipeline", arguments: dict[str, Any]) -> None:
     from gptneo_onnx.runtime.cli.interactive import Conversation, converse
 
     config, others = generator.config_for(**arguments)
     others["assistant_model"] = generator.assistant_model
     converse(Conversation(generator.model, generator.tokenizer, config, **others))
-
-
-def _continue_one(
-    generator: "TextGenerationPipeline",
-    prompt: str,
-    options: argparse.Namespace,
-    arguments: dict[str, Any],
-) -> None:
-    """Print the results of one prompt: a single text as it is generated, unless told otherwise."""
-    from gptneo_onnx.runtime.generation.streamers import TextStreamer
-
-    config, _ = generator.config_for(**arguments)
-    is_single = config.num_return_sequences == config.num_beams == 1
-    if options.stream and not is_single:
-        raise InputError(
-            f"--stream prints one text as it comes, and there are {config.num_return_sequences} "
-            f"results of {config.num_beams} beams; leave it out"
-        )
-    streams = options.stream or (options.stream is None and is_single and not options.json)
-    if streams:
-        streamer = TextStreamer(
-            generator.tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        generator(prompt, streamer=streamer, **arguments)
-    else:
-        _print_results(prompt, generator(prompt, **arguments), options.json)
-
-
-def _continue_all(
-    generator: "TextGenerationPipeline",
-    prompts: list[str],
-    options: argparse.Namespace,
-    arguments: dict[str, Any],
-) -> None:
-    """Print the results of each prompt; count prompts on the terminal if results go elsewhere."""
-    shows_count = not options.quiet and is_terminal(sys.stderr) and not is_terminal(sys.stdout)
-    results: Iterator[list[dict[str, Any]]] = generator(
-        iter(prompts), batch_size=options.batch_size, **arguments
-    )
-    for number, (prompt, prompt_results) in enumerate(zip(prompts, results, strict=True), 1):
-        _print_results(prompt, prompt_results, options.json)
-        if shows_count:
-            end = "\n" if number == len(prompts) else ""
-            print(f"\r{number} of {len(prompts)} prompts", end=end, file=sys.stderr, flush=True)
-
-
-def _print_results(prompt: str, results: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"prompt": prompt, "results": results}), flush=True)
-        return
-    for number, result in enumerate(results, 1):
-        heading = f"--- {number}\n" if len(results) > 1 else ""
-        print(f"{heading}{result['generated_text']}", flush=True)

@@ -29,7 +29,7 @@ def model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
         raise InputError("--prompt is one text to continue; leave out --prompts and --interactive")
     model, prompt = _from_words(options, takes_prompt)
     if prompt is None and takes_prompt:
-        prompt = _standard_input()
+        prompt = read_standard_input()
     if model is not None:
         return Path(model), prompt
     if not options.quiet:
@@ -71,18 +71,12 @@ def _is_model(words: list[str], may_be_prompt: bool) -> bool:
     return False
 
 
-def read_prompts(source: str) -> list[str]:
-    """Return the lines of a file, or of standard input if it is "-", without empty lines."""
-    text = _standard_input() if source == "-" else read_text_file(source)
-    # Not splitlines(): prompts may contain other characters that it splits at.
-    lines = (line.removesuffix("\r") for line in text.split("\n"))
-    prompts = [line for line in lines if line]
-    if not prompts:
-        raise InputError(f"--prompts {source} holds no prompt; write one a line")
-    return prompts
+def read_standard_input() -> str:
+    """Return the text of standard input without its last line feed; say so on a terminal.
 
-
-def _standard_input() -> str:
+    Raises:
+        InputError: it is closed, or not UTF-8.
+    """
     if sys.stdin is None:
         raise InputError("there is no prompt, and standard input is closed; pass the prompt")
     if sys.stdin.isatty() and sys.stderr is not None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gptneo_onnx.runtime.cli.drafting import add_draft
-from gptneo_onnx.runtime.cli.options import add_device, add_graph_choice
+from gptneo_onnx.runtime.cli.escapes import unescaped
+from gptneo_onnx.runtime.cli.options import add_device, add_graph_choice, add_quiet
 from gptneo_onnx.runtime.cli.parser import add_examples
 
 
@@ -164,7 +165,8 @@ def _add_prompts(group: Any) -> None:
     group.add_argument(
         "--prompts",
         metavar="FILE",
-        help="continue each line of FILE, - for standard input (default: one prompt)",
+        help="continue each line of FILE, in .jsonl its prompt or text; - for standard input "
+        "(default: one prompt)",
     )
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="generate N of --prompts together (default: 1)"
@@ -184,12 +186,7 @@ def _add_output(group: Any) -> None:
         default=None,
         help="print text as it is generated (default: yes for a single result)",
     )
-    group.add_argument(
-        "-q",
-        "--quiet",
-        action="store_true",
-        help="do not say that the embedded model is used, nor count --prompts",
-    )
+    add_quiet(group)
 
 
 def _add_lengths(group: Any) -> None:
@@ -198,9 +195,11 @@ def _add_lengths(group: Any) -> None:
         "--stop",
         "--stop-strings",
         action="append",
+        type=unescaped,
         metavar="TEXT",
         dest="stop_strings",
-        help="end after this text; may be given several times (default: none)",
+        help=r"end after this text, in which \n, \t, \\ and \uXXXX are escapes; may be given "
+        "several times (default: none)",
     )
 
 

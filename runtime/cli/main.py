@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     The status is 0, 2 for bad input, 130 after an interruption, or the command's own: compare
-    returns 1 if models diverge too much.
+    returns 1 if models diverge too much, generate 3 if a text is cut before its form is complete.
 
     Raises:
         SystemExit: after --help (0), for options that cannot be parsed or where ONNX Runtime is

@@ -113,8 +113,13 @@ def add_json(group: Any) -> None:
 
 
 def add_quiet(group: Any) -> None:
-    """Add -q."""
-    group.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+    """Add -q to a command or to a group of its options."""
+    group.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="write only warnings and errors on standard error",
+    )
 
 
 def add_documents(command: argparse.ArgumentParser) -> None:
@@ -198,6 +203,11 @@ def load_with(
     return loading.load_with_tokenizer(
         directory, load, device=options.device, num_threads=options.threads, file_name=file_name
     )
+
+
+def model_values(model: Any) -> dict[str, Any]:
+    """Return what --json says of a loaded model: its directory and its precision."""
+    return {"model": str(model.engine.path), "precision": model.engine.precision}
 
 
 def check_documents(documents: "Iterable[Document]", check: Callable[[str], object]) -> None:

@@ -20,6 +20,7 @@ from gptneo_onnx.runtime.cli.options import (
     chosen_graph,
     documents_of,
     load_with_tokenizer,
+    model_values,
 )
 from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.documents import STANDARD_INPUT, counted
@@ -111,19 +112,21 @@ def run_perplexity(options: argparse.Namespace) -> None:
     if options.detokenize:
         documents = with_pages(documents)
     loaded = load_with_tokenizer(options.model, options, chosen_graph(options.model, options))
+    journal = _journal(options, loaded.model.engine.fingerprint)
     result = perplexity(
         loaded.model,
         loaded.tokenizer,
-        documents,
+        list(documents),  # whose bytes tell how much is left
         protocol=options.protocol,
         stride=options.stride,
         detokenize=options.detokenize,
         batch_size=options.batch_size,
         tokens_per_byte=options.tokens_per_byte,
-        journal=_journal(options, loaded.model.engine.fingerprint),
+        journal=journal,
         progress=not options.quiet,
     )
-    print(json.dumps(result.as_dict()) if options.json else _table(result))
+    values = result.as_dict() | model_values(loaded.model)
+    print(json.dumps(values) if options.json else _table(result))
 
 
 def _journal(options: argparse.Namespace, fingerprint: str) -> "Journal":

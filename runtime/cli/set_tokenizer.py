@@ -1,11 +1,13 @@
 """The command `gptneo-onnx set-tokenizer`: gives an export that exists a tokenizer."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.runtime.cli.messages import notice
+from gptneo_onnx.runtime.cli.options import add_json
 from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.cli.terminal import wrapped
 
@@ -32,6 +34,7 @@ def add_command(commands: Any) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="check that it fits, and write nothing"
     )
+    add_json(group)
     add_examples(
         command,
         "set-tokenizer TinyStories-33M EleutherAI/gpt-neo-125m",
@@ -55,5 +58,9 @@ def run_set_tokenizer(options: argparse.Namespace) -> None:
         dry_run=options.dry_run,
         report=notice,
     )
+    if options.json:
+        values = {"model": str(options.model), "tokenizer": source, "written": not options.dry_run}
+        print(json.dumps(values))
+        return
     done = "would get" if options.dry_run else "has"
     print(wrapped(f"{options.model} {done} the tokenizer of {source}", sys.stdout))

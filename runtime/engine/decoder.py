@@ -44,6 +44,8 @@ class Decoder(ABC):
             finds by pad_token_id: portable graphs for text classification.
         takes_masks: whether a step can hide columns between tokens; see prefill_chunks().
         prefill_chunk: tokens of a prompt that one step reads at most; Engine.decoder() sets it.
+        prefill_seconds: how long the prompts of generate() took so far; whoever measures sets it
+            to 0 before.
     """
 
     cache: Cache
@@ -51,6 +53,7 @@ class Decoder(ABC):
     hidden_layers: tuple[int, ...]
     pools_by_padding: bool = False
     prefill_chunk: int = PREFILL_CHUNK
+    prefill_seconds: float = 0.0
     takes_masks: bool = False
     _seen: Mask | None = None
 

@@ -21,6 +21,7 @@ from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.directory import (
     FusedModel,
     ModelDirectory,
+    PortableModel,
     open_model_directory,
 )
 from gptneo_onnx.runtime.model_files.precisions import graph_in_precision, smallest_other
@@ -148,7 +149,7 @@ class Engine:
                 "directory; pass a loaded model"
             )
         directory, own = Path(self._loaded_by["directory"]), self._loaded_by["file_name"]
-        precision = precision or smallest_other(directory, own)
+        precision = precision or smallest_other(directory, own, argument)
         name = graph_in_precision(directory, precision, own, argument)
         if name == (own or GRAPH_FILE):
             return self
@@ -167,6 +168,18 @@ class Engine:
     def task(self) -> Task:
         """What the model was exported for."""
         return self._model.task
+
+    @property
+    def precision(self) -> str | None:
+        """How the graph's weights are stored, as fp32; None where no manifest says so."""
+        model = self._model
+        if model.manifest is None:
+            return None
+        if isinstance(model, FusedModel):
+            return model.numbers.precision.value
+        assert isinstance(model, PortableModel)
+        graph = model.graphs[-1]
+        return model.manifest.graphs[graph.name].numbers.precision.value
 
     @property
     def hidden_layers(self) -> tuple[int, ...]:

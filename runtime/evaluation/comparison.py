@@ -46,7 +46,7 @@ def compare(
     Args:
         first, second: two loaded models, or their Engines; the first is the reference.
         tokenizer: that of both models.
-        documents: what to read.
+        documents: what to read. Of a list, the progress bar shows how much is left.
         largest: how many of the greatest differences to keep.
         progress: draw a progress bar on standard error, if that is a terminal.
 
@@ -59,11 +59,11 @@ def compare(
     engines = Engine.of(first, "first"), Engine.of(second, "second")
     _check(engines, tokenizer)
     context = min(engine.config.max_position_embeddings for engine in engines)
-    counts, differences = TextCounts(), LargestDifferences(tokenizer, largest)
+    counts, differences = TextCounts.before(documents), LargestDifferences(tokenizer, largest)
     windows = rolling_document_windows(tokenizer, documents, counts, context)
     with exclusive(*engines):
         decoders = engines[0].decoder(SLOTS), engines[1].decoder(SLOTS)
-        parts = list(_measure_windows(decoders, windows, differences, progress))
+        parts = list(_measure_windows(decoders, windows, differences, counts, progress))
     if not parts:
         raise InputError(f"there is nothing to read in {counted(counts.documents)}")
     measured = np.concatenate([part for part, _ in parts])
@@ -93,6 +93,7 @@ def _measure_windows(
     decoders: tuple[Decoder, Decoder],
     windows: Iterator[DocumentWindow],
     differences: LargestDifferences,
+    counts: TextCounts,
     progress: bool,
 ) -> Iterator[tuple[Measured, Ids]]:
     """Yield each window's measurements, and how many tokens precede each of its targets."""
@@ -100,6 +101,7 @@ def _measure_windows(
 
     with tqdm(unit=" tokens", disable=None if progress else True, unit_scale=True) as bar:
         for group in in_groups(windows, WINDOWS_READ_AHEAD):
+            bar.total = counts.expected_tokens
             measured = [np.empty(len(placed.window.targets), MEASURED) for placed in group]
             windows_of_group = [placed.window for placed in group]
             for index, targets, first, second in _logits_of_both(decoders, windows_of_group):

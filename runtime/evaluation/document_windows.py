@@ -1,7 +1,7 @@
 """From documents to windows: encode texts, cut their tokens, and count what was read."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,31 @@ from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 @dataclass
 class TextCounts:
-    """What was read so far; words are counted as lm_eval's wikitext task counts them."""
+    """What was read so far; words are counted as lm_eval's wikitext task counts them.
+
+    Attributes:
+        bytes_to_read: of all documents; None where they are not known before they are read.
+    """
 
     documents: int = 0
     words: int = 0
     bytes: int = 0
     tokens: int = 0
+    bytes_to_read: int | None = None
+
+    @classmethod
+    def before(cls, documents: Iterable[Document]) -> "TextCounts":
+        """Return the counts before any of the documents is read."""
+        if not isinstance(documents, Sequence):
+            return cls()
+        return cls(bytes_to_read=sum(len(document.text.encode()) for document in documents))
+
+    @property
+    def expected_tokens(self) -> int | None:
+        """About how many tokens all documents have, judged by those that were read."""
+        if self.bytes_to_read is None or not self.bytes:
+            return None
+        return round(self.tokens * self.bytes_to_read / self.bytes)
 
     def add(self, document: Document) -> None:
         """Count a document; its tokens are added by whoever encodes it."""

@@ -56,7 +56,7 @@ def perplexity(
     Args:
         model: a loaded model, or its Engine.
         tokenizer: that of the model.
-        documents: what to read.
+        documents: what to read. Of a list, the progress bar shows how much is left.
         protocol: "rolling" or "card"; see the module's docstring.
         stride: with rolling, the tokens that a window scores; the context by default. A smaller
             stride gives each token more context, and takes longer.
@@ -77,13 +77,13 @@ def perplexity(
     engine = Engine.of(model)
     _check_arguments(protocol, stride, detokenize, batch_size, tokens_per_byte)
     check_tokenizer(engine, tokenizer)
-    counts = TextCounts()
+    counts = TextCounts.before(documents)
     context = engine.config.max_position_embeddings
     if protocol == "card":
         windows = card_windows(tokenizer, documents, counts, context)
     else:
         windows = _rolling_windows(tokenizer, documents, counts, context, stride, detokenize)
-    scores = list(_score_windows(engine, windows, journal or Journal(), progress))
+    scores = list(_score_windows(engine, windows, journal or Journal(), counts, progress))
     tokens = sum(window.tokens for window in scores)
     if not tokens:
         raise _nothing_to_score(counts, protocol, context)
@@ -151,7 +151,11 @@ def _rolling_windows(
 
 
 def _score_windows(
-    engine: Engine, windows: Iterator[Window], journal: Journal, progress: bool
+    engine: Engine,
+    windows: Iterator[Window],
+    journal: Journal,
+    counts: TextCounts,
+    progress: bool,
 ) -> Iterator[WindowScore]:
     """Score windows in their order; those in the journal are not scored again."""
     from tqdm import tqdm
@@ -163,7 +167,10 @@ def _score_windows(
         decoder = engine.decoder(SLOTS)
         for number, group in enumerate(in_groups(windows, WINDOWS_READ_AHEAD)):
             first = number * WINDOWS_READ_AHEAD
+            bar.total = counts.expected_tokens
             missing = [i for i in range(len(group)) if first + i not in journal.scores]
+            known = {*range(len(group))} - {*missing}
+            bar.update(sum(journal.scores[first + i].tokens for i in known))
             for index, scored in score(decoder, [group[i] for i in missing]):
                 journal.add(first + missing[index], WindowScore.of(scored))
                 bar.update(len(scored.is_greedy))

@@ -23,7 +23,7 @@ def assistant_of(assistant_model: Any, self_draft: Any, engine: Engine) -> Engin
     if self_draft and assistant_model is not None:
         raise InputError("self_draft and assistant_model exclude each other; pass one of them")
     if self_draft or isinstance(assistant_model, str):
-        twin = engine.twin(assistant_model, "assistant_model")
+        twin = engine.twin(assistant_model, "self_draft" if self_draft else "assistant_model")
         return None if twin is engine else twin
     if assistant_model is None:
         return None

@@ -40,26 +40,30 @@ def graph_in_precision(
     )
 
 
-def smallest_other(directory: Path, file_name: str | None = None) -> str:
+def smallest_other(
+    directory: Path, file_name: str | None = None, argument: str = "self_draft"
+) -> str:
     """Return the precision that reads the fewest bytes, of those smaller than a graph's own.
 
     Args:
         directory: the exported directory.
         file_name: the graph; by default model.onnx.
+        argument: what the caller calls its request, for the message.
 
     Raises:
         InputError: no precision is smaller, or the directory does not name its precisions.
         ModelFileError: its manifest is damaged.
     """
-    names = _names(directory, file_name, "self_draft is true")
+    request = f"{argument} needs a smaller precision to draft"
+    names = _names(directory, file_name, request)
     own = Manifest.read(directory).graphs[file_name or GRAPH_FILE].numbers.precision
     for precision in _BY_SIZE[: _BY_SIZE.index(own)]:
         if precision in names:
             return precision.value
     raise InputError(
-        f"self_draft is true, and {directory} has {', '.join(each.value for each in names)}, none "
-        f"smaller than {own.value}; export the checkpoint with --precision fp32,int4, and load the "
-        "larger one"
+        f"{request}, and {directory} has {', '.join(each.value for each in names)}, none smaller "
+        f"than {own.value}; export the checkpoint with --precision fp32,int4: int4 "
+        "then drafts for fp32"
     )
 
 

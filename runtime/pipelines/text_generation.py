@@ -217,7 +217,7 @@ class TextGenerationPipeline:
         for row, prompt in enumerate(prompts):
             prompt_results = []
             for index in range(row * count, (row + 1) * count):
-                new_ids = _without_padding(sequences[index, width:].tolist(), config)
+                new_ids = without_padding(sequences[index, width:].tolist(), config)
                 result = self._result(prompt, new_ids, arguments)
                 if scores is not None:
                     result["sequences_scores"] = float(scores[index])
@@ -277,7 +277,7 @@ def _common_length(first: str, second: str) -> int:
     return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
-def _without_padding(new_ids: list[int], config: GenerationConfig) -> list[int]:
+def without_padding(new_ids: list[int], config: GenerationConfig) -> list[int]:
     """Return what was generated, without the tokens that fill up a finished sequence."""
     for index, token in enumerate(new_ids):
         if token in config.eos_token_ids:

@@ -68,6 +68,7 @@ def command(checkpoint, out):
         "export",
         str(checkpoint),
         str(out),
+        "--force",
     ]
 
 

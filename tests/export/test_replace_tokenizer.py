@@ -254,7 +254,7 @@ class TestRefusals:
         checkpoint = write_checkpoint(tmp_path / "checkpoint", shape, random)
         out = export_model(checkpoint, tmp_path / "out")
         before = contents(out)
-        message = "has ids up to 266, and the model up to 199: texts with tokens beyond are refused"
+        message = "tokenizer has 267 ids, and the model's vocabulary 200: texts with tokens"
         for dry_run in (True, False):
             with refused(InputError, message):
                 set_tokenizer(out, tokenizer, dry_run=dry_run)

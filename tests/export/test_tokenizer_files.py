@@ -10,7 +10,7 @@ from refusals import refused
 from tokenizers import Tokenizer
 
 from gptneo_onnx import runtime
-from gptneo_onnx.export import export_model
+from gptneo_onnx.export import check_export, export_model
 from gptneo_onnx.export.tokenizer_files import write_tokenizer
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT, InputError, ModelFileError
 
@@ -167,14 +167,28 @@ class TestExports:
         export_model(model, out, tokenizer=str(gpt2))
         assert (out / "tokenizer.json").read_bytes() == (gpt2 / "tokenizer.json").read_bytes()
 
-    def test_with_ids_beyond_the_models_say_so(self, tmp_path, random, gpt2, out):
+    def test_with_ids_beyond_the_models_are_refused_if_it_is_asked_for(
+        self, tmp_path, random, gpt2, out
+    ):
         model = write_checkpoint(tmp_path / "small", Shape(), random)
+        message = f"the tokenizer of {gpt2} has 50257 ids, and the model's vocabulary 301: "
+        for make in (export_model, check_export):
+            with refused(InputError, message + ".*; name the tokenizer that the model was trained"):
+                make(model, out, tokenizer=gpt2)
+        assert not list(out.iterdir())
+
+    def test_with_ids_beyond_the_models_warn_if_it_is_the_checkpoints(
+        self, tmp_path, random, gpt2, out
+    ):
+        model = write_checkpoint(tmp_path / "small", Shape(), random)
+        shutil.copytree(gpt2, model, dirs_exist_ok=True)
         lines = []
-        export_model(model, out, tokenizer=gpt2, report=lines.append)
+        export_model(model, out, report=lines.append)
         assert lines == [
-            f"the tokenizer of {gpt2} has ids up to 50256, and the model up to 300: texts with "
-            "tokens beyond are refused"
+            f"warning: the tokenizer of {model} has 50257 ids, and the model's vocabulary 301: "
+            "texts with tokens beyond are refused"
         ]
+        assert (out / "tokenizer.json").is_file()
 
     @pytest.mark.parametrize("tokenizer", ["not there", "x" * 5000, "a/b"])
     def test_of_a_tokenizer_that_is_not_there(self, model, out, tokenizer):

@@ -288,3 +288,13 @@ def test_the_digest_of_a_file_is_sha256(tmp_path: Path) -> None:
     content = bytes(range(256)) * 8193  # more than is read at once
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_the_fingerprint_of_an_export(tmp_path: Path) -> None:
+    manifest = replace(MANIFEST, made_from=DIGEST)
+    manifest.write(tmp_path)
+    assert Manifest.read(tmp_path) == manifest
+    MANIFEST.write(tmp_path)  # as older exports
+    assert Manifest.read(tmp_path).made_from is None
+    for wrong in ("", "x" * 64, None, 7):
+        refused(tmp_path, "made_from is .*; 64 hexadecimal digits are allowed", made_from=wrong)

@@ -132,6 +132,18 @@ class StructuredOutput:
         self._prompts: set[bytes] = set()
         self._matchers: dict[bytes, Matcher | None] = {}
 
+    def is_complete(self, generated: Sequence[int]) -> bool:
+        """Return whether the tokens after a prompt are a whole text of the grammar.
+
+        An end token may follow the text. A text that max_new_tokens or a stop string cut short is
+        whole only if the grammar lets it end there.
+        """
+        ids = [*generated]
+        if ids and ids[-1] in self.eos_token_ids:
+            ids.pop()
+        matcher = self._beginning.deep_copy()
+        return bool(matcher.try_consume_tokens(ids) == len(ids) and matcher.is_accepting())
+
     def __call__(self, input_ids: Ids, scores: Scores, /) -> Scores:
         """Return the scores [batch, vocab] with -inf for tokens that cannot come next.
 

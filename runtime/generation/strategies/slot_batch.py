@@ -1,5 +1,6 @@
 """The rows that a call generates together, each in a slot of the cache."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,6 +64,7 @@ class SlotBatch:
 
     def prefill(self) -> tuple[Scores, Scores]:
         """Prefill every prompt once, however many rows it has."""
+        start = time.perf_counter()
         spacing = self.repeats * len(self._streams)
         logits = np.stack(
             [
@@ -77,6 +79,7 @@ class SlotBatch:
             check_finite(logits)
         if self.repeats > 1:
             self.reorder(np.arange(self.rows) // self.repeats * self.repeats)
+        self.decoder.prefill_seconds += time.perf_counter() - start
         return self._scored(np.repeat(logits, self.repeats, axis=0))
 
     def decode(self, tokens: Ids, active: Mask) -> tuple[Scores, Scores]:

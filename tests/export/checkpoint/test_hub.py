@@ -134,7 +134,7 @@ class TestWhatIsFetched:
 @pytest.fixture
 def cached(tmp_path, random):
     """Hub ids of a checkpoint, a tokenizer and an adapter whose files are in the cache."""
-    shape = Shape(vocab_size=1024, hidden_size=16, num_heads=2)
+    shape = Shape(vocab_size=4096, hidden_size=16, num_heads=2)  # as the tokenizer's
     checkpoint = write_checkpoint(tmp_path / "checkpoint", shape, random)
     adapter = write_adapter(tmp_path / "adapter", draw_attention(shape, random))
     tokenizer = tmp_path / "tokenizer"

@@ -71,7 +71,7 @@ def test_the_command_line_reads_numbers(tmp_path, random, capsys):
     command = ["export", str(checkpoint), str(tmp_path / "out")]
     assert main([*command, "--hidden-states=-2,0"]) == 0
     assert Manifest.read(tmp_path / "out").hidden_states == (0, 2)
-    assert main([*command, "--hidden-states", "all"]) == 0
+    assert main([*command, "--hidden-states", "all", "--force"]) == 0
     assert Manifest.read(tmp_path / "out").hidden_states == (0, 1, 2, 3)
     capsys.readouterr()
     assert main([*command, "--hidden-states", "7"]) == 2

@@ -98,7 +98,11 @@ class TestTwoPrecisions:
         [
             (["--draft", "int8"], "--draft is 'int8', and .* has fp32, int4; name one of these"),
             (["--precision", "w8a8"], "--precision is 'w8a8', and .* has fp32, int4; name one"),
-            (["--self-draft", "--precision", "int4"], "fp32, int4, none smaller than int4; exp"),
+            (
+                ["--self-draft", "--precision", "int4"],
+                "error: --self-draft needs a smaller precision .* fp32, int4, none smaller than "
+                "int4; export the checkpoint with --precision fp32,int4: int4 then drafts for fp32",
+            ),
             (["--self-draft", "--draft", "int4"], "--self-draft and --draft exclude each other"),
         ],
     )

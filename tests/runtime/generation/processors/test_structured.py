@@ -50,6 +50,23 @@ def test_only_tokens_that_keep_to_the_expression(tokenizer):
         assert re.fullmatch("[abc]{1,2}|w|wa|was", text)
 
 
+@pytest.mark.parametrize(
+    ("text", "is_complete"),
+    [("no", True), ("yes", True), ("", False), ("n", False), ("nope", False)],
+)
+def test_whether_a_text_is_complete(tokenizer, text, is_complete):
+    processor = StructuredOutput.from_regex(tokenizer, "no|yes")
+    ids = tokenizer.encode(text)
+    assert processor.is_complete(ids) is is_complete
+    assert processor.is_complete([*ids, tokenizer.eos_token_id]) is is_complete
+    assert processor.is_complete(ids) is is_complete  # it keeps nothing
+
+
+def test_a_text_that_may_end_or_go_on_is_complete(tokenizer):
+    processor = StructuredOutput.from_regex(tokenizer, "[a-z ]*")
+    assert processor.is_complete(tokenizer.encode("she was"))
+
+
 @pytest.mark.parametrize("answer", ["no", "yes"])
 def test_a_complete_text_can_only_be_ended(tokenizer, answer):
     processor = StructuredOutput.from_regex(tokenizer, "no|yes")

@@ -220,7 +220,9 @@ class TestRefusals:
 
     def test_no_smaller_precision(self, pair, embedded_export):
         small = GPTNeoForCausalLM.from_pretrained(pair, precision="int4")
-        with refused(InputError, "self_draft is true, and .* has fp32, int4, none smaller than i"):
+        with refused(
+            InputError, "self_draft needs a smaller precision to draft, and .* none smaller than i"
+        ):
             small.generate([[1]], self_draft=True)
         single = GPTNeoForCausalLM.from_pretrained(embedded_export)
         with refused(InputError, "has fp32, none smaller than fp32; export the checkpoint with"):

@@ -9,21 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.cli.drafting import add_draft, check_draft, load_draft
-from gptneo_onnx.runtime.cli.generate_inputs import (
-    MAX_GRAMMAR_BYTES,
-    model_and_prompt,
-    read_prompts,
-    read_text_file,
-)
+from gptneo_onnx.runtime.cli.generate_inputs import form_of, model_and_prompt, read_prompts
+from gptneo_onnx.runtime.cli.loading_notice import loading_notice
 from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_graph_choice,
     chosen_graph,
     load_with_tokenizer,
 )
+from gptneo_onnx.runtime.cli.terminal_text import is_terminal, print_text
 
 if TYPE_CHECKING:
-    from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
+    from gptneo_onnx.runtime.generation.streamers import TextStreamer
     from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -63,8 +60,8 @@ def add_command(commands: Any) -> None:
         "generate",
         help="continue a prompt",
         description="Continue a prompt. A single word is MODEL if it is a directory, and the "
-        "prompt is read from standard input; a text is a prompt for the embedded model. -m and -p "
-        "say which is which.",
+        "prompt is read from standard input; at a terminal a text is written in turns instead. A "
+        "text is a prompt for the embedded model. -m and -p say which is which.",
     )
     command.add_argument(
         "words",
@@ -104,7 +101,15 @@ def _add_prompts(group: Any) -> None:
         "--batch-size", type=int, metavar="N", help="generate N of --prompts together (default: 1)"
     )
     group.add_argument(
-        "--interactive", action="store_true", help="write a text in turns with the model"
+        "--interactive",
+        action="store_true",
+        help="write a text in turns with the model: the default on a terminal, without a prompt",
+    )
+    group.add_argument(
+        "--no-history",
+        action="store_false",
+        dest="history",
+        help="keep nothing of what is typed in turns for later sessions",
     )
     group.add_argument(
         "--json", action="store_true", help="print a JSON object per prompt, one a line"
@@ -179,11 +184,13 @@ def run_generate(options: argparse.Namespace) -> None:
     """
     _check(options)
     directory, prompt = model_and_prompt(options)
-    generator = _load_generator(options, directory)
+    with loading_notice(directory.resolve().name):
+        generator = _load_generator(options, directory)
+    if options.prompts is None and prompt is None:
+        _converse(generator, options)
+        return
     arguments = _arguments(options, generator.tokenizer)
-    if options.interactive:
-        _converse(generator, arguments)
-    elif options.prompts is not None:
+    if options.prompts is not None:
         _continue_all(generator, read_prompts(options.prompts), options, arguments)
     elif prompt is not None:
         _continue_one(generator, prompt, options, arguments)
@@ -230,34 +237,19 @@ def _arguments(options: argparse.Namespace, tokenizer: "Tokenizer") -> dict[str,
         arguments["self_draft"] = True
     if options.negative_prompt is not None:
         arguments["negative_prompt_ids"] = [tokenizer.encode(options.negative_prompt)]
-    form = _form(options, tokenizer)
+    form = form_of(options, tokenizer)
     if form is not None:
         arguments["logits_processor"] = [form]
     return arguments
 
 
-def _form(options: argparse.Namespace, tokenizer: "Tokenizer") -> "StructuredOutput | None":
-    """Return what --json-schema, --regex or --grammar restricts the text to."""
-    from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
+def _converse(generator: "TextGenerationPipeline", options: argparse.Namespace) -> None:
+    from gptneo_onnx.runtime.cli.interactive import converse
+    from gptneo_onnx.runtime.cli.interactive_settings import Settings
 
-    if options.json_schema is not None:
-        schema = read_text_file(options.json_schema, MAX_GRAMMAR_BYTES)
-        # Without whitespace: small models write it without end where it is allowed.
-        return StructuredOutput.from_json_schema(tokenizer, schema, whitespace=False)
-    if options.regex is not None:
-        return StructuredOutput.from_regex(tokenizer, options.regex)
-    if options.grammar is not None:
-        grammar = read_text_file(options.grammar, MAX_GRAMMAR_BYTES)
-        return StructuredOutput.from_grammar(tokenizer, grammar)
-    return None
-
-
-def _converse(generator: "TextGenerationPipeline", arguments: dict[str, Any]) -> None:
-    from gptneo_onnx.runtime.cli.interactive import Conversation, converse
-
-    config, others = generator.config_for(**arguments)
-    others["assistant_model"] = generator.assistant_model
-    converse(Conversation(generator.model, generator.tokenizer, config, **others))
+    parts = _add_generation, _add_forms
+    settings = Settings(generator, options, parts, _check, _arguments)
+    converse(generator, settings, keeps_history=options.history)
 
 
 def _continue_one(
@@ -267,8 +259,6 @@ def _continue_one(
     arguments: dict[str, Any],
 ) -> None:
     """Print the results of one prompt: a single text as it is generated, unless told otherwise."""
-    from gptneo_onnx.runtime.generation.streamers import TextStreamer
-
     config, _ = generator.config_for(**arguments)
     is_single = config.num_return_sequences == config.num_beams == 1
     if options.stream and not is_single:
@@ -278,12 +268,20 @@ def _continue_one(
         )
     streams = options.stream or (options.stream is None and is_single and not options.json)
     if streams:
-        streamer = TextStreamer(
-            generator.tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        generator(prompt, streamer=streamer, **arguments)
+        generator(prompt, streamer=_streamer(generator.tokenizer), **arguments)
     else:
         _print_results(prompt, generator(prompt, **arguments), options.json)
+
+
+def _streamer(tokenizer: "Tokenizer") -> "TextStreamer":
+    """Return what prints a text: wrapped on a terminal, and elsewhere its bytes."""
+    if is_terminal(sys.stdout):
+        from gptneo_onnx.runtime.cli.terminal_streamer import TerminalStreamer
+
+        return TerminalStreamer(tokenizer)
+    from gptneo_onnx.runtime.generation.streamers import TextStreamer
+
+    return TextStreamer(tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def _continue_all(
@@ -310,4 +308,4 @@ def _print_results(prompt: str, results: list[dict[str, Any]], as_json: bool) ->
         return
     for number, result in enumerate(results, 1):
         heading = f"--- {number}\n" if len(results) > 1 else ""
-        print(f"{heading}{result['generated_text']}", flush=True)
+        print_text(f"{heading}{result['generated_text']}", sys.stdout)

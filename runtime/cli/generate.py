@@ -20,6 +20,7 @@ from gptneo_onnx.runtime.cli.options import (
 from gptneo_onnx.runtime.cli.terminal_text import is_terminal, print_text
 
 if TYPE_CHECKING:
+    from gptneo_onnx.runtime.cli.interactive_settings import Settings
     from gptneo_onnx.runtime.generation.streamers import TextStreamer
     from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
     from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -243,13 +244,19 @@ def _arguments(options: argparse.Namespace, tokenizer: "Tokenizer") -> dict[str,
     return arguments
 
 
-def _converse(generator: "TextGenerationPipeline", options: argparse.Namespace) -> None:
-    from gptneo_onnx.runtime.cli.interactive import converse
+def session_settings(
+    generator: "TextGenerationPipeline", options: argparse.Namespace
+) -> "Settings":
+    """Return the settings that a text in turns begins with: those of the options."""
     from gptneo_onnx.runtime.cli.interactive_settings import Settings
 
-    parts = _add_generation, _add_forms
-    settings = Settings(generator, options, parts, _check, _arguments)
-    converse(generator, settings, keeps_history=options.history)
+    return Settings(generator, options, (_add_generation, _add_forms), _check, _arguments)
+
+
+def _converse(generator: "TextGenerationPipeline", options: argparse.Namespace) -> None:
+    from gptneo_onnx.runtime.cli.interactive import converse
+
+    converse(generator, session_settings(generator, options), keeps_history=options.history)
 
 
 def _continue_one(

@@ -54,7 +54,7 @@ def run_command(session: "Session", line: str) -> None:
     name, _, argument = line.partition(" ")
     command = _BY_NAME.get(name)
     if command is None:
-        close = get_close_matches(name, _BY_NAME, n=1)
+        close = get_close_matches(name, [each for each in _BY_NAME if each != "/?"], n=1)
         meant = f"; did you mean {close[0]}?" if close else ""
         raise InputError(
             f"{shown(name)} is not a command{meant}; /help lists them, and a text that begins with "

@@ -132,6 +132,8 @@ class TerminalText:
         if is_broken and columns:  # marks stay with the character that they belong to
             space, self._column = "\n", 0
         else:
+            # An indentation that leaves no room for the word is shortened.
+            space = space[: max(0, line_width - self._column - columns)]
             self._column += len(space)
         shown = [space]
         for character in word:

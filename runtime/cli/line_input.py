@@ -114,9 +114,10 @@ class LineInput:
 
     def _remember(self, typed: str) -> None:
         """Add an entry, as it can be typed again, to what the arrow keys recall."""
-        if self._readline is None:
+        readline = self._readline
+        if readline is None or _last_entry(readline) == typed:
             return
-        self._readline.add_history(typed)
+        readline.add_history(typed)
         if self._history is not None:
             try:
                 self._history.add(typed)
@@ -139,6 +140,11 @@ def _readline() -> ModuleType | None:
         readline.set_history_length(MAX_ENTRIES)
         return readline
     return None
+
+
+def _last_entry(readline: ModuleType) -> str | None:
+    last: str | None = readline.get_history_item(readline.get_current_history_length())
+    return last
 
 
 def _set_up_completion(readline: ModuleType, complete: Completer) -> None:

@@ -3,11 +3,13 @@
 import io
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gptneo_onnx.runtime import GPTNeoForCausalLM
+from gptneo_onnx.runtime.cli.interactive_commands import COMMANDS
 from gptneo_onnx.runtime.cli.main import main
 
 GREEDY = ("--no-do-sample", "--max-new-tokens", "6")
@@ -146,6 +148,13 @@ def test_help_lists_everything(take):
     for word in ("/set", "/retry", "/load FILE", "//text", '"""', "Ctrl-C", "top-p", "json-schema"):
         assert word in notes
     assert take("/?") == ("", notes)
+
+
+def test_the_documentation_lists_every_command():
+    page = (Path(__file__).parents[3] / "docs/command-line.md").read_text()
+    for command in COMMANDS:
+        for name in command.names:
+            assert name == "/?" or f"`{name}" in page, name
 
 
 def test_help_describes_one_name(take):

@@ -5,14 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.cli.generate_inputs import read_text_file
+from gptneo_onnx.runtime.cli.interactive_session import Session
 from gptneo_onnx.runtime.generation.config_combination import read_config
-
-if TYPE_CHECKING:
-    from gptneo_onnx.runtime.cli.interactive import Session
 
 _MAX_LOADED_BYTES = 4 * 1024 * 1024
 _END_CHARACTERS = 60
@@ -42,10 +39,10 @@ class Command:
     names: tuple[str, ...]
     arguments: str
     meaning: str
-    run: Callable[["Session", str], None]
+    run: Callable[[Session, str], None]
 
 
-def run_command(session: "Session", line: str) -> None:
+def run_command(session: Session, line: str) -> None:
     """Do what a line that begins with a slash says.
 
     Raises:
@@ -66,7 +63,7 @@ def run_command(session: "Session", line: str) -> None:
     command.run(session, argument)
 
 
-def complete(session: "Session", line: str) -> list[str]:
+def complete(session: Session, line: str) -> list[str]:
     """Return the words that the last word of a line can become."""
     *before, last = line.split(" ")
     if not line.startswith("/"):
@@ -88,7 +85,7 @@ def complete(session: "Session", line: str) -> list[str]:
     return [f"{name} " for name in found if name.startswith(last)]
 
 
-def _help(session: "Session", argument: str) -> None:
+def _help(session: Session, argument: str) -> None:
     if argument:
         command = _BY_NAME.get(f"/{argument.lstrip('/')}")
         if command is None:
@@ -109,7 +106,7 @@ def _line_of(command: Command) -> str:
     return f"  {usage:22}  {command.meaning}{f' (also {others})' if others else ''}"
 
 
-def _set(session: "Session", argument: str) -> None:
+def _set(session: Session, argument: str) -> None:
     name, _, value = argument.partition(" ")
     settings = session.settings
     if not name:
@@ -123,7 +120,7 @@ def _set(session: "Session", argument: str) -> None:
         session.say(settings.shown(name))
 
 
-def _unset(session: "Session", argument: str) -> None:
+def _unset(session: Session, argument: str) -> None:
     if not argument:
         raise InputError("/unset needs the name of a setting; /set shows those that are set")
     session.settings.unset(argument)
@@ -131,16 +128,16 @@ def _unset(session: "Session", argument: str) -> None:
     session.say(session.settings.shown(argument))
 
 
-def _seed(session: "Session", argument: str) -> None:
+def _seed(session: Session, argument: str) -> None:
     _set(session, f"seed {argument}")
 
 
-def _reset(session: "Session", argument: str) -> None:
+def _reset(session: Session, argument: str) -> None:
     session.conversation.clear()
     _say_end(session)
 
 
-def _retry(session: "Session", argument: str) -> None:
+def _retry(session: Session, argument: str) -> None:
     session.conversation.check_retry()
     if not read_config(session.conversation.config).do_sample:
         raise InputError(
@@ -152,16 +149,16 @@ def _retry(session: "Session", argument: str) -> None:
     session.write(session.conversation.retry)
 
 
-def _undo(session: "Session", argument: str) -> None:
+def _undo(session: Session, argument: str) -> None:
     session.conversation.undo()
     _say_end(session)
 
 
-def _more(session: "Session", argument: str) -> None:
+def _more(session: Session, argument: str) -> None:
     session.turn("")
 
 
-def _save(session: "Session", argument: str) -> None:
+def _save(session: Session, argument: str) -> None:
     path = _path(argument, "/save")
     text = session.conversation.text
     if not text:
@@ -176,7 +173,7 @@ def _save(session: "Session", argument: str) -> None:
     session.say(f"saved to {path}")
 
 
-def _load(session: "Session", argument: str) -> None:
+def _load(session: Session, argument: str) -> None:
     path = _path(argument, "/load")
     session.conversation.load(read_text_file(str(path), _MAX_LOADED_BYTES).removesuffix("\n"))
     _say_end(session)
@@ -192,14 +189,14 @@ def _path(argument: str, command: str) -> Path:
         return path
 
 
-def _say_end(session: "Session") -> None:
+def _say_end(session: Session) -> None:
     text = session.conversation.text
     end = text[-_END_CHARACTERS:]
     dots = "..." if len(text) > len(end) else ""
     session.say(f"the text now ends: {dots}{end}" if text else "the text is empty")
 
 
-def _info(session: "Session", argument: str) -> None:
+def _info(session: Session, argument: str) -> None:
     conversation = session.conversation
     model = conversation.model
     rows = {
@@ -214,7 +211,7 @@ def _info(session: "Session", argument: str) -> None:
     session.show("\n".join(f"{name:14}{value}" for name, value in rows.items()))
 
 
-def _quit(session: "Session", argument: str) -> None:
+def _quit(session: Session, argument: str) -> None:
     session.is_over = True
 
 

@@ -44,8 +44,9 @@ def random(request: pytest.FixtureRequest) -> np.random.Generator:
 def private_cache(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No test reads or writes the user's cache folder."""
+    """No test reads or writes the user's folders for caches and for what was typed."""
     monkeypatch.setenv("GPTNEO_ONNX_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 

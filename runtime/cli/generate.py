@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.cli.drafting import check_draft, load_draft
-from gptneo_onnx.runtime.cli.generate_inputs import (
-    MAX_GRAMMAR_BYTES,
-    model_and_prompt,
-    read_text_file,
+from gptneo_onnx.runtime.cli.generate_inputs import form_of, model_and_prompt
+from gptneo_onnx.runtime.cli.generate_options import (
+    NUMBERS,
+    OTHER_ARGUMENTS,
+    SETTINGS,
+    add_options,
 )
-from gptneo_onnx.runtime.cli.generate_options import NUMBERS, OTHER_ARGUMENTS, add_options
 from gptneo_onnx.runtime.cli.generate_results import continue_all, continue_one
+from gptneo_onnx.runtime.cli.loading_notice import loading_notice
 from gptneo_onnx.runtime.cli.options import chosen_graph, load_with_tokenizer
 from gptneo_onnx.runtime.cli.prompt_file import read_prompts
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.cli.described_results import DescribingPipeline
-    from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
-    from gptneo_onnx.runtime.tokenizer import Tokenizer
+    from gptneo_onnx.runtime.cli.interactive_settings import Settings
 
 
 def add_command(commands: Any) -> None:
@@ -46,11 +47,12 @@ def run_generate(options: argparse.Namespace) -> int:
     _check(options)
     directory, prompt = model_and_prompt(options)
     prompts = None if options.prompts is None else read_prompts(options.prompts)
-    generator = _load_generator(options, directory)
-    arguments = _arguments(options, generator)
-    if options.interactive:
-        _converse(generator, arguments)
+    with loading_notice(directory.resolve().name):
+        generator = _load_generator(options, directory)
+    if prompts is None and prompt is None:
+        _converse(generator, options)
         return 0
+    arguments = _arguments(options, generator)
     if prompts is not None:
         return continue_all(generator, prompts, options, arguments)
     return continue_one(generator, prompt or "", options, arguments)
@@ -100,7 +102,7 @@ def _arguments(options: argparse.Namespace, generator: "DescribingPipeline") -> 
         arguments["self_draft"] = True
     if options.negative_prompt is not None:
         arguments["negative_prompt_ids"] = [tokenizer.encode(options.negative_prompt)]
-    generator.form = _form(options, tokenizer)
+    generator.form = form_of(options, tokenizer)
     if generator.form is not None:
         arguments["logits_processor"] = [generator.form]
     if options.json and options.seed is None:
@@ -111,25 +113,14 @@ def _arguments(options: argparse.Namespace, generator: "DescribingPipeline") -> 
     return arguments
 
 
-def _form(options: argparse.Namespace, tokenizer: "Tokenizer") -> "StructuredOutput | None":
-    """Return what --json-schema, --regex or --grammar restricts the text to."""
-    from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
+def session_settings(generator: "DescribingPipeline", options: argparse.Namespace) -> "Settings":
+    """Return the settings that a text in turns begins with: those of the options."""
+    from gptneo_onnx.runtime.cli.interactive_settings import Settings
 
-    if options.json_schema is not None:
-        schema = read_text_file(options.json_schema, MAX_GRAMMAR_BYTES)
-        # Without whitespace: small models write it without end where it is allowed.
-        return StructuredOutput.from_json_schema(tokenizer, schema, whitespace=False)
-    if options.regex is not None:
-        return StructuredOutput.from_regex(tokenizer, options.regex)
-    if options.grammar is not None:
-        grammar = read_text_file(options.grammar, MAX_GRAMMAR_BYTES)
-        return StructuredOutput.from_grammar(tokenizer, grammar)
-    return None
+    return Settings(generator, options, SETTINGS, _check, _arguments)
 
 
-def _converse(generator: "DescribingPipeline", arguments: dict[str, Any]) -> None:
-    from gptneo_onnx.runtime.cli.interactive import Conversation, converse
+def _converse(generator: "DescribingPipeline", options: argparse.Namespace) -> None:
+    from gptneo_onnx.runtime.cli.interactive import converse
 
-    config, others = generator.config_for(**arguments)
-    others["assistant_model"] = generator.assistant_model
-    converse(Conversation(generator.model, generator.tokenizer, config, **others))
+    converse(generator, session_settings(generator, options), keeps_history=options.history)

@@ -5,10 +5,16 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime import embedded
+from gptneo_onnx.runtime.cli.terminal import is_terminal
 from gptneo_onnx.runtime.files import is_directory, read_text
+
+if TYPE_CHECKING:
+    from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
+    from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 MAX_GRAMMAR_BYTES = 1024 * 1024
 # A word that a path or a hub id may be, and that hardly anybody has continued.
@@ -16,7 +22,9 @@ _LIKE_A_MODEL = re.compile(r"[.~]?\S*[/\\]\S*|[.~]\S+|[A-Za-z0-9.]+([-_][A-Za-z0
 
 
 def model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
-    """Return the model's directory, and the prompt unless --prompts or --interactive is given.
+    """Return the model's directory, and the prompt: None for --prompts and for a text in turns.
+
+    A text is written in turns with --interactive, and on a terminal where no prompt is given.
 
     Without -m and -p, two words are MODEL and PROMPT. One is MODEL if it is a directory, and
     otherwise the prompt of the embedded model.
@@ -28,13 +36,20 @@ def model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
     if options.prompt is not None and not takes_prompt:
         raise InputError("--prompt is one text to continue; leave out --prompts and --interactive")
     model, prompt = _from_words(options, takes_prompt)
-    if prompt is None and takes_prompt:
+    if prompt is None and takes_prompt and not _may_take_turns(options):
         prompt = read_standard_input()
     if model is not None:
         return Path(model), prompt
     if not options.quiet:
         print("using the embedded model (Jane Austen in 6 million parameters)", file=sys.stderr)
     return embedded.embedded_model(), prompt
+
+
+def _may_take_turns(options: argparse.Namespace) -> bool:
+    """Return whether a user is at a terminal, and no option asks for whole results."""
+    results = max(options.num_beams or 1, options.num_return_sequences or 1)
+    is_whole = options.json or options.stream is False or results > 1
+    return not is_whole and is_terminal(sys.stdin) and is_terminal(sys.stdout)
 
 
 def _from_words(options: argparse.Namespace, takes_prompt: bool) -> tuple[str | None, str | None]:
@@ -94,3 +109,19 @@ def read_text_file(file: str, max_bytes: int | None = None) -> str:
         InputError: it cannot be read, is not UTF-8, or has more than `max_bytes`.
     """
     return read_text(file, max_bytes).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def form_of(options: argparse.Namespace, tokenizer: "Tokenizer") -> "StructuredOutput | None":
+    """Return what --json-schema, --regex or --grammar restricts the text to."""
+    from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
+
+    if options.json_schema is not None:
+        schema = read_text_file(options.json_schema, MAX_GRAMMAR_BYTES)
+        # Without whitespace: small models write it without end where it is allowed.
+        return StructuredOutput.from_json_schema(tokenizer, schema, whitespace=False)
+    if options.regex is not None:
+        return StructuredOutput.from_regex(tokenizer, options.regex)
+    if options.grammar is not None:
+        grammar = read_text_file(options.grammar, MAX_GRAMMAR_BYTES)
+        return StructuredOutput.from_grammar(tokenizer, grammar)
+    return None

@@ -117,7 +117,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="[MODEL] [PROMPT]",
         help="the directory of an exported model (default: the embedded model), and the text to "
-        "continue (default: standard input); a single word is MODEL if it is a directory, and "
+        "continue (default: standard input; at a terminal, a text in turns); a single word is MODEL if it is a directory, and "
         "else PROMPT",
     )
     _add_prompts(command.add_argument_group("prompts"))
@@ -172,7 +172,16 @@ def _add_prompts(group: Any) -> None:
         "--batch-size", type=int, metavar="N", help="generate N of --prompts together (default: 1)"
     )
     group.add_argument(
-        "-i", "--interactive", action="store_true", help="write a text in turns with the model"
+        "-i",
+        "--interactive",
+        action="store_true",
+        help="write a text in turns with the model: the default on a terminal, without a prompt",
+    )
+    group.add_argument(
+        "--no-history",
+        action="store_false",
+        dest="history",
+        help="keep nothing of what is typed in turns for later sessions",
     )
 
 
@@ -265,6 +274,10 @@ def _add_forms(group: Any) -> None:
         metavar="FILE",
         help="generate a text of this Lark grammar (default: any text)",
     )
+
+
+# Those that may change from turn to turn of a text.
+SETTINGS = (_add_lengths, _add_sampling, _add_penalties, _add_beams, _add_drafts, _add_forms)
 
 
 def _add_model(group: Any) -> None:

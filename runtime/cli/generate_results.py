@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,13 @@ from gptneo_onnx.runtime.cli.messages import notice
 from gptneo_onnx.runtime.cli.options import model_values
 from gptneo_onnx.runtime.cli.progress import with_progress
 from gptneo_onnx.runtime.cli.prompt_file import PromptLine
+from gptneo_onnx.runtime.cli.terminal import is_terminal
+from gptneo_onnx.runtime.cli.terminal_text import print_text
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.cli.described_results import DescribingPipeline
+    from gptneo_onnx.runtime.generation.streamers import TextStreamer
+    from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 EXIT_INCOMPLETE = 3
 
@@ -28,8 +33,6 @@ def continue_one(
     Returns:
         The exit status: EXIT_INCOMPLETE if a text is not whole by its form.
     """
-    from gptneo_onnx.runtime.generation.streamers import TextStreamer
-
     config, _ = generator.config_for(**arguments)
     is_single = config.num_return_sequences == config.num_beams == 1
     if options.stream and not is_single:
@@ -39,14 +42,22 @@ def continue_one(
         )
     streams = options.stream or (options.stream is None and is_single and not options.json)
     if streams:
-        streamer = TextStreamer(
-            generator.tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        results = generator(prompt, streamer=streamer, **arguments)
+        results = generator(prompt, streamer=_streamer(generator.tokenizer), **arguments)
     else:
         results = generator(prompt, **arguments)
         _print_results(generator, 0, PromptLine(prompt), results, options.json)
     return _status("the text", results)
+
+
+def _streamer(tokenizer: "Tokenizer") -> "TextStreamer":
+    """Return what prints a text: wrapped on a terminal, and elsewhere its bytes."""
+    if is_terminal(sys.stdout):
+        from gptneo_onnx.runtime.cli.terminal_streamer import TerminalStreamer
+
+        return TerminalStreamer(tokenizer)
+    from gptneo_onnx.runtime.generation.streamers import TextStreamer
+
+    return TextStreamer(tokenizer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def continue_all(
@@ -93,7 +104,7 @@ def _print_results(
         return
     for number, result in enumerate(results, 1):
         heading = f"--- {number}\n" if len(results) > 1 else ""
-        print(f"{heading}{result['generated_text']}", flush=True)
+        print_text(f"{heading}{result['generated_text']}", sys.stdout)
 
 
 def _values(

@@ -1,220 +1,178 @@
-"""Writing a text in turns gives the same text as all at once, and only new tokens are prefilled."""
+"""The interactive session without a terminal: entries from a pipe, the text alone on the output."""
 
 import io
-import subprocess
+import re
 import sys
-import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gptneo_onnx.models import InputError
-from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, Tokenizer
-from gptneo_onnx.runtime.cli.interactive import Conversation, converse
-from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime import GPTNeoForCausalLM
+from gptneo_onnx.runtime.cli.interactive_commands import COMMANDS
+from gptneo_onnx.runtime.cli.main import main
 
-
-@pytest.fixture(scope="module")
-def model(embedded_export):
-    return GPTNeoForCausalLM.from_pretrained(embedded_export)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(embedded_export):
-    return Tokenizer.from_pretrained(embedded_export)
+GREEDY = ("--no-do-sample", "--max-new-tokens", "6")
 
 
 @pytest.fixture
-def conversation(model, tokenizer):
-    return Conversation(model, tokenizer, GenerationConfig(max_new_tokens=12))
+def take(embedded_export, monkeypatch, capsys):
+    """Give the session lines: what it writes on standard output and on standard error."""
 
-
-@pytest.fixture
-def prefilled(monkeypatch):
-    """The number of tokens of each prefill."""
-    counts = []
-    original = Decoder.prefill
-
-    def counted(decoder, slot, ids, *arguments):
-        counts.append(len(ids))
-        return original(decoder, slot, ids, *arguments)
-
-    monkeypatch.setattr(Decoder, "prefill", counted)
-    return counts
-
-
-def said(conversation, *lines):
-    written = []
-    for line in lines:
-        conversation.turn(line, written.append)
-    return "".join(written)
-
-
-def test_turns_make_one_text_and_only_new_tokens_are_prefilled(
-    conversation, model, tokenizer, prefilled
-):
-    text = said(conversation, "She was", "very fond of", "", "him")
-    ids = conversation.ids
-    new = [len(tokenizer.encode(line)) for line in ("She was", "\nvery fond of", "", "\nhim")]
-    # Each turn but the first also takes the token that the turn before it ended with.
-    assert prefilled == [new[0], 1 + new[1], 1, 1 + new[3]]
-
-    written = tokenizer.encode("She was")
-    for line in ("\nvery fond of", "", "\nhim", None):
-        written = model.generate([written], max_new_tokens=12, eos_token_id=None)[0].tolist()
-        written += [] if line is None else tokenizer.encode(line)
-    assert ids == written
-    assert text.count("\n") >= 4
-
-
-def test_a_long_text_past_the_window(conversation, model, tokenizer, prefilled):
-    conversation.config = conversation.config.updated(max_new_tokens=80)
-    said(conversation, "She was", "", "", "")
-    whole = model.generate(
-        tokenizer("She was", return_tensors="np")["input_ids"],
-        max_new_tokens=320,
-        eos_token_id=None,
-    )
-    assert conversation.ids == whole[0].tolist()
-    assert prefilled[1:4] == [1, 1, 1]
-
-
-def test_what_was_written_before_an_interruption_stays(conversation, prefilled):
-    class InterruptionError(Exception):
-        pass
-
-    pieces = []
-
-    def write(text):
-        pieces.append(text)
-        if len(pieces) == 5:
-            raise InterruptionError
-
-    with pytest.raises(InterruptionError):
-        conversation.turn("She was", write)
-    assert conversation.tokenizer.decode(conversation.ids) == "She was" + "".join(pieces[:5])
-    said(conversation, "and")
-
-
-def test_an_end_token_does_not_end_the_text(model, tokenizer):
-    conversation = Conversation(
-        model, tokenizer, GenerationConfig(max_new_tokens=5, forced_eos_token_id=0)
-    )
-    said(conversation, "She", "and")
-    assert tokenizer.eos_token_id == 0
-    assert 0 not in conversation.ids
-
-
-def test_the_context_ends_the_text(conversation):
-    conversation.config = conversation.config.updated(max_new_tokens=1000)
-    said(conversation, "She was")
-    assert len(conversation.ids) == 512
-    with pytest.raises(InputError, match="tokens and fills the model's context of 512; /clear beg"):
-        said(conversation, "and")
-
-
-def test_the_first_line_may_not_be_empty(conversation):
-    with pytest.raises(InputError, match="the text is still empty; type how it begins"):
-        said(conversation, "")
-
-
-class TestTheTerminal:
-    def take(self, conversation, monkeypatch, text):
+    def take(*lines, options=GREEDY, status=0):
+        text = "".join(f"{line}\n" for line in lines)
         monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-        converse(conversation)
-
-    def test_lines_until_the_input_ends(self, conversation, monkeypatch, capsys):
-        self.take(conversation, monkeypatch, "She was\nvery\n")
-        first = capsys.readouterr().out
-        conversation.clear()
-        self.take(conversation, monkeypatch, "She was\nvery\n/quit\nnever read\n")
-        assert capsys.readouterr().out == first
-
-    def test_clear_begins_anew(self, conversation, monkeypatch, capsys):
-        self.take(conversation, monkeypatch, "She was\n")
-        once = capsys.readouterr().out
-        conversation.clear()
-        self.take(conversation, monkeypatch, "She was\n/clear\nShe was\n")
-        assert capsys.readouterr().out == once * 2
-
-    def test_mistakes_are_told_and_the_conversation_goes_on(
-        self, conversation, monkeypatch, capsys
-    ):
-        self.take(conversation, monkeypatch, "\nShe was\n")
+        assert main(["generate", str(embedded_export), "--interactive", *options]) == status
         output = capsys.readouterr()
-        assert output.err == "[the text is still empty; type how it begins]\n"
-        assert output.out
+        return output.out, output.err
 
-    def test_standard_input_that_is_closed(self, conversation, monkeypatch):
-        monkeypatch.setattr(sys, "stdin", None)
-        with pytest.raises(InputError, match="standard input is closed"):
-            converse(conversation)
+    return take
 
 
-def test_a_terminal_with_prompt_and_interruption(embedded_export):
-    """The real command on a real terminal: Ctrl-C stops the model, Ctrl-D the command."""
-    command = [
-        sys.executable,
-        "-m",
-        "gptneo_onnx.runtime.cli.main",
-        "generate",
-        str(embedded_export),
-    ]
-    command += ["--interactive", "--max-new-tokens", "450"]
-    in_terminal = f"import os, pty; os._exit(os.waitstatus_to_exitcode(pty.spawn({command!r})))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", in_terminal],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
+def test_lines_until_the_input_ends(take):
+    out, notes = take("She was", "very")
+    assert out.count("\n") >= 2
+    assert notes == ""
+    assert take("She was", "very", "/quit", "never read") == (out, "")
+
+
+def test_mistakes_are_told_and_the_session_goes_on(take):
+    out, notes = take("", "She was")
+    assert notes == "[the text is still empty; type how it begins]\n"
+    assert out
+
+
+def test_standard_input_that_is_closed(embedded_export, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert main(["generate", str(embedded_export), "--interactive"]) == 2
+    assert "standard input is closed" in capsys.readouterr().err
+
+
+def test_input_that_is_no_text(embedded_export, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
+    assert main(["generate", str(embedded_export), "--interactive"]) == 2
+    assert "standard input is not UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("reset", ["/reset", "/clear"])
+def test_reset_begins_anew(take, reset):
+    once, _ = take("She was")
+    out, notes = take("She was", reset, "She was")
+    assert out == once * 2
+    assert notes == "[the text is empty]\n"
+
+
+def test_more_is_an_empty_line(take):
+    assert take("She was", "/more") == take("She was", "")
+
+
+def test_several_lines_are_one_text(take):
+    quoted = take('"""She was', "", 'very"""', "/save {file}".format(file="/nowhere/x"))
+    assert quoted[0] == take("She was\\", "\\", "very")[0]
+    assert quoted[1].startswith("[/nowhere/x cannot be written: No such file or directory; name")
+
+
+def test_a_quoted_text_and_two_slashes_are_no_commands(take):
+    out, notes = take("//quit is", "/reset", '"""/quit is"""')
+    assert notes == "[the text is empty]\n"
+    assert len(out) > 2
+    assert out[: len(out) // 2] == out[len(out) // 2 :]
+
+
+def test_a_text_is_saved_and_loaded(take, tmp_path):
+    file = tmp_path / "a text.txt"
+    out, notes = take("She was", f"/save {file}", f"/save {file}")
+    assert file.read_text() == f"She was{out}"
+    assert notes.startswith(f"[saved to {file}]\n[{file} exists, and stays as it is; name another")
+    more, notes = take(f"/load {file}", "")
+    assert re.fullmatch(r"\[the text now ends: (\.\.\.)?.+\]\n", notes)
+    assert take("She was", "")[0] == out + more
+
+
+def test_what_was_loaded_steers_no_terminal(take, tmp_path):
+    file = tmp_path / "text.txt"
+    file.write_text("She \x1b[31mwas\r\x9b2J")
+    _, notes = take(f"/load {file}")
+    assert notes == "[the text now ends: She \\x1b[31mwas\\n\\x9b2J]\n"
+
+
+def test_undo_takes_back_turns(take):
+    first, _ = take("She was")
+    both, _ = take("She was", "and")
+    out, notes = take("She was", "never", "/undo", "and")
+    assert out.startswith(first)
+    assert out.endswith(both.removeprefix(first))
+    assert len(out) > len(both)
+    assert notes.startswith("[the text now ends: She was")
+
+
+def test_retry_takes_the_next_seed(take):
+    options = ("--max-new-tokens", "6", "--seed", "4")
+    out, notes = take("She was", "/retry", options=options)
+    assert notes == "[seed 5]\n"
+    fourth, _ = take("She was", options=options)
+    fifth, _ = take("She was", options=("--max-new-tokens", "6", "--seed", "5"))
+    assert out == fourth + fifth
+    assert fourth != fifth
+
+
+def test_retry_needs_a_text_and_sampling(take):
+    _, notes = take("/retry", options=("--seed", "4"))
+    assert notes == "[the model has written nothing that could be written again]\n"
+    _, notes = take("She was", "/retry")
+    assert notes.startswith("[do-sample is off, so that the text would be the same; /set do-sa")
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ("/hlep", "'/hlep' is not a command; did you mean /help?; /help lists them, and a text th"),
+        ("/", "'/' is not a command; /help lists them, and a text that begins with a slash is wr"),
+        ("/quit now", "/quit stands alone, and 'now' follows it"),
+        ("/save", "/save needs the name of a file"),
+        ("/load", "/load needs the name of a file"),
+        ("/load /nowhere", "/nowhere cannot be read: No such file or directory"),
+        ("/unset", "/unset needs the name of a setting"),
+        ("/undo", "there is nothing to take back"),
+    ],
+)
+def test_commands_that_cannot_be_done(take, line, note):
+    out, notes = take(line, "/info")
+    assert notes.startswith(f"[{note}")
+    assert "\nmodel  " in notes
+    assert out == ""
+
+
+def test_help_lists_everything(take):
+    _, notes = take("/help")
+    for word in ("/set", "/retry", "/load FILE", "//text", '"""', "Ctrl-C", "top-p", "json-schema"):
+        assert word in notes
+    assert take("/?") == ("", notes)
+
+
+def test_the_documentation_lists_every_command():
+    page = (Path(__file__).parents[3] / "docs/command-line.md").read_text()
+    for command in COMMANDS:
+        for name in command.names:
+            assert name == "/?" or f"`{name}" in page, name
+
+
+def test_help_describes_one_name(take):
+    assert take("/help set")[1].startswith("  /set [NAME [VALUE]] ")
+    _, notes = take("/help top-p")
+    assert notes == (
+        "top-p 1.0\nsample from the likeliest tokens that together have this probability\n"
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    watchdog = threading.Timer(120, process.kill)  # a fault must not hang the tests
-    watchdog.start()
-    shown = b""
-
-    def wait_for(text):
-        nonlocal shown
-        while text not in shown and (more := process.stdout.read(4096)):
-            shown += more
-        assert text in shown, shown
-        shown = shown.partition(text)[2]
-
-    wait_for(b"/quit or Ctrl-D ends")
-    wait_for(b"> ")
-    process.stdin.write(b"She was\n")
-    wait_for(b"She was\r\n")
-    wait_for(b" ")
-    process.stdin.write(b"\x03")
-    wait_for(b"[stopped]")
-    wait_for(b"> ")
-    process.stdin.write(b"\x04")
-    assert process.wait(timeout=60) == 0
-    watchdog.cancel()
-    process.stdin.close()
-    process.stdout.close()
 
 
-def test_max_length_bounds_the_whole_text(model, tokenizer):
-    conversation = Conversation(model, tokenizer, GenerationConfig(max_length=21))
-    said(conversation, "She was")
-    assert len(conversation.ids) == 21
-    with pytest.raises(InputError, match="has 21 tokens and fills max_length, 21; /clear begins"):
-        conversation.turn("", print)
+def test_info_describes_the_session(take, embedded_export):
+    _, notes = take("She was", "/info")
+    assert f"model         {embedded_export}\n" in notes
+    assert re.search(r"512 tokens, \d of them in the text\n", notes)
+    assert "do-sample off, max-new-tokens 6" in notes
 
 
-def test_a_model_whose_config_asks_for_beams_writes_a_single_text(model, tokenizer):
-    config = GenerationConfig(
-        max_new_tokens=12, num_beams=4, num_beam_groups=2, diversity_penalty=1.0
-    )
-    plain = Conversation(model, tokenizer, GenerationConfig(max_new_tokens=12))
-    assert said(Conversation(model, tokenizer, config), "She was") == said(plain, "She was")
-
-
-def test_the_arguments_of_the_command_reach_the_model(embedded_export, monkeypatch):
-    from gptneo_onnx.runtime.cli import main as cli
-
+def test_the_arguments_of_the_command_reach_the_model(embedded_export, take, monkeypatch):
     seen = []
     original = GPTNeoForCausalLM.generate
 
@@ -223,9 +181,8 @@ def test_the_arguments_of_the_command_reach_the_model(embedded_export, monkeypat
         return original(model, *arguments, **kwargs)
 
     monkeypatch.setattr(GPTNeoForCausalLM, "generate", generate)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("She\n"))
     options = ["--max-new-tokens", "7", "--temperature", "0.5", "--draft", str(embedded_export)]
-    assert cli.main(["generate", str(embedded_export), "--interactive", *options]) == 0
+    take("She", options=options)
     assert seen[0]["max_new_tokens"] == 7
     assert isinstance(seen[0]["assistant_model"], GPTNeoForCausalLM)
     assert seen[0]["generation_config"].do_sample is True

@@ -12,7 +12,7 @@ from gptneo_onnx.runtime.cli.export_options import (
     add_precision,
     export_arguments,
 )
-from gptneo_onnx.runtime.cli.units import readable_size
+from gptneo_onnx.runtime.units import readable_size
 
 
 def add_command(commands: Any) -> None:

@@ -100,7 +100,7 @@ def find_source(
         InputError: the name leads nowhere.
         MissingDependencyError: a hub id must be fetched, and huggingface_hub is not installed.
     """
-    name = model if isinstance(model, str) else model.as_posix()
+    name = model if isinstance(model, str) else Path(model).as_posix()
     subfolder = hub.subfolder or ""
     # os.path because Path's methods raise for names that are too long.
     if os.path.isdir(model):  # noqa: PTH112

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from gptneo_onnx.runtime.on_demand_export import embedded_export
-
 
 def embedded_model() -> Path:
     """Return the directory of its float32 export; export it into the cache folder if it is missing.
@@ -11,4 +9,6 @@ def embedded_model() -> Path:
     Raises:
         MissingDependencyError: it must be exported first, and the `export` extra is not installed.
     """
+    from gptneo_onnx.runtime.on_demand_export import embedded_export  # needs ONNX Runtime
+
     return embedded_export()

@@ -19,8 +19,8 @@ from typing import Any
 from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import FORMAT_VERSION, MANIFEST_FILE, partial_prefix
-from gptneo_onnx.runtime.files import cache_folder, replace_atomically
 from gptneo_onnx.runtime.file_lock import file_lock, is_locked
+from gptneo_onnx.runtime.files import cache_folder, replace_atomically
 
 FOLDER = "exports"
 _RECORD_SUFFIX, _LOCK_SUFFIX = ".json", ".lock"

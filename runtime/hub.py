@@ -107,9 +107,9 @@ def model_snapshot(hub_id: str, hub: HubArguments) -> Path:
     if hub.local_files_only or is_offline():
         if cached is None:
             raise InputError(
-                f"{hub_id} is not a directory, and as a hub id it is not in the cache "
+                f"{hub_id} is neither a directory nor in the cache "
                 f"{hub.cache_dir or hub_cache_folder()}, and nothing is fetched "
-                f"(local_files_only, HF_HUB_OFFLINE); fetch it first, {_OR_A_MODEL}"
+                f"(local_files_only, HF_HUB_OFFLINE); fetch it without them, {_OR_A_MODEL}"
             )
         return cached
     if cached and is_commit(hub.revision) and not hub.force_download:

@@ -21,7 +21,8 @@ from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
-from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
+from gptneo_onnx.runtime.engine.prefill import prefill_prompts
+from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation.arguments import check_holes, check_streamer
 from gptneo_onnx.runtime.generation.call import prepare_call
 from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens
@@ -72,8 +73,8 @@ class GPTNeoForCausalLM:
         """Load an exported directory, or a checkpoint, which is exported on first use.
 
         Args:
-            directory: made by gptneo-onnx, by optimum-cli, or for transformers.js; or a checkpoint:
-                its directory, or a hub id. Its export is kept in the cache folder.
+            directory: made by gptneo-onnx, by optimum-cli, or for transformers.js; a checkpoint's;
+                or a hub id. A checkpoint's export is kept in the cache folder.
             device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
             num_threads: threads of one operator; None as GPTNEO_ONNX_THREADS says, or one per core.
@@ -85,8 +86,7 @@ class GPTNeoForCausalLM:
                 Of a checkpoint: which to export, fp32 by default.
             spin: whether threads spin while they wait; None as GPTNEO_ONNX_SPIN says.
             batch_invariant: whether bits are the same in any batch (docs/precision.md).
-            source: revision, cache_dir, local_files_only, token, export and others for a
-                checkpoint; see SourceArguments.
+            source: revision, cache_dir, token, export, ... (runtime/checkpoint_source.py).
 
         Raises:
             InputError: an argument is out of range, or there is no such model.
@@ -296,17 +296,7 @@ class GPTNeoForCausalLM:
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, padding="left")
         check_holes(inputs, self.config, new_tokens=1, name="attention_mask")
-        saved = PromptCache.coerce(past_key_values)
-        fingerprint = self.engine.fingerprint
-        with self.engine.exclusive():
-            decoder = self.engine.decoder(slots=1)
-            saved.check(fingerprint, decoder.cache, self.config.vocab_size)
-            sequences = []
-            for row in range(len(inputs.columns)):
-                ids = inputs.tokens(row)
-                logits = saved.prefill(decoder, 0, ids)
-                sequences.append(SavedSequence.of_slot(decoder.cache, 0, ids, logits))
-        return PromptCache(tuple(sequences), fingerprint)
+        return prefill_prompts(self.engine, inputs, PromptCache.coerce(past_key_values))
 
     def compute_transition_scores(
         self,

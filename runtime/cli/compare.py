@@ -155,7 +155,7 @@ def _directory_and_graph(path: Path, precision: str | None) -> tuple[Path, str |
         choice = argparse.Namespace(precision=precision, file_name=None, revision=None)
         return chosen_graph(path, choice, (Head.CAUSAL_LM,))
     if precision is not None:
-        raise InputError(f"{path} is one graph, in one precision; leave --precision {precision} out")
+        raise InputError(f"{path} is a single graph; leave its --precision out")
     if not path.is_file():
         raise InputError(f"there is no {path}; name a directory, or one of its graphs")
     folder = path.parent

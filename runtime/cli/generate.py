@@ -65,8 +65,8 @@ def add_command(commands: Any) -> None:
         "generate",
         help="continue a prompt",
         description="Continue a prompt. A single word is MODEL if it is a directory or a hub id "
-        "in the cache, and the prompt is read from standard input; a text is a prompt for the embedded model. -m and -p "
-        "say which is which.",
+        "in the cache, and the prompt is read from standard input; a text is a prompt for the "
+        "embedded model. -m and -p say which is which.",
     )
     command.add_argument(
         "words",

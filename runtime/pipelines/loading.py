@@ -1,4 +1,4 @@
-"""Loading a model by its directory or hub id: the model, its tokenizer, and its arguments for generation."""
+"""Loading what a directory or hub id names: model, tokenizer, and arguments for generation."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass

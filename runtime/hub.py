@@ -1,6 +1,7 @@
 """Finds the files of a tokenizer or a model that is named by a Hugging Face hub id."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -78,9 +79,8 @@ def tokenizer_directory(name: str | Path, hub: HubArguments) -> Path:
         return cached
     if cached and is_commit(hub.revision) and not hub.force_download:
         return cached  # a commit never changes
-    folder = f"{subfolder.strip('/')}/" if subfolder else ""
     files = (*READ_FILES, CONFIG_FILE, f"{CHAT_TEMPLATE_FOLDER}/*.jinja")
-    patterns = [f"{folder}{file}" for file in files]
+    patterns = _in_folder(subfolder, files)
     try:
         subject = f"the tokenizer of {name}"
         return _fetch(str(name), hub, patterns, subject, _ALTERNATIVE) / subfolder
@@ -101,8 +101,9 @@ def model_snapshot(hub_id: str, hub: HubArguments) -> Path:
         InputError: it is not in the cache, and cannot be fetched.
         MissingDependencyError: it is not in the cache, and huggingface_hub is not installed.
     """
+    subfolder = hub.subfolder or ""
     cached = cached_snapshot(hub_id, hub.revision, hub.cache_dir)
-    if cached is not None and not (cached / CONFIG_FILE).is_file():
+    if cached is not None and not (cached / subfolder / CONFIG_FILE).is_file():
         cached = None
     if hub.local_files_only or is_offline():
         if cached is None:
@@ -115,14 +116,21 @@ def model_snapshot(hub_id: str, hub: HubArguments) -> Path:
     if cached and is_commit(hub.revision) and not hub.force_download:
         return cached
     try:
-        snapshot = _fetch(hub_id, hub, [CONFIG_FILE, MANIFEST_FILE], hub_id, _OR_A_MODEL)
-        if (snapshot / MANIFEST_FILE).is_file():
-            return _fetch(hub_id, hub, [*_EXPORT_FILES], hub_id, _OR_A_MODEL)
+        names = _in_folder(subfolder, (CONFIG_FILE, MANIFEST_FILE))
+        snapshot = _fetch(hub_id, hub, names, hub_id, _OR_A_MODEL)
+        if (snapshot / subfolder / MANIFEST_FILE).is_file():
+            names = _in_folder(subfolder, _EXPORT_FILES)
+            return _fetch(hub_id, hub, names, hub_id, _OR_A_MODEL)
     except (InputError, MissingDependencyError):
         if cached is None:
             raise
         return cached
     return snapshot
+
+
+def _in_folder(subfolder: str, names: Iterable[str]) -> list[str]:
+    folder = f"{subfolder.strip('/')}/" if subfolder else ""
+    return [f"{folder}{name}" for name in names]
 
 
 def _fetch(

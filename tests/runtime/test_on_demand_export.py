@@ -129,7 +129,7 @@ def test_every_name_of_a_model_takes_a_checkpoint(cache, checkpoint, tmp_path, r
     assert gptneo_onnx.AutoModelForCausalLM.from_pretrained(checkpoint, trust_remote_code=False)
     assert gptneo_onnx.AutoModel.from_pretrained(str(checkpoint)).engine.path
     assert pipeline("feature-extraction", model=checkpoint)("It")
-    assert pipeline(model=checkpoint).task == "text-generation"
+    assert pipeline(model=checkpoint)("It was", **CALL) == text_of(checkpoint)
     drafted = pipeline("text-generation", model=checkpoint, assistant_model=str(checkpoint))
     assert drafted("It was", **CALL) == text_of(checkpoint)
     assert exports(cache) == [features.engine.path]
@@ -293,7 +293,10 @@ def test_a_cache_folder_that_cannot_be_made(checkpoint, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("chekpoint", r"'chekpoint' is neither a directory nor a hub id .*did you mean checkpoint\?"),
+        (
+            "chekpoint",
+            r"'chekpoint' is neither a directory nor a hub id .*did you mean checkpoint\?",
+        ),
         ("gpt-neo-1.3B", r"did you mean EleutherAI/gpt-neo-1\.3B\?"),
         ("/no/where", "'/no/where' is neither a directory nor a hub id"),
         ("a b", "'a b' is neither"),

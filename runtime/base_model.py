@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import HiddenStates, Ids
+from gptneo_onnx.runtime.checkpoint_source import SourceArguments
 from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragged_steps
 from gptneo_onnx.runtime.engine.call_arguments import check_call_arguments
 from gptneo_onnx.runtime.engine.decoder import Decoder
@@ -20,6 +21,7 @@ from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.label_model import LabelModel
 from gptneo_onnx.runtime.model_output import ModelOutput
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.on_demand_export import exported_directory
 
 # No logits are asked for.
 _NO_ROWS = np.zeros((0, 2), np.int64)
@@ -63,10 +65,12 @@ class GPTNeoModel:
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         precision: str | None = None,
+        **source: Unpack[SourceArguments],
     ) -> "GPTNeoModel":
-        """Load an exported directory; arguments and errors are GPTNeoForCausalLM's."""
+        """Load a model; arguments and errors are GPTNeoForCausalLM's."""
+        path, precision = exported_directory(directory, precision, (), file_name, **source)
         options = num_threads, provider_options, file_name
-        return cls(Engine.load(directory, device, slots, *options, precision=precision))
+        return cls(Engine.load(path, device, slots, *options, precision=precision))
 
     @property
     def device(self) -> Device:

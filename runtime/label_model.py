@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.arrays import Ids, Logits
+from gptneo_onnx.runtime.checkpoint_source import SourceArguments
 from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragged_steps
 from gptneo_onnx.runtime.engine.decoder import Decoder, check_finite
 from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
+from gptneo_onnx.runtime.on_demand_export import exported_directory
 
 
 class LabelModel:
@@ -44,14 +46,17 @@ class LabelModel:
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         precision: str | None = None,
+        **source: Unpack[SourceArguments],
     ) -> Self:
-        """Load an exported directory; arguments and errors are GPTNeoForCausalLM's.
+        """Load a model; arguments and errors are GPTNeoForCausalLM's.
 
         Raises:
             InputError: it was exported for another task, besides.
         """
-        options = num_threads, provider_options, file_name, (cls.head,)
-        return cls(Engine.load(directory, device, slots, *options, precision=precision))
+        heads = (cls.head,)
+        path, precision = exported_directory(directory, precision, heads, file_name, **source)
+        options = num_threads, provider_options, file_name, heads
+        return cls(Engine.load(path, device, slots, *options, precision=precision))
 
     @property
     def device(self) -> Device:

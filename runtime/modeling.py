@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.arrays import Ids
+from gptneo_onnx.runtime.checkpoint_source import SourceArguments
 from gptneo_onnx.runtime.engine.call_arguments import (
     causal_loss,
     check_call_arguments,
@@ -20,7 +21,8 @@ from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
-from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
+from gptneo_onnx.runtime.engine.prefill import prefill_prompts
+from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
 from gptneo_onnx.runtime.generation.arguments import check_holes, check_streamer
 from gptneo_onnx.runtime.generation.call import prepare_call
 from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens
@@ -33,6 +35,7 @@ from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
 from gptneo_onnx.runtime.generation.strategies.sequences import GeneratedToken
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.model_output import CausalLMOutput
+from gptneo_onnx.runtime.on_demand_export import exported_directory
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
@@ -65,11 +68,13 @@ class GPTNeoForCausalLM:
         precision: str | None = None,
         spin: bool | None = None,
         batch_invariant: bool = False,
+        **source: Unpack[SourceArguments],
     ) -> "GPTNeoForCausalLM":
-        """Load an exported directory.
+        """Load an exported directory, or a checkpoint, which is exported on first use.
 
         Args:
-            directory: made by gptneo-onnx, by optimum-cli, or for transformers.js.
+            directory: made by gptneo-onnx, by optimum-cli, or for transformers.js; a checkpoint's;
+                or a hub id. A checkpoint's export is kept in the cache folder.
             device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
             num_threads: threads of one operator; None as GPTNEO_ONNX_THREADS says, or one per core.
@@ -78,16 +83,21 @@ class GPTNeoForCausalLM:
             mmap: whether float32 weights stay in the mapped file: loads at once; steps of several
                 tokens take two to three times as long; last bits differ. docs/speed.md.
             precision: which precision to run of a directory with several; by default the first.
+                Of a checkpoint: which to export, fp32 by default.
             spin: whether threads spin while they wait; None as GPTNEO_ONNX_SPIN says.
             batch_invariant: whether bits are the same in any batch (docs/precision.md).
+            source: revision, cache_dir, token, export, ... (runtime/checkpoint_source.py).
 
         Raises:
-            InputError: an argument is out of range, or the directory was not exported.
+            InputError: an argument is out of range, or there is no such model.
             ModelFileError: the model is damaged, was changed, or is of a kind that is not run here.
+            ExportError, MissingDependencyError: a checkpoint cannot be exported or fetched.
             DeviceError: the device was asked for by name and cannot be used.
         """
-        options = num_threads, provider_options, file_name, (Head.CAUSAL_LM,), mmap, precision
-        engine = Engine.load(directory, device, slots, *options, spin, batch_invariant)
+        heads = (Head.CAUSAL_LM,)
+        path, precision = exported_directory(directory, precision, heads, file_name, **source)
+        options = num_threads, provider_options, file_name, heads, mmap, precision
+        engine = Engine.load(path, device, slots, *options, spin, batch_invariant)
         return cls(engine, model_generation_config(engine.path))
 
     @property
@@ -286,17 +296,7 @@ class GPTNeoForCausalLM:
         """
         inputs = PaddedInputs.check(input_ids, attention_mask, self.config, padding="left")
         check_holes(inputs, self.config, new_tokens=1, name="attention_mask")
-        saved = PromptCache.coerce(past_key_values)
-        fingerprint = self.engine.fingerprint
-        with self.engine.exclusive():
-            decoder = self.engine.decoder(slots=1)
-            saved.check(fingerprint, decoder.cache, self.config.vocab_size)
-            sequences = []
-            for row in range(len(inputs.columns)):
-                ids = inputs.tokens(row)
-                logits = saved.prefill(decoder, 0, ids)
-                sequences.append(SavedSequence.of_slot(decoder.cache, 0, ids, logits))
-        return PromptCache(tuple(sequences), fingerprint)
+        return prefill_prompts(self.engine, inputs, PromptCache.coerce(past_key_values))
 
     def compute_transition_scores(
         self,

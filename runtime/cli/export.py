@@ -19,7 +19,7 @@ from gptneo_onnx.runtime.cli.next_command import next_command
 from gptneo_onnx.runtime.cli.options import add_json, add_quiet
 from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.cli.terminal import wrapped
-from gptneo_onnx.runtime.cli.units import readable_size
+from gptneo_onnx.runtime.units import readable_size
 
 UP_TO_DATE, EXPORTED = "up to date", "exported"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.cli.drafting import check_draft, load_draft
 from gptneo_onnx.runtime.cli.generate_inputs import form_of, model_and_prompt
 from gptneo_onnx.runtime.cli.generate_options import (
@@ -80,7 +81,7 @@ def _check(options: argparse.Namespace) -> None:
 def _load_generator(options: argparse.Namespace, directory: Path) -> "DescribingPipeline":
     from gptneo_onnx.runtime.cli.described_results import DescribingPipeline
 
-    graph = chosen_graph(directory, options)
+    directory, graph = chosen_graph(directory, options, (Head.CAUSAL_LM,))
     loaded = load_with_tokenizer(directory, options, graph, options.mmap, options.batch_invariant)
     return DescribingPipeline(
         loaded.model,

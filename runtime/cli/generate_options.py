@@ -6,7 +6,7 @@ from typing import Any
 
 from gptneo_onnx.runtime.cli.drafting import add_draft
 from gptneo_onnx.runtime.cli.escapes import unescaped
-from gptneo_onnx.runtime.cli.options import add_device, add_graph_choice, add_quiet
+from gptneo_onnx.runtime.cli.options import MODEL_HELP, add_device, add_graph_choice, add_quiet
 from gptneo_onnx.runtime.cli.parser import add_examples
 
 
@@ -116,9 +116,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "words",
         nargs="*",
         metavar="[MODEL] [PROMPT]",
-        help="the directory of an exported model (default: the embedded model), and the text to "
-        "continue (default: standard input; at a terminal, a text in turns); a single word is MODEL if it is a directory, and "
-        "else PROMPT",
+        help=f"{MODEL_HELP} (default: the embedded model); and the text to continue (default: "
+        "standard input; at a terminal, a text in turns); a single word is MODEL if it is a "
+        "directory or a hub id in the cache, and else PROMPT",
     )
     _add_prompts(command.add_argument_group("prompts"))
     _add_output(command.add_argument_group("output"))
@@ -285,7 +285,7 @@ def _add_model(group: Any) -> None:
         "-m",
         "--model",
         metavar="MODEL",
-        help="the directory of an exported model (default: MODEL, or the embedded model)",
+        help=f"{MODEL_HELP} (default: MODEL, or the embedded model)",
     )
     add_graph_choice(group)
     group.add_argument(

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, MissingDependencyError
 from gptneo_onnx.runtime.cli import (
+    cache,
     check,
     classify,
     compare,
@@ -42,7 +43,7 @@ GROUPS = {
     "make a model": (export, check, set_tokenizer),
     "use a model": (generate, embed, classify),
     "measure a model": (perplexity, compare, lm_eval),
-    "look": (info, doctor, show_help, completion),
+    "look": (info, cache, doctor, show_help, completion),
 }
 
 

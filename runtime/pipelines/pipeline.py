@@ -62,6 +62,7 @@ def pipeline(
     device: str | int = "auto",
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Any,
 ) -> FeatureExtractionPipeline: ...
 
@@ -74,6 +75,7 @@ def pipeline(
     device: str | int = "auto",
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Any,
 ) -> TextClassificationPipeline: ...
 
@@ -86,6 +88,7 @@ def pipeline(
     device: str | int = "auto",
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Any,
 ) -> TokenClassificationPipeline: ...
 
@@ -98,6 +101,7 @@ def pipeline(
     device: str | int = "auto",
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Any,
 ) -> QuestionAnsweringPipeline: ...
 
@@ -111,6 +115,7 @@ def pipeline(
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Any,
 ) -> TextGenerationPipeline: ...
 
@@ -124,6 +129,7 @@ def pipeline(
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Any,
 ) -> Any: ...
 
@@ -136,6 +142,7 @@ def pipeline(
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Any,
 ) -> Pipeline:
     """Make a pipeline, as transformers.pipeline() does.
@@ -144,7 +151,8 @@ def pipeline(
         task: "text-generation", "feature-extraction", "text-classification" (or
             "sentiment-analysis"), "token-classification" (or "ner") or "question-answering"; by
             default what the model was exported for.
-        model: an exported directory, or a model loaded from one; required.
+        model: an exported directory, a checkpoint's directory or a hub id, which is exported on
+            first use, or a loaded model; required.
         tokenizer: by default the directory's; required with a loaded model. A directory, a hub id,
             a Tokenizer, or one of transformers or tokenizers; see Tokenizer.coerce().
         device: where to run models that are named by directory: auto, cpu, cuda or cuda:N, or a
@@ -152,9 +160,11 @@ def pipeline(
         assistant_model: a smaller model that drafts tokens, for text generation, its directory, or
             another precision of the model's directory ("int4"); results stay the same.
         file_name: which of the directory's graphs to run, if not its model.onnx.
-        kwargs: default arguments of every call. Those of Tokenizer.from_pretrained() that say which
-            of a hub id's files to take (revision, cache_dir, local_files_only, token, ...) are for
-            the tokenizer.
+        precision: which precision to run of an export with several; of a checkpoint, which to
+            export (fp32 by default).
+        kwargs: default arguments of every call. Those of from_pretrained() that say which files to
+            take (revision, cache_dir, local_files_only, token, export, ...) are for the model, and
+            those for the hub are for a tokenizer that is named, too.
 
     Raises:
         InputError: an unknown task, or another than the model's; a model that must be exported
@@ -167,18 +177,26 @@ def pipeline(
         raise InputError("no model was given; pass model=, an exported directory")
     device = _device_name(device)
     hub = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
+    source: dict[str, Any] = {name: hub[name] for name in hub if name != "subfolder"}
+    source |= {name: kwargs.pop(name) for name in ("export", "variant") if name in kwargs}
     tokenizer = None if tokenizer is None else Tokenizer.coerce(tokenizer, **hub)
     heads = () if task is None else _HEADS[task]
     if isinstance(model, AnyModel):
-        if file_name is not None:
-            raise InputError(f"file_name is {shown(file_name)}, and the model is loaded already")
+        for name, value in (("file_name", file_name), ("precision", precision)):
+            if value is not None:
+                raise InputError(f"{name} is {shown(value)}, and the model is loaded already")
         if tokenizer is None:
             raise InputError("a loaded model comes without its tokenizer; pass tokenizer=")
         Engine.of(model, heads=heads)
     else:
-        load = partial(load_model, heads=heads)
         loaded = load_with_tokenizer(
-            model, load, device=device, file_name=file_name, tokenizer=tokenizer
+            model,
+            partial(load_model, heads=heads),
+            device=device,
+            file_name=file_name,
+            tokenizer=tokenizer,
+            precision=precision,
+            **source,
         )
         model, tokenizer = loaded.model, loaded.tokenizer
     task = task or _task_of(model)

@@ -13,13 +13,13 @@ from gptneo_onnx.runtime.arrays import HiddenStates, Ids
 from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragged_steps
 from gptneo_onnx.runtime.engine.call_arguments import check_call_arguments
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.label_model import LabelModel
 from gptneo_onnx.runtime.model_output import ModelOutput
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
 # No logits are asked for.
 _NO_ROWS = np.zeros((0, 2), np.int64)
@@ -38,7 +38,7 @@ class BaseModelOutput(ModelOutput):
     hidden_states: tuple[HiddenStates, ...] | None = None
 
 
-class GPTNeoModel:
+class GPTNeoModel(PretrainedModel):
     """transformers.GPTNeoModel (what AutoModel loads) on ONNX Runtime.
 
     Args:
@@ -67,11 +67,6 @@ class GPTNeoModel:
         """Load an exported directory; arguments and errors are GPTNeoForCausalLM's."""
         options = num_threads, provider_options, file_name
         return cls(Engine.load(directory, device, slots, *options, precision=precision))
-
-    @property
-    def device(self) -> Device:
-        """Where the model runs."""
-        return self.engine.device
 
     @property
     def hidden_layers(self) -> tuple[int, ...]:

@@ -11,12 +11,12 @@ from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.arrays import Ids, Logits
 from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragged_steps
 from gptneo_onnx.runtime.engine.decoder import Decoder, check_finite
-from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
+from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
 
-class LabelModel:
+class LabelModel(PretrainedModel):
     """A model with a head of labels, or of the two ends of an answer.
 
     Args:
@@ -53,10 +53,10 @@ class LabelModel:
         options = num_threads, provider_options, file_name, (cls.head,)
         return cls(Engine.load(directory, device, slots, *options, precision=precision))
 
-    @property
-    def device(self) -> Device:
-        """Where the model runs."""
-        return self.engine.device
+    def _head_parameters(self) -> int:
+        tensors, columns = self.head.tensors, self.engine.task.columns(self.config)
+        has_bias = tensors is not None and tensors.bias is not None
+        return columns * self.config.hidden_size + (columns if has_bias else 0)
 
     def rows(
         self, inputs: PaddedInputs, positions: Ids, parts: Sequence[slice], last_only: bool = False

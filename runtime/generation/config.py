@@ -10,7 +10,7 @@ from typing import Any
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.generation_settings import DEFAULT_LENGTH, from_model_config
 from gptneo_onnx.models.json_file import read_json_object
-from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
+from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE, record_files
 from gptneo_onnx.runtime.generation.config_checks import (
     CALL_ARGUMENTS,
     check_unknown,
@@ -103,6 +103,10 @@ class GenerationConfig(GenerationFields):
 
     def __hash__(self) -> int:
         return hash(self.to_json_string(use_diff=False, ignore_metadata=True))
+
+    def __dir__(self) -> list[str]:
+        """List the fields and public methods: the other names are of no use to callers."""
+        return [name for name in super().__dir__() if name[:1] != "_" or name[:2] == "__"]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string(ignore_metadata=True)}"
@@ -219,7 +223,10 @@ class GenerationConfig(GenerationFields):
         if directory.is_file():
             raise InputError(f"save_directory is the file {directory}; pass a directory")
         directory.mkdir(parents=True, exist_ok=True)
-        self.to_json_file(directory / (config_file_name or GENERATION_CONFIG_FILE))
+        name = str(config_file_name or GENERATION_CONFIG_FILE)
+        self.to_json_file(directory / name)
+        if name == GENERATION_CONFIG_FILE:
+            record_files(directory, name)
 
     def validate(self, strict: bool = False) -> None:
         """Check what can be checked without a call.

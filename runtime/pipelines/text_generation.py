@@ -16,6 +16,7 @@ from gptneo_onnx.runtime.generation.config_combination import (
     over,
     read_config,
 )
+from gptneo_onnx.runtime.generation.generate import check_and_generate
 from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths
@@ -96,9 +97,9 @@ class TextGenerationPipeline:
 
         Returns:
             For each prompt a list of num_return_sequences results {"generated_text": ...}. With a
-            seed, a result does not depend on other prompts or on batch_size, with two exceptions:
-            max_length and min_length count a batch's padding, and a prompt that occurs twice in a
-            call is continued differently each time.
+            seed, a result does not depend on other prompts or on batch_size, but for a prompt that
+            occurs twice in a call: it is continued differently each time. max_length and
+            min_length count a prompt's own tokens, in any batch.
 
         Raises:
             InputError: an unknown argument, an empty prompt or one that is too long.
@@ -170,36 +171,22 @@ class TextGenerationPipeline:
         config: GenerationConfig,
         others: Mapping[str, Any],
     ) -> list[Results]:
-        """Return the results of a batch; prompts of one limit are generated together."""
-        rows_by_limit: dict[int | None, list[int]] = {}
-        for row, prompt in enumerate(prompts):
-            rows_by_limit.setdefault(prompt.max_new_tokens, []).append(row)
-        results: dict[int, Results] = {}
-        for limit, rows in rows_by_limit.items():
-            group = [prompts[row] for row in rows]
-            output = self._generate(group, limit, config, others)
-            results.update(zip(rows, self._results(group, output, arguments, config), strict=True))
-        return [results[row] for row in range(len(prompts))]
-
-    def _generate(
-        self,
-        prompts: list[PipelinePrompt],
-        limit: int | None,
-        config: GenerationConfig,
-        others: Mapping[str, Any],
-    ) -> Any:
-        """Generate with the prompts' own seeds, and with their limit if they have one."""
+        """Return the results of a batch, each as if its prompt were alone."""
         changes: dict[str, Any] = {"token_healing": False}  # the prompts are healed already
-        if limit is not None:
-            changes["max_new_tokens"] = limit
         if config.do_sample:
             changes["seed"] = tuple(seed for prompt in prompts for seed in prompt.seeds)
-        return self.model.generate(
+        output = check_and_generate(
+            self.model.engine,
+            self.model.generation_config,
             **left_padded([each.input_ids for each in prompts], self.tokenizer.eos_token_id),
             generation_config=config.updated(**changes),
             tokenizer=self.tokenizer,
+            limits=[prompt.max_new_tokens for prompt in prompts],
             **others,
         )
+        # A criterion of the caller's may replace the limits.
+        has_limits = not others.get("stopping_criteria")
+        return self._results(prompts, output, arguments, config, has_limits)
 
     def _results(
         self,
@@ -207,6 +194,7 @@ class TextGenerationPipeline:
         output: Any,
         arguments: CallArguments,
         config: GenerationConfig,
+        has_limits: bool,
     ) -> list[Results]:
         """Return each prompt's results from the output of generate()."""
         sequences = output if isinstance(output, np.ndarray) else output.sequences
@@ -217,7 +205,8 @@ class TextGenerationPipeline:
         for row, prompt in enumerate(prompts):
             prompt_results = []
             for index in range(row * count, (row + 1) * count):
-                new_ids = _without_padding(sequences[index, width:].tolist(), config)
+                end = width + prompt.max_new_tokens if has_limits else None
+                new_ids = _without_padding(sequences[index, width:end].tolist(), config)
                 result = self._result(prompt, new_ids, arguments)
                 if scores is not None:
                     result["sequences_scores"] = float(scores[index])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,7 @@ from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.label_model import LabelModel
+from gptneo_onnx.runtime.load_arguments import LoadArguments, Loading
 from gptneo_onnx.runtime.model_output import ModelOutput
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pretrained_model import PretrainedModel
@@ -57,16 +58,20 @@ class GPTNeoModel(PretrainedModel):
     def from_pretrained(
         cls,
         directory: str | Path,
-        device: str = "auto",
+        device: str | int | None = "auto",
         slots: int = 1,
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         precision: str | None = None,
+        **kwargs: Unpack[LoadArguments],
     ) -> "GPTNeoModel":
         """Load an exported directory; arguments and errors are GPTNeoForCausalLM's."""
-        options = num_threads, provider_options, file_name
-        return cls(Engine.load(directory, device, slots, *options, precision=precision))
+        loading = Loading.read(device, provider_options, kwargs)
+        path, options = loading.directory(directory), (num_threads, loading.provider_options)
+        engine = Engine.load(path, loading.device, slots, *options, file_name, precision=precision)
+        loading.check(engine)
+        return cls(engine)
 
     @property
     def hidden_layers(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragg
 from gptneo_onnx.runtime.engine.decoder import Decoder, check_finite
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
+from gptneo_onnx.runtime.load_arguments import LoadArguments, Loading
 from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
 
@@ -38,20 +39,27 @@ class LabelModel(PretrainedModel):
     def from_pretrained(
         cls,
         directory: str | Path,
-        device: str = "auto",
+        device: str | int | None = "auto",
         slots: int = 1,
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         precision: str | None = None,
+        **kwargs: Unpack[LoadArguments],
     ) -> Self:
         """Load an exported directory; arguments and errors are GPTNeoForCausalLM's.
 
         Raises:
             InputError: it was exported for another task, besides.
         """
-        options = num_threads, provider_options, file_name, (cls.head,)
-        return cls(Engine.load(directory, device, slots, *options, precision=precision))
+        loading = Loading.read(device, provider_options, kwargs)
+        path, options = loading.directory(directory), (num_threads, loading.provider_options)
+        heads = (cls.head,)
+        engine = Engine.load(
+            path, loading.device, slots, *options, file_name, heads, precision=precision
+        )
+        loading.check(engine)
+        return cls(engine)
 
     def _head_parameters(self) -> int:
         tensors, columns = self.head.tensors, self.engine.task.columns(self.config)

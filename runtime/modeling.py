@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from numpy.typing import ArrayLike
 
@@ -18,6 +18,7 @@ from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.config_combination import model_generation_config
 from gptneo_onnx.runtime.generation_mixin import GenerationMixin
+from gptneo_onnx.runtime.load_arguments import LoadArguments, Loading
 from gptneo_onnx.runtime.model_output import CausalLMOutput
 from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
@@ -42,7 +43,7 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
     def from_pretrained(
         cls,
         directory: str | Path,
-        device: str = "auto",
+        device: str | int | None = "auto",
         slots: int = 1,
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
@@ -51,12 +52,14 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
         precision: str | None = None,
         spin: bool | None = None,
         batch_invariant: bool = False,
+        **kwargs: Unpack[LoadArguments],
     ) -> "GPTNeoForCausalLM":
         """Load an exported directory.
 
         Args:
             directory: made by gptneo-onnx, by optimum-cli, or for transformers.js.
-            device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N.
+            device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N; or a GPU's
+                number.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
             num_threads: threads of one operator; None as GPTNEO_ONNX_THREADS says, or one per core.
             provider_options: options of ONNX Runtime's execution provider.
@@ -66,14 +69,18 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
             precision: which precision to run of a directory with several; by default the first.
             spin: whether threads spin while they wait; None as GPTNEO_ONNX_SPIN says.
             batch_invariant: whether bits are the same in any batch (docs/precision.md).
+            kwargs: transformers' and Optimum's arguments: see LoadArguments.
 
         Raises:
             InputError: an argument is out of range, or the directory was not exported.
             ModelFileError: the model is damaged, was changed, or is of a kind that is not run here.
             DeviceError: the device was asked for by name and cannot be used.
         """
-        options = num_threads, provider_options, file_name, (Head.CAUSAL_LM,), mmap, precision
-        engine = Engine.load(directory, device, slots, *options, spin, batch_invariant)
+        loading = Loading.read(device, provider_options, kwargs)
+        path, options = loading.directory(directory), (num_threads, loading.provider_options)
+        further = file_name, (Head.CAUSAL_LM,), mmap, precision, spin, batch_invariant
+        engine = Engine.load(path, loading.device, slots, *options, *further)
+        loading.check(engine)
         return cls(engine, model_generation_config(engine.path))
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:

@@ -64,15 +64,22 @@ def load_model(
     num_threads: int | None = None,
     file_name: str | None = None,
     heads: Collection[Head] = (),
+    **options: Any,
 ) -> AnyModel:
     """Load an exported directory, as the class of the head that it has.
 
     Args:
         directory, device, num_threads, file_name: as in load_with_tokenizer().
         heads: those that the caller can use; any if it is empty.
+        options: further ones of Engine.load().
     """
     engine = Engine.load(
-        directory, device, num_threads=num_threads, file_name=file_name, heads=heads
+        directory,
+        device,
+        num_threads=num_threads,
+        file_name=file_name,
+        heads=heads,
+        **options,
     )
     match head := engine.task.head:
         case Head.CAUSAL_LM:

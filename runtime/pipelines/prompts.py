@@ -126,15 +126,16 @@ class PromptReader:
         ]
 
     def _encode(self, text: Any) -> list[int]:
-        further = self._arguments.tokenizer_encode_kwargs
+        further = self._arguments.encoding
         if isinstance(text, Chat):
             ids = self._encode_chat(text, further)
         elif isinstance(text, str):
             ids = self._tokenizer.encode(self._arguments.prefix + text, **further)
         else:
+            column = "; of a data set pass a column, dataset['text']"
             raise InputError(
                 f"a prompt is of type {type(text).__name__}; a text is expected, or the messages "
-                "of a chat"
+                f"of a chat{column if isinstance(text, Mapping) else ''}"
             )
         if self._config.token_healing:
             ids = text_ids(ids, self._tokenizer)

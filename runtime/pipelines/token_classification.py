@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.engine.batching import READ_AHEAD, in_groups
 from gptneo_onnx.runtime.heads import GPTNeoForTokenClassification
 from gptneo_onnx.runtime.pipelines.arguments import BatchArguments, check_count, updated
+from gptneo_onnx.runtime.pipelines.base import BasePipeline
 from gptneo_onnx.runtime.pipelines.entities import (
     STRATEGIES,
     Entity,
@@ -20,6 +22,7 @@ from gptneo_onnx.runtime.pipelines.entities import (
     aggregate,
     without_overlaps,
 )
+from gptneo_onnx.runtime.pipelines.inputs import each_input, with_batches
 from gptneo_onnx.runtime.pipelines.scores import softmax
 from gptneo_onnx.runtime.pipelines.windows import WindowEncoder
 from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -69,8 +72,10 @@ class EntityArguments(BatchArguments):
             )
 
 
-class TokenClassificationPipeline:
+class TokenClassificationPipeline(BasePipeline):
     """Finds entities in texts; see pipeline(). As transformers.TokenClassificationPipeline."""
+
+    task = "token-classification"
 
     def __init__(
         self, model: GPTNeoForTokenClassification, tokenizer: Tokenizer, **kwargs: Any
@@ -112,11 +117,8 @@ class TokenClassificationPipeline:
         if isinstance(inputs, str):
             [entities] = self._results([inputs], arguments)
             return entities
-        if not isinstance(inputs, Iterable) or isinstance(inputs, bytes | Mapping):
-            raise InputError(
-                f"the input is of type {type(inputs).__name__}; a text or several are expected"
-            )
-        results = self._results(inputs, arguments)
+        inputs = each_input(inputs, "a text or several")
+        results = with_batches(inputs, partial(self._results, arguments=arguments))
         return results if isinstance(inputs, Iterator) else list(results)
 
     def encode(self, text: str, stride: int | None = None) -> list[tokenizers.Encoding]:

@@ -132,7 +132,7 @@ class LoadArguments(TypedDict, total=False):
     mirror: Any
     model_save_dir: Any
     modelcard: Any
-    num_workers: Any
+    num_workers: int | None
     offload_folder: Any
     offload_state_dict: Any
     output_loading_info: Any

@@ -77,9 +77,19 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
             DeviceError: the device was asked for by name and cannot be used.
         """
         loading = Loading.read(device, provider_options, kwargs)
-        path, options = loading.directory(directory), (num_threads, loading.provider_options)
-        further = file_name, (Head.CAUSAL_LM,), mmap, precision, spin, batch_invariant
-        engine = Engine.load(path, loading.device, slots, *options, *further)
+        engine = Engine.load(
+            loading.directory(directory),
+            loading.device,
+            slots,
+            num_threads,
+            loading.provider_options,
+            file_name,
+            (Head.CAUSAL_LM,),
+            mmap,
+            precision,
+            spin,
+            batch_invariant,
+        )
         loading.check(engine)
         return cls(engine, model_generation_config(engine.path))
 

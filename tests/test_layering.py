@@ -47,7 +47,7 @@ NAMESPACE = "runtime.namespace"
 LAYERS = {
     "models": [
         "models.errors", ("models.activations", "models.json_file"), "models.labels",
-        "models.config", "models.tasks", "models.graph",
+        "models.config_names", "models.config", "models.tasks", "models.graph",
         "models.portable_graph", "models.genai_graph", "models.manifest",
         "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",
         ("models.added_tokens", "models.post_processor"), "models.special_tokens",
@@ -71,6 +71,7 @@ LAYERS = {
         "runtime.chat_template", "runtime.chat_tokenizer",
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.engine", "runtime.generation",
+        "runtime.pretrained_model", ("runtime.load_arguments", "runtime.generation_mixin"),
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),
         "runtime.evaluation", "runtime.pipelines",
         "runtime.embedded", "runtime", "runtime.cli", "runtime.namespace",

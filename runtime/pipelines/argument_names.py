@@ -29,9 +29,7 @@ def check_names(names: Iterable[str], own: Collection[str], is_call: bool = True
         if name == _CONFIG:
             raise InputError(f"{_CONFIG} is an argument of the pipeline's calls; pass it there")
         if is_call and (name in LOAD_NAMES or name in OWN_NAMES):
-            raise InputError(
-                f"{name} is an argument of pipeline(), not of its calls; pass it there"
-            )
+            raise InputError(f"{name} is an argument of pipeline(), not of a call; pass it there")
         known = [*_OF_GENERATE, *(each.name for each in fields(CallArguments))]
         known += [] if is_call else [*LOAD_NAMES, *OWN_NAMES]
         close = get_close_matches(name, sorted(set(known)), n=3)

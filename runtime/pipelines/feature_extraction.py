@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from gptneo_onnx.runtime.base_model import GPTNeoModel
 from gptneo_onnx.runtime.engine.batching import READ_AHEAD, in_groups
 from gptneo_onnx.runtime.label_model import LabelModel
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.pipelines.argument_types import FeatureCall
 from gptneo_onnx.runtime.pipelines.arguments import BatchArguments, check_flags, updated
 from gptneo_onnx.runtime.pipelines.base import BasePipeline
 from gptneo_onnx.runtime.pipelines.inputs import each_input, with_batches
@@ -71,7 +72,7 @@ class FeatureExtractionPipeline(BasePipeline):
         self.tokenizer = tokenizer
         self._defaults = FeatureArguments().update(kwargs)
 
-    def __call__(self, inputs: str | Iterable[str], **kwargs: Any) -> Any:
+    def __call__(self, inputs: str | Iterable[str], **kwargs: Unpack[FeatureCall]) -> Any:
         """Return the features of one text, or of each of several.
 
         Args:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.graph import Precision
@@ -19,6 +19,13 @@ from gptneo_onnx.runtime.heads import (
 from gptneo_onnx.runtime.hub import HUB_ARGUMENTS
 from gptneo_onnx.runtime.load_arguments import LOAD_NAMES, OWN_NAMES, Loading
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.pipelines.argument_types import (
+    AnswerDefaults,
+    ClassificationDefaults,
+    EntityDefaults,
+    FeatureDefaults,
+    TextGenerationDefaults,
+)
 from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 from gptneo_onnx.runtime.pipelines.loading import (
     TEXT_GENERATION,
@@ -65,7 +72,7 @@ def pipeline(
     device: Any = "auto",
     *,
     file_name: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[FeatureDefaults],
 ) -> FeatureExtractionPipeline: ...
 
 
@@ -77,7 +84,7 @@ def pipeline(
     device: Any = "auto",
     *,
     file_name: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[ClassificationDefaults],
 ) -> TextClassificationPipeline: ...
 
 
@@ -89,7 +96,7 @@ def pipeline(
     device: Any = "auto",
     *,
     file_name: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[EntityDefaults],
 ) -> TokenClassificationPipeline: ...
 
 
@@ -101,7 +108,7 @@ def pipeline(
     device: Any = "auto",
     *,
     file_name: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[AnswerDefaults],
 ) -> QuestionAnsweringPipeline: ...
 
 
@@ -114,7 +121,7 @@ def pipeline(
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[TextGenerationDefaults],
 ) -> TextGenerationPipeline: ...
 
 

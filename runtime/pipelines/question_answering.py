@@ -230,9 +230,8 @@ def _questions(args: Sequence[Any], given: Mapping[str, Any]) -> Iterator[Any] |
         case (Mapping() as question,):
             return [_question(question)]
         case (several,) if not isinstance(several, str):
-            questions = each_input(several, "a question with its context, or several")
-            is_lazy = isinstance(questions, Iterator)
-            return questions if is_lazy else [_question(question) for question in questions]
+            each = each_input(several, "a question with its context, or several")
+            return each if isinstance(each, Iterator) else [_question(item) for item in each]
         case ():
             raise InputError("no question was given; pass question= and context=")
         case _:

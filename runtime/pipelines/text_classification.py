@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from gptneo_onnx.models.labels import Labels
 from gptneo_onnx.runtime.arrays import Floats, Ids
 from gptneo_onnx.runtime.engine.batching import READ_AHEAD, in_groups
 from gptneo_onnx.runtime.heads import GPTNeoForSequenceClassification
+from gptneo_onnx.runtime.pipelines.argument_types import ClassificationCall
 from gptneo_onnx.runtime.pipelines.arguments import (
     TRUNCATIONS,
     BatchArguments,
@@ -94,7 +95,7 @@ class TextClassificationPipeline(BasePipeline):
         self._encoder = WindowEncoder(tokenizer, model.config.max_position_embeddings)
         self._defaults = ClassificationArguments().update(kwargs)
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, **kwargs: Unpack[ClassificationCall]) -> Any:
         """Return the labels of one text, or of each of several.
 
         Args:

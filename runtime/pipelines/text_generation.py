@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, overload
+from typing import Any, Unpack, overload
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from gptneo_onnx.runtime.generation.generate import check_and_generate
 from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.pipelines.argument_names import check_names
+from gptneo_onnx.runtime.pipelines.argument_types import TextGenerationCall
 from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths
 from gptneo_onnx.runtime.pipelines.base import BasePipeline
 from gptneo_onnx.runtime.pipelines.inputs import each_input, with_batches
@@ -61,22 +62,31 @@ class TextGenerationPipeline(BasePipeline):
         self.generation_config = defaults.updated(**explicit)
 
     @overload
-    def __call__(self, text_inputs: str, **kwargs: Any) -> Results: ...
-
-    @overload
-    def __call__(self, text_inputs: Sequence[Mapping[str, Any]], **kwargs: Any) -> Results: ...
+    def __call__(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self, text_inputs: str, **kwargs: Unpack[TextGenerationCall]
+    ) -> Results: ...
 
     @overload
     def __call__(
-        self, text_inputs: Sequence[str] | Sequence[Sequence[Mapping[str, Any]]], **kwargs: Any
+        self, text_inputs: Sequence[Mapping[str, Any]], **kwargs: Unpack[TextGenerationCall]
+    ) -> Results: ...
+
+    @overload
+    def __call__(
+        self,
+        text_inputs: Sequence[str] | Sequence[Sequence[Mapping[str, Any]]],
+        **kwargs: Unpack[TextGenerationCall],
     ) -> list[Results]: ...
 
     @overload
-    def __call__(self, text_inputs: Iterator[Any], **kwargs: Any) -> Iterator[Results]: ...
-
     def __call__(
-        self, text_inputs: str | Iterable[Any], **kwargs: Any
-    ) -> Results | list[Results] | Iterator[Results]:
+        self, text_inputs: Iterator[Any], **kwargs: Unpack[TextGenerationCall]
+    ) -> Iterator[Results]: ...
+
+    @overload
+    def __call__(self, text_inputs: Any, **kwargs: Unpack[TextGenerationCall]) -> Any: ...
+
+    def __call__(self, text_inputs: Any, **kwargs: Unpack[TextGenerationCall]) -> Any:
         """Continue one prompt, or each of several.
 
         Args:

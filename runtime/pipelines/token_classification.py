@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import tokenizers
@@ -13,6 +13,7 @@ from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.engine.batching import READ_AHEAD, in_groups
 from gptneo_onnx.runtime.heads import GPTNeoForTokenClassification
+from gptneo_onnx.runtime.pipelines.argument_types import EntityCall
 from gptneo_onnx.runtime.pipelines.arguments import BatchArguments, check_count, updated
 from gptneo_onnx.runtime.pipelines.base import BasePipeline
 from gptneo_onnx.runtime.pipelines.entities import (
@@ -88,7 +89,7 @@ class TokenClassificationPipeline(BasePipeline):
         self._marks_subwords = bool(prefix)
         self._defaults = EntityArguments().update(kwargs)
 
-    def __call__(self, inputs: str | Iterable[str], **kwargs: Any) -> Any:
+    def __call__(self, inputs: str | Iterable[str], **kwargs: Unpack[EntityCall]) -> Any:
         """Return the entities of one text, or of each of several.
 
         Args:

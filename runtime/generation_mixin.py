@@ -15,16 +15,13 @@ from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache, SavedSequence
-from gptneo_onnx.runtime.generation.argument_types import (
-    GenerationArguments,
-    PromptedArguments,
-    TokenArguments,
-)
+from gptneo_onnx.runtime.generation.argument_types import PromptedArguments, TokenArguments
 from gptneo_onnx.runtime.generation.arguments import check_holes
 from gptneo_onnx.runtime.generation.call import prepare_call
 from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.config_fields import attributes_section
+from gptneo_onnx.runtime.generation.field_types import GenerationArguments
 from gptneo_onnx.runtime.generation.generate import check_and_generate, generate_tokens
 from gptneo_onnx.runtime.generation.generation_fields import FIELDS, KEPT
 from gptneo_onnx.runtime.generation.outputs import (

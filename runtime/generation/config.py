@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.generation_settings import DEFAULT_LENGTH, from_model_config
@@ -29,6 +29,7 @@ from gptneo_onnx.runtime.generation.config_file import (
     differing_values,
     json_text,
 )
+from gptneo_onnx.runtime.generation.field_types import GenerationArguments
 from gptneo_onnx.runtime.generation.generation_fields import (
     DEFAULT_VALUES,
     FIELDS,
@@ -67,7 +68,7 @@ class GenerationConfig(GenerationFields):
         InputError: an unknown name, or a value that no call can use.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[GenerationArguments]) -> None:
         for name, value in kwargs.items():
             if name not in DEFAULT_VALUES and name not in CALL_ARGUMENTS:
                 check_unknown(name, value)
@@ -259,7 +260,7 @@ class GenerationConfig(GenerationFields):
         self.__dict__.update(changed.__dict__)
         return {name: value for name, value in kwargs.items() if name not in known}
 
-    def updated(self, **changes: Any) -> "GenerationConfig":
+    def updated(self, **changes: Unpack[GenerationArguments]) -> "GenerationConfig":
         """Return a copy with other values, as a call of generate() that they are passed to has it.
 
         None resets a field to its default, or is top_k's off. These values win over a model's own

@@ -6,8 +6,9 @@ The pipelines say what their own mean, GenerationConfig what those of generate()
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from gptneo_onnx.runtime.generation.argument_types import GenerationArguments, HookArguments
+from gptneo_onnx.runtime.generation.argument_types import HookArguments
 from gptneo_onnx.runtime.generation.config import GenerationConfig
+from gptneo_onnx.runtime.generation.field_types import GenerationArguments
 from gptneo_onnx.runtime.generation.streamers import Streamer
 from gptneo_onnx.runtime.load_arguments import LoadArguments
 

@@ -3,7 +3,7 @@
 mypy's warn_unused_ignores reports each line whose error is missing.
 """
 
-from gptneo_onnx import GPTNeoForCausalLM, pipeline
+from gptneo_onnx import GenerationConfig, GPTNeoForCausalLM, pipeline
 
 model = GPTNeoForCausalLM.from_pretrained("gpt-neo-1.3B")
 model.generate([[1]], max_lenght=3)  # type: ignore[call-overload]
@@ -12,6 +12,8 @@ model.generate([[1]], streamer=print)  # type: ignore[call-overload]
 model.generate_tokens([[1]], tempreature=0.5)  # type: ignore[call-arg]
 model.parameters()  # type: ignore[attr-defined]
 GPTNeoForCausalLM.from_pretrained("gpt-neo-1.3B", providr="x")  # type: ignore[call-arg]
+GenerationConfig(max_lenght=3)  # type: ignore[call-arg]
+GenerationConfig().updated(top_k="4")  # type: ignore[arg-type]
 
 generator = pipeline("text-generation", "gpt-neo-1.3B")
 generator("She was", max_lenght=3)  # type: ignore[call-overload]

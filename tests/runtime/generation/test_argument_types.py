@@ -5,13 +5,9 @@ import pydoc
 from dataclasses import fields
 
 from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, TextGenerationPipeline
-from gptneo_onnx.runtime.generation.argument_types import (
-    FieldArguments,
-    GenerationArguments,
-    PromptedArguments,
-    TokenArguments,
-)
+from gptneo_onnx.runtime.generation.argument_types import PromptedArguments, TokenArguments
 from gptneo_onnx.runtime.generation.call import prepare_call
+from gptneo_onnx.runtime.generation.field_types import FieldArguments, GenerationArguments
 from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES, KEPT
 from gptneo_onnx.runtime.pipelines import argument_types
 from gptneo_onnx.runtime.pipelines.arguments import PASSED_OVER, CallArguments

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gptneo_onnx.models.manifest import Manifest
 from gptneo_onnx.runtime.cli.check import run_check
 from gptneo_onnx.runtime.cli.export_options import (
     add_checkpoint,
@@ -13,6 +14,11 @@ from gptneo_onnx.runtime.cli.export_options import (
     export_arguments,
 )
 from gptneo_onnx.runtime.cli.units import readable_size
+
+# Other programs load it without a word, and ONNX Runtime then misses an input.
+_FOR_OTHERS = (
+    "its fused graph is for gptneo-onnx; Optimum and other programs need one of --graph portable"
+)
 
 
 def add_command(commands: Any) -> None:
@@ -56,3 +62,7 @@ def run_export(options: argparse.Namespace) -> None:
     size = sum(path.stat().st_size for path in out.rglob("*"))
     graphs = ", ".join(str(path.relative_to(out)) for path in sorted(out.rglob("*.onnx")))
     print(f"{out}: {graphs}, {', '.join(options.precision)}, {readable_size(size)}")
+    if options.layout == "flat":
+        kinds = {entry.kind for entry in Manifest.read(out).graphs.values()}
+        if kinds == {"fused"}:
+            print(_FOR_OTHERS, file=sys.stderr)

@@ -189,9 +189,14 @@ def pipeline(
         if loading.device != "auto":
             model.to(loading.device)
     else:
-        load = partial(load_model, heads=heads, **options)
+        threads = options.pop("num_threads", None)
         loaded = load_with_tokenizer(
-            model, load, device=loading.device, file_name=file_name, tokenizer=tokenizer
+            model,
+            partial(load_model, heads=heads, **options),
+            device=loading.device,
+            num_threads=threads,
+            file_name=file_name,
+            tokenizer=tokenizer,
         )
         model, tokenizer = loaded.model, loaded.tokenizer
     loading.check(model.engine)

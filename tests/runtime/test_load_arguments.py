@@ -105,6 +105,8 @@ class TestPipelines:
         kwargs = {"num_threads": 1, "slots": 2, "low_cpu_mem_usage": True, "provider_options": {}}
         generator = pipeline("text-generation", embedded_export, model_kwargs=kwargs)
         assert generator("She", max_new_tokens=1)
+        loaded_by = generator.model.engine.__reduce__()[0].keywords
+        assert (loaded_by["num_threads"], loaded_by["slots"]) == (1, 2)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -131,24 +131,23 @@ class CachedExport:
         with replace_atomically(_record(self.name), "w") as file:
             json.dump(values, file, indent=2)
 
-    def remove(self) -> int:
-        """Remove it with its record; return the bytes that this freed.
+    def remove(self) -> bool:
+        """Remove it with its record; return whether it is gone.
 
         An export that another process makes just now stays.
         """
         if is_locked(_lock(self.name)):
-            return 0
-        size = self.size
+            return False
         # First under a hidden name: a directory that is half removed is no export.
         doomed = exports_folder() / f"{partial_prefix(self.name)}removed"
         with suppress(OSError):
             self.path.rename(doomed)
         _remove_partial(self.name)
         shutil.rmtree(self.path, ignore_errors=True)
-        if not self.path.exists():
-            _record(self.name).unlink(missing_ok=True)
-            return size
-        return 0
+        if self.path.exists():
+            return False
+        _record(self.name).unlink(missing_ok=True)
+        return True
 
 
 def exports_folder() -> Path:

@@ -189,9 +189,15 @@ def pipeline(
             raise InputError("a loaded model comes without its tokenizer; pass tokenizer=")
         Engine.of(model, heads=heads)
     else:
-        load = partial(load_model, heads=heads)
-        options = {"device": device, "file_name": file_name, "precision": precision}
-        loaded = load_with_tokenizer(model, load, tokenizer=tokenizer, **options, **source)
+        loaded = load_with_tokenizer(
+            model,
+            partial(load_model, heads=heads),
+            device=device,
+            file_name=file_name,
+            tokenizer=tokenizer,
+            precision=precision,
+            **source,
+        )
         model, tokenizer = loaded.model, loaded.tokenizer
     task = task or _task_of(model)
     if task == TEXT_GENERATION:

@@ -161,6 +161,7 @@ def _with_weights(found: CheckpointSource, variant: str | None) -> Path:
         local_files_only=hub.local_files_only or is_offline(),
         token=hub.token,
         subfolder=hub.subfolder or "",
+        force_download=hub.force_download,
     )
 
 

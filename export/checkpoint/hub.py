@@ -13,7 +13,7 @@ from gptneo_onnx.models.errors import (
     ModelFileError,
     shown,
 )
-from gptneo_onnx.models.hub_cache import cached_snapshot, is_commit, is_hub_id
+from gptneo_onnx.models.hub_cache import cached_snapshot, hub_cache_folder, is_commit, is_hub_id
 from gptneo_onnx.models.manifest import CONFIG_FILE
 
 _SMALL_FILES = ["*.json", "merges.txt", "*.jinja"]
@@ -32,6 +32,7 @@ def local_checkpoint(
     local_files_only: bool = False,
     token: str | bool | None = None,
     subfolder: str = "",
+    force_download: bool = False,
 ) -> Path:
     """Return the directory of a checkpoint: the path itself, or where a hub id's files are cached.
 
@@ -46,6 +47,7 @@ def local_checkpoint(
         local_files_only: whether nothing is fetched.
         token: for a private repository; None takes the one that is stored on this machine.
         subfolder: the folder of a hub id that has the checkpoint.
+        force_download: whether to fetch what the cache has.
 
     Raises:
         InputError: neither an existing directory nor a hub id that can be fetched.
@@ -61,9 +63,15 @@ def local_checkpoint(
     if os.path.lexists(path) or not is_hub_id(name, with_owner=True):
         raise InputError(f"{shown(name)} is not a directory; {_ALTERNATIVE}, or a hub id")
     cached = _whole_snapshot(name, revision, variant, cache_dir, subfolder)
-    if cached and (is_commit(revision) or local_files_only):
+    if local_files_only and cached is None:
+        raise InputError(
+            f"the weights of {name} are not in the cache {cache_dir or hub_cache_folder()}, and "
+            f"nothing is fetched (local_files_only, HF_HUB_OFFLINE); {_ALTERNATIVE}, or fetch them "
+            "without these"
+        )
+    if cached and (local_files_only or (is_commit(revision) and not force_download)):
         return cached
-    given = {"cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
+    given = {"cache_dir": cache_dir, "force_download": force_download, "token": token}
     options = {name: value for name, value in given.items() if value}
     try:
         return _fetch(name, revision, variant, options, subfolder)

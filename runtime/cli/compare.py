@@ -82,7 +82,8 @@ def run_compare(options: argparse.Namespace) -> int:
     from gptneo_onnx.runtime.evaluation.comparison import compare
 
     _check(options)
-    names = _names(options.first, options.second)
+    first_name, second_name = _names(options.first, options.second)
+    names = _with(first_name, options.precision), _with(second_name, options.precision_b)
     first_directory, first_graph = _directory_and_graph(options.first, options.precision)
     second_directory, second_graph = _directory_and_graph(options.second, options.precision_b)
     first = load_with_tokenizer(first_directory, options, first_graph)
@@ -174,6 +175,11 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
     while first_parts[-count:] == second_parts[-count:] and count < longest:
         count += 1
     return "/".join(first_parts[-count:]), "/".join(second_parts[-count:])
+
+
+def _with(name: str, precision: str | None) -> str:
+    """Return a model's name with the precision that was asked for."""
+    return name if precision is None else f"{name} {precision}"
 
 
 def _table(comparison: "Comparison", names: tuple[str, str]) -> str:

@@ -1,5 +1,6 @@
 """A checkpoint or a hub id is exported into the cache folder once, wherever a model is named."""
 
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -321,6 +323,74 @@ def test_fetching_needs_a_package(cache, hub, monkeypatch):
         GPTNeoForCausalLM.from_pretrained("owner/other")
 
 
+@pytest.fixture
+def online(hub, monkeypatch):
+    """A hub with a network: `answer` is what the client does; it remembers what was asked for."""
+
+    def snapshot_download(hub_id, **arguments):
+        module.asked.append((hub_id, arguments))
+        return module.answer(arguments)
+
+    module = types.ModuleType("huggingface_hub")
+    module.snapshot_download, module.asked = snapshot_download, []
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    return module
+
+
+def without_weights(checkpoint, path):
+    return shutil.copytree(checkpoint, path, ignore=shutil.ignore_patterns("*.safetensors"))
+
+
+def test_with_the_network_weights_are_fetched_once(
+    cache, hub, online, checkpoint, tmp_path, capsys
+):
+    small = without_weights(checkpoint, tmp_path / "small")
+    snapshot = cache_files(hub, HUB_ID, small)
+
+    def answer(arguments):
+        if any("safetensors" in pattern for pattern in arguments["allow_patterns"]):
+            shutil.copy(checkpoint / "model.safetensors", snapshot)
+        return snapshot
+
+    online.answer = answer
+    expected = text_of(checkpoint)
+    assert text_of(HUB_ID, token="secret", revision="main") == expected
+    [first, second] = [arguments for _, arguments in online.asked]
+    assert first["allow_patterns"] == ["config.json", "gptneo_onnx.json"]
+    assert (first["revision"], second["revision"]) == ("main", snapshot.name)
+    assert first["token"] == second["token"] == "secret"
+    online.asked.clear()
+    capsys.readouterr()
+    assert text_of(HUB_ID) == expected
+    assert len(online.asked) == 1  # which commit is it now?
+    assert text_of(HUB_ID, revision=snapshot.name) == expected
+    assert text_of(HUB_ID, local_files_only=True) == expected
+    assert len(online.asked) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_where_the_network_fails_the_cache_serves(cache, hub, online, checkpoint):
+    class RepositoryNotFoundError(Exception):
+        pass
+
+    def answer(arguments):
+        raise RepositoryNotFoundError("404 Client Error")
+
+    online.answer = answer
+    with refused(InputError, r"there is no such repository, or it is private .*gpt-neo-125m\?"):
+        GPTNeoForCausalLM.from_pretrained("EleutherAI/gpt-neo-125")
+    cache_files(hub, HUB_ID, checkpoint)
+    assert text_of(HUB_ID) == text_of(checkpoint)
+
+
+def test_weights_that_are_not_in_the_cache(cache, hub, checkpoint, tmp_path):
+    cache_files(hub, HUB_ID, without_weights(checkpoint, tmp_path / "small"))
+    with refused(InputError, "the weights of owner/small are not in the cache .*hub, and nothing"):
+        GPTNeoForCausalLM.from_pretrained(HUB_ID)
+    assert list(cache.iterdir()) == []
+
+
 def test_the_advice_can_be_typed(cache, checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
@@ -353,7 +423,9 @@ def test_every_command_takes_a_hub_id(cache, hub, checkpoint, tmp_path, monkeypa
         assert main(command) == 0
         outputs.append(capsys.readouterr().out)
     assert len(set(outputs)) == 1
+    monkeypatch.setattr("sys.stdin", io.StringIO("It was"))
     for command in (
+        ["generate", HUB_ID, "--interactive", *few],
         ["embed", HUB_ID, str(text)],
         ["perplexity", HUB_ID, str(text)],
         ["info", HUB_ID, "--precision", "int8"],

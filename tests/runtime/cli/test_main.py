@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import Shape, write_checkpoint
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from small_checkpoint import END_OF_TEXT, write_byte_tokenizer
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
@@ -25,21 +25,8 @@ from gptneo_onnx.models.manifest import MANIFEST_FILE
 from gptneo_onnx.runtime.cli.main import build_parser, main
 
 COMMAND = (sys.executable, "-m", "gptneo_onnx.runtime.cli.main")
-END_OF_TEXT = "<|endoftext|>"
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-def write_byte_tokenizer(directory: Path) -> None:
-    """Write a tokenizer with one token per byte, which can encode any text."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {text: token for token, text in enumerate([END_OF_TEXT, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True)])
-    tokenizer.save(str(directory / "tokenizer.json"))
-    (directory / "tokenizer_config.json").write_text(json.dumps({"eos_token": END_OF_TEXT}))
 
 
 @pytest.fixture(scope="module")

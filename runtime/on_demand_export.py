@@ -4,6 +4,7 @@ This is the door between the runtime and the exporter: from_pretrained(), pipeli
 line ask it for the directory of whatever model was named.
 """
 
+import shlex
 import shutil
 import sys
 from collections.abc import Collection, Sequence
@@ -80,7 +81,7 @@ def exported_directory(
         raise InputError(
             f"file_name is {shown(file_name)}, and {found.label} is a checkpoint, of which "
             f"{GRAPH_FILE} is made; leave it out, or make other graphs with: gptneo-onnx export "
-            f"{found.label} OUT --graph fused,portable"
+            f"{shlex.quote(found.label)} OUT --graph fused,portable"
         )
     task = _task(found, heads)
     export = CachedExport.of(found.identity, settings | {"task": task})

@@ -12,7 +12,7 @@ from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.replace_directory import replace_directory
 from gptneo_onnx.models.errors import ExportError, InputError, ModelFileError, shown
 from gptneo_onnx.models.json_file import read_json_object
-from gptneo_onnx.models.manifest import MANIFEST_FILE
+from gptneo_onnx.models.manifest import MANIFEST_FILE, partial_prefix
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def atomic_directory(out: Path) -> Iterator[Path]:
     check_replaceable(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
+        partial = Path(tempfile.mkdtemp(prefix=partial_prefix(out.name), dir=out.parent))
     except OSError as error:
         raise write_error(out, error) from error
     try:

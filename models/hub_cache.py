@@ -9,13 +9,32 @@ import re
 from pathlib import Path
 
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9_.-]{1,96}/)?[A-Za-z0-9_.-]{1,96}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _MAX_REFERENCE = 200
+_TRUE = ("1", "ON", "YES", "TRUE")
 MAIN = "main"
 
 
-def is_hub_id(name: str) -> bool:
-    """Return whether a text has the form of a hub id, with an owner or without."""
-    return bool(_HUB_ID.fullmatch(name)) and ".." not in name and name.strip(".-") == name
+def is_hub_id(name: str, with_owner: bool = False) -> bool:
+    """Return whether a text has the form of a hub id.
+
+    Args:
+        name: the text.
+        with_owner: whether it must be OWNER/NAME; else NAME will do.
+    """
+    is_id = bool(_HUB_ID.fullmatch(name)) and ".." not in name and name.strip(".-") == name
+    return is_id and ("/" in name or not with_owner)
+
+
+def is_commit(revision: str | None) -> bool:
+    """Return whether a revision is a commit's whole name, whose files never change."""
+    return bool(_COMMIT.fullmatch(revision or ""))
+
+
+def is_offline() -> bool:
+    """Return whether the environment says that nothing is fetched from the hub."""
+    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
+    return value.upper() in _TRUE
 
 
 def hub_cache_folder() -> Path:

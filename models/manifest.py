@@ -155,6 +155,11 @@ def record_files(directory: Path, *names: str) -> None:
     replace(manifest, files={**manifest.files, **records}).write(directory)
 
 
+def partial_prefix(name: str) -> str:
+    """Return how the hidden name begins of a directory that is renamed `name` once it is whole."""
+    return f".{name}.partial-"
+
+
 def in_precision(name: str, precision: Precision) -> str:
     """Return the name that a graph or its weights have in another precision than the first.
 

@@ -20,6 +20,7 @@ from gptneo_onnx.runtime.label_model import LabelModel
 from gptneo_onnx.runtime.load_arguments import LoadArguments, Loading
 from gptneo_onnx.runtime.model_output import ModelOutput
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.on_demand_export import exported_directory
 from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
 # No logits are asked for.
@@ -66,10 +67,11 @@ class GPTNeoModel(PretrainedModel):
         precision: str | None = None,
         **kwargs: Unpack[LoadArguments],
     ) -> "GPTNeoModel":
-        """Load an exported directory; arguments and errors are GPTNeoForCausalLM's."""
+        """Load a model; arguments and errors are GPTNeoForCausalLM's."""
         loading = Loading.read(device, provider_options, kwargs)
-        path, options = loading.directory(directory), (num_threads, loading.provider_options)
-        engine = Engine.load(path, loading.device, slots, *options, file_name, precision=precision)
+        path, precision = exported_directory(directory, precision, (), file_name, **loading.source)
+        options = num_threads, loading.provider_options, file_name
+        engine = Engine.load(path, loading.device, slots, *options, precision=precision)
         loading.check(engine)
         return cls(engine)
 

@@ -14,6 +14,7 @@ from gptneo_onnx.runtime.engine.decoder import Decoder, check_finite
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.load_arguments import LoadArguments, Loading
+from gptneo_onnx.runtime.on_demand_export import exported_directory
 from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
 
@@ -47,17 +48,16 @@ class LabelModel(PretrainedModel):
         precision: str | None = None,
         **kwargs: Unpack[LoadArguments],
     ) -> Self:
-        """Load an exported directory; arguments and errors are GPTNeoForCausalLM's.
+        """Load a model; arguments and errors are GPTNeoForCausalLM's.
 
         Raises:
             InputError: it was exported for another task, besides.
         """
-        loading = Loading.read(device, provider_options, kwargs)
-        path, options = loading.directory(directory), (num_threads, loading.provider_options)
-        heads = (cls.head,)
-        engine = Engine.load(
-            path, loading.device, slots, *options, file_name, heads, precision=precision
-        )
+        heads, loading = (cls.head,), Loading.read(device, provider_options, kwargs)
+        source = loading.source
+        path, precision = exported_directory(directory, precision, heads, file_name, **source)
+        options = num_threads, loading.provider_options, file_name, heads
+        engine = Engine.load(path, loading.device, slots, *options, precision=precision)
         loading.check(engine)
         return cls(engine)
 

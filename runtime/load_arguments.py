@@ -7,10 +7,10 @@ over. The others are refused, with what takes their place.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.runtime.checkpoint_source import SourceArguments
 from gptneo_onnx.runtime.engine.device import PROVIDERS
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.pretrained_model import check_dtype, device_name
@@ -69,19 +69,8 @@ _PASSED_OVER = (
 )
 _DEVICES = ("device_map", "provider", "providers")
 _DTYPES = ("dtype", "torch_dtype")
-# Which files are meant: of no effect on a directory that is there.
-_SOURCES = (
-    "cache_dir",
-    "export",
-    "force_download",
-    "local_files_only",
-    "revision",
-    "subfolder",
-    "token",
-    "trust_remote_code",
-    "use_fast",
-    "variant",
-)
+# Which files are meant; see SourceArguments.
+_SOURCES = tuple(SourceArguments.__annotations__)
 LOAD_NAMES = frozenset([*_INSTEAD, *_PASSED_OVER, *_DEVICES, *_DTYPES, *_SOURCES])
 OWN_NAMES = (
     "batch_invariant",
@@ -96,26 +85,23 @@ OWN_NAMES = (
 )
 
 
-class LoadArguments(TypedDict, total=False):
+class LoadArguments(SourceArguments, total=False):
     """Arguments of from_pretrained() that are read in transformers' and Optimum's way, or refused.
 
     Attributes:
         device_map, provider, providers: where to run, as device= says it.
         dtype, torch_dtype: must be the type that the export calculates in, or "auto".
-        subfolder: the folder in the directory that has the export.
+        cache_dir, export, revision and so on: see SourceArguments.
     """
 
     accelerator: Any
     adapter_kwargs: Any
     attn_implementation: Any
     binary_output: Any
-    cache_dir: str | Path | None
     config: Any
     device_map: Any
     dtype: Any
-    export: bool | None
     feature_extractor: Any
-    force_download: bool
     framework: str | None
     from_flax: Any
     from_tf: Any
@@ -126,7 +112,6 @@ class LoadArguments(TypedDict, total=False):
     key_mapping: Any
     load_in_4bit: Any
     load_in_8bit: Any
-    local_files_only: bool
     low_cpu_mem_usage: Any
     max_memory: Any
     mirror: Any
@@ -143,22 +128,16 @@ class LoadArguments(TypedDict, total=False):
     proxies: Any
     quantization_config: Any
     resume_download: Any
-    revision: str | None
     session_options: Any
     state_dict: Any
-    subfolder: str | None
-    token: str | bool | None
     torch_dtype: Any
     tp_plan: Any
     tp_size: Any
-    trust_remote_code: bool | None
     use_auth_token: Any
     use_cache: bool | None
-    use_fast: bool
     use_io_binding: bool | None
     use_merged: bool | None
     use_safetensors: bool | None
-    variant: str | None
     weights_only: Any
 
 
@@ -213,11 +192,6 @@ class Loading:
             {name: arguments[name] for name in _DTYPES if name in arguments},
             {name: arguments[name] for name in _SOURCES if name in arguments},
         )
-
-    def directory(self, directory: str | Path) -> str | Path:
-        """Return the directory, or the subfolder of it that was asked for."""
-        subfolder = self.source.get("subfolder")
-        return Path(directory) / subfolder if subfolder else directory
 
     def check(self, engine: Engine) -> None:
         """Raise InputError unless a model calculates in the types that were asked for."""

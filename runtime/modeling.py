@@ -20,6 +20,7 @@ from gptneo_onnx.runtime.generation.config_combination import model_generation_c
 from gptneo_onnx.runtime.generation_mixin import GenerationMixin
 from gptneo_onnx.runtime.load_arguments import LoadArguments, Loading
 from gptneo_onnx.runtime.model_output import CausalLMOutput
+from gptneo_onnx.runtime.on_demand_export import exported_directory
 from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
 
@@ -54,10 +55,11 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
         batch_invariant: bool = False,
         **kwargs: Unpack[LoadArguments],
     ) -> "GPTNeoForCausalLM":
-        """Load an exported directory.
+        """Load an exported directory, or a checkpoint, which is exported on first use.
 
         Args:
-            directory: made by gptneo-onnx, by optimum-cli, or for transformers.js.
+            directory: made by gptneo-onnx, by optimum-cli, or for transformers.js; a checkpoint's;
+                or a hub id. A checkpoint's export is kept in the cache folder.
             device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N; or a GPU's
                 number.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
@@ -67,24 +69,29 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
             mmap: whether float32 weights stay in the mapped file: loads at once; steps of several
                 tokens take two to three times as long; last bits differ. docs/speed.md.
             precision: which precision to run of a directory with several; by default the first.
+                Of a checkpoint: which to export, fp32 by default.
             spin: whether threads spin while they wait; None as GPTNEO_ONNX_SPIN says.
             batch_invariant: whether bits are the same in any batch (docs/precision.md).
             kwargs: transformers' and Optimum's arguments: see LoadArguments.
+                Which files of a checkpoint are meant (revision, export, ...): see SourceArguments.
 
         Raises:
-            InputError: an argument is out of range, or the directory was not exported.
+            InputError: an argument is out of range, or there is no such model.
             ModelFileError: the model is damaged, was changed, or is of a kind that is not run here.
+            ExportError, MissingDependencyError: a checkpoint cannot be exported or fetched.
             DeviceError: the device was asked for by name and cannot be used.
         """
-        loading = Loading.read(device, provider_options, kwargs)
+        heads, loading = (Head.CAUSAL_LM,), Loading.read(device, provider_options, kwargs)
+        source = loading.source
+        path, precision = exported_directory(directory, precision, heads, file_name, **source)
         engine = Engine.load(
-            loading.directory(directory),
+            path,
             loading.device,
             slots,
             num_threads,
             loading.provider_options,
             file_name,
-            (Head.CAUSAL_LM,),
+            heads,
             mmap,
             precision,
             spin,

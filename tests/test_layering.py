@@ -37,8 +37,8 @@ PACKAGES_INSIDE = {
 HARNESS = "runtime.evaluation.harness"
 # The only modules that reach from the runtime into the exporter, inside a function.
 DOORS = {
-    "runtime.embedded", "runtime.cli.check", "runtime.cli.export", "runtime.cli.set_tokenizer",
-    "runtime.namespace",
+    "runtime.on_demand_export", "runtime.cli.check", "runtime.cli.export",
+    "runtime.cli.set_tokenizer", "runtime.namespace",
 }  # fmt: skip
 # The package above all folders, which has both sides' names: for type checkers at the top too.
 NAMESPACE = "runtime.namespace"
@@ -64,13 +64,17 @@ LAYERS = {
         ("export.dry_run", "export.replace_tokenizer"), "export",
     ],
     "runtime": [
-        ("runtime.files", "runtime.onnx_runtime", "runtime.arrays", "runtime.text_settings"),
-        "runtime.model_output",
+        (
+            "runtime.files", "runtime.file_lock", "runtime.onnx_runtime", "runtime.arrays",
+            "runtime.text_settings", "runtime.units",
+        ),
+        "runtime.model_output", "runtime.export_cache",
         "runtime.text_limits", ("runtime.batch_encoding", "runtime.clean_up"), "runtime.vocabulary",
         ("runtime.text_encoder", "runtime.hub", "runtime.tokenizer_sources"),
         "runtime.chat_template", "runtime.chat_tokenizer",
         ("runtime.tokenizer", "runtime.documents"),
-        "runtime.model_files", "runtime.engine", "runtime.generation",
+        "runtime.model_files", "runtime.checkpoint_source", "runtime.engine",
+        "runtime.on_demand_export", "runtime.generation",
         "runtime.pretrained_model", ("runtime.load_arguments", "runtime.generation_mixin"),
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),
         "runtime.evaluation", "runtime.pipelines",

@@ -14,7 +14,7 @@ from gptneo_onnx.runtime.cli.export_options import (
     export_arguments,
 )
 from gptneo_onnx.runtime.cli.options import add_json
-from gptneo_onnx.runtime.cli.units import readable_size
+from gptneo_onnx.runtime.units import readable_size
 
 WIDTH = 80
 _LABEL = 16

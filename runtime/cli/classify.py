@@ -110,12 +110,8 @@ def run_classify(options: argparse.Namespace) -> None:
         Head.QUESTION_ANSWERING,
     )
     documents = list(_documents(options))
-    loaded = load_with(
-        partial(load_model, heads=heads),
-        options.model,
-        options,
-        chosen_graph(options.model, options),
-    )
+    directory, graph = chosen_graph(options.model, options, heads)
+    loaded = load_with(partial(load_model, heads=heads), directory, options, graph)
     classifier = _classifier(loaded, options)
     check_documents(documents, classifier.check)
     results = classifier.run(document.text for document in documents)

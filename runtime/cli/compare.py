@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import CONFIG_FILE, TOKENIZER_FILE
+from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_json,
     add_texts,
+    chosen_graph,
     documents_of,
     load_model,
     load_with_tokenizer,
@@ -34,11 +36,18 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "compare", help="how far one model is from another: int8 from fp32, a GPU from a CPU"
     )
-    model = "a directory, or one of its graphs (OUT/portable.onnx)"
+    model = "a directory, one of its graphs (OUT/portable.onnx), or a hub id"
     command.add_argument(
         "first", type=Path, metavar="A", help=f"the model to compare with: {model}"
     )
     command.add_argument("second", type=Path, metavar="B", help=f"the model to examine: {model}")
+    for option, letter in (("--precision", "A"), ("--precision-b", "B")):
+        command.add_argument(
+            option,
+            metavar="NAME",
+            help=f"which precision of {letter} to use (default: its first); of a checkpoint, which "
+            "to export (default: fp32)",
+        )
     add_texts(command)
     command.add_argument(
         "--report", type=Path, metavar="FILE.html", help="write a page with curves to look at"
@@ -73,9 +82,10 @@ def run_compare(options: argparse.Namespace) -> int:
     from gptneo_onnx.runtime.evaluation.comparison import compare
 
     _check(options)
-    names = _names(options.first, options.second)
-    first_directory, first_graph = _directory_and_graph(options.first)
-    second_directory, second_graph = _directory_and_graph(options.second)
+    first_name, second_name = _names(options.first, options.second)
+    names = _with(first_name, options.precision), _with(second_name, options.precision_b)
+    first_directory, first_graph = _directory_and_graph(options.first, options.precision)
+    second_directory, second_graph = _directory_and_graph(options.second, options.precision_b)
     first = load_with_tokenizer(first_directory, options, first_graph)
     second = load_model(second_directory, options, second_graph, options.device_b)
     documents = _check_same_tokens(documents_of(options), first.tokenizer, second_directory)
@@ -136,13 +146,17 @@ def _check_same_tokens(
         yield document
 
 
-def _directory_and_graph(path: Path) -> tuple[Path, str | None]:
-    """Return a model's directory, and the name of the graph if `path` is one of its graphs.
+def _directory_and_graph(path: Path, precision: str | None) -> tuple[Path, str | None]:
+    """Return a model's directory, and the name of the graph; None for the default.
 
-    In the layout of transformers.js, graphs are in a folder of the directory.
+    `path` may be one of its graphs. In the layout of transformers.js, graphs are in a folder of the
+    directory. A checkpoint is exported first.
     """
     if path.suffix != ".onnx" or is_directory(path):
-        return path, None
+        choice = argparse.Namespace(precision=precision, file_name=None, revision=None)
+        return chosen_graph(path, choice, (Head.CAUSAL_LM,))
+    if precision is not None:
+        raise InputError(f"{path} is a single graph; leave its --precision out")
     if not path.is_file():
         raise InputError(f"there is no {path}; name a directory, or one of its graphs")
     folder = path.parent
@@ -161,6 +175,11 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
     while first_parts[-count:] == second_parts[-count:] and count < longest:
         count += 1
     return "/".join(first_parts[-count:]), "/".join(second_parts[-count:])
+
+
+def _with(name: str, precision: str | None) -> str:
+    """Return a model's name with the precision that was asked for."""
+    return name if precision is None else f"{name} {precision}"
 
 
 def _table(comparison: "Comparison", names: tuple[str, str]) -> str:

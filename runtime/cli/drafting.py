@@ -19,8 +19,8 @@ def add_draft(group: Any) -> None:
         "--draft",
         "--assistant-model",
         metavar="MODEL",
-        help="have a smaller model propose tokens: the same text, sooner; a directory, or another "
-        "precision that MODEL has (int4)",
+        help="have a smaller model propose tokens: the same text, sooner; a directory or a hub "
+        "id, or another precision that MODEL has (int4)",
     )
     group.add_argument(
         "--self-draft",

@@ -115,9 +115,8 @@ def _pipeline(options: argparse.Namespace) -> "FeatureExtractionPipeline":
     from gptneo_onnx.runtime.base_model import GPTNeoModel
     from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 
-    loaded = load_with(
-        GPTNeoModel.from_pretrained, options.model, options, chosen_graph(options.model, options)
-    )
+    directory, graph = chosen_graph(options.model, options)
+    loaded = load_with(GPTNeoModel.from_pretrained, directory, options, graph)
     pipeline = FeatureExtractionPipeline(
         loaded.model,
         loaded.tokenizer,

@@ -13,7 +13,7 @@ from gptneo_onnx.runtime.cli.export_options import (
     add_precision,
     export_arguments,
 )
-from gptneo_onnx.runtime.cli.units import readable_size
+from gptneo_onnx.runtime.units import readable_size
 
 # Other programs load it without a word, and ONNX Runtime then misses an input.
 _FOR_OTHERS = (

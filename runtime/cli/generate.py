@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.cli.drafting import add_draft, check_draft, load_draft
 from gptneo_onnx.runtime.cli.generate_inputs import (
     MAX_GRAMMAR_BYTES,
@@ -16,6 +17,7 @@ from gptneo_onnx.runtime.cli.generate_inputs import (
     read_text_file,
 )
 from gptneo_onnx.runtime.cli.options import (
+    MODEL_HELP,
     add_device,
     add_graph_choice,
     chosen_graph,
@@ -62,19 +64,17 @@ def add_command(commands: Any) -> None:
     command = commands.add_parser(
         "generate",
         help="continue a prompt",
-        description="Continue a prompt. A single word is MODEL if it is a directory, and the "
-        "prompt is read from standard input; a text is a prompt for the embedded model. -m and -p "
-        "say which is which.",
+        description="Continue a prompt. A single word is MODEL if it is a directory or a hub id "
+        "in the cache, and the prompt is read from standard input; a text is a prompt for the "
+        "embedded model. -m and -p say which is which.",
     )
     command.add_argument(
         "words",
         nargs="*",
         metavar="[MODEL] [PROMPT]",
-        help="the directory of an exported model, and the text to continue",
+        help=f"{MODEL_HELP}; and the text to continue",
     )
-    command.add_argument(
-        "-m", "--model", metavar="MODEL", help="the directory of an exported model"
-    )
+    command.add_argument("-m", "--model", metavar="MODEL", help=MODEL_HELP)
     _add_prompts(command.add_argument_group("prompts and results"))
     _add_generation(command.add_argument_group("generation"))
     _add_forms(command.add_argument_group("form of the text (needs the structured extra)"))
@@ -211,7 +211,7 @@ def _check(options: argparse.Namespace) -> None:
 def _load_generator(options: argparse.Namespace, directory: Path) -> "TextGenerationPipeline":
     from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
 
-    graph = chosen_graph(directory, options)
+    directory, graph = chosen_graph(directory, options, (Head.CAUSAL_LM,))
     loaded = load_with_tokenizer(directory, options, graph, options.mmap, options.batch_invariant)
     return TextGenerationPipeline(
         loaded.model,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.hub_cache import cached_snapshot, is_hub_id
 from gptneo_onnx.runtime import embedded
 from gptneo_onnx.runtime.files import is_directory, read_text
 
@@ -18,8 +19,8 @@ _LIKE_A_MODEL = re.compile(r"[.~]?\S*[/\\]\S*|[.~]\S+|[A-Za-z0-9.]+([-_][A-Za-z0
 def model_and_prompt(options: argparse.Namespace) -> tuple[Path, str | None]:
     """Return the model's directory, and the prompt unless --prompts or --interactive is given.
 
-    Without -m and -p, two words are MODEL and PROMPT. One is MODEL if it is a directory, and
-    otherwise the prompt of the embedded model.
+    Without -m and -p, two words are MODEL and PROMPT. One is MODEL if it is a directory or a hub
+    id in the cache, and otherwise the prompt of the embedded model.
 
     Raises:
         InputError: too many words, no prompt, or a path or hub id that is not a directory.
@@ -62,9 +63,11 @@ def _is_model(words: list[str], may_be_prompt: bool) -> bool:
     """
     if len(words) == 2 or not may_be_prompt or is_directory(words[0]):
         return True
+    if is_hub_id(words[0], with_owner=True) and cached_snapshot(words[0]) is not None:
+        return True
     if _LIKE_A_MODEL.fullmatch(words[0]):
         raise InputError(
-            f"{words[0]} is not a directory; name an exported model with -m, or pass -p "
+            f"{words[0]} is not a directory; name a model with -m, or pass -p "
             f"{shlex.quote(words[0])} if that is a prompt"
         )
     return False

@@ -10,7 +10,7 @@ from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY, Precision
 from gptneo_onnx.models.manifest import CONFIG_FILE, Manifest
 from gptneo_onnx.runtime.cli.options import add_graph_choice, add_json, add_model, chosen_graph
-from gptneo_onnx.runtime.cli.units import readable_size
+from gptneo_onnx.runtime.units import readable_size
 
 _SHOWN_LABELS = 8
 
@@ -29,7 +29,7 @@ def add_command(commands: Any) -> None:
 
 def run_info(options: argparse.Namespace) -> None:
     """Print what model_info() returns, as a table or as JSON."""
-    info = model_info(options.model, chosen_graph(options.model, options))
+    info = model_info(*chosen_graph(options.model, options))
     print(json.dumps(info) if options.json else _table(info))
 
 

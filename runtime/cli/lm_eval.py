@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, MissingDependencyError
-from gptneo_onnx.runtime.files import is_directory
+from gptneo_onnx.models.tasks import Head
 
 LM_EVAL = "lm-eval"
 
@@ -31,7 +31,7 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
     MODEL is short for --model gptneo-onnx --model_args pretrained=MODEL.
 
     Raises:
-        InputError: no model is named, or MODEL is no directory.
+        InputError: no model is named, or there is no such model.
         MissingDependencyError: the harness is not installed.
     """
     try:
@@ -53,8 +53,10 @@ def _with_model(arguments: list[str], name: str) -> list[str]:
     """Return the harness's arguments, with the options that select the model registered as `name`.
 
     Raises:
-        InputError: no model is named, or MODEL is no directory.
+        InputError: no model is named, or there is no such model.
     """
+    from gptneo_onnx.runtime.on_demand_export import exported_directory
+
     command = "run"
     if arguments and arguments[0] in _HARNESS_COMMANDS:
         command, *arguments = arguments
@@ -63,12 +65,8 @@ def _with_model(arguments: list[str], name: str) -> list[str]:
         return [command, *arguments]
     if arguments and not arguments[0].startswith("-"):
         directory, *arguments = arguments
-        if not is_directory(directory):
-            raise InputError(
-                f"{directory} is not a directory; a checkpoint or hub id must be exported first: "
-                f"gptneo-onnx export {directory} OUT"
-            )
-        arguments = ["--model_args", json.dumps({"pretrained": directory}), *arguments]
+        path, _ = exported_directory(directory, heads=(Head.CAUSAL_LM,))
+        arguments = ["--model_args", json.dumps({"pretrained": str(path)}), *arguments]
     elif not options & _NAMES_A_MODEL:
         raise InputError("no model is named; write: gptneo-onnx lm-eval MODEL --tasks ...")
     if options & (_MODEL_OPTIONS | _CONFIG_OPTIONS):

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, MissingDependencyError
 from gptneo_onnx.runtime.cli import (
+    cache,
     check,
     classify,
     compare,
@@ -45,6 +46,7 @@ COMMANDS = (
     perplexity,
     lm_eval,
     info,
+    cache,
     doctor,
 )
 

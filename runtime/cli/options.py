@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,18 +11,18 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.files import is_directory
 
 if TYPE_CHECKING:
+    from gptneo_onnx.models.tasks import Head
     from gptneo_onnx.runtime.documents import Document
     from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
     from gptneo_onnx.runtime.pipelines.loading import LoadedModel, Model
 
+MODEL_HELP = "an exported model's directory; or a checkpoint's directory or hub id, exported once"
 _FILES_HELP = "a text (- for standard input), .jsonl, .parquet, or the folder of a saved dataset"
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    """Add MODEL, the directory of an exported model."""
-    command.add_argument(
-        "model", type=Path, metavar="MODEL", help="the directory of an exported model"
-    )
+    """Add MODEL."""
+    command.add_argument("model", type=Path, metavar="MODEL", help=MODEL_HELP)
 
 
 class _Spin(argparse.BooleanOptionalAction):
@@ -41,29 +41,46 @@ class _Spin(argparse.BooleanOptionalAction):
 
 
 def add_graph_choice(command: argparse.ArgumentParser) -> None:
-    """Add --file-name and --precision, which choose one of the directory's graphs."""
+    """Add --file-name and --precision, which choose a graph, and --revision of a hub id."""
     command.add_argument(
         "--file-name", metavar="FILE", help="which graph of MODEL to use (default: model.onnx)"
     )
     command.add_argument(
         "--precision",
         metavar="NAME",
-        help="which precision of MODEL to use, if it was exported in several (default: the first)",
+        help="which precision of MODEL to use, if it was exported in several (default: the first); "
+        "of a checkpoint, which to export (default: fp32)",
+    )
+    command.add_argument(
+        "--revision", metavar="NAME", help="which branch, tag or commit of a hub id to take"
     )
 
 
-def chosen_graph(directory: Path, options: argparse.Namespace) -> str | None:
-    """Return the file name of the graph that the options choose; None for the default.
+def chosen_graph(
+    model: str | Path, options: argparse.Namespace, heads: "Collection[Head]" = ()
+) -> tuple[Path, str | None]:
+    """Return a model's directory, and the graph that the options choose; None for the default.
+
+    A checkpoint is exported first, if that was not done yet.
+
+    Args:
+        model: an exported directory, a checkpoint's directory, or a hub id.
+        options: those of add_graph_choice().
+        heads: those that the command can use; any if it is empty.
 
     Raises:
-        InputError: the directory has no graph in that precision.
+        InputError: there is no such model, or it has no graph in that precision.
     """
+    from gptneo_onnx.runtime.on_demand_export import exported_directory
+
     file_name: str | None = options.file_name
-    if options.precision is None or not is_directory(directory):
-        return file_name
+    chosen = options.precision, heads, file_name
+    directory, precision = exported_directory(model, *chosen, revision=options.revision)
+    if precision is None or not is_directory(directory):
+        return directory, file_name
     from gptneo_onnx.runtime.model_files.precisions import graph_in_precision
 
-    return graph_in_precision(directory, options.precision, file_name, "--precision")
+    return directory, graph_in_precision(directory, precision, file_name, "--precision")
 
 
 def add_device(command: argparse.ArgumentParser) -> None:

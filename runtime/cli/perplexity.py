@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import sha256_of
+from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.cli.options import (
     add_device,
     add_documents,
@@ -92,7 +93,8 @@ def run_perplexity(options: argparse.Namespace) -> None:
     documents = documents_of(options)
     if options.detokenize:
         documents = with_pages(documents)
-    loaded = load_with_tokenizer(options.model, options, chosen_graph(options.model, options))
+    directory, graph = chosen_graph(options.model, options, (Head.CAUSAL_LM,))
+    loaded = load_with_tokenizer(directory, options, graph)
     result = perplexity(
         loaded.model,
         loaded.tokenizer,

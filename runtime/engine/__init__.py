@@ -13,7 +13,7 @@
 - inputs.py, batching.py, forward.py: checks of ids and masks, ragged batches, one pass over a
   batch
 - task_check.py: refuses models that were exported for another task
-- prompt_cache.py, prompt_cache_file.py: saved prompts, and their file
+- prefill.py, prompt_cache.py, prompt_cache_file.py: prompts that are read ahead, and their file
 """
 
 from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime

@@ -34,12 +34,14 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
     """An exported model with the behaviour of lm_eval.models.huggingface.HFLM.
 
     Args (`--model_args NAME=VALUE,...`):
-        pretrained: the exported directory.
+        pretrained: the exported directory; or a checkpoint's, or a hub id, exported on first use.
         device: auto, cpu, cuda or cuda:N.
         batch_size: short texts that are scored together, and texts that are continued together.
         file_name: which of the directory's graphs, if not model.onnx.
         num_threads: threads of one operator.
         max_length: tokens that the model reads at once; its context by default.
+        precision: of an export with several, which to run; of a checkpoint, which to export.
+        revision: the branch, tag or commit of a hub id.
         max_batch_size: ignored; the harness passes it to every model.
     """
 
@@ -52,12 +54,19 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         num_threads: int | None = None,
         max_length: int | None = None,
         max_batch_size: int | None = None,
+        precision: str | None = None,
+        revision: str | None = None,
     ) -> None:
         super().__init__()
         self.model = GPTNeoForCausalLM.from_pretrained(
-            pretrained, device=device or "auto", num_threads=num_threads, file_name=file_name
+            pretrained,
+            device=device or "auto",
+            num_threads=num_threads,
+            file_name=file_name,
+            precision=precision,
+            revision=revision,
         )
-        self.tokenizer = Tokenizer.from_pretrained(pretrained)
+        self.tokenizer = Tokenizer.from_pretrained(self.model.engine.path)
         check_tokenizer(self.model.engine, self.tokenizer)
         self.batch_size = _batch_size(batch_size)
         context = self.model.config.max_position_embeddings

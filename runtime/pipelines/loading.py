@@ -1,10 +1,10 @@
-"""Loading an exported directory: its model, its tokenizer, and its arguments for generation."""
+"""Loading what a directory or hub id names: model, tokenizer, and arguments for generation."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.generation_settings import DEFAULTS, TOKEN_NAMES, as_arguments, refused
@@ -12,6 +12,7 @@ from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE
 from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.base_model import GPTNeoModel
+from gptneo_onnx.runtime.checkpoint_source import SourceArguments
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.config_combination import model_generation_config
@@ -22,6 +23,7 @@ from gptneo_onnx.runtime.heads import (
 )
 from gptneo_onnx.runtime.label_model import LabelModel
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.on_demand_export import exported_directory
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 TEXT_GENERATION = "text-generation"
@@ -64,22 +66,26 @@ def load_model(
     num_threads: int | None = None,
     file_name: str | None = None,
     heads: Collection[Head] = (),
-    **options: Any,
+    precision: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    **source: Unpack[SourceArguments],
 ) -> AnyModel:
-    """Load an exported directory, as the class of the head that it has.
+    """Load a model, as the class of the head that it has.
 
     Args:
-        directory, device, num_threads, file_name: as in load_with_tokenizer().
+        directory, device, num_threads, file_name, precision, source: as in load_with_tokenizer().
         heads: those that the caller can use; any if it is empty.
         options: further ones of Engine.load().
     """
+    path, precision = exported_directory(directory, precision, heads, file_name, **source)
     engine = Engine.load(
-        directory,
+        path,
         device,
         num_threads=num_threads,
         file_name=file_name,
         heads=heads,
-        **options,
+        precision=precision,
+        **(options or {}),
     )
     match head := engine.task.head:
         case Head.CAUSAL_LM:
@@ -98,6 +104,8 @@ def load_with_tokenizer(
     num_threads: int | None = None,
     file_name: str | None = None,
     tokenizer: Any = None,
+    precision: str | None = None,
+    **source: Unpack[SourceArguments],
 ) -> LoadedModel[GPTNeoForCausalLM]: ...
 
 
@@ -110,6 +118,8 @@ def load_with_tokenizer(
     num_threads: int | None = None,
     file_name: str | None = None,
     tokenizer: Any = None,
+    precision: str | None = None,
+    **source: Unpack[SourceArguments],
 ) -> LoadedModel[Model]: ...
 
 
@@ -121,27 +131,34 @@ def load_with_tokenizer(
     num_threads: int | None = None,
     file_name: str | None = None,
     tokenizer: Any = None,
+    precision: str | None = None,
+    **source: Unpack[SourceArguments],
 ) -> LoadedModel[Any]:
-    """Load an exported directory.
+    """Load a model and its tokenizer.
 
     Args:
-        directory: made by `gptneo-onnx export`, or by another exporter.
+        directory: made by `gptneo-onnx export`, or by another exporter; or a checkpoint's, or a hub
+            id, which is exported on first use.
         load: what loads the model, such as load_model.
         device: auto, cpu, cuda or cuda:N.
         num_threads: threads of one operator; None takes one per core that the process may use.
         file_name: which of the directory's graphs to run, if not its model.onnx.
         tokenizer: used instead of the directory's; whatever Tokenizer.coerce() takes.
+        precision, source: as in GPTNeoForCausalLM.from_pretrained().
 
     Raises:
-        InputError: an argument out of range, or a directory that was not exported.
+        InputError: an argument out of range, or there is no such model.
         ModelFileError: the model or its tokenizer is damaged or missing.
         DeviceError: the device was asked for by name and cannot be had.
     """
     if tokenizer is not None:
         tokenizer = Tokenizer.coerce(tokenizer)
-    model = load(directory, device=device, num_threads=num_threads, file_name=file_name)
+    options = {"device": device, "num_threads": num_threads, "file_name": file_name, **source}
+    if precision is not None:
+        options["precision"] = precision
+    model = load(directory, **options)
     if tokenizer is None:
-        tokenizer = Tokenizer.from_pretrained(directory)
+        tokenizer = Tokenizer.from_pretrained(model.engine.path)
     return LoadedModel(model, tokenizer)
 
 

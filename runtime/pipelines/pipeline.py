@@ -72,6 +72,7 @@ def pipeline(
     device: Any = "auto",
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Unpack[FeatureDefaults],
 ) -> FeatureExtractionPipeline: ...
 
@@ -84,6 +85,7 @@ def pipeline(
     device: Any = "auto",
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Unpack[ClassificationDefaults],
 ) -> TextClassificationPipeline: ...
 
@@ -96,6 +98,7 @@ def pipeline(
     device: Any = "auto",
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Unpack[EntityDefaults],
 ) -> TokenClassificationPipeline: ...
 
@@ -108,6 +111,7 @@ def pipeline(
     device: Any = "auto",
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Unpack[AnswerDefaults],
 ) -> QuestionAnsweringPipeline: ...
 
@@ -121,6 +125,7 @@ def pipeline(
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Unpack[TextGenerationDefaults],
 ) -> TextGenerationPipeline: ...
 
@@ -134,6 +139,7 @@ def pipeline(
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Any,
 ) -> Any: ...
 
@@ -146,6 +152,7 @@ def pipeline(
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
+    precision: str | None = None,
     **kwargs: Any,
 ) -> Pipeline:
     """Make a pipeline, as transformers.pipeline() does.
@@ -154,7 +161,8 @@ def pipeline(
         task: "text-generation", "feature-extraction", "text-classification" (or
             "sentiment-analysis"), "token-classification" (or "ner") or "question-answering"; by
             default what the model was exported for.
-        model: an exported directory, or a model loaded from one; required.
+        model: an exported directory, a checkpoint's directory or a hub id, which is exported on
+            first use, or a loaded model; required.
         tokenizer: by default the directory's; required with a loaded model. A directory, a hub id,
             a Tokenizer, or one of transformers or tokenizers; see Tokenizer.coerce().
         device: where to run: auto, cpu, cuda or cuda:N, or a number as in transformers: N for
@@ -162,10 +170,13 @@ def pipeline(
         assistant_model: a smaller model that drafts tokens, for text generation, its directory, or
             another precision of the model's directory ("int4"); results stay the same.
         file_name: which of the directory's graphs to run, if not its model.onnx.
-        kwargs: default arguments of every call. Those of Tokenizer.from_pretrained() that say which
-            of a hub id's files to take (revision, cache_dir, local_files_only, token, ...) are for
-            the tokenizer. model_kwargs are arguments of from_pretrained(); others of transformers,
-            such as device_map and torch_dtype, are read as there (docs/python.md).
+        precision: which precision to run of an export with several; of a checkpoint, which to
+            export (fp32 by default).
+        kwargs: default arguments of every call. Those of from_pretrained() that say which files to
+            take (revision, cache_dir, local_files_only, token, export, ...) are for the model, and
+            those for the hub are for a tokenizer that is named, too.
+            model_kwargs are arguments of from_pretrained(); others of transformers, such as
+            device_map and torch_dtype, are read as there (docs/python.md).
 
     Raises:
         InputError: an unknown task, or another than the model's; a model that must be exported
@@ -178,25 +189,30 @@ def pipeline(
         raise InputError("no model was given; pass model=, an exported directory")
     hub = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
     options, loading = _loading(device, kwargs)
+    source: dict[str, Any] = {name: hub[name] for name in hub if name != "subfolder"}
+    source |= loading.source
     tokenizer = None if tokenizer is None else Tokenizer.coerce(tokenizer, **hub)
     heads = () if task is None else _HEADS[task]
     if isinstance(model, AnyModel):
-        if file_name is not None:
-            raise InputError(f"file_name is {shown(file_name)}, and the model is loaded already")
+        for name, value in (("file_name", file_name), ("precision", precision)):
+            if value is not None:
+                raise InputError(f"{name} is {shown(value)}, and the model is loaded already")
         if tokenizer is None:
             raise InputError("a loaded model comes without its tokenizer; pass tokenizer=")
         Engine.of(model, heads=heads)
         if loading.device != "auto":
             model.to(loading.device)
     else:
-        threads = options.pop("num_threads", None)
+        threads, own = options.pop("num_threads", None), options.pop("precision", None)
         loaded = load_with_tokenizer(
             model,
-            partial(load_model, heads=heads, **options),
+            partial(load_model, heads=heads, options=options),
             device=loading.device,
             num_threads=threads,
             file_name=file_name,
             tokenizer=tokenizer,
+            precision=precision or own,
+            **source,
         )
         model, tokenizer = loaded.model, loaded.tokenizer
     loading.check(model.engine)

@@ -223,7 +223,7 @@ def test_arguments_of_the_command_are_passed_on(tmp_path, monkeypatch, arguments
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nope", "--tasks", "x"], "nope is not a directory; a checkpoint or hub id must be"),
+        (["nope", "--tasks", "x"], "'nope' is neither a directory nor a hub id"),
         (["--tasks", "x"], "no model is named; write: gptneo-onnx lm-eval MODEL --tasks"),
         ([], "no model is named"),
     ],

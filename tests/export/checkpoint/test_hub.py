@@ -41,7 +41,7 @@ def test_a_hub_id_offline_says_what_to_pass_instead(tmp_path, revision):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("hub_id", ["a/..", "-a/b", "a--b/c", "a/b.git", "x" * 200 + "/y"])
+@pytest.mark.parametrize("hub_id", ["a--b/c", "a/b.git"])
 def test_hub_ids_that_the_hub_refuses(hub_id):
     with refused(InputError, f"cannot be fetched from the hub.*{INSTEAD}"):
         local_checkpoint(hub_id)
@@ -49,7 +49,10 @@ def test_hub_ids_that_the_hub_refuses(hub_id):
 
 @pytest.mark.parametrize(
     "name",
-    ["no-such-folder", "/no/such/folder", "a/b/c", "~/model", "a b/c", "é/b", "a/b\n", "x\0y"],
+    [
+        *("no-such-folder", "/no/such/folder", "a/b/c", "~/model", "a b/c", "é/b", "a/b\n", "x\0y"),
+        *("a/..", "./a", "-a/b", "x" * 200 + "/y"),
+    ],
 )
 def test_a_path_to_nothing(name):
     with refused(InputError, f"is not a directory; {INSTEAD}"):

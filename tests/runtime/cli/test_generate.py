@@ -228,7 +228,7 @@ def test_a_model_whose_own_config_asks_for_beams(tmp_path, capsys):
         (["--prompts", "/nowhere"], "/nowhere cannot be read: No such file or directory; name an"),
         (["a", "--json-schema", "/nowhere"], "/nowhere cannot be read: No such file"),
         (["a", "--regex", "("], "the regular expression '(' cannot be used"),
-        (["a", "--draft", "/nowhere"], "/nowhere is not a directory"),
+        (["a", "--draft", "/nowhere"], "'/nowhere' is neither a directory nor a hub id"),
         (["a", "--beams", "0"], "num_beams is 0; a whole number of at least 1"),
         (["a", "--prompt-lookup", "0"], "prompt_lookup_num_tokens is 0; a whole number of at"),
         (["a", "--stop", ""], "stop_strings holds ''; texts of at least one character"),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from checkpoints import Shape, write_checkpoint
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from small_checkpoint import END_OF_TEXT, write_byte_tokenizer
 
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
@@ -25,21 +25,8 @@ from gptneo_onnx.models.manifest import MANIFEST_FILE
 from gptneo_onnx.runtime.cli.main import build_parser, main
 
 COMMAND = (sys.executable, "-m", "gptneo_onnx.runtime.cli.main")
-END_OF_TEXT = "<|endoftext|>"
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-def write_byte_tokenizer(directory: Path) -> None:
-    """Write a tokenizer with one token per byte, which can encode any text."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {text: token for token, text in enumerate([END_OF_TEXT, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True)])
-    tokenizer.save(str(directory / "tokenizer.json"))
-    (directory / "tokenizer_config.json").write_text(json.dumps({"eos_token": END_OF_TEXT}))
 
 
 @pytest.fixture(scope="module")
@@ -291,7 +278,7 @@ def test_export_takes_a_tokenizer_from_elsewhere(
     assert (out / "tokenizer.json").read_bytes() == expected
 
 
-COMMANDS = ("export", "generate", "compare", "embed", "perplexity", "info", "doctor")
+COMMANDS = ("export", "generate", "compare", "embed", "perplexity", "info", "cache", "doctor")
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
@@ -424,7 +411,7 @@ def test_too_many_words_are_refused(run: Run, model: Path) -> None:
 def test_a_model_that_is_no_directory_is_never_a_prompt(run: Run, word: str) -> None:
     status, output, error = run("generate", word)
     assert output == ""
-    assert_one_line(status, error, f"{word} is not a directory; name an exported model with -m")
+    assert_one_line(status, error, f"{word} is not a directory; name a model with -m")
     assert f"pass -p {shlex.quote(word)} if that is a prompt" in error
 
 
@@ -604,12 +591,14 @@ def test_every_command_checks_the_model(run: Run, copy: Path, command: str) -> N
 @pytest.mark.parametrize("name", ["EleutherAI/gpt-neo-125m", "no where", "x\ny", "x" * 5000])
 def test_a_model_that_is_not_there_is_refused_in_one_line(run: Run, name: str) -> None:
     status, _, error = run("generate", name, "It")
-    assert_one_line(status, error, "must be exported first: gptneo-onnx export")
+    assert_one_line(status, error, "neither a directory nor")
 
 
 def test_a_model_that_is_not_there_is_refused_by_the_real_command() -> None:
     result = real("info", "EleutherAI/gpt-neo-125m")
-    assert_one_line(result.returncode, result.stderr, "gptneo-onnx export EleutherAI/gpt-neo-125m")
+    assert_one_line(
+        result.returncode, result.stderr, "EleutherAI/gpt-neo-125m is neither a directory nor in"
+    )
 
 
 def test_cuda_where_there_is_none_is_refused(model: Path) -> None:

@@ -349,10 +349,14 @@ class TestBadInput:
         with pytest.raises(InputError, match="task is 'translation'; one of text-generation, feat"):
             pipeline("translation", model=embedded_export)
 
-    @pytest.mark.parametrize("model", [EMBEDDED_CHECKPOINT, "EleutherAI/gpt-neo-1.3B"])
-    def test_a_model_that_was_not_exported(self, model):
-        with pytest.raises(InputError, match=f"gptneo-onnx export {model} OUT"):
-            pipeline("text-generation", model=model)
+    def test_a_checkpoint_that_must_not_be_exported(self):
+        message = f"gptneo-onnx export {EMBEDDED_CHECKPOINT} OUT"
+        with pytest.raises(InputError, match=message):
+            pipeline("text-generation", model=EMBEDDED_CHECKPOINT, export=False)
+
+    def test_a_hub_id_that_is_not_in_the_cache(self):
+        with pytest.raises(InputError, match="neither a directory nor in the cache"):
+            pipeline("text-generation", model="EleutherAI/gpt-neo-1.3B")
 
     def test_a_model_without_a_tokenizer(self, export_shape):
         with pytest.raises(ModelFileError, match=r"has no tokenizer.json: pass token ids"):

@@ -34,6 +34,7 @@ check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv-typing/bin/mypy
+	.venv-typing/bin/mypy tests/typing
 
 # The exported graphs against transformers itself, and in the stacks that they are for.
 test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready $(BUILD)/lm-eval/.ready

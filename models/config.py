@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gptneo_onnx.models.activations import ACTIVATIONS
+from gptneo_onnx.models.config_names import TransformersNames
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.labels import Labels
@@ -27,8 +28,10 @@ DEFAULT_VOCAB_SIZE = 50257
 
 
 @dataclass(frozen=True)
-class GPTNeoConfig:
+class GPTNeoConfig(TransformersNames):
     """The fields of transformers.GPTNeoConfig that the model's computation depends on.
+
+    What follows from them is there too, by transformers' names.
 
     Attributes:
         vocab_size: rows of the token embedding and columns of the logits.
@@ -62,10 +65,6 @@ class GPTNeoConfig:
     pad_token_id: int | None
     names_pad_token: bool
     labels: Labels
-
-    @property
-    def num_layers(self) -> int:
-        return len(self.layer_kinds)
 
     @property
     def head_dim(self) -> int:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,24 @@ class Manifest:
             other_numbers=_other_numbers(path, values),
             made_from=_made_from(path, values),
         )
+
+
+def record_files(directory: Path, *names: str) -> None:
+    """Write the sizes and hashes of files that were written anew into a directory's manifest.
+
+    A directory without a manifest stays as it is.
+
+    Raises:
+        ModelFileError: the manifest is damaged.
+    """
+    if not (directory / MANIFEST_FILE).is_file():
+        return
+    manifest = Manifest.read(directory)
+    records = {
+        name: FileRecord((directory / name).stat().st_size, sha256_of(directory / name))
+        for name in names
+    }
+    replace(manifest, files={**manifest.files, **records}).write(directory)
 
 
 def partial_prefix(name: str) -> str:

@@ -10,18 +10,18 @@ from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import HiddenStates, Ids
-from gptneo_onnx.runtime.checkpoint_source import SourceArguments
 from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragged_steps
 from gptneo_onnx.runtime.engine.call_arguments import check_call_arguments
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.label_model import LabelModel
+from gptneo_onnx.runtime.load_arguments import LoadArguments, Loading
 from gptneo_onnx.runtime.model_output import ModelOutput
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.on_demand_export import exported_directory
+from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
 # No logits are asked for.
 _NO_ROWS = np.zeros((0, 2), np.int64)
@@ -40,7 +40,7 @@ class BaseModelOutput(ModelOutput):
     hidden_states: tuple[HiddenStates, ...] | None = None
 
 
-class GPTNeoModel:
+class GPTNeoModel(PretrainedModel):
     """transformers.GPTNeoModel (what AutoModel loads) on ONNX Runtime.
 
     Args:
@@ -59,23 +59,21 @@ class GPTNeoModel:
     def from_pretrained(
         cls,
         directory: str | Path,
-        device: str = "auto",
+        device: str | int | None = "auto",
         slots: int = 1,
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         precision: str | None = None,
-        **source: Unpack[SourceArguments],
+        **kwargs: Unpack[LoadArguments],
     ) -> "GPTNeoModel":
         """Load a model; arguments and errors are GPTNeoForCausalLM's."""
-        path, precision = exported_directory(directory, precision, (), file_name, **source)
-        options = num_threads, provider_options, file_name
-        return cls(Engine.load(path, device, slots, *options, precision=precision))
-
-    @property
-    def device(self) -> Device:
-        """Where the model runs."""
-        return self.engine.device
+        loading = Loading.read(device, provider_options, kwargs)
+        path, precision = exported_directory(directory, precision, (), file_name, **loading.source)
+        options = num_threads, loading.provider_options, file_name
+        engine = Engine.load(path, loading.device, slots, *options, precision=precision)
+        loading.check(engine)
+        return cls(engine)
 
     @property
     def hidden_layers(self) -> tuple[int, ...]:

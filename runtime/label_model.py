@@ -9,16 +9,16 @@ import numpy as np
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.arrays import Ids, Logits
-from gptneo_onnx.runtime.checkpoint_source import SourceArguments
 from gptneo_onnx.runtime.engine.batching import MAX_BATCHED_TOKENS, padded, ragged_steps
 from gptneo_onnx.runtime.engine.decoder import Decoder, check_finite
-from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
+from gptneo_onnx.runtime.load_arguments import LoadArguments, Loading
 from gptneo_onnx.runtime.on_demand_export import exported_directory
+from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
 
-class LabelModel:
+class LabelModel(PretrainedModel):
     """A model with a head of labels, or of the two ends of an answer.
 
     Args:
@@ -40,28 +40,31 @@ class LabelModel:
     def from_pretrained(
         cls,
         directory: str | Path,
-        device: str = "auto",
+        device: str | int | None = "auto",
         slots: int = 1,
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         precision: str | None = None,
-        **source: Unpack[SourceArguments],
+        **kwargs: Unpack[LoadArguments],
     ) -> Self:
         """Load a model; arguments and errors are GPTNeoForCausalLM's.
 
         Raises:
             InputError: it was exported for another task, besides.
         """
-        heads = (cls.head,)
+        heads, loading = (cls.head,), Loading.read(device, provider_options, kwargs)
+        source = loading.source
         path, precision = exported_directory(directory, precision, heads, file_name, **source)
-        options = num_threads, provider_options, file_name, heads
-        return cls(Engine.load(path, device, slots, *options, precision=precision))
+        options = num_threads, loading.provider_options, file_name, heads
+        engine = Engine.load(path, loading.device, slots, *options, precision=precision)
+        loading.check(engine)
+        return cls(engine)
 
-    @property
-    def device(self) -> Device:
-        """Where the model runs."""
-        return self.engine.device
+    def _head_parameters(self) -> int:
+        tensors, columns = self.head.tensors, self.engine.task.columns(self.config)
+        has_bias = tensors is not None and tensors.bias is not None
+        return columns * self.config.hidden_size + (columns if has_bias else 0)
 
     def rows(
         self, inputs: PaddedInputs, positions: Ids, parts: Sequence[slice], last_only: bool = False

@@ -1,45 +1,30 @@
 """GPTNeoForCausalLM: an exported model with the interface of transformers' class."""
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.tasks import Head
-from gptneo_onnx.runtime.arrays import Ids
-from gptneo_onnx.runtime.checkpoint_source import SourceArguments
 from gptneo_onnx.runtime.engine.call_arguments import (
     causal_loss,
     check_call_arguments,
     kept_columns,
 )
-from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.forward import checked_layers, forward
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
-from gptneo_onnx.runtime.engine.prefill import prefill_prompts
-from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
-from gptneo_onnx.runtime.generation.arguments import check_holes, check_streamer
-from gptneo_onnx.runtime.generation.call import prepare_call
-from gptneo_onnx.runtime.generation.chain import PrefixAllowedTokens
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.config_combination import model_generation_config
-from gptneo_onnx.runtime.generation.generate import generate, generate_tokens
-from gptneo_onnx.runtime.generation.outputs import compute_transition_scores
-from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
-from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteria
-from gptneo_onnx.runtime.generation.strategies.sequences import GeneratedToken
-from gptneo_onnx.runtime.generation.streamers import Streamer
+from gptneo_onnx.runtime.generation_mixin import GenerationMixin
+from gptneo_onnx.runtime.load_arguments import LoadArguments, Loading
 from gptneo_onnx.runtime.model_output import CausalLMOutput
 from gptneo_onnx.runtime.on_demand_export import exported_directory
-from gptneo_onnx.runtime.tokenizer import Tokenizer
+from gptneo_onnx.runtime.pretrained_model import PretrainedModel
 
 
-class GPTNeoForCausalLM:
+class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
     """transformers.GPTNeoForCausalLM on ONNX Runtime.
 
     Threads may call one model: a call waits until those before it have ended.
@@ -59,7 +44,7 @@ class GPTNeoForCausalLM:
     def from_pretrained(
         cls,
         directory: str | Path,
-        device: str = "auto",
+        device: str | int | None = "auto",
         slots: int = 1,
         num_threads: int | None = None,
         provider_options: Mapping[str, Any] | None = None,
@@ -68,14 +53,15 @@ class GPTNeoForCausalLM:
         precision: str | None = None,
         spin: bool | None = None,
         batch_invariant: bool = False,
-        **source: Unpack[SourceArguments],
+        **kwargs: Unpack[LoadArguments],
     ) -> "GPTNeoForCausalLM":
         """Load an exported directory, or a checkpoint, which is exported on first use.
 
         Args:
             directory: made by gptneo-onnx, by optimum-cli, or for transformers.js; a checkpoint's;
                 or a hub id. A checkpoint's export is kept in the cache folder.
-            device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N.
+            device: auto (CUDA if it can be had, else the CPU), cpu, cuda or cuda:N; or a GPU's
+                number.
             slots: sequences to make room for at once; a larger batch makes more when it comes.
             num_threads: threads of one operator; None as GPTNEO_ONNX_THREADS says, or one per core.
             provider_options: options of ONNX Runtime's execution provider.
@@ -86,7 +72,8 @@ class GPTNeoForCausalLM:
                 Of a checkpoint: which to export, fp32 by default.
             spin: whether threads spin while they wait; None as GPTNEO_ONNX_SPIN says.
             batch_invariant: whether bits are the same in any batch (docs/precision.md).
-            source: revision, cache_dir, token, export, ... (runtime/checkpoint_source.py).
+            kwargs: transformers' and Optimum's arguments: see LoadArguments.
+                Which files of a checkpoint are meant (revision, export, ...): see SourceArguments.
 
         Raises:
             InputError: an argument is out of range, or there is no such model.
@@ -94,11 +81,37 @@ class GPTNeoForCausalLM:
             ExportError, MissingDependencyError: a checkpoint cannot be exported or fetched.
             DeviceError: the device was asked for by name and cannot be used.
         """
-        heads = (Head.CAUSAL_LM,)
+        heads, loading = (Head.CAUSAL_LM,), Loading.read(device, provider_options, kwargs)
+        source = loading.source
         path, precision = exported_directory(directory, precision, heads, file_name, **source)
-        options = num_threads, provider_options, file_name, heads, mmap, precision
-        engine = Engine.load(path, device, slots, *options, spin, batch_invariant)
+        engine = Engine.load(
+            path,
+            loading.device,
+            slots,
+            num_threads,
+            loading.provider_options,
+            file_name,
+            heads,
+            mmap,
+            precision,
+            spin,
+            batch_invariant,
+        )
+        loading.check(engine)
         return cls(engine, model_generation_config(engine.path))
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """Copy the export as PretrainedModel does, with generation_config as it is now."""
+        changed = self.generation_config != model_generation_config(self.engine.path)
+        if changed:
+            self.generation_config.validate(strict=True)
+        super().save_pretrained(save_directory, **kwargs)
+        if changed:
+            self.generation_config.save_pretrained(save_directory)
+
+    def _head_parameters(self) -> int:
+        config = self.config
+        return 0 if config.tie_word_embeddings else config.vocab_size * config.hidden_size
 
     @property
     def prefill_chunk(self) -> int:
@@ -108,11 +121,6 @@ class GPTNeoForCausalLM:
     @prefill_chunk.setter
     def prefill_chunk(self, tokens: int) -> None:
         self.engine.prefill_chunk = tokens
-
-    @property
-    def device(self) -> Device:
-        """Where the model runs."""
-        return self.engine.device
 
     @property
     def hidden_layers(self) -> tuple[int, ...]:
@@ -169,152 +177,3 @@ class GPTNeoForCausalLM:
             logits = logits[:, kept]
         output = CausalLMOutput(loss, logits, states if layers else None)
         return output if has_names else output.to_tuple()
-
-    def generate(
-        self,
-        input_ids: ArrayLike | None = None,
-        attention_mask: ArrayLike | None = None,
-        generation_config: GenerationConfig | None = None,
-        streamer: Streamer | None = None,
-        *,
-        logits_processor: Sequence[LogitsProcessor] | None = None,
-        stopping_criteria: Sequence[StoppingCriteria] | None = None,
-        prefix_allowed_tokens_fn: PrefixAllowedTokens | None = None,
-        assistant_model: "GPTNeoForCausalLM | str | None" = None,
-        negative_prompt_ids: ArrayLike | None = None,
-        negative_prompt_attention_mask: ArrayLike | None = None,
-        past_key_values: PromptCache | None = None,
-        tokenizer: Tokenizer | None = None,
-        inputs: ArrayLike | None = None,
-        use_model_defaults: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Continue each sequence.
-
-        Args:
-            input_ids: int [batch, sequence].
-            attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on the left. Without
-                one, tokens equal to a pad_token_id that is no end token are padding.
-            generation_config: overrides the model's own config, wherever it sets something.
-            streamer: receives each token as soon as it is chosen; for a single sequence.
-            logits_processor: the caller's processors; they run after the config's.
-            stopping_criteria: the caller's criteria; they stop sequences as the config's do.
-            prefix_allowed_tokens_fn: takes a prompt's row and ids [length], and returns the tokens
-                that may follow (De Cao et al. 2020, arXiv:2010.00904).
-            assistant_model: a smaller model that drafts tokens, or another precision ("int4").
-            negative_prompt_ids: int [batch, sequence], the prompts that guidance_scale leads away
-                from.
-            negative_prompt_attention_mask: their mask.
-            past_key_values: saved prompts, from prefill() or an earlier output; PromptCache() if
-                there are none yet. What they hold of the prompts is not prefilled again. With
-                return_dict_in_generate, the output has the caches of its sequences.
-            tokenizer: needed by stop_strings and token_healing.
-            inputs: another name of input_ids.
-            use_model_defaults: whether generation_config takes from the model's own config what it
-                does not set, or only the tokens; None decides as transformers does, by the release
-                that wrote the model's file.
-            kwargs: fields of GenerationConfig, over both configs; or self_draft=True, which takes
-                the smallest precision for assistant_model.
-
-        Returns:
-            int64 [batch * num_return_sequences, length], prompts included; finished sequences are
-            filled up with the pad token. Lengths count columns, padding included, as in
-            transformers. With return_dict_in_generate a GenerateDecoderOnlyOutput, or a
-            GenerateBeamDecoderOnlyOutput, whose `sequences` are these.
-
-        Raises:
-            InputError: an argument, id or mask cannot be used.
-        """
-        with ExitStack() as stack:
-            if streamer is not None:
-                check_streamer(streamer)
-                # A failed call must not leave a reader waiting for text.
-                stack.callback(streamer.end)
-            call = prepare_call(
-                self.engine,
-                self.generation_config,
-                input_ids=input_ids,
-                attention_mask=attention_mask,
-                generation_config=generation_config,
-                streamer=streamer,
-                logits_processor=logits_processor,
-                stopping_criteria=stopping_criteria,
-                prefix_allowed_tokens_fn=prefix_allowed_tokens_fn,
-                assistant_model=assistant_model,
-                negative_prompt_ids=negative_prompt_ids,
-                negative_prompt_attention_mask=negative_prompt_attention_mask,
-                past_key_values=past_key_values,
-                tokenizer=tokenizer,
-                inputs=inputs,
-                use_model_defaults=use_model_defaults,
-                **kwargs,
-            )
-            return generate(call)
-
-    def generate_tokens(
-        self, input_ids: ArrayLike | None = None, **kwargs: Any
-    ) -> Generator[GeneratedToken, None, None]:
-        """Continue each sequence; yield every token as soon as it is chosen.
-
-            for step in model.generate_tokens(ids, max_new_tokens=20):
-                print(step.row, step.token, step.log_probability, step.sequence.is_finished)
-
-        The tokens are those of generate(). From the first token on, calls of other threads wait
-        until the iterator is exhausted or closed, and a call of the thread that iterates is
-        refused.
-
-        Args:
-            input_ids: int [batch, sequence].
-            kwargs: generate()'s other arguments, without streamer and beams.
-
-        Raises:
-            InputError: an argument, id or mask cannot be used.
-        """
-        if kwargs.get("streamer") is not None:
-            raise InputError(
-                "streamer is not for generate_tokens(), which yields tokens itself; leave it out"
-            )
-        call = prepare_call(self.engine, self.generation_config, input_ids=input_ids, **kwargs)
-        return generate_tokens(call)
-
-    def prefill(
-        self,
-        input_ids: ArrayLike,
-        attention_mask: ArrayLike | None = None,
-        past_key_values: PromptCache | None = None,
-    ) -> PromptCache:
-        """Prefill prompts and return their caches, for generate()'s past_key_values.
-
-        Args:
-            input_ids: int [batch, sequence].
-            attention_mask: int [batch, sequence], 1 for tokens, 0 for padding on the left.
-            past_key_values: saved prompts that these begin with.
-
-        Raises:
-            InputError: ids are out of range, a sequence is longer than the context, or a mask with
-                holes cannot be computed.
-        """
-        inputs = PaddedInputs.check(input_ids, attention_mask, self.config, padding="left")
-        check_holes(inputs, self.config, new_tokens=1, name="attention_mask")
-        return prefill_prompts(self.engine, inputs, PromptCache.coerce(past_key_values))
-
-    def compute_transition_scores(
-        self,
-        sequences: Ids,
-        scores: Sequence[NDArray[np.float32]],
-        beam_indices: Ids | None = None,
-        normalize_logits: bool = False,
-    ) -> NDArray[np.float32]:
-        """Return the score that every generated token was chosen by.
-
-        Args:
-            sequences: the output's sequences, int64 [results, length].
-            scores: the output's scores, float32 [rows, vocab] of each step; output_scores asks
-                for them.
-            beam_indices: the output's beam_indices, if there were beams.
-            normalize_logits: whether to turn scores into log probabilities first.
-
-        Returns:
-            float32 [results, generated]; zeros after a result's end.
-        """
-        return compute_transition_scores(sequences, scores, beam_indices, normalize_logits)

@@ -9,7 +9,7 @@ import tokenizers
 
 from gptneo_onnx.models.chat_template import ChatTemplate, as_config_value
 from gptneo_onnx.models.errors import ModelFileError
-from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, record_files
 from gptneo_onnx.models.tokenizer_files import has_tokenizer
 from gptneo_onnx.runtime.chat_tokenizer import ChatTokenizer
 from gptneo_onnx.runtime.hub import HubArguments, tokenizer_directory
@@ -148,7 +148,10 @@ class Tokenizer(ChatTokenizer):
         return cls._of(parts_of_transformers(tokenizer))
 
     def save_pretrained(self, save_directory: str | Path) -> tuple[str, ...]:
-        """Write tokenizer.json and tokenizer_config.json; return their paths."""
+        """Write tokenizer.json and tokenizer_config.json; return their paths.
+
+        In an exported directory they take the place of the export's own.
+        """
         directory = Path(save_directory)
         directory.mkdir(parents=True, exist_ok=True)
         path, config = directory / TOKENIZER_FILE, directory / TOKENIZER_CONFIG_FILE
@@ -163,6 +166,7 @@ class Tokenizer(ChatTokenizer):
         if self.chat_template is not None:
             values["chat_template"] = as_config_value(self.chat_template)
         config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        record_files(directory, path.name, config.name)
         return str(path), str(config)
 
     def __repr__(self) -> str:

@@ -48,7 +48,7 @@ NAMESPACE = "runtime.namespace"
 LAYERS = {
     "models": [
         "models.errors", ("models.activations", "models.json_file"), "models.labels",
-        "models.config", "models.tasks", "models.graph",
+        "models.config_names", "models.config", "models.tasks", "models.graph",
         "models.portable_graph", "models.genai_graph", "models.manifest",
         "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",
         ("models.added_tokens", "models.post_processor"), "models.special_tokens",
@@ -77,6 +77,7 @@ LAYERS = {
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.model_files", "runtime.checkpoint_source", "runtime.engine",
         "runtime.on_demand_export", "runtime.generation",
+        "runtime.pretrained_model", ("runtime.load_arguments", "runtime.generation_mixin"),
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),
         "runtime.evaluation", "runtime.pipelines",
         "runtime.embedded", "runtime", "runtime.cli", "runtime.namespace",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.manifest import Manifest
 from gptneo_onnx.runtime.cli.check import run_check
 from gptneo_onnx.runtime.cli.export_options import (
     add_checkpoint,
@@ -22,6 +23,10 @@ from gptneo_onnx.runtime.cli.terminal import wrapped
 from gptneo_onnx.runtime.units import readable_size
 
 UP_TO_DATE, EXPORTED = "up to date", "exported"
+# Other programs load it without a word, and ONNX Runtime then misses an input.
+_FOR_OTHERS = (
+    "its fused graph is for gptneo-onnx; Optimum and other programs need one of --graph portable"
+)
 
 
 def add_command(commands: Any) -> None:
@@ -94,7 +99,13 @@ def run_export(options: argparse.Namespace) -> None:
         notice(line)
 
     progress = not options.quiet
-    export_model(options.checkpoint, options.out, **arguments, progress=progress, report=report)
+    out = export_model(
+        options.checkpoint, options.out, **arguments, progress=progress, report=report
+    )
+    if options.layout == "flat" and not options.quiet:
+        kinds = {entry.kind for entry in Manifest.read(out).graphs.values()}
+        if kinds == {"fused"}:
+            report(_FOR_OTHERS)
     _print(options, EXPORTED, notes)
 
 

@@ -165,6 +165,35 @@ class Engine:
         return self._decoder.device
 
     @property
+    def dtype(self) -> str:
+        """The type that steps calculate in: float32, float16 or bfloat16."""
+        model = self._model
+        if isinstance(model, FusedModel):
+            return model.numbers.activations.value
+        # Graphs without past have caches of no type; those calculate in float32.
+        assert isinstance(model, PortableModel)
+        return model.interfaces[-1].cache_type.value
+
+    def on(self, device: str) -> "Engine":
+        """Return the same model on a device: this engine, or the directory opened there again.
+
+        Args:
+            device: cpu, cuda or cuda:N.
+
+        Raises:
+            InputError: load() did not make the engine, or that is no device's name.
+            DeviceError: the device cannot be had.
+        """
+        if device in (str(self.device), self.device.type):
+            return self
+        if self._loaded_by is None:
+            raise InputError(
+                f"device is {shown(device)}, and this model was not loaded from a directory; load "
+                "it with from_pretrained(directory, device=...)"
+            )
+        return Engine.load(**self._loaded_by | {"device": device})
+
+    @property
     def task(self) -> Task:
         """What the model was exported for."""
         return self._model.task

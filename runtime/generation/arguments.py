@@ -1,6 +1,7 @@
 """The arguments of generate(): each checked, and turned into what a GenerationCall holds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,31 @@ def prompts_of(batch: PaddedInputs) -> list[Prompt]:
     tokens = [batch.tokens(row) for row in range(len(batch.columns))]
     width = batch.input_ids.shape[1]
     return [Prompt(ids, row, width - len(ids)) for row, ids in enumerate(tokens)]
+
+
+def with_own_lengths(
+    prompts: Sequence[Prompt],
+    limits: Sequence[int | None],
+    config: GenerationConfig,
+    context: int,
+) -> list[Prompt]:
+    """Return prompts whose lengths are counted as if each were alone: without padding.
+
+    Args:
+        prompts: those of a call.
+        limits: the most new tokens of each; None where the config says how many.
+        config: the call's.
+        context: the model's context, in tokens.
+
+    Raises:
+        InputError: as max_new_tokens() does for a single prompt.
+    """
+    own = []
+    for prompt, limit in zip(prompts, limits, strict=True):
+        length = len(prompt.ids)
+        new_tokens = max_new_tokens(config, length, length, context) if limit is None else limit
+        own.append(replace(prompt, padding=0, max_new_tokens=new_tokens))
+    return own
 
 
 def check_holes(batch: PaddedInputs, config: GPTNeoConfig, new_tokens: int, name: str) -> None:

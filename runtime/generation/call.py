@@ -1,7 +1,7 @@
 """One call of generate(), checked: everything that a strategy needs to know of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -52,7 +52,7 @@ class GenerationCall:
         config: the config of the model, of the caller and of the call's arguments, combined.
         input_ids: int64 [batch, width], as the caller passed them (or healed).
         prompts: one for each row of input_ids.
-        max_new_tokens: how many tokens to generate at most.
+        max_new_tokens: how many tokens to generate at most; see limit_of().
         hooks: the caller's processors and criteria.
         criteria: the config's criteria, but for max_time; see begin().
         chain_factory: makes the config's processors.
@@ -97,6 +97,10 @@ class GenerationCall:
         if self.is_assisted:  # prompts take turns: a step of several tokens takes a single slot
             return 1
         return len(self.prompts) * self.repeats * (2 if self.guidance else 1)
+
+    def limit_of(self, prompt: Prompt) -> int:
+        """Return how many tokens follow a prompt at most."""
+        return self.max_new_tokens if prompt.max_new_tokens is None else prompt.max_new_tokens
 
     def decoder(self) -> Decoder:
         """Return the engine's decoder, with room for the call's sequences.
@@ -185,6 +189,7 @@ def prepare_call(
     tokenizer: Tokenizer | None = None,
     inputs: ArrayLike | None = None,
     use_model_defaults: bool | None = None,
+    limits: Sequence[int | None] | None = None,
     **kwargs: Any,
 ) -> GenerationCall:
     """Check generate()'s arguments and combine them; only token healing steps the model here.
@@ -193,6 +198,8 @@ def prepare_call(
         engine: steps the model.
         defaults: the model's own config.
         input_ids, ...: as GPTNeoForCausalLM.generate takes them.
+        limits: makes lengths count each prompt's own tokens: the most new tokens of each, or None
+            where the config says how many. By default lengths count columns, as in transformers.
 
     Raises:
         InputError: an argument, id or mask cannot be used, or two arguments exclude each other.
@@ -216,13 +223,18 @@ def prepare_call(
     if config.token_healing:
         batch = _healed(engine, batch, tokenizer)
     prompts = arguments.prompts_of(batch)
-    new_tokens = arguments.max_new_tokens(
-        config, batch.input_ids.shape[1], batch.longest, engine.config.max_position_embeddings
-    )
+    context = engine.config.max_position_embeddings
+    if limits is None:
+        new_tokens = arguments.max_new_tokens(
+            config, batch.input_ids.shape[1], batch.longest, context
+        )
+    else:
+        prompts = arguments.with_own_lengths(prompts, limits, config, context)
+        new_tokens = max(prompt.max_new_tokens or 1 for prompt in prompts)
     hooks = arguments.caller_hooks(config, logits_processor, stopping_criteria)
-    limit = arguments.replaced_limit(
-        hooks, config, new_tokens, batch, engine.config.max_position_embeddings
-    )
+    limit = arguments.replaced_limit(hooks, config, new_tokens, batch, context)
+    if limit != new_tokens:  # a caller's criterion counts columns, and is the same for all
+        prompts = [replace(prompt, max_new_tokens=None) for prompt in prompts]
     arguments.check_holes(batch, engine.config, limit, names[1])
     call = GenerationCall(
         engine=engine,

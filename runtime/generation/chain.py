@@ -50,12 +50,14 @@ class Prompt:
     Attributes:
         ids: int64 [length], without padding and holes.
         row: its number in the call.
-        padding: columns of its row that hold no token, which min_length counts.
+        padding: columns of its row that hold no token, as far as min_length counts them.
+        max_new_tokens: its own limit; None where it is the call's.
     """
 
     ids: Ids
     row: int = 0
     padding: int = 0
+    max_new_tokens: int | None = None
 
 
 class ChainFactory:
@@ -87,10 +89,11 @@ class ChainFactory:
         """
         key = (prompt.row, prompt.padding, prompt.ids.tobytes())
         if key not in self._by_prompt:
+            own = prompt.max_new_tokens
             self._by_prompt[key] = _processors(
                 self._config,
                 prompt,
-                self._max_new_tokens,
+                self._max_new_tokens if own is None else own,
                 self._prefix_allowed_tokens_fn,
                 self._shared,
             )

@@ -5,12 +5,12 @@ import os
 from collections.abc import Mapping
 from inspect import cleandoc
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.generation_settings import DEFAULT_LENGTH, from_model_config
 from gptneo_onnx.models.json_file import read_json_object
-from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
+from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE, record_files
 from gptneo_onnx.runtime.generation.config_checks import (
     CALL_ARGUMENTS,
     check_unknown,
@@ -29,6 +29,7 @@ from gptneo_onnx.runtime.generation.config_file import (
     differing_values,
     json_text,
 )
+from gptneo_onnx.runtime.generation.field_types import GenerationArguments
 from gptneo_onnx.runtime.generation.generation_fields import (
     DEFAULT_VALUES,
     FIELDS,
@@ -67,7 +68,7 @@ class GenerationConfig(GenerationFields):
         InputError: an unknown name, or a value that no call can use.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: Unpack[GenerationArguments]) -> None:
         for name, value in kwargs.items():
             if name not in DEFAULT_VALUES and name not in CALL_ARGUMENTS:
                 check_unknown(name, value)
@@ -103,6 +104,10 @@ class GenerationConfig(GenerationFields):
 
     def __hash__(self) -> int:
         return hash(self.to_json_string(use_diff=False, ignore_metadata=True))
+
+    def __dir__(self) -> list[str]:
+        """List the fields and public methods: the other names are of no use to callers."""
+        return [name for name in super().__dir__() if name[:1] != "_" or name[:2] == "__"]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string(ignore_metadata=True)}"
@@ -219,7 +224,10 @@ class GenerationConfig(GenerationFields):
         if directory.is_file():
             raise InputError(f"save_directory is the file {directory}; pass a directory")
         directory.mkdir(parents=True, exist_ok=True)
-        self.to_json_file(directory / (config_file_name or GENERATION_CONFIG_FILE))
+        name = str(config_file_name or GENERATION_CONFIG_FILE)
+        self.to_json_file(directory / name)
+        if name == GENERATION_CONFIG_FILE:
+            record_files(directory, name)
 
     def validate(self, strict: bool = False) -> None:
         """Check what can be checked without a call.
@@ -252,7 +260,7 @@ class GenerationConfig(GenerationFields):
         self.__dict__.update(changed.__dict__)
         return {name: value for name, value in kwargs.items() if name not in known}
 
-    def updated(self, **changes: Any) -> "GenerationConfig":
+    def updated(self, **changes: Unpack[GenerationArguments]) -> "GenerationConfig":
         """Return a copy with other values, as a call of generate() that they are passed to has it.
 
         None resets a field to its default, or is top_k's off. These values win over a model's own

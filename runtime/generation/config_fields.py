@@ -173,15 +173,17 @@ def read_stop_string(name: str, value: Any) -> str:
     return value
 
 
-def attributes_section(declared: Iterable[Field[Any]], kept: Sequence[str]) -> str:
-    """Return the "Attributes" section of a docstring, from the meaning of every field.
+def attributes_section(
+    declared: Iterable[Field[Any]], kept: Sequence[str], title: str = "Attributes:"
+) -> str:
+    """Return a section of a docstring with the meaning of every field.
 
     `kept` are the names of those that have no meaning here.
     """
     entries = [f"{each.name}: {each.metadata['meaning']}." for each in declared if each.metadata]
     lines = [line for entry in entries for line in _wrapped(entry, " " * 4, " " * 8)]
     note = "Kept for transformers, and without effect here: " + ", ".join(kept) + "."
-    return "\n".join(["Attributes:", *lines, "", *_wrapped(note, "", "")])
+    return "\n".join([title, *lines, "", *_wrapped(note, "", "")])
 
 
 def _wrapped(text: str, first: str, others: str) -> list[str]:

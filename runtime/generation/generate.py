@@ -5,16 +5,20 @@ runs (strategies/sample.py, strategies/assisted.py).
 """
 
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.engine.engine import exclusive
+from gptneo_onnx.runtime.engine.engine import Engine, exclusive
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
-from gptneo_onnx.runtime.generation.call import GenerationCall
+from gptneo_onnx.runtime.generation.arguments import check_streamer
+from gptneo_onnx.runtime.generation.call import GenerationCall, prepare_call
 from gptneo_onnx.runtime.generation.chain import Prompt
+from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.generation.outputs import (
     GenerateBeamDecoderOnlyOutput,
     GenerateDecoderOnlyOutput,
@@ -39,8 +43,21 @@ from gptneo_onnx.runtime.generation.strategies.sequences import (
     SequenceGroup,
     join,
 )
+from gptneo_onnx.runtime.generation.streamers import Streamer
 
 Output = Ids | GenerateDecoderOnlyOutput | GenerateBeamDecoderOnlyOutput
+
+
+def check_and_generate(
+    engine: Engine, defaults: GenerationConfig, streamer: Streamer | None = None, **kwargs: Any
+) -> Output:
+    """Check generate()'s arguments and generate; arguments and errors are prepare_call()'s."""
+    with ExitStack() as stack:
+        if streamer is not None:
+            check_streamer(streamer)
+            # A failed call must not leave a reader waiting for text.
+            stack.callback(streamer.end)
+        return generate(prepare_call(engine, defaults, streamer=streamer, **kwargs))
 
 
 def generate(call: GenerationCall) -> Output:
@@ -132,7 +149,7 @@ def growing_sequences(call: GenerationCall) -> list[GrowingSequence]:
                 processors=processors,
                 warpers=warpers,
                 criteria=criteria,
-                max_new_tokens=call.max_new_tokens,
+                max_new_tokens=call.limit_of(prompt),
                 noise=noise,
             )
         )
@@ -155,12 +172,17 @@ def _search(call: GenerationCall, record: StepRecorder) -> Sequence[BeamsOfPromp
     beams = _beams(call)
     search: Search
     if config.num_beam_groups > 1:
-        groups = [PromptGroups(rows, config, call.max_new_tokens, hooks) for rows in beams]
+        groups = [
+            PromptGroups(rows, config, call.limit_of(prompt), hooks)
+            for prompt, rows in zip(call.prompts, beams, strict=True)
+        ]
         search = GroupBeamSearch(groups, config, hooks)
     else:
         prompts = [
-            PromptBeams(rows, config, call.max_new_tokens, hooks, noise)
-            for rows, noise in zip(beams, call.noise(call.prompts), strict=True)
+            PromptBeams(rows, config, call.limit_of(prompt), hooks, noise)
+            for prompt, rows, noise in zip(
+                call.prompts, beams, call.noise(call.prompts), strict=True
+            )
         ]
         search = BeamSearch(prompts, hooks)
     run_search(call.batch(decoder, call.prompts, call.repeats), search, config.num_beams, record)

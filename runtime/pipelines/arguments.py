@@ -7,6 +7,10 @@ from typing import Any, TypeVar
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.generation.processors.checks import plain
 
+TRUNCATIONS = ("longest_first", "only_first", "only_second")
+# transformers' arguments of a call that change no result.
+PASSED_OVER = ("binary_output", "num_workers", "padding")
+
 
 @dataclass(frozen=True)
 class CallArguments:
@@ -22,7 +26,21 @@ class CallArguments:
     stop_sequence: str | None = None
     continue_final_message: bool | None = None
     tokenizer_encode_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    truncation: bool | str | None = None
+    add_special_tokens: bool | None = None
     batch_size: int = 1
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether prompts are cut on the right, to max_length tokens."""
+        return self.truncation not in (None, False)
+
+    @property
+    def encoding(self) -> dict[str, Any]:
+        """The arguments that the tokenizer gets."""
+        special = self.add_special_tokens
+        own = {} if special is None else {"add_special_tokens": special}
+        return own | dict(self.tokenizer_encode_kwargs)
 
     @classmethod
     def split(
@@ -41,6 +59,7 @@ class CallArguments:
             InputError: a value out of range, or two arguments that exclude each other.
         """
         names = {each.name for each in fields(cls)}
+        kwargs = {name: kwargs[name] for name in kwargs if name not in PASSED_OVER}
         values = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
         if values.get("return_tensors") and (
             "return_text" in values or "return_full_text" in values
@@ -64,6 +83,11 @@ class CallArguments:
                 "None or 'hole' is allowed"
             )
         check_batch_size(self.batch_size)
+        if not isinstance(self.truncation, bool | None) and self.truncation not in TRUNCATIONS:
+            raise InputError(
+                f"truncation is {shown(self.truncation)}; True, False, {', '.join(TRUNCATIONS)} "
+                "are allowed"
+            )
         if not isinstance(self.tokenizer_encode_kwargs, Mapping):
             raise InputError(
                 f"tokenizer_encode_kwargs is {shown(self.tokenizer_encode_kwargs)}; arguments of "
@@ -104,6 +128,9 @@ def updated(
         InputError: an unknown argument, or a batch_size out of range.
     """
     names = [each.name for each in fields(arguments)]
+    changes = {
+        name: value for name, value in changes.items() if name in names or name not in PASSED_OVER
+    }
     unknown = [name for name in changes if name not in names]
     if unknown:
         raise InputError(

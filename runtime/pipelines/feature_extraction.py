@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -12,7 +13,10 @@ from gptneo_onnx.runtime.base_model import GPTNeoModel
 from gptneo_onnx.runtime.engine.batching import READ_AHEAD, in_groups
 from gptneo_onnx.runtime.label_model import LabelModel
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.pipelines.argument_types import FeatureCall
 from gptneo_onnx.runtime.pipelines.arguments import BatchArguments, check_flags, updated
+from gptneo_onnx.runtime.pipelines.base import BasePipeline
+from gptneo_onnx.runtime.pipelines.inputs import each_input, with_batches
 from gptneo_onnx.runtime.pipelines.pooling import POOLINGS, pool
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -50,11 +54,13 @@ class FeatureArguments(BatchArguments):
             )
 
 
-class FeatureExtractionPipeline:
+class FeatureExtractionPipeline(BasePipeline):
     """Turns texts into vectors; see pipeline().
 
     As transformers.FeatureExtractionPipeline, with the pooling of transformers.js.
     """
+
+    task = "feature-extraction"
 
     def __init__(
         self,
@@ -66,7 +72,7 @@ class FeatureExtractionPipeline:
         self.tokenizer = tokenizer
         self._defaults = FeatureArguments().update(kwargs)
 
-    def __call__(self, inputs: str | Iterable[str], **kwargs: Any) -> Any:
+    def __call__(self, inputs: str | Iterable[str], **kwargs: Unpack[FeatureCall]) -> Any:
         """Return the features of one text, or of each of several.
 
         Args:
@@ -95,8 +101,8 @@ class FeatureExtractionPipeline:
         if isinstance(inputs, str):
             [features] = self._features([inputs], arguments)
             return features
-        _check_texts(inputs)
-        results = self._features(inputs, arguments)
+        inputs = each_input(inputs, "a text or several")
+        results = with_batches(inputs, partial(self._features, arguments=arguments))
         return results if isinstance(inputs, Iterator) else list(results)
 
     def encode(self, text: str, truncation: bool = False) -> Ids:
@@ -131,10 +137,3 @@ class FeatureExtractionPipeline:
                 features[index] = pool(states, arguments.pooling, arguments.normalize)
             for index in range(len(texts)):
                 yield features[index] if arguments.return_tensors else features[index].tolist()
-
-
-def _check_texts(inputs: object) -> None:
-    if not isinstance(inputs, Iterable) or isinstance(inputs, bytes | Mapping):
-        raise InputError(
-            f"the input is of type {type(inputs).__name__}; a text or several are expected"
-        )

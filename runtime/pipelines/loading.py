@@ -67,6 +67,7 @@ def load_model(
     file_name: str | None = None,
     heads: Collection[Head] = (),
     precision: str | None = None,
+    options: Mapping[str, Any] | None = None,
     **source: Unpack[SourceArguments],
 ) -> AnyModel:
     """Load a model, as the class of the head that it has.
@@ -74,6 +75,7 @@ def load_model(
     Args:
         directory, device, num_threads, file_name, precision, source: as in load_with_tokenizer().
         heads: those that the caller can use; any if it is empty.
+        options: further ones of Engine.load().
     """
     path, precision = exported_directory(directory, precision, heads, file_name, **source)
     engine = Engine.load(
@@ -83,6 +85,7 @@ def load_model(
         file_name=file_name,
         heads=heads,
         precision=precision,
+        **(options or {}),
     )
     match head := engine.task.head:
         case Head.CAUSAL_LM:

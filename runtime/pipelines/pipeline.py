@@ -1,9 +1,9 @@
 """pipeline(): loads a model for a task."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.graph import Precision
@@ -17,7 +17,15 @@ from gptneo_onnx.runtime.heads import (
     GPTNeoForTokenClassification,
 )
 from gptneo_onnx.runtime.hub import HUB_ARGUMENTS
+from gptneo_onnx.runtime.load_arguments import LOAD_NAMES, OWN_NAMES, Loading
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.pipelines.argument_types import (
+    AnswerDefaults,
+    ClassificationDefaults,
+    EntityDefaults,
+    FeatureDefaults,
+    TextGenerationDefaults,
+)
 from gptneo_onnx.runtime.pipelines.feature_extraction import FeatureExtractionPipeline
 from gptneo_onnx.runtime.pipelines.loading import (
     TEXT_GENERATION,
@@ -42,6 +50,8 @@ _HEADS: dict[str, Collection[Head]] = {
     "token-classification": (Head.TOKEN_CLASSIFICATION,),
     "question-answering": (Head.QUESTION_ANSWERING,),
 }
+# Those of from_pretrained() that are no arguments of a call.
+_LOAD_NAMES = LOAD_NAMES - {"generation_config", "use_cache"}
 # transformers' other names.
 _ALIASES = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
 
@@ -59,11 +69,11 @@ def pipeline(
     task: Literal["feature-extraction"],
     model: str | Path | AnyModel | None = None,
     tokenizer: Any = None,
-    device: str | int = "auto",
+    device: Any = "auto",
     *,
     file_name: str | None = None,
     precision: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[FeatureDefaults],
 ) -> FeatureExtractionPipeline: ...
 
 
@@ -72,11 +82,11 @@ def pipeline(
     task: Literal["text-classification", "sentiment-analysis"],
     model: str | Path | GPTNeoForSequenceClassification | None = None,
     tokenizer: Any = None,
-    device: str | int = "auto",
+    device: Any = "auto",
     *,
     file_name: str | None = None,
     precision: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[ClassificationDefaults],
 ) -> TextClassificationPipeline: ...
 
 
@@ -85,11 +95,11 @@ def pipeline(
     task: Literal["token-classification", "ner"],
     model: str | Path | GPTNeoForTokenClassification | None = None,
     tokenizer: Any = None,
-    device: str | int = "auto",
+    device: Any = "auto",
     *,
     file_name: str | None = None,
     precision: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[EntityDefaults],
 ) -> TokenClassificationPipeline: ...
 
 
@@ -98,11 +108,11 @@ def pipeline(
     task: Literal["question-answering"],
     model: str | Path | GPTNeoForQuestionAnswering | None = None,
     tokenizer: Any = None,
-    device: str | int = "auto",
+    device: Any = "auto",
     *,
     file_name: str | None = None,
     precision: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[AnswerDefaults],
 ) -> QuestionAnsweringPipeline: ...
 
 
@@ -111,12 +121,12 @@ def pipeline(
     task: Literal["text-generation"],
     model: str | Path | GPTNeoForCausalLM | None = None,
     tokenizer: Any = None,
-    device: str | int = "auto",
+    device: Any = "auto",
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
     precision: str | None = None,
-    **kwargs: Any,
+    **kwargs: Unpack[TextGenerationDefaults],
 ) -> TextGenerationPipeline: ...
 
 
@@ -125,7 +135,7 @@ def pipeline(
     task: None = None,
     model: str | Path | AnyModel | None = None,
     tokenizer: Any = None,
-    device: str | int = "auto",
+    device: Any = "auto",
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
@@ -138,7 +148,7 @@ def pipeline(
     task: str | None = None,
     model: str | Path | AnyModel | None = None,
     tokenizer: Any = None,
-    device: str | int = "auto",
+    device: Any = "auto",
     assistant_model: str | Path | GPTNeoForCausalLM | None = None,
     *,
     file_name: str | None = None,
@@ -155,8 +165,8 @@ def pipeline(
             first use, or a loaded model; required.
         tokenizer: by default the directory's; required with a loaded model. A directory, a hub id,
             a Tokenizer, or one of transformers or tokenizers; see Tokenizer.coerce().
-        device: where to run models that are named by directory: auto, cpu, cuda or cuda:N, or a
-            number as in transformers: N for cuda:N, -1 for the CPU.
+        device: where to run: auto, cpu, cuda or cuda:N, or a number as in transformers: N for
+            cuda:N, -1 for the CPU. A loaded model is moved there.
         assistant_model: a smaller model that drafts tokens, for text generation, its directory, or
             another precision of the model's directory ("int4"); results stay the same.
         file_name: which of the directory's graphs to run, if not its model.onnx.
@@ -165,6 +175,8 @@ def pipeline(
         kwargs: default arguments of every call. Those of from_pretrained() that say which files to
             take (revision, cache_dir, local_files_only, token, export, ...) are for the model, and
             those for the hub are for a tokenizer that is named, too.
+            model_kwargs are arguments of from_pretrained(); others of transformers, such as
+            device_map and torch_dtype, are read as there (docs/python.md).
 
     Raises:
         InputError: an unknown task, or another than the model's; a model that must be exported
@@ -175,10 +187,10 @@ def pipeline(
     task = _checked_task(task)
     if model is None:
         raise InputError("no model was given; pass model=, an exported directory")
-    device = _device_name(device)
     hub = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
+    options, loading = _loading(device, kwargs)
     source: dict[str, Any] = {name: hub[name] for name in hub if name != "subfolder"}
-    source |= {name: kwargs.pop(name) for name in ("export", "variant") if name in kwargs}
+    source |= loading.source
     tokenizer = None if tokenizer is None else Tokenizer.coerce(tokenizer, **hub)
     heads = () if task is None else _HEADS[task]
     if isinstance(model, AnyModel):
@@ -188,20 +200,25 @@ def pipeline(
         if tokenizer is None:
             raise InputError("a loaded model comes without its tokenizer; pass tokenizer=")
         Engine.of(model, heads=heads)
+        if loading.device != "auto":
+            model.to(loading.device)
     else:
+        threads, own = options.pop("num_threads", None), options.pop("precision", None)
         loaded = load_with_tokenizer(
             model,
-            partial(load_model, heads=heads),
-            device=device,
+            partial(load_model, heads=heads, options=options),
+            device=loading.device,
+            num_threads=threads,
             file_name=file_name,
             tokenizer=tokenizer,
-            precision=precision,
+            precision=precision or own,
             **source,
         )
         model, tokenizer = loaded.model, loaded.tokenizer
+    loading.check(model.engine)
     task = task or _task_of(model)
     if task == TEXT_GENERATION:
-        return _text_generation(model, tokenizer, device, assistant_model, kwargs)
+        return _text_generation(model, tokenizer, loading.device, assistant_model, kwargs)
     if assistant_model is not None:
         raise InputError(f"{task} has no assistant_model; leave it out")
     return _other_pipeline(task, model, tokenizer, kwargs)
@@ -260,10 +277,22 @@ def _other_pipeline(
             return FeatureExtractionPipeline(model, tokenizer, **kwargs)
 
 
-def _device_name(device: str | int) -> str:
-    """Return the runtime's name of a device that may be numbered as in transformers."""
-    if isinstance(device, str):
-        return device
-    if type(device) is not int or device < -1:
-        raise InputError(f"device is {shown(device)}; a GPU's number, -1, or a name is allowed")
-    return "cpu" if device == -1 else f"cuda:{device}"
+def _loading(device: Any, kwargs: dict[str, Any]) -> tuple[dict[str, Any], Loading]:
+    """Take the arguments that say how to load a model out of those of pipeline().
+
+    Returns:
+        Options of load_model(), and what transformers' names ask for.
+    """
+    arguments = {name: kwargs.pop(name) for name in _LOAD_NAMES if name in kwargs}
+    further = kwargs.pop("model_kwargs", None) or {}
+    if not isinstance(further, Mapping):
+        raise InputError(
+            f"model_kwargs is {shown(further)}; arguments of from_pretrained() by name are allowed"
+        )
+    options = {name: value for name, value in further.items() if name in OWN_NAMES}
+    arguments |= {name: value for name, value in further.items() if name not in OWN_NAMES}
+    for name in ("device", "file_name"):
+        if name in options:
+            raise InputError(f"model_kwargs has {name}; pass {name}= to pipeline()")
+    loading = Loading.read(device, options.pop("provider_options", None), arguments, "pipeline")
+    return options | {"provider_options": loading.provider_options}, loading

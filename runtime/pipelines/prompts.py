@@ -12,6 +12,7 @@ import numpy as np
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.chat_template import checked_messages
+from gptneo_onnx.runtime.generation.arguments import max_new_tokens
 from gptneo_onnx.runtime.generation.config import DEFAULT_NEW_TOKENS, GenerationConfig
 from gptneo_onnx.runtime.generation.config_combination import asked_length
 from gptneo_onnx.runtime.generation.noise import next_seed
@@ -66,14 +67,14 @@ class PipelinePrompt:
         ids: the tokens of prefix and text.
         input_ids: what the model continues: `ids`, `ids` with the last token healed, or
             bos_token_id if `ids` is empty.
-        max_new_tokens: the limit of this prompt; None where the config has it.
+        max_new_tokens: the limit of this prompt, by its own tokens alone.
         seeds: one for each result; empty if nothing is sampled.
     """
 
     text: str | Chat
     ids: list[int]
     input_ids: list[int]
-    max_new_tokens: int | None
+    max_new_tokens: int
     seeds: tuple[int, ...]
 
 
@@ -110,7 +111,7 @@ class PromptReader:
 
         Raises:
             InputError: something that is no text, an empty text where the model has no first token,
-                or one that leaves no room for new tokens even when it is cut.
+                or one that leaves no room for the new tokens that are asked for.
         """
         prompt_ids = [self._encode(text) for text in texts]
         input_ids = [ids or [self._first_token()] for ids in prompt_ids]
@@ -125,15 +126,16 @@ class PromptReader:
         ]
 
     def _encode(self, text: Any) -> list[int]:
-        further = self._arguments.tokenizer_encode_kwargs
+        further = self._arguments.encoding
         if isinstance(text, Chat):
             ids = self._encode_chat(text, further)
         elif isinstance(text, str):
             ids = self._tokenizer.encode(self._arguments.prefix + text, **further)
         else:
+            column = "; of a data set pass a column, dataset['text']"
             raise InputError(
                 f"a prompt is of type {type(text).__name__}; a text is expected, or the messages "
-                "of a chat"
+                f"of a chat{column if isinstance(text, Mapping) else ''}"
             )
         if self._config.token_healing:
             ids = text_ids(ids, self._tokenizer)
@@ -173,10 +175,10 @@ class PromptReader:
             )
         return ids[-(self._context - new_tokens) :]
 
-    def _max_new_tokens(self, ids: list[int]) -> int | None:
+    def _max_new_tokens(self, ids: list[int]) -> int:
         default = self._config.max_new_tokens
         if default is None or not self._is_default_length:
-            return None
+            return max_new_tokens(self._config, len(ids), len(ids), self._context)
         return max(1, min(default, self._context - len(ids)))
 
 

@@ -18,6 +18,8 @@ from gptneo_onnx.runtime.pipelines.arguments import (
     check_flags,
     updated,
 )
+from gptneo_onnx.runtime.pipelines.base import BasePipeline
+from gptneo_onnx.runtime.pipelines.inputs import each_input
 from gptneo_onnx.runtime.pipelines.windows import WindowEncoder
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -70,8 +72,10 @@ class Question:
     context: str
 
 
-class QuestionAnsweringPipeline:
+class QuestionAnsweringPipeline(BasePipeline):
     """Answers questions; see pipeline(). As transformers.QuestionAnsweringPipeline."""
+
+    task = "question-answering"
 
     def __init__(
         self, model: GPTNeoForQuestionAnswering, tokenizer: Tokenizer, **kwargs: Any
@@ -225,8 +229,9 @@ def _questions(args: Sequence[Any], given: Mapping[str, Any]) -> Iterator[Any] |
             return questions
         case (Mapping() as question,):
             return [_question(question)]
-        case (Iterable() as questions,) if not isinstance(questions, str | bytes):
-            return [_question(question) for question in questions]
+        case (several,) if not isinstance(several, str):
+            each = each_input(several, "a question with its context, or several")
+            return each if isinstance(each, Iterator) else [_question(item) for item in each]
         case ():
             raise InputError("no question was given; pass question= and context=")
         case _:
@@ -235,6 +240,7 @@ def _questions(args: Sequence[Any], given: Mapping[str, Any]) -> Iterator[Any] |
 
 def _zipped(texts: Any, contexts: Any) -> list[Question]:
     """Return questions with their contexts; all may have the same."""
+    texts, contexts = _listed(texts), _listed(contexts)
     if isinstance(texts, str) and isinstance(contexts, str):
         texts, contexts = [texts], [contexts]
     elif isinstance(texts, list) and isinstance(contexts, str):
@@ -251,6 +257,12 @@ def _zipped(texts: Any, contexts: Any) -> list[Question]:
         )
     pairs = zip(texts, contexts, strict=True)
     return [_question({"question": text, "context": context}) for text, context in pairs]
+
+
+def _listed(texts: Any) -> Any:
+    """Return a list of texts in any form, such as a column of a data set, as a list."""
+    is_several = hasattr(texts, "__len__") and not isinstance(texts, str | bytes | Mapping)
+    return [*each_input(texts, "texts")] if is_several else texts
 
 
 def _question(item: Any) -> Question:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -11,19 +11,22 @@ from gptneo_onnx.models.labels import Labels
 from gptneo_onnx.runtime.arrays import Floats, Ids
 from gptneo_onnx.runtime.engine.batching import READ_AHEAD, in_groups
 from gptneo_onnx.runtime.heads import GPTNeoForSequenceClassification
+from gptneo_onnx.runtime.pipelines.argument_types import ClassificationCall
 from gptneo_onnx.runtime.pipelines.arguments import (
+    TRUNCATIONS,
     BatchArguments,
     check_count,
     check_flags,
     updated,
 )
+from gptneo_onnx.runtime.pipelines.base import BasePipeline
+from gptneo_onnx.runtime.pipelines.inputs import each_input
 from gptneo_onnx.runtime.pipelines.scores import FUNCTIONS, function_of, label_of, scores_of
 from gptneo_onnx.runtime.pipelines.windows import WindowEncoder
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 # What transformers takes for a top_k that was never given: results are not in lists then.
 _UNSET = ""
-_TRUNCATIONS = ("longest_first", "only_first", "only_second")
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,17 @@ class ClassificationArguments(BatchArguments):
                 f"function_to_apply is {shown(function)}; default, {', '.join(FUNCTIONS)} are "
                 "allowed"
             )
-        if not isinstance(self.truncation, bool | None) and self.truncation not in _TRUNCATIONS:
+        if not isinstance(self.truncation, bool | None) and self.truncation not in TRUNCATIONS:
             raise InputError(
-                f"truncation is {shown(self.truncation)}; True, False, {', '.join(_TRUNCATIONS)} "
+                f"truncation is {shown(self.truncation)}; True, False, {', '.join(TRUNCATIONS)} "
                 "are allowed"
             )
 
 
-class TextClassificationPipeline:
+class TextClassificationPipeline(BasePipeline):
     """Gives texts labels; see pipeline(). As transformers.TextClassificationPipeline."""
+
+    task = "text-classification"
 
     def __init__(
         self, model: GPTNeoForSequenceClassification, tokenizer: Tokenizer, **kwargs: Any
@@ -90,7 +95,7 @@ class TextClassificationPipeline:
         self._encoder = WindowEncoder(tokenizer, model.config.max_position_embeddings)
         self._defaults = ClassificationArguments().update(kwargs)
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, **kwargs: Unpack[ClassificationCall]) -> Any:
         """Return the labels of one text, or of each of several.
 
         Args:
@@ -121,11 +126,7 @@ class TextClassificationPipeline:
             [result] = self._results([inputs], arguments)
             is_wrapped = isinstance(inputs, str) and "top_k" not in kwargs
             return [result] if is_wrapped else result
-        if not isinstance(inputs, Iterable) or isinstance(inputs, bytes):
-            raise InputError(
-                f"the input is of type {type(inputs).__name__}; a text, a pair or several are "
-                "expected"
-            )
+        inputs = each_input(inputs, "a text, a pair or several")
         results = self._results(inputs, arguments)
         return results if isinstance(inputs, Iterator) else list(results)
 

@@ -1,11 +1,11 @@
 """pipeline("text-generation"): from prompts to their continuations."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from dataclasses import replace
+from typing import Any, Unpack, overload
 
 import numpy as np
 
-from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.batch_encoding import left_padded
 from gptneo_onnx.runtime.clean_up import clean_up_spaces
 from gptneo_onnx.runtime.engine.batching import in_groups
@@ -16,9 +16,14 @@ from gptneo_onnx.runtime.generation.config_combination import (
     over,
     read_config,
 )
+from gptneo_onnx.runtime.generation.generate import check_and_generate
 from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
+from gptneo_onnx.runtime.pipelines.argument_names import check_names
+from gptneo_onnx.runtime.pipelines.argument_types import TextGenerationCall
 from gptneo_onnx.runtime.pipelines.arguments import CallArguments, raise_lengths
+from gptneo_onnx.runtime.pipelines.base import BasePipeline
+from gptneo_onnx.runtime.pipelines.inputs import each_input, with_batches
 from gptneo_onnx.runtime.pipelines.prompts import Chat, PipelinePrompt, PromptReader, is_chat
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -28,8 +33,10 @@ DEFAULTS = GenerationConfig(max_new_tokens=256, do_sample=True, temperature=0.7)
 Results = list[dict[str, Any]]
 
 
-class TextGenerationPipeline:
+class TextGenerationPipeline(BasePipeline):
     """Continues prompts; see pipeline()."""
+
+    task = "text-generation"
 
     def __init__(
         self,
@@ -45,6 +52,7 @@ class TextGenerationPipeline:
         task_params = dict(task_specific_params)
         prefix = task_params.pop("prefix", "")
         self._defaults, generation = CallArguments.split(kwargs, CallArguments(prefix=prefix))
+        check_names(generation, vars(model.generation_config), is_call=False)
         defaults = over(DEFAULTS, model.generation_config, use_model_defaults=True)
         if asked_length(defaults) is not None:  # keep a length that the model's config sets
             defaults = defaults.updated(max_new_tokens=None)
@@ -54,29 +62,40 @@ class TextGenerationPipeline:
         self.generation_config = defaults.updated(**explicit)
 
     @overload
-    def __call__(self, text_inputs: str, **kwargs: Any) -> Results: ...
-
-    @overload
-    def __call__(self, text_inputs: Sequence[Mapping[str, Any]], **kwargs: Any) -> Results: ...
+    def __call__(  # type: ignore[overload-overlap]  # a text is a sequence of texts, too
+        self, text_inputs: str, **kwargs: Unpack[TextGenerationCall]
+    ) -> Results: ...
 
     @overload
     def __call__(
-        self, text_inputs: Sequence[str] | Sequence[Sequence[Mapping[str, Any]]], **kwargs: Any
+        self, text_inputs: Sequence[Mapping[str, Any]], **kwargs: Unpack[TextGenerationCall]
+    ) -> Results: ...
+
+    @overload
+    def __call__(
+        self,
+        text_inputs: Sequence[str] | Sequence[Sequence[Mapping[str, Any]]],
+        **kwargs: Unpack[TextGenerationCall],
     ) -> list[Results]: ...
 
     @overload
-    def __call__(self, text_inputs: Iterator[Any], **kwargs: Any) -> Iterator[Results]: ...
-
     def __call__(
-        self, text_inputs: str | Iterable[Any], **kwargs: Any
-    ) -> Results | list[Results] | Iterator[Results]:
+        self, text_inputs: Iterator[Any], **kwargs: Unpack[TextGenerationCall]
+    ) -> Iterator[Results]: ...
+
+    @overload
+    def __call__(self, text_inputs: Any, **kwargs: Unpack[TextGenerationCall]) -> Any: ...
+
+    def __call__(self, text_inputs: Any, **kwargs: Unpack[TextGenerationCall]) -> Any:
         """Continue one prompt, or each of several.
 
         Args:
-            text_inputs: a text, or several; an iterator is read as results are asked for, and gives
-                an iterator. A chat, a list of messages {"role": ..., "content": ...}, takes the
-                place of a text where the tokenizer has a chat template; its "generated_text" is the
-                messages with the answer.
+            text_inputs: a text, or several: a list, a column of a data set, or lists of texts as a
+                DataLoader gives them, whose results are in lists, too. An iterator is read as
+                results are asked for, and gives an iterator; so does transformers' KeyDataset. A
+                chat, a list of messages {"role": ..., "content": ...}, takes the place of a text
+                where the tokenizer has a chat template; its "generated_text" is the messages with
+                the answer.
             return_full_text: whether results begin with the prompt; True by default.
             return_text, return_tensors: return "generated_text" or "generated_token_ids".
             clean_up_tokenization_spaces: whether spaces before punctuation are removed; True by
@@ -88,6 +107,9 @@ class TextGenerationPipeline:
             stop_sequence: a text whose tokens become the end tokens.
             continue_final_message: whether a chat's last message is continued; by default an
                 assistant's is.
+            truncation: whether prompts are cut on the right to max_length tokens, which then does
+                not limit results.
+            add_special_tokens: whether the tokenizer puts its special tokens around prompts.
             tokenizer_encode_kwargs: further arguments of the tokenizer, and of a chat's template.
             batch_size: how many prompts are generated together; 1 by default.
             streamer: is given the text as it is generated; for a single prompt.
@@ -96,27 +118,27 @@ class TextGenerationPipeline:
 
         Returns:
             For each prompt a list of num_return_sequences results {"generated_text": ...}. With a
-            seed, a result does not depend on other prompts or on batch_size, with two exceptions:
-            max_length and min_length count a batch's padding, and a prompt that occurs twice in a
-            call is continued differently each time.
+            seed, a result does not depend on other prompts or on batch_size, but for a prompt that
+            occurs twice in a call: it is continued differently each time. max_length and
+            min_length count a prompt's own tokens, in any batch.
 
         Raises:
             InputError: an unknown argument, an empty prompt or one that is too long.
         """
         arguments, generation = CallArguments.split(kwargs, self._defaults)
+        check_names(generation, vars(self.generation_config))
         if isinstance(text_inputs, str) or is_chat(text_inputs):
             one = text_inputs if isinstance(text_inputs, str) else Chat.of(text_inputs)
             [results] = self._continue_each([one], arguments, **generation)
             return results
-        if not isinstance(text_inputs, Iterable) or isinstance(text_inputs, bytes | Mapping):
-            raise InputError(
-                f"prompts are of type {type(text_inputs).__name__}; a text or several are expected"
-            )
-        prompts = (
-            Chat.of(each) if isinstance(each, list | tuple) else each for each in text_inputs
-        )
-        all_results = self._continue_each(prompts, arguments, **generation)
-        return all_results if isinstance(text_inputs, Iterator) else list(all_results)
+        inputs = each_input(text_inputs, "a text or several", "prompts are")
+
+        def run(items: Iterable[Any]) -> Iterator[Results]:
+            prompts = (Chat.of(each) if isinstance(each, list | tuple) else each for each in items)
+            return self._continue_each(prompts, arguments, **generation)
+
+        all_results = with_batches(inputs, run)
+        return all_results if isinstance(inputs, Iterator) else list(all_results)
 
     def config_for(
         self, generation_config: GenerationConfig | None = None, **kwargs: Any
@@ -145,6 +167,9 @@ class TextGenerationPipeline:
         """Yield each prompt's results; reads a batch of texts when its first result is needed."""
         if arguments.stop_sequence is not None:
             kwargs["eos_token_id"] = self.tokenizer.encode(arguments.stop_sequence, False)
+        if arguments.is_cut:
+            cut = {"truncation": arguments.truncation, "max_length": kwargs.pop("max_length", None)}
+            arguments = replace(arguments, tokenizer_encode_kwargs=arguments.encoding | cut)
         prefix = arguments.prefix
         prefix_length = len(self.tokenizer.encode(prefix, False)) if prefix else 0
         raised = raise_lengths(kwargs, prefix_length)
@@ -170,36 +195,22 @@ class TextGenerationPipeline:
         config: GenerationConfig,
         others: Mapping[str, Any],
     ) -> list[Results]:
-        """Return the results of a batch; prompts of one limit are generated together."""
-        rows_by_limit: dict[int | None, list[int]] = {}
-        for row, prompt in enumerate(prompts):
-            rows_by_limit.setdefault(prompt.max_new_tokens, []).append(row)
-        results: dict[int, Results] = {}
-        for limit, rows in rows_by_limit.items():
-            group = [prompts[row] for row in rows]
-            output = self._generate(group, limit, config, others)
-            results.update(zip(rows, self._results(group, output, arguments, config), strict=True))
-        return [results[row] for row in range(len(prompts))]
-
-    def _generate(
-        self,
-        prompts: list[PipelinePrompt],
-        limit: int | None,
-        config: GenerationConfig,
-        others: Mapping[str, Any],
-    ) -> Any:
-        """Generate with the prompts' own seeds, and with their limit if they have one."""
+        """Return the results of a batch, each as if its prompt were alone."""
         changes: dict[str, Any] = {"token_healing": False}  # the prompts are healed already
-        if limit is not None:
-            changes["max_new_tokens"] = limit
         if config.do_sample:
             changes["seed"] = tuple(seed for prompt in prompts for seed in prompt.seeds)
-        return self.model.generate(
+        output = check_and_generate(
+            self.model.engine,
+            self.model.generation_config,
             **left_padded([each.input_ids for each in prompts], self.tokenizer.eos_token_id),
             generation_config=config.updated(**changes),
             tokenizer=self.tokenizer,
+            limits=[prompt.max_new_tokens for prompt in prompts],
             **others,
         )
+        # A criterion of the caller's may replace the limits.
+        has_limits = not others.get("stopping_criteria")
+        return self._results(prompts, output, arguments, config, has_limits)
 
     def _results(
         self,
@@ -207,6 +218,7 @@ class TextGenerationPipeline:
         output: Any,
         arguments: CallArguments,
         config: GenerationConfig,
+        has_limits: bool,
     ) -> list[Results]:
         """Return each prompt's results from the output of generate()."""
         sequences = output if isinstance(output, np.ndarray) else output.sequences
@@ -217,7 +229,8 @@ class TextGenerationPipeline:
         for row, prompt in enumerate(prompts):
             prompt_results = []
             for index in range(row * count, (row + 1) * count):
-                new_ids = without_padding(sequences[index, width:].tolist(), config)
+                end = width + prompt.max_new_tokens if has_limits else None
+                new_ids = without_padding(sequences[index, width:end].tolist(), config)
                 result = self._result(prompt, new_ids, arguments)
                 if scores is not None:
                     result["sequences_scores"] = float(scores[index])

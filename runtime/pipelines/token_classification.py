@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Unpack
 
 import numpy as np
 import tokenizers
@@ -12,7 +13,9 @@ from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.engine.batching import READ_AHEAD, in_groups
 from gptneo_onnx.runtime.heads import GPTNeoForTokenClassification
+from gptneo_onnx.runtime.pipelines.argument_types import EntityCall
 from gptneo_onnx.runtime.pipelines.arguments import BatchArguments, check_count, updated
+from gptneo_onnx.runtime.pipelines.base import BasePipeline
 from gptneo_onnx.runtime.pipelines.entities import (
     STRATEGIES,
     Entity,
@@ -20,6 +23,7 @@ from gptneo_onnx.runtime.pipelines.entities import (
     aggregate,
     without_overlaps,
 )
+from gptneo_onnx.runtime.pipelines.inputs import each_input, with_batches
 from gptneo_onnx.runtime.pipelines.scores import softmax
 from gptneo_onnx.runtime.pipelines.windows import WindowEncoder
 from gptneo_onnx.runtime.tokenizer import Tokenizer
@@ -69,8 +73,10 @@ class EntityArguments(BatchArguments):
             )
 
 
-class TokenClassificationPipeline:
+class TokenClassificationPipeline(BasePipeline):
     """Finds entities in texts; see pipeline(). As transformers.TokenClassificationPipeline."""
+
+    task = "token-classification"
 
     def __init__(
         self, model: GPTNeoForTokenClassification, tokenizer: Tokenizer, **kwargs: Any
@@ -83,7 +89,7 @@ class TokenClassificationPipeline:
         self._marks_subwords = bool(prefix)
         self._defaults = EntityArguments().update(kwargs)
 
-    def __call__(self, inputs: str | Iterable[str], **kwargs: Any) -> Any:
+    def __call__(self, inputs: str | Iterable[str], **kwargs: Unpack[EntityCall]) -> Any:
         """Return the entities of one text, or of each of several.
 
         Args:
@@ -112,11 +118,8 @@ class TokenClassificationPipeline:
         if isinstance(inputs, str):
             [entities] = self._results([inputs], arguments)
             return entities
-        if not isinstance(inputs, Iterable) or isinstance(inputs, bytes | Mapping):
-            raise InputError(
-                f"the input is of type {type(inputs).__name__}; a text or several are expected"
-            )
-        results = self._results(inputs, arguments)
+        inputs = each_input(inputs, "a text or several")
+        results = with_batches(inputs, partial(self._results, arguments=arguments))
         return results if isinstance(inputs, Iterator) else list(results)
 
     def encode(self, text: str, stride: int | None = None) -> list[tokenizers.Encoding]:

@@ -74,6 +74,16 @@ def test_optimum_generates_the_same(optimum_model, two_graphs, expected):
     assert tokens.tolist() == expected.tolist()
 
 
+def test_optimum_misses_an_input_of_the_fused_graph(embedded_export):
+    """As docs/other-stacks.md says: it loads any model.onnx, and the first step fails."""
+    import torch
+    from optimum.onnxruntime import ORTModelForCausalLM
+
+    model = ORTModelForCausalLM.from_pretrained(embedded_export)
+    with pytest.raises(ValueError, match="Input seqlens_k is required by model but not provided"):
+        model.generate(input_ids=torch.tensor([[1, 2]]), max_new_tokens=2)
+
+
 @pytest.fixture(scope="module")
 def text():
     """Ids [300] of a text, nearly five windows, and transformers' logits [300, vocab] for it."""

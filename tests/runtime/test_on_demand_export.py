@@ -187,7 +187,7 @@ def test_arguments_say_where_a_hub_id_is(cache, hub, checkpoint, tmp_path):
         GPTNeoForCausalLM.from_pretrained(HUB_ID)
     GPTNeoForCausalLM.from_pretrained(HUB_ID, subfolder="inner", **arguments)
     assert "secret" not in "".join(path.read_text() for path in cache.glob(".*.json"))
-    with pytest.raises(TypeError, match="unexpected keyword argument 'revison'"):
+    with pytest.raises(InputError, match="has no argument 'revison'; it has revision"):
         GPTNeoForCausalLM.from_pretrained(HUB_ID, revison="v2")
 
 

@@ -256,6 +256,17 @@ def test_export_makes_a_model_that_generates(run: Run, checkpoint: Path, tmp_pat
     assert run("generate", out, "It", "--max-new-tokens", 1)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "is_told"),
+    [((), True), (("--graph", "fused,portable"), False), (("--layout", "transformers.js"), False)],
+)
+def test_export_says_which_graph_other_programs_need(
+    run: Run, tmp_path: Path, options: tuple[str, ...], is_told: bool
+) -> None:
+    _, _, error = run("export", EMBEDDED_CHECKPOINT, tmp_path / "out", *options)
+    assert ("Optimum and other programs need one of --graph portable" in error) is is_told
+
+
 def test_export_takes_a_tokenizer_from_elsewhere(
     run: Run, export_shape: Callable[..., Path], tmp_path: Path
 ) -> None:

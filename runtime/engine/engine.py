@@ -164,6 +164,11 @@ class Engine:
         return self._decoder.device
 
     @property
+    def directory(self) -> ModelDirectory:
+        """The model's directory: its files, its manifest and what was found out about them."""
+        return self._model
+
+    @property
     def task(self) -> Task:
         """What the model was exported for."""
         return self._model.task

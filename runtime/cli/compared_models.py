@@ -7,6 +7,7 @@ from importlib import metadata
 from gptneo_onnx.models.graph import ACTIVATION_NAMES
 from gptneo_onnx.runtime.cli.units import readable_size
 from gptneo_onnx.runtime.engine.engine import Engine
+from gptneo_onnx.runtime.model_files.stored_size import stored_bytes
 
 _UNKNOWN = "not recorded"
 
@@ -36,8 +37,7 @@ _FACTS = ("graph", "precision", "size on disk", "written", "device", "provider")
 def _facts(engine: Engine) -> Sequence[str]:
     """Return the values of _FACTS.
 
-    The size is that of the graph and of the weights that it reads. Only exports of this project
-    record their precision.
+    Only exports of this project record their precision. The date is that of the newest file.
     """
     directory, device = engine.directory, engine.device
     files = directory.files
@@ -47,12 +47,11 @@ def _facts(engine: Engine) -> Sequence[str]:
         precision = (
             f"{numbers.precision.value}, {ACTIVATION_NAMES[numbers.activations]} activations"
         )
-    statuses = [file.stat() for file in files]
-    written = max(status.st_mtime for status in statuses)
+    written = max(file.stat().st_mtime for file in files)
     return (
         str(files[0].relative_to(directory.path)),
         precision,
-        readable_size(sum(status.st_size for status in statuses)),
+        readable_size(stored_bytes(directory)),
         _date(datetime.fromtimestamp(written, UTC)),
         str(device),
         device.provider,

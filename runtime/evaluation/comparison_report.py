@@ -1,6 +1,7 @@
 """A comparison as an HTML page: figures, curves, and the places where the models differ most."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -88,12 +89,17 @@ def _group(title: str, rows: Sequence[Row]) -> str:
     if not rows:
         return ""
     cells = "".join(
-        f'<tr><th scope="row">{escape(what)}</th><td>{escape(first)}</td>'
-        f"<td>{escape(second)}</td></tr>"
+        f'<tr><th scope="row">{escape(what)}</th><td>{_breakable(first)}</td>'
+        f"<td>{_breakable(second)}</td></tr>"
         for what, first, second in rows
     )
     heading = f'<tr class="group"><th colspan="3" scope="rowgroup">{title}</th></tr>'
     return f"<tbody>{heading}{cells}</tbody>"
+
+
+def _breakable(text: str) -> str:
+    """Escape a text, and let a narrow column break names such as CPUExecutionProvider."""
+    return re.sub(r"(?<=[A-Za-z])(?=[A-Z][a-z])", "<wbr>", escape(text))
 
 
 def _curves(comparison: Comparison, names: tuple[str, str]) -> list[str]:

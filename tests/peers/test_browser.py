@@ -246,10 +246,13 @@ def test_the_text_is_copied_and_what_is_new_has_a_colour(site, browser):
     assert element(browser, "written").get_property("textContent") == text.removeprefix("She was")
     colors = {element(browser, n).value_of_css_property("color") for n in ("read", "written")}
     assert len(colors) == 2
-    permissions = {"origin": site, "permissions": ["clipboardReadWrite"]}
-    browser.execute_cdp_cmd("Browser.grantPermissions", permissions)
+    browser.execute_cdp_cmd(
+        "Browser.grantPermissions",
+        {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]},
+    )
     element(browser, "copy").click()
-    wait_until(browser, lambda _: state(browser) == "copied")
+    wait_until(browser, lambda _: not state(browser).endswith("done"))
+    assert state(browser) == "copied"
     read = "navigator.clipboard.readText().then(arguments[0], arguments[0])"
     assert browser.execute_async_script(read) == text
 

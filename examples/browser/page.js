@@ -53,7 +53,8 @@ async function load() {
     progress_callback: ({ status, progress, loaded, total }) => {
       if (status !== "progress_total") return;
       $("progress").value = progress;
-      say(`loading ${dtype}: ${megabytes(loaded)} of ${megabytes(total)} MB`);
+      const size = `${megabytes(loaded)} of ${megabytes(total)} MB`;
+      say(loaded < total ? `loading ${dtype}: ${size}` : `loaded ${size}; starting ${dtype}…`);
     },
   });
 }

@@ -131,6 +131,8 @@ def expected_text(embedded_export):
 def test_the_page_writes_what_our_runtime_writes(site, browser, expected_text):
     open_page(browser, site)
     assert state(browser) == "ready"
+    assert element(browser, "progress").get_property("value") == 100
+    assert not element(browser, "progress").is_displayed()
     shown, text = write(browser, PROMPT, 0)
     assert text == expected_text
     assert all(text.startswith(partial) for partial in shown if partial.startswith(PROMPT))
@@ -255,6 +257,20 @@ def test_the_text_is_copied_and_what_is_new_has_a_colour(site, browser):
     assert state(browser) == "copied"
     read = "navigator.clipboard.readText().then(arguments[0], arguments[0])"
     assert browser.execute_async_script(read) == text
+
+
+def test_a_text_that_cannot_be_copied_is_selected(site, browser):
+    open_page(browser, site)
+    _, text = write(browser, "She was", 0, tokens=5)
+    denied = {"permission": {"name": "clipboard-write"}, "setting": "denied"}
+    browser.execute_cdp_cmd("Browser.setPermission", denied)
+    try:
+        element(browser, "copy").click()
+        wait_until(browser, is_error)
+        assert "the text is selected" in state(browser)
+        assert browser.execute_script("return getSelection().toString()") == text.rstrip()
+    finally:
+        browser.execute_cdp_cmd("Browser.resetPermissions", {})
 
 
 @pytest.mark.parametrize("folder", ["nothing", "empty"])

@@ -14,9 +14,7 @@ _UNKNOWN = "not recorded"
 
 def about_models(first: Engine, second: Engine) -> list[tuple[str, str, str]]:
     """Return (fact, that of the first model, that of the second), formatted to be read."""
-    return [
-        (fact, *values) for fact, *values in zip(_FACTS, _facts(first), _facts(second), strict=True)
-    ]
+    return list(zip(_FACTS, _facts(first), _facts(second), strict=True))
 
 
 def about_run(now: datetime | None = None) -> list[str]:

@@ -1,6 +1,6 @@
 // The arguments of these programs, checked. What is wrong is one line and exit status 2.
 
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 
 export const LAYOUT = "--layout transformers.js";
@@ -60,4 +60,17 @@ export function tokenCount(text) {
     stop(`NEW_TOKENS is ${text}; a whole number of at least 1 is allowed`);
   }
   return Number(text);
+}
+
+// Ends the program if a model has no room for a prompt's tokens and those that it is to write.
+export function checkRoom(model, length, newTokens) {
+  const config = JSON.parse(readFileSync(path.join(model, "config.json"), "utf8"));
+  const context = config.max_position_embeddings;
+  if (length === 0) stop("PROMPT has no tokens; begin with some words");
+  if (length + newTokens > context) {
+    stop(
+      `PROMPT has ${length} tokens and NEW_TOKENS is ${newTokens}; the model holds ${context} ` +
+        "together",
+    );
+  }
 }

@@ -9,7 +9,7 @@
 import path from "node:path";
 import { AutoTokenizer, env } from "@huggingface/transformers";
 import * as ort from "onnxruntime-node";
-import { fusedModel, stop, tokenCount } from "./arguments.mjs";
+import { checkRoom, fusedModel, stop, tokenCount } from "./arguments.mjs";
 
 const CHUNK = 256; // of a prompt; longer steps are slower
 const ARRAYS = { float32: Float32Array, float16: Uint16Array };
@@ -26,6 +26,7 @@ const session = await ort.InferenceSession.create(path.join(model, "model.onnx")
 });
 
 const ids = tokenizer.encode(prompt);
+checkRoom(model, ids.length, count);
 const capacity = ids.length + count;
 const past = {};
 const present = {};

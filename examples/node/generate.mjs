@@ -6,7 +6,7 @@
 
 import path from "node:path";
 import { env, pipeline } from "@huggingface/transformers";
-import { checkedDtype, stop, tokenCount, transformersJsModel } from "./arguments.mjs";
+import { checkedDtype, checkRoom, stop, tokenCount, transformersJsModel } from "./arguments.mjs";
 
 const [directory, prompt, newTokens = "50", dtype = "fp32"] = process.argv.slice(2);
 if (!prompt) stop("usage: node generate.mjs OUT PROMPT [NEW_TOKENS] [DTYPE]");
@@ -18,5 +18,6 @@ env.localModelPath = path.dirname(model);
 const generator = await pipeline("text-generation", path.basename(model), {
   dtype: checkedDtype(model, dtype),
 });
+checkRoom(model, generator.tokenizer.encode(prompt).length, settings.max_new_tokens);
 const [{ generated_text }] = await generator(prompt, settings);
 console.log(generated_text);

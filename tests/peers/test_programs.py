@@ -104,6 +104,15 @@ def test_a_wrong_number_of_tokens_is_refused(node_modules, two_graphs, count):
     assert (done.returncode, done.stderr) == (2, message)
 
 
+def test_a_text_longer_than_the_context_is_refused(
+    node_modules, two_graphs, transformers_js_export
+):
+    for program, out in (("fused.mjs", two_graphs), ("generate.mjs", transformers_js_export)):
+        done = run_node(node_modules, program, out, "She was", "511")
+        message = "PROMPT has 2 tokens and NEW_TOKENS is 511; the model holds 512 together\n"
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+
+
 def test_vectors_need_hidden_states(node_modules, transformers_js_export):
     done = run_node(node_modules, "embed.mjs", transformers_js_export, "She was")
     assert (done.returncode, done.stdout) == (2, "")

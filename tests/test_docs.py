@@ -17,7 +17,7 @@ from heads import with_head
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.tasks import Head
-from gptneo_onnx.runtime.cli.main import build_parser
+from gptneo_onnx.runtime.cli.main import build_parser, main
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -180,6 +180,36 @@ def test_the_picture_is_small_and_shows_commands_that_the_parser_takes():
         program, *arguments = shlex.split(command)
         assert program == "gptneo-onnx"
         build_parser().parse_args(arguments)
+
+
+def shown_at_the_end(picture: Path) -> list[str]:
+    """The lines of the terminal in the picture's last state, without spaces at their ends."""
+    pieces: dict[float, list[tuple[float, str, float]]] = {}
+    for text in ElementTree.parse(picture).getroot().iter("{http://www.w3.org/2000/svg}text"):
+        if text.get("class", "").startswith("piece") and text.get("opacity") == "1":
+            x, y, width = (float(text.attrib[name]) for name in ("x", "y", "textLength"))
+            pieces.setdefault(y, []).append((x, text.text or "", width / len(text.text or "")))
+    lines = []
+    for y in range(int(min(pieces)), int(max(pieces)) + 1, 20):
+        line = ""
+        for x, text, width in sorted(pieces.get(y, [])):
+            line = line.ljust(round((x - 16) / width)) + text
+        lines.append(line.rstrip())
+    return lines
+
+
+def test_the_picture_shows_what_the_commands_print_now(tmp_path, monkeypatch, capsys):
+    """The bar of the export's progress aside, which goes to a terminal alone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/tiny").symlink_to(EMBEDDED_CHECKPOINT)
+    svg = ElementTree.parse(PICTURE).getroot()
+    expected = []
+    for command in svg.findtext("{http://www.w3.org/2000/svg}title").split("; "):
+        assert main(shlex.split(command)[1:]) == 0
+        expected += [f"$ {command}", *capsys.readouterr().out.splitlines()]
+    shown = [line for line in shown_at_the_end(PICTURE) if not line.startswith("weights: 100%")]
+    assert shown == expected
 
 
 def test_the_generation_page_names_every_argument():

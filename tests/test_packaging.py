@@ -30,6 +30,15 @@ def test_every_package_is_typed_and_ships_its_files(folder):
     assert "py.typed" in PROJECT["tool"]["setuptools"]["package-data"][f"gptneo_onnx.{folder}"]
 
 
+def test_every_file_that_is_no_module_is_shipped():
+    declared = PROJECT["tool"]["setuptools"]["package-data"]
+    mapped = PROJECT["tool"]["setuptools"]["package-dir"]
+    for package, folder in mapped.items():
+        for path in (ROOT / folder).iterdir():
+            if path.is_file() and path.suffix != ".py":
+                assert any(path.match(pattern) for pattern in declared.get(package, [])), path
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_public_names_exist_and_have_docstrings(folder):
     package = importlib.import_module(f"gptneo_onnx.{folder}")

@@ -6,17 +6,21 @@
 
 import path from "node:path";
 import { env, pipeline } from "@huggingface/transformers";
+import { checkedDtype, exportCommand, LAYOUT, stop, transformersJsModel } from "./arguments.mjs";
 
 const [directory, ...texts] = process.argv.slice(2);
-if (texts.length === 0) {
-  console.error("usage: node embed.mjs OUT TEXT...");
-  process.exit(2);
-}
-const model = path.resolve(directory);
+if (texts.length === 0) stop("usage: node embed.mjs OUT TEXT...");
+const model = transformersJsModel(directory);
+const dtype = checkedDtype(model, "fp32");
 env.allowRemoteModels = false;
 env.localModelPath = path.dirname(model);
 
-const extractor = await pipeline("feature-extraction", path.basename(model), { dtype: "fp32" });
+const extractor = await pipeline("feature-extraction", path.basename(model), { dtype });
+// Without hidden states, transformers.js gives the mean of the logits.
+if (!extractor.model.sessions.model.outputNames.includes("last_hidden_state")) {
+  const command = exportCommand("OUT", LAYOUT, "--hidden-states=-1");
+  stop(`${directory} has no hidden states; make a directory that has them with: ${command}`);
+}
 for (const text of texts) {
   const [vector] = (await extractor(text, { pooling: "mean" })).tolist();
   console.log(JSON.stringify(vector));

@@ -9,16 +9,15 @@
 import path from "node:path";
 import { AutoTokenizer, env } from "@huggingface/transformers";
 import * as ort from "onnxruntime-node";
+import { checkRoom, fusedModel, stop, tokenCount } from "./arguments.mjs";
 
 const CHUNK = 256; // of a prompt; longer steps are slower
 const ARRAYS = { float32: Float32Array, float16: Uint16Array };
 
 const [directory, prompt, newTokens = "50"] = process.argv.slice(2);
-if (prompt === undefined) {
-  console.error("usage: node fused.mjs OUT PROMPT [NEW_TOKENS]");
-  process.exit(2);
-}
-const model = path.resolve(directory);
+if (!prompt) stop("usage: node fused.mjs OUT PROMPT [NEW_TOKENS]");
+const model = fusedModel(directory);
+const count = tokenCount(newTokens);
 env.allowRemoteModels = false;
 env.localModelPath = path.dirname(model);
 const tokenizer = await AutoTokenizer.from_pretrained(path.basename(model));
@@ -27,7 +26,8 @@ const session = await ort.InferenceSession.create(path.join(model, "model.onnx")
 });
 
 const ids = tokenizer.encode(prompt);
-const capacity = ids.length + Number(newTokens);
+checkRoom(model, ids.length, count);
+const capacity = ids.length + count;
 const past = {};
 const present = {};
 for (const { name, type, shape } of session.inputMetadata) {

@@ -28,6 +28,7 @@ from gptneo_onnx.runtime.files import atomic_file, check_writable, is_directory
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.documents import Document
+    from gptneo_onnx.runtime.engine.engine import Engine
     from gptneo_onnx.runtime.evaluation.comparison import Comparison
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -116,7 +117,7 @@ def run_compare(options: argparse.Namespace) -> int:
     )
     try:
         if options.report is not None:
-            _write_report(options.report, comparison, names)
+            _write_report(options.report, comparison, names, (first.model.engine, second.engine))
     finally:  # print the figures even if the report cannot be written
         models = [str(options.first), str(options.second)]
         precisions = [first.model.engine.precision, second.model.engine.precision]
@@ -128,11 +129,18 @@ def run_compare(options: argparse.Namespace) -> int:
     return _status(float(comparison.divergences.mean()), options.max_divergence)
 
 
-def _write_report(path: Path, comparison: "Comparison", names: tuple[str, str]) -> None:
+def _write_report(
+    path: Path,
+    comparison: "Comparison",
+    names: tuple[str, str],
+    engines: "tuple[Engine, Engine]",
+) -> None:
+    from gptneo_onnx.runtime.cli.compared_models import about_models, about_run
     from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
 
+    page = comparison_page(comparison, names, about_models(*engines), about_run())
     with atomic_file(path, "w") as file:
-        file.write(comparison_page(comparison, names))
+        file.write(page)
 
 
 def _check(options: argparse.Namespace) -> None:

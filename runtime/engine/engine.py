@@ -194,6 +194,11 @@ class Engine:
         return Engine.load(**self._loaded_by | {"device": device})
 
     @property
+    def directory(self) -> ModelDirectory:
+        """The model's directory: its files, its manifest and what was found out about them."""
+        return self._model
+
+    @property
     def task(self) -> Task:
         """What the model was exported for."""
         return self._model.task

@@ -2,7 +2,7 @@
 
 - perplexity.py, perplexity_result.py: perplexity() and what it returns
 - comparison.py, comparison_result.py, differences.py: compare() and what it returns
-- comparison_report.py, line_chart.py: the page that `compare --report` writes
+- comparison_report.py, line_chart.py, comparison.css: the page that `compare --report` writes
 - document_windows.py, windows.py, wikitext.py: from texts to windows of tokens
 - scoring.py, divergence.py: log likelihoods of windows, and how much two models differ
 - journal.py: what an interrupted measurement goes on from

@@ -1,8 +1,10 @@
 """A comparison as an HTML page: figures, curves, and the places where the models differ most."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,54 +19,44 @@ _MAX_POINTS, _MIN_TOKENS_PER_POINT = 100, 16
 Column = NDArray[np.float64]
 Reduction = Callable[[Column], float]
 
-_STYLE = """
-:root { color-scheme: light; --ink: #1f2937; --faint: #6b7280; --rule: #e5e7eb; }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 900px;
-  margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2.25rem 0 .25rem; }
-p, .note { color: var(--faint); margin: .25rem 0 .75rem; }
-table { border-collapse: collapse; width: 100%; } th { text-align: left; font-weight: 600; }
-td, th { padding: .4rem .75rem .4rem 0; border-bottom: 1px solid var(--rule);
-  vertical-align: top; }
-.figures td:not(:first-child), .figures th:not(:first-child) { text-align: right;
-  font-variant-numeric: tabular-nums; }
-td.choices, td.choices code { white-space: pre; }
-svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: var(--faint); }
-svg .end { text-anchor: end; } svg .middle { text-anchor: middle; }
-svg .grid { stroke: var(--rule); fill: none; }
-.key::before { content: ""; display: inline-block; width: 18px; height: 3px;
-  background: var(--color); vertical-align: middle; margin-right: 6px; }
-.key { margin-right: 1.25rem; }
-code { font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap;
-  overflow-wrap: anywhere; } mark { background: #fde68a; }
-"""
+# (what, of the first model, of the second or of both)
+Row = tuple[str, str, str]
+
+_STYLE = Path(__file__).with_name("comparison.css")
 
 
-def comparison_page(comparison: Comparison, names: tuple[str, str]) -> str:
+def comparison_page(
+    comparison: Comparison,
+    names: tuple[str, str],
+    models: Sequence[Row] = (),
+    run: Sequence[str] = (),
+) -> str:
     """Return an HTML page that loads nothing else.
 
     Args:
         comparison: what to show.
         names: those of the two models.
+        models: facts about them, each with its values, to stand above the figures.
+        run: what to say of the comparison itself: when it was made, and by which versions.
     """
     first, second = map(escape, names)
+    read = f"{counted(comparison.tokens, 'token')} of {counted(comparison.documents)}"
     sections = [
         f"<h1>{second} beside {first}</h1>",
-        f"<p>{counted(comparison.tokens, 'token')} of {counted(comparison.documents)}</p>",
-        _figures(comparison, names),
+        f"<p>{escape(' · '.join([read, *run]))}</p>",
+        _figures(comparison, names, models),
         *_curves(comparison, names),
         _places(comparison.largest, names),
     ]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width"><title>{second} beside {first}'
-        f"</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(sections)
-        + "\n</body></html>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{second} beside {first}</title>\n<style>\n{_STYLE.read_text(encoding='utf-8')}"
+        "</style></head>\n<body>\n" + "\n".join(sections) + "\n</body></html>\n"
     )
 
 
-def figures(comparison: Comparison) -> list[tuple[str, str, str]]:
+def figures(comparison: Comparison) -> list[Row]:
     """Return (figure, value of the first model, of the second or of both), formatted to be read."""
     values = comparison.as_dict()
     change, error = comparison.perplexity_change
@@ -76,23 +68,38 @@ def figures(comparison: Comparison) -> list[tuple[str, str, str]]:
         ("bits per byte", f"{bits:.4f}", f"{other_bits:.4f}"),
         ("divergence, mean", "", f"{values['mean_divergence']:.3g}"),
         ("divergence, median", "", f"{values['median_divergence']:.3g}"),
-        ("divergence, 99%", "", f"{values['divergence_99']:.3g}"),
-        ("divergence, most", "", f"{values['max_divergence']:.3g}"),
+        ("divergence, 99th percentile", "", f"{values['divergence_99']:.3g}"),
+        ("divergence, maximum", "", f"{values['max_divergence']:.3g}"),
         ("same first choice", "", f"{values['agreement']:.2%}"),
     ]
 
 
-def _figures(comparison: Comparison, names: tuple[str, str]) -> str:
-    rows = "".join(
-        f"<tr><td>{figure}</td><td>{first}</td><td>{second}</td></tr>"
-        for figure, first, second in figures(comparison)
-    )
+def _figures(comparison: Comparison, names: tuple[str, str], models: Sequence[Row]) -> str:
     first, second = map(escape, names)
     return (
-        f'<table class="figures"><tr><th></th><th>{first}</th><th>{second}</th></tr>{rows}</table>'
+        f'<table class="figures"><thead><tr><td></td><th scope="col">{first}</th>'
+        f'<th scope="col">{second}</th></tr></thead>'
+        f"{_group('Models', models)}{_group('Figures', figures(comparison))}</table>"
         "<p>The divergence is Kullback and Leibler's, of what the second model expects next from "
         "what the first expects, in nats: 0 where they expect the same.</p>"
     )
+
+
+def _group(title: str, rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    cells = "".join(
+        f'<tr><th scope="row">{escape(what)}</th><td>{_breakable(first)}</td>'
+        f"<td>{_breakable(second)}</td></tr>"
+        for what, first, second in rows
+    )
+    heading = f'<tr class="group"><th colspan="3" scope="rowgroup">{title}</th></tr>'
+    return f"<tbody>{heading}{cells}</tbody>"
+
+
+def _breakable(text: str) -> str:
+    """Escape a text, and let a narrow column break names such as CPUExecutionProvider."""
+    return re.sub(r"(?<=[A-Za-z])(?=[A-Z][a-z])", "<wbr>", escape(text))
 
 
 def _curves(comparison: Comparison, names: tuple[str, str]) -> list[str]:
@@ -106,7 +113,7 @@ def _curves(comparison: Comparison, names: tuple[str, str]) -> list[str]:
 
     divergence_by_context = [
         Line("mean", by_context(divergences, _mean)),
-        Line("most", by_context(divergences, _greatest)),
+        Line("maximum", by_context(divergences, _greatest)),
     ]
     loss_by_context = [
         Line(name, by_context(column, _mean))
@@ -114,8 +121,10 @@ def _curves(comparison: Comparison, names: tuple[str, str]) -> list[str]:
     ]
     divergence_by_place = [
         Line("mean", _points(place, divergences, _mean)),
-        Line("most", _points(place, divergences, _greatest)),
+        Line("maximum", _points(place, divergences, _greatest)),
     ]
+    change = comparison.losses[1] - comparison.losses[0]
+    change_by_context = [Line(f"{names[1]} minus {names[0]}", by_context(change, _mean))]
     x_label, y_label = "tokens that the models have read before", "nats"
     return [
         "<h2>Divergence by context</h2>",
@@ -124,6 +133,10 @@ def _curves(comparison: Comparison, names: tuple[str, str]) -> list[str]:
         "<h2>Loss by context</h2>",
         legend(loss_by_context),
         line_chart(loss_by_context, x_label, y_label),
+        "<h2>Difference of the losses by context</h2>",
+        legend(change_by_context),
+        line_chart(change_by_context, x_label, y_label, zero_line=True),
+        "<p>Above the line at 0, the second model expects the texts less than the first.</p>",
         "<h2>Divergence through the texts</h2>",
         legend(divergence_by_place),
         line_chart(divergence_by_place, "token", y_label, logarithmic=True),
@@ -150,21 +163,29 @@ def _points(x: Column, y: Column, reduce: Reduction) -> list[tuple[float, float]
 def _places(largest: Sequence[Difference], names: tuple[str, str]) -> str:
     first, second = map(escape, names)
     rows = "".join(
-        f"<tr><td>{place.divergence:.3g}</td><td><code>{_shown(place.before)}<mark>"
-        f"{_shown(place.actual)}</mark></code><br><span class='note'>{escape(place.source)}, token "
-        f"{place.token:,}</span></td>"
-        + "".join(f'<td class="choices">{_choices(choices)}</td>' for choices in place.choices)
+        f'<tr><td class="nats">{place.divergence:.3g}</td><td class="text">'
+        f"<code>{_shown(place.before)}<mark>{_shown(place.actual)}</mark></code>"
+        f'<br><span class="note">{escape(place.source)}, token {place.token:,}</span></td>'
+        + "".join(
+            f'<td class="choices" data-model="{escape(name)}">{_choices(choices)}</td>'
+            for name, choices in zip(names, place.choices, strict=True)
+        )
         + "</tr>"
         for place in largest
     )
     return (
-        "<h2>Where they differ most</h2><table><tr><th>nats</th><th>text, and what comes next</th>"
-        f"<th>{first}</th><th>{second}</th></tr>{rows}</table>"
+        '<h2>Where they differ most</h2><table class="places"><thead><tr><th scope="col">nats</th>'
+        '<th scope="col">text, and what comes next</th>'
+        f'<th scope="col" class="model">{first}</th><th scope="col" class="model">{second}</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table>"
     )
 
 
 def _choices(choices: Sequence[tuple[str, float]]) -> str:
-    return "<br>".join(f"<code>{_shown(token)}</code> {share:.1%}" for token, share in choices)
+    return "".join(
+        f'<span class="choice"><code>{_shown(token)}</code> {share:.1%}</span>'
+        for token, share in choices
+    )
 
 
 def _shown(text: str) -> str:

@@ -1,15 +1,21 @@
-"""Line charts as SVG, for HTML pages that load nothing else."""
+"""Line charts as SVG, for HTML pages that load nothing else.
+
+A chart is as wide as the page, and its texts have the same size at every width: curves are drawn in
+an inner <svg> that is stretched, ticks and labels around it are not. comparison.css has the
+colours, and the room for the labels.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 860, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 16, 14, 42
+# Pixels of the frame in height. In width it takes what there is: places across it are per cent.
+HEIGHT = 204
+_PER_CENT = 100.0
 # Points at or below this are left out of a logarithmic chart.
 _SMALLEST = 1e-300
-COLORS = ("#2563eb", "#d97706")
+_MAX_LINES = 2
 
 
 @dataclass(frozen=True)
@@ -20,32 +26,48 @@ class Line:
     points: Sequence[tuple[float, float]]
 
 
-def line_chart(lines: Sequence[Line], x_label: str, y_label: str, logarithmic: bool = False) -> str:
-    """Draw up to two lines of finite numbers as an <svg>; a logarithmic one leaves out zeros."""
+def line_chart(
+    lines: Sequence[Line],
+    x_label: str,
+    y_label: str,
+    logarithmic: bool = False,
+    zero_line: bool = False,
+) -> str:
+    """Draw up to two lines of finite numbers as HTML.
+
+    Args:
+        lines: what to draw.
+        x_label, y_label: what the axes show.
+        logarithmic: draw powers of ten at equal distances; zeros are left out.
+        zero_line: have the chart include 0, and draw a line there.
+    """
     if logarithmic:
         lines = [Line(line.name, [p for p in line.points if p[1] > _SMALLEST]) for line in lines]
     points = [point for line in lines for point in line.points]
     if not points:
         return "<p>They do not differ anywhere.</p>"
     xs, ys = zip(*points, strict=True)
+    least, greatest = (min(0, *ys), max(0, *ys)) if zero_line else (min(ys), max(ys))
     x_ticks = round_ticks(0, max(xs))
-    y_ticks = powers_of_ten(min(ys), max(ys)) if logarithmic else round_ticks(min(ys), max(ys))
-    across = _scale(x_ticks[0], max(max(xs), x_ticks[0] + 1), _LEFT, WIDTH - _RIGHT)
-    up = _scale(y_ticks[0], y_ticks[-1], HEIGHT - _BOTTOM, _TOP, logarithmic)
-    parts = [_grid(x_ticks, y_ticks, across, up), _labels(x_label, y_label)]
-    for color, line in zip(COLORS, lines, strict=False):
-        parts.append(_curve(line, color, across, up))
+    y_ticks = powers_of_ten(least, greatest) if logarithmic else round_ticks(least, greatest)
+    across = _scale(x_ticks[0], max(max(xs), x_ticks[0] + 1), 0, _PER_CENT)
+    up = _scale(y_ticks[0], y_ticks[-1], HEIGHT, 0, logarithmic)
+    zero = _rule(up(0), "zero") if zero_line else ""
+    marks = "".join(_mark(line, i, across, up) for i, line in enumerate(lines[:_MAX_LINES]))
+    curves = "".join(_curve(line, i, across, up) for i, line in enumerate(lines[:_MAX_LINES]))
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y_label)} by '
-        f'{escape(x_label)}">{"".join(parts)}</svg>'
+        f'<div class="chart"><svg role="img" aria-label="{escape(y_label)} by {escape(x_label)}">'
+        f"{_grid(x_ticks, y_ticks, across, up)}{zero}{_labels(x_label, y_label)}{marks}"
+        f'<svg viewBox="0 0 {_PER_CENT:g} {HEIGHT}" preserveAspectRatio="none">{curves}</svg>'
+        "</svg></div>"
     )
 
 
 def legend(lines: Sequence[Line]) -> str:
     """Return HTML with the names of lines beside their colours."""
     return " ".join(
-        f'<span class="key" style="--color:{color}">{escape(line.name)}</span>'
-        for color, line in zip(COLORS, lines, strict=False)
+        f'<span class="key line-{index}">{escape(line.name)}</span>'
+        for index, line in enumerate(lines[:_MAX_LINES])
     )
 
 
@@ -79,37 +101,45 @@ def _scale(
     return lambda value: start + (position(value) - low) / (high - low) * (end - start)
 
 
+def _rule(y: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>'
+
+
 def _grid(x_ticks: Sequence[float], y_ticks: Sequence[float], across: Scale, up: Scale) -> str:
     parts = []
     for tick in y_ticks:
         y = up(tick)
-        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{WIDTH - _RIGHT}"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" class="end">{tick:.6g}</text>')
+        parts.append(_rule(y, "grid"))
+        parts.append(f'<text x="-8" y="{y + 4:.1f}" class="end">{tick:.6g}</text>')
     for tick in x_ticks:
-        if across(tick) <= WIDTH - _RIGHT + 1:
+        if across(tick) <= _PER_CENT + 0.1:
             parts.append(
-                f'<text x="{across(tick):.1f}" y="{HEIGHT - _BOTTOM + 18}" class="middle">'
-                f"{tick:,.6g}</text>"
+                f'<text x="{across(tick):.2f}%" y="{HEIGHT + 18}" class="middle">{tick:,.6g}</text>'
             )
     return "".join(parts)
 
 
 def _labels(x_label: str, y_label: str) -> str:
-    middle = (HEIGHT - _BOTTOM + _TOP) / 2
     return (
-        f'<text x="{(WIDTH + _LEFT) / 2}" y="{HEIGHT - 6}" class="middle label">'
-        f"{escape(x_label)}</text>"
-        f'<text transform="translate(12 {middle}) rotate(-90)" class="middle label">'
+        f'<text x="50%" y="{HEIGHT + 36}" class="middle">{escape(x_label)}</text>'
+        f'<text transform="translate(-54 {HEIGHT / 2:g}) rotate(-90)" class="middle">'
         f"{escape(y_label)}</text>"
     )
 
 
-def _curve(line: Line, color: str, across: Scale, up: Scale) -> str:
-    places = [(across(x), up(y)) for x, y in line.points]
-    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-    marks = ""
-    if len(places) <= 1:
-        marks = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places)
-    title = f"<title>{escape(line.name)}</title>"
-    curve = f'<path d="M{path}" fill="none" stroke-width="1.8" stroke="{color}"/>' if places else ""
-    return f'<g fill="{color}">{title}{curve}{marks}</g>'
+def _mark(line: Line, index: int, across: Scale, up: Scale) -> str:
+    """Draw the point of a line that has one alone: a path would not be seen."""
+    if len(line.points) != 1:
+        return ""
+    [(x, y)] = line.points
+    return (
+        f'<circle class="line-{index}" cx="{across(x):.2f}%" cy="{up(y):.1f}" r="3">'
+        f"<title>{escape(line.name)}</title></circle>"
+    )
+
+
+def _curve(line: Line, index: int, across: Scale, up: Scale) -> str:
+    if len(line.points) < 2:
+        return ""
+    path = "L".join(f"{across(x):.3f} {up(y):.1f}" for x, y in line.points)
+    return f'<path class="line-{index}" d="M{path}"><title>{escape(line.name)}</title></path>'

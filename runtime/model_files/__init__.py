@@ -5,5 +5,6 @@
 - fused_check.py, portable_check.py: the checks of our own graphs, and of anyone's
 - portable_interface.py: which variant of the portable graph a file is
 - graph_reader.py, onnx_schema.py, protobuf.py: a strict reader of ONNX files
+- stored_size.py: how many bytes on disk a model is
 - hashes.py, paths.py: files against the manifest, and where they may be
 """

@@ -58,6 +58,11 @@ class ModelDirectory(ABC):
 
     @property
     @abstractmethod
+    def files(self) -> tuple[Path, ...]:
+        """The graph or graphs that sessions read, then the files of their weights."""
+
+    @property
+    @abstractmethod
     def fingerprint(self) -> str:
         """Identifies graph and weights; a prompt cache is only valid for the same fingerprint."""
 
@@ -84,6 +89,10 @@ class FusedModel(ModelDirectory):
         return self.manifest.task
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        return self.graph, *(self.path / name for name in self.data_files)
+
+    @property
     def fingerprint(self) -> str:
         files = self.manifest.files
         return "-".join(files[name].sha256 for name in (self.graph.name, *self.data_files))
@@ -108,10 +117,14 @@ class PortableModel(ModelDirectory):
     def task(self) -> Task:
         return self.interfaces[-1].task
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return *self.graphs, *self.data_files
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """As in ModelDirectory; the first time, this reads and hashes all weights."""
-        return "-".join(map(sha256_of, (*self.graphs, *self.data_files)))
+        return "-".join(map(sha256_of, self.files))
 
 
 def open_model_directory(directory: str | Path, file_name: str | None = None) -> ModelDirectory:

@@ -42,17 +42,84 @@ def generated_by_node(node_modules, program, directory, prompt, *dtype):
 
 
 def printed_by_node(node_modules, program, *arguments):
-    for name in (program, "package.json"):
-        shutil.copyfile(NODE_EXAMPLE / name, node_modules / name)
-    done = subprocess.run(
+    done = run_node(node_modules, program, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.removesuffix("\n")
+
+
+def run_node(node_modules, program, *arguments):
+    for file in (*NODE_EXAMPLE.glob("*.mjs"), NODE_EXAMPLE / "package.json"):
+        shutil.copyfile(file, node_modules / file.name)
+    return subprocess.run(
         ["node", program, *arguments],
         cwd=node_modules,
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.removesuffix("\n")
+
+
+def test_a_dtype_that_is_not_there_is_refused(node_modules, tmp_path):
+    out = export_model(
+        EMBEDDED_CHECKPOINT, tmp_path / "out", layout="transformers.js", precision=["fp32", "int8"]
+    )
+    for dtype in ("q4", "int8"):
+        done = run_node(node_modules, "generate.mjs", out, "She was", "5", dtype)
+        expected = (2, "", f"DTYPE is {dtype}; {out} has fp32, q8\n")
+        assert (done.returncode, done.stdout, done.stderr) == expected
+
+
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [
+        ("generate.mjs", " --layout transformers.js"),
+        ("embed.mjs", " --layout transformers.js"),
+        ("fused.mjs", ""),
+    ],
+)
+def test_a_missing_directory_is_refused(node_modules, tmp_path, program, options):
+    for directory, message in [
+        (tmp_path / "nowhere", f"there is no directory {tmp_path}/nowhere; make it with: "),
+        (tmp_path, f"{tmp_path} has no "),
+    ]:
+        done = run_node(node_modules, program, directory, "She was")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(message)
+        assert done.stderr.endswith(f"{options}\n")
+        assert "gptneo-onnx export CHECKPOINT" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("program", ["generate.mjs", "embed.mjs", "fused.mjs"])
+def test_programs_say_how_they_are_called(node_modules, program):
+    done = run_node(node_modules, program)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: node {program} OUT ")
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1.5", "many", ""])
+def test_a_wrong_number_of_tokens_is_refused(node_modules, two_graphs, count):
+    done = run_node(node_modules, "fused.mjs", two_graphs, "She was", count)
+    message = f"NEW_TOKENS is {count}; a whole number of at least 1 is allowed\n"
+    assert (done.returncode, done.stderr) == (2, message)
+
+
+def test_a_text_longer_than_the_context_is_refused(
+    node_modules, two_graphs, transformers_js_export
+):
+    for program, out in (("fused.mjs", two_graphs), ("generate.mjs", transformers_js_export)):
+        done = run_node(node_modules, program, out, "She was", "511")
+        message = "PROMPT has 2 tokens and NEW_TOKENS is 511; the model holds 512 together\n"
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
+
+
+def test_vectors_need_hidden_states(node_modules, transformers_js_export):
+    done = run_node(node_modules, "embed.mjs", transformers_js_export, "She was")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"{transformers_js_export} has no hidden states; make a directory that has them with: "
+        "gptneo-onnx export CHECKPOINT OUT --layout transformers.js --hidden-states=-1\n"
+    )
 
 
 @pytest.mark.parametrize("prompt", PROMPTS[:2])

@@ -1,10 +1,14 @@
 """Comparisons of two models, against the float64 oracle of each and at the command line."""
 
 import json
+import os
 import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from checkpoints import Shape, write_checkpoint
 from overflowing_checkpoint import overflowing_checkpoint
@@ -17,12 +21,16 @@ from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli.compare import _names
+from gptneo_onnx.runtime.cli.compared_models import about_models, about_run
 from gptneo_onnx.runtime.cli.main import main
+from gptneo_onnx.runtime.cli.units import readable_size
 from gptneo_onnx.runtime.documents import Document
+from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.evaluation.comparison import Comparison, compare
 from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
 from gptneo_onnx.runtime.evaluation.perplexity import perplexity
 from gptneo_onnx.runtime.evaluation.windows import rolling_windows
+from gptneo_onnx.runtime.model_files.stored_size import stored_bytes
 
 # Windows of 7 in a context of 48, over the embedded model's tokenizer.
 SHAPE = Shape(vocab_size=4096, window_size=7, max_position_embeddings=48)
@@ -197,21 +205,119 @@ def test_an_infinite_perplexity_is_null_in_json():
 
 def test_the_page_loads_nothing_and_shows_texts_as_they_are(models, tokenizer):
     found = compare(*models, tokenizer, DOCUMENTS, largest=100)
-    page = comparison_page(found, ("fp32 <a>", "int8"))
+    facts = [("size on disk", "1 <MB>", "2 MB")]
+    page = comparison_page(found, ("fp32 <a>", '"int8"'), facts, ["on <Monday>"])
     assert "<b>" not in page
     assert "&lt;b&gt;" in page
-    assert "fp32 &lt;a&gt;" in page
-    assert page.count("<svg") == page.count("</svg>") == 3
-    assert not re.search(r"(src|href)=|https?://", page)
-    positions = [float(number) for number in re.findall(r"[ML](-?[\d.]+) ", page)]
-    assert len(positions) > 30
-    assert all(0 <= position <= 860 for position in positions)
+    for text in ("fp32 &lt;a&gt;", "1 &lt;MB&gt;", "on &lt;Monday&gt;", "&quot;int8&quot;"):
+        assert text in page
+    assert not re.search(r"(src|href)=|https?:|url\(|@import", page)
+    assert page.count('class="chart"') == 4
+
+
+class Outline(HTMLParser):
+    """The cells of a page's tables by rows, its headings, and what was opened and never closed."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.rows, self.headings, self.open = [], [], []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "br", "wbr", "line"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+        elif tag in ("h1", "h2"):
+            self.headings.append("")
+
+    def handle_endtag(self, tag):
+        if tag != "line":
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] in (["h1"], ["h2"]):
+            self.headings[-1] += data
+        elif {"td", "th"} & {*self.open}:
+            self.rows[-1][-1] += data
+
+
+def test_the_page_says_what_was_compared_and_how(models, tokenizer):
+    found = compare(*models, tokenizer, DOCUMENTS)
+    outline = Outline(comparison_page(found, ("a", "b"), [("device", "cpu", "cuda:0")]))
+    assert outline.open == []
+    assert outline.headings == [
+        "b beside a",
+        "Divergence by context",
+        "Loss by context",
+        "Difference of the losses by context",
+        "Divergence through the texts",
+        "Where they differ most",
+    ]
+    assert outline.rows[0] == ["", "a", "b"]
+    assert ["device", "cpu", "cuda:0"] in outline.rows
+    values = {row[0]: row[2] for row in outline.rows if len(row) == 3}
+    assert values["divergence, maximum"] == f"{found.divergences.max():.3g}"
+    percentile = np.quantile(found.divergences, 0.99)
+    assert values["divergence, 99th percentile"] == f"{percentile:.3g}"
+
+
+def test_the_difference_of_the_losses_is_drawn_about_a_line_at_zero():
+    """B's losses are 1 nat more in the first half of the context, and equal in the second."""
+    count = 40
+    losses = np.full((2, count), 3.0)
+    losses[1, : count // 2] += 1
+    found = Comparison(
+        documents=1,
+        bytes=count,
+        losses=losses,
+        divergences=np.ones(count),
+        agrees=np.ones(count, bool),
+        context=np.arange(count),
+        largest=(),
+    )
+    page = comparison_page(found, ("a", "b"))
+    chart = page.split("Difference of the losses by context</h2>")[1].split("<h2>")[0]
+    assert "b minus a" in chart
+    [zero] = re.findall(r'class="zero"[^>]* y1="([^"]*)"', chart)
+    [path] = re.findall(r' d="M([^"]*)"', chart)
+    assert [float(place.split()[1]) for place in path.split("L")] == [0, float(zero)]
 
 
 def test_a_page_of_equal_models_says_so(exports, tokenizer):
     pair = [GPTNeoForCausalLM.from_pretrained(exports[0]) for _ in range(2)]
     page = comparison_page(compare(*pair, tokenizer, DOCUMENTS[1:2]), ("a", "b"))
     assert page.count("They do not differ anywhere.") == 2
+
+
+class TestFacts:
+    def test_of_exports(self, exports, checkpoints, tmp_path):
+        small = export_model(checkpoints[1], tmp_path / "small", precision=["fp32", "int4"])
+        first = Engine.load(exports[0], device="cpu")
+        second = Engine.load(small, device="cpu", precision="int4")
+        os.utime(small / "model.int4.onnx_data", (0, 2**31))
+        facts = {fact: values for fact, *values in about_models(first, second)}
+        assert facts["size on disk"][1] == readable_size(stored_bytes(second.directory))
+        assert facts["graph"] == ["model.onnx", "model.int4.onnx"]
+        assert facts["precision"] == ["fp32, fp32 activations", "int4, fp32 activations"]
+        assert facts["written"][1] == "2038-01-19 03:14 UTC"
+        assert facts["provider"] == ["CPUExecutionProvider"] * 2
+
+    def test_of_what_records_no_precision(self, checkpoints, tmp_path):
+        out = export_model(checkpoints[0], tmp_path / "js", layout="transformers.js")
+        engine = Engine.load(out, device="cpu")
+        facts = {fact: value for fact, value, _ in about_models(engine, engine)}
+        assert facts["precision"] == "not recorded"
+        assert facts["graph"] == "onnx/model.onnx"
+
+    def test_of_a_run(self):
+        date, package, stack = about_run(datetime(2026, 2, 3, 4, 5, tzinfo=UTC))
+        assert date == "2026-02-03 04:05 UTC"
+        assert package.startswith("gptneo-onnx ")
+        assert stack == f"ONNX Runtime {onnxruntime.__version__}"
 
 
 @pytest.mark.parametrize(
@@ -251,7 +357,11 @@ class TestCommand:
         assert re.fullmatch(r"compared +\d+ tokens of 4 documents", lines[9])
         assert len(lines) == 10 + 3
         assert f"of {text}:" in lines[10]
-        assert report.read_text(encoding="utf-8").startswith("<!doctype html>")
+        outline = Outline(report.read_text(encoding="utf-8"))
+        facts = {row[0]: row[1:] for row in outline.rows if len(row) == 3}
+        assert facts["precision"] == ["fp32, fp32 activations"] * 2
+        assert facts["device"] == ["cpu"] * 2
+        assert facts["provider"] == ["CPUExecutionProvider"] * 2
         assert {path.name for path in tmp_path.iterdir()} == {"text.txt", "report.html"}
 
     def test_a_report_that_cannot_be_written_costs_no_figures(

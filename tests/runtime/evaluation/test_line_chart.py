@@ -8,7 +8,6 @@ import pytest
 
 from gptneo_onnx.runtime.evaluation.line_chart import (
     HEIGHT,
-    WIDTH,
     Line,
     legend,
     line_chart,
@@ -60,11 +59,37 @@ NUMBERS = [
 def test_any_numbers_are_drawn_within_the_frame(points, logarithmic):
     chart = line_chart([Line("a <b>", points)], "x & y", "<nats>", logarithmic)
     ElementTree.fromstring(chart)
-    for path in re.findall(r'<path d="M([^"]*)"', chart):
-        for place in path.split("L"):
-            x, y = map(float, place.split())
-            assert 0 <= x <= WIDTH
-            assert 0 <= y <= HEIGHT
+    for x, y in places(chart):
+        assert 0 <= x <= 100
+        assert 0 <= y <= HEIGHT
+
+
+def places(chart):
+    """Every (per cent of the width, pixels from the top) of a chart's curves and marks."""
+    paths = re.findall(r' d="M([^"]*)"', chart)
+    marks = re.findall(r'<circle[^>]* cx="([^"]*)%" cy="([^"]*)"', chart)
+    points = [place.split() for path in paths for place in path.split("L")] + marks
+    return [(float(x), float(y)) for x, y in points]
+
+
+def test_a_single_point_is_a_mark_and_more_are_a_curve():
+    mark = line_chart([Line("a", [(2, 1.0)])], "x", "y", zero_line=True)
+    assert places(mark) == [(100, 0)]
+    curve = line_chart([Line("a", [(0, 0.0), (1, 1.0)])], "x", "y")
+    assert places(curve) == [(0, HEIGHT), (100, 0)]
+
+
+@pytest.mark.parametrize(
+    ("values", "from_the_top"),
+    [((2.0, 4.0), 1), ((-4.0, -2.0), 0), ((-2.0, 2.0), 0.5), ((0, 0), 1)],
+)
+def test_the_line_at_zero_is_within_the_frame(values, from_the_top):
+    lines = [Line("a", list(enumerate(values)))]
+    chart = line_chart(lines, "x", "y", zero_line=True)
+    [height] = re.findall(r'<line class="zero"[^>]* y1="([^"]*)"', chart)
+    assert float(height) == pytest.approx(from_the_top * HEIGHT)
+    assert ">0</text>" in chart
+    assert 'class="zero"' not in line_chart(lines, "x", "y")
 
 
 def test_two_lines_have_their_names_and_colours():
@@ -73,7 +98,8 @@ def test_two_lines_have_their_names_and_colours():
     for line in lines:
         assert f"<title>{line.name}</title>" in chart
         assert f">{line.name}</span>" in key
-    assert len(set(re.findall(r'stroke="(#\w+)"', chart))) == 2
+    for found in (chart, key):
+        assert re.findall(r'class="(?:key )?(line-\d)"', found) == ["line-0", "line-1"]
 
 
 def test_what_is_zero_everywhere_has_no_logarithm():

@@ -12,8 +12,9 @@ FAST := $(wildcard tests/test_*.py) tests/models tests/export $(addprefix tests/
 # The newest Python 3 that pyenv has, if it has one that this project runs on.
 NEWEST_PYTHON := $(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.1[1-4].*/bin/python)))
 SOURCES := pyproject.toml $(shell find models export runtime -name '*.py') $(wildcard models/tiny/*)
+PAGES := $(shell find docs -type f -not -name '*.pyc') $(wildcard *.md models/tiny/*.md examples/*/*.md)
 
-.PHONY: demo test fast check test-peers test-gpu golden benchmark clean
+.PHONY: demo test fast check docs pages test-peers test-gpu golden benchmark clean
 
 demo: .venv/.ready
 	.venv/bin/gptneo-onnx export models/tiny $(BUILD)/tiny
@@ -27,10 +28,17 @@ test: .venv/.ready
 fast: .venv/.ready
 	.venv/bin/python -m pytest -m "not slow and not peers and not placement" $(FAST) $(ARGS)
 
-check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works
+check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works $(BUILD)/.site-made
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv-typing/bin/mypy
+
+# The site of the documentation, in build/site/index.html.
+docs: $(BUILD)/.site-made
+
+# The pages that are made from the code: run this after a change of an option or of a public name.
+pages: .venv/.ready
+	.venv/bin/python docs/site/write_pages.py
 
 # The exported graphs against transformers itself, and in the stacks that they are for.
 test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready $(BUILD)/lm-eval/.ready
@@ -57,6 +65,11 @@ golden: .venv-peers/.ready
 .venv-typing/.ready: $(SOURCES)
 	$(PYTHON) -m venv .venv-typing
 	.venv-typing/bin/python -m pip install --quiet -e ".[cpu,dev]" --config-settings editable_mode=strict
+	touch $@
+
+.venv-docs/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet -e ".[docs]"
 	touch $@
 
 .venv-gpu/.ready: pyproject.toml
@@ -143,5 +156,11 @@ $(BUILD)/.wheel-works: $(SOURCES) MANIFEST.in .venv/.ready
 	done
 	touch $@
 
+# --strict: a link that leads nowhere is an error, and so is a docstring that cannot be read.
+$(BUILD)/.site-made: .venv-docs/.ready $(SOURCES) $(PAGES)
+	mkdir -p $(BUILD)
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	touch $@
+
 clean:
-	rm -rf .venv .venv-typing .venv-gpu .venv-peers $(BUILD)
+	rm -rf .venv .venv-typing .venv-docs .venv-gpu .venv-peers $(BUILD)

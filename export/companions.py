@@ -21,7 +21,9 @@ def write_companions(
     """Write config.json, generation_config.json and the tokenizer."""
     _write_config(source, partial / CONFIG_FILE)
     settings = GenerationSettings.read(source.directory)
-    (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(settings.values, indent=2) + "\n")
+    (partial / GENERATION_CONFIG_FILE).write_text(
+        json.dumps(settings.values, indent=2) + "\n", encoding="utf-8"
+    )
     for note in settings.notes:
         report(note)
     tokenizer = write_tokenizer(read_from.directory, partial, report)
@@ -44,4 +46,6 @@ def _write_config(source: Checkpoint, path: Path) -> None:
     elif not source.config_changes:
         path.write_bytes(read_json_bytes(original))
         return
-    path.write_text(json.dumps(values | {**source.config_changes}, indent=2) + "\n")
+    path.write_text(
+        json.dumps(values | {**source.config_changes}, indent=2) + "\n", encoding="utf-8"
+    )

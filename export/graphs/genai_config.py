@@ -66,7 +66,9 @@ def write_genai_config(
         },
         "search": search,
     }
-    (directory / GENAI_CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")
+    (directory / GENAI_CONFIG_FILE).write_text(
+        json.dumps(values, indent=2) + "\n", encoding="utf-8"
+    )
     notes = []
     if lacking:
         left_out = ", ".join(lacking)

@@ -28,6 +28,8 @@ ELSEWHERE = {
 # Where the names of the package at the top come from, which imports them on first use.
 _HOME = {"gptneo_onnx": "gptneo_onnx.runtime"}
 _IN_REPOSITORY = {page: path for path, page in ELSEWHERE.items()}
+# Wide tables: the theme keeps pages narrow.
+_STYLE, _STYLE_PAGE = ".md-grid { max-width: 80rem; }\n", "wide.css"
 _FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"(!?)\[((?:!\[[^\]]*\]\([^)]*\)|[^\]])*)\]\(([^)\s]+)\)")
 
@@ -39,6 +41,7 @@ def on_startup(**_: Any) -> None:
 
 def on_config(config: Any) -> Any:
     """Make the navigation."""
+    config.extra_css.append(_STYLE_PAGE)
     config.nav = _navigation()
     return config
 
@@ -47,6 +50,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages from elsewhere, and the reference's."""
     for path, page in ELSEWHERE.items():
         files.append(File.generated(config, page, content=(ROOT / path).read_bytes()))
+    files.append(File.generated(config, _STYLE_PAGE, content=_STYLE))
     for title, module, names in _reference_groups():
         content = [f"# {title}\n", *(f"::: {module}.{name}\n" for name in names)]
         files.append(File.generated(config, _reference_page(title), content="\n".join(content)))
@@ -78,15 +82,15 @@ def _link_packages(folder: Path) -> None:
 
 def _navigation() -> list[Any]:
     """Return the index, and a section for each table of the index."""
-    navigation: list[Any] = [INDEX, ELSEWHERE["README.md"]]
+    navigation: list[Any] = [INDEX, {"Overview": ELSEWHERE["README.md"]}]
     text = (DOCS / INDEX).read_text("utf-8")
     for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         title = section.partition("\n")[0]
         targets = re.findall(r"^\| \[[^\]]*\]\(([^)]+)\)", section, re.MULTILINE)
-        pages = [_site_page(f"docs/{target}") or target for target in targets]
+        pages: list[Any] = [_site_page(f"docs/{target}") or target for target in targets]
         if REFERENCE in pages:
-            place = pages.index(REFERENCE) + 1
-            pages[place:place] = [_reference_page(group) for group, _, _ in _reference_groups()]
+            groups = [_reference_page(title) for title, _, _ in _reference_groups()]
+            pages[pages.index(REFERENCE)] = {_title(DOCS / REFERENCE): [REFERENCE, *groups]}
         if pages:
             navigation.append({title: pages})
     return navigation
@@ -134,10 +138,18 @@ def _with_links_of_site(text: str, path: str, uri: str) -> str:
         page = _site_page(target)
         if page is not None:
             relative = os.path.relpath(page, PurePosixPath(uri).parent)
+            if label.endswith(".md"):  # as the repository's pages name each other
+                label = _title(ROOT / target)
             return f"{mark}[{label}]({relative}{hash_sign}{anchor})"
         return label if (ROOT / target).exists() else match[0]
 
     return _LINK.sub(rewritten, text)
+
+
+def _title(page: Path) -> str:
+    """Return a page's first heading."""
+    match = re.search(r"^# (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return match[1] if match else page.name
 
 
 def _site_page(path: str) -> str | None:

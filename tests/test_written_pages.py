@@ -46,7 +46,8 @@ def test_the_reference_is_what_the_docstrings_say(write_pages):
 
 def test_the_reference_has_every_public_name_once():
     page = (DOCS / "reference.md").read_text()
-    shown = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    names = page.partition("## Arguments of generate()")[0]
+    shown = re.findall(r"^\| `(\w+)` \|", names, re.MULTILINE)
     assert len(shown) == len(set(shown))
     public = {
         name
@@ -56,6 +57,15 @@ def test_the_reference_has_every_public_name_once():
     errors = importlib.import_module("gptneo_onnx.models.errors")
     public |= {name for name in vars(errors) if name.endswith("Error") and name[0].isupper()}
     assert set(shown) == public
+
+
+def test_the_reference_has_every_argument_of_generate_once():
+    from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES
+
+    page = (DOCS / "reference.md").read_text().partition("## Arguments of generate()")[2]
+    shown = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    passed_over = re.findall(r"`(\w+)`", page.partition("Kept for `transformers`")[2])
+    assert sorted([*shown, *passed_over]) == sorted(DEFAULT_VALUES)
 
 
 def test_each_name_of_the_reference_can_be_imported_from_where_it_says(write_pages):

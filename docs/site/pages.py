@@ -97,13 +97,15 @@ def _navigation() -> list[Any]:
 
 
 def _reference_groups() -> list[tuple[str, str, list[str]]]:
-    """Return (title, module, names) of each section of docs/reference.md."""
+    """Return (title, module, names) of each section of docs/reference.md with names to import."""
     text = (DOCS / REFERENCE).read_text("utf-8")
     groups = []
     for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
         title = section.partition("\n")[0]
-        [module] = re.findall(r"^From `([\w.]+)`", section, re.MULTILINE)
-        module = _HOME.get(module, module)
+        source = re.search(r"^From `([\w.]+)`", section, re.MULTILINE)
+        if source is None:  # the arguments of generate()
+            continue
+        module = _HOME.get(source[1], source[1])
         groups.append((title, module, re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)))
     return groups
 

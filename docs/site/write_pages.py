@@ -111,7 +111,24 @@ def reference_page() -> str:
     for title, module, names in sections():
         lines += ["", f"## {title}", "", f"From `{module}`.", "", "| name | |", "|---|---|"]
         lines += [f"| `{name}` | {_summary(module, name)} |" for name in names]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_fields()]) + "\n"
+
+
+def _fields() -> list[str]:
+    """Return the section with the arguments of generate(), which a config has as fields."""
+    from gptneo_onnx.runtime.generation.generation_fields import FIELDS
+
+    lines = ["## Arguments of generate()", "", "Fields of `GenerationConfig`.", ""]
+    lines += ["| name | default | |", "|---|---|---|"]
+    kept = []
+    for field in FIELDS:
+        if field.metadata:
+            meaning = _cell(field.metadata["meaning"])
+            lines.append(f"| `{field.name}` | `{field.default!r}` | {meaning} |")
+        else:
+            kept.append(f"`{field.name}`")
+    names = f"Kept for `transformers`, and without effect here: {', '.join(kept)}."
+    return [*lines, "", names]
 
 
 def sections() -> list[tuple[str, str, list[str]]]:

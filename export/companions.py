@@ -21,9 +21,7 @@ def write_companions(
     """Write config.json, generation_config.json and the tokenizer."""
     _write_config(source, partial / CONFIG_FILE)
     settings = GenerationSettings.read(source.directory)
-    (partial / GENERATION_CONFIG_FILE).write_text(
-        json.dumps(settings.values, indent=2) + "\n", encoding="utf-8"
-    )
+    (partial / GENERATION_CONFIG_FILE).write_text(json.dumps(settings.values, indent=2) + "\n")
     for note in settings.notes:
         report(note)
     tokenizer = write_tokenizer(read_from.directory, partial, report)
@@ -46,6 +44,4 @@ def _write_config(source: Checkpoint, path: Path) -> None:
     elif not source.config_changes:
         path.write_bytes(read_json_bytes(original))
         return
-    path.write_text(
-        json.dumps(values | {**source.config_changes}, indent=2) + "\n", encoding="utf-8"
-    )
+    path.write_text(json.dumps(values | {**source.config_changes}, indent=2) + "\n")

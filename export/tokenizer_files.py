@@ -80,9 +80,7 @@ def tokenizer_source(tokenizer: Any, revision: str | None = None) -> Iterator[To
             made = _backend(directory, read_tokenizer_files(directory))
             check_same_ids(tokenizer, made.get_vocab(with_added_tokens=True))
         if not (directory / TOKENIZER_CONFIG_FILE).exists():
-            (directory / TOKENIZER_CONFIG_FILE).write_text(
-                json.dumps(_PLAIN_CLASS), encoding="utf-8"
-            )
+            (directory / TOKENIZER_CONFIG_FILE).write_text(json.dumps(_PLAIN_CLASS))
         yield TokenizerSource(directory, str(tokenizer) if is_name else _of_type(tokenizer))
 
 
@@ -156,7 +154,7 @@ def write_tokenizer(
     # transformers.js removes spaces unless the file says that it must not.
     config = dict(files.config)
     config.setdefault("clean_up_tokenization_spaces", files.clean_up_tokenization_spaces)
-    (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
     if files.unknown_class is not None and report is not None:
         report(
             f"{source} has the tokenizer of a {files.unknown_class}: {TOKENIZER_FILE} is taken as "

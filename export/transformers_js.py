@@ -47,7 +47,7 @@ def declare_weights(directory: Path, graphs: Sequence[str]) -> None:
     """Declare in config.json that each graph's weights are in one file beside it."""
     config = read_json_object(directory / CONFIG_FILE)
     config[_DECLARATION] = {"use_external_data_format": dict.fromkeys(graphs, 1)}
-    (directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (directory / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
 
 
 def is_export(directory: Path) -> bool:

@@ -103,9 +103,7 @@ class Manifest:
         }
         if self.other_numbers:
             values["other_precisions"] = [*map(_number_values, self.other_numbers)]
-        (directory / MANIFEST_FILE).write_text(
-            json.dumps(values, indent=2) + "\n", encoding="utf-8"
-        )
+        (directory / MANIFEST_FILE).write_text(json.dumps(values, indent=2) + "\n")
 
     @classmethod
     def read(cls, directory: Path) -> "Manifest":

@@ -103,6 +103,8 @@ def opens_text_without_encoding(call: ast.Call) -> bool:
     if not isinstance(call.func, ast.Attribute):
         return False
     arguments = {keyword.arg for keyword in call.keywords}
+    if call.args and ast.unparse(call.args[0]).startswith("json.dumps("):  # ASCII
+        return "ensure_ascii" in ast.unparse(call.args[0])
     if call.func.attr in ("read_text", "write_text"):
         return "encoding" not in arguments
     # Path.open(mode); other classes have an open() of their own, without a mode.

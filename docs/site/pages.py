@@ -22,8 +22,10 @@ ELSEWHERE = {
     "CONTRIBUTING.md": "contributing.md",
     "models/tiny/README.md": "embedded-model.md",
     "models/tiny/loss.png": "loss.png",
-    "examples/browser/README.md": "browser.md",
-    "examples/cpp/README.md": "cpp.md",
+    **{
+        path.relative_to(ROOT).as_posix(): f"example-{path.parent.name}.md"
+        for path in sorted(ROOT.glob("examples/*/README.md"))
+    },
 }
 # Where the names of the package at the top come from, which imports them on first use.
 _HOME = {"gptneo_onnx": "gptneo_onnx.runtime"}
@@ -93,7 +95,9 @@ def _navigation() -> list[Any]:
             pages[pages.index(REFERENCE)] = {_title(DOCS / REFERENCE): [REFERENCE, *groups]}
         if pages:
             navigation.append({title: pages})
-    return navigation
+    examples = re.findall(r"\]\(([^)]+)\)", text[text.index("\nExamples:") :])
+    pages = [page for target in examples if (page := _site_page(f"docs/{target}"))]
+    return [*navigation, {"Examples": pages}]
 
 
 def _reference_groups() -> list[tuple[str, str, list[str]]]:

@@ -66,9 +66,7 @@ def write_genai_config(
         },
         "search": search,
     }
-    (directory / GENAI_CONFIG_FILE).write_text(
-        json.dumps(values, indent=2) + "\n", encoding="utf-8"
-    )
+    (directory / GENAI_CONFIG_FILE).write_text(json.dumps(values, indent=2) + "\n")
     notes = []
     if lacking:
         left_out = ", ".join(lacking)

@@ -4,7 +4,6 @@ import argparse
 import ctypes
 import platform
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,7 +190,7 @@ def missing_cuda_library() -> str:
 
     preload_cuda_libraries()
     folder = Path(onnxruntime.__file__).parent / "capi"
-    is_windows = sys.platform == "win32"
+    is_windows = platform.system() == "Windows"
     prefix, suffix, driver = (
         ("", ".dll", "nvcuda.dll") if is_windows else ("lib", ".so", "libcuda.so.1")
     )

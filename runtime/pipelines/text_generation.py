@@ -77,7 +77,6 @@ class TextGenerationPipeline:
                 an iterator. A chat, a list of messages {"role": ..., "content": ...}, takes the
                 place of a text where the tokenizer has a chat template; its "generated_text" is the
                 messages with the answer.
-            kwargs: those below, and other arguments of generate().
 
         Keyword Args:
             return_full_text: whether results begin with the prompt; True by default.
@@ -96,6 +95,7 @@ class TextGenerationPipeline:
             batch_size: how many prompts are generated together; 1 by default.
             streamer: is given the text as it is generated; for a single prompt.
             generation_config: replaces the pipeline's config; combined with the model's.
+            kwargs: other arguments of generate().
 
         Returns:
             For each prompt a list of num_return_sequences results {"generated_text": ...}. With a

@@ -12,9 +12,8 @@ FAST := $(wildcard tests/test_*.py) tests/models tests/export $(addprefix tests/
 # The newest Python 3 that pyenv has, if it has one that this project runs on.
 NEWEST_PYTHON := $(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.1[1-4].*/bin/python)))
 SOURCES := pyproject.toml $(shell find models export runtime -name '*.py') $(wildcard models/tiny/*)
-PAGES := $(shell find docs -type f -not -name '*.pyc') $(wildcard *.md models/tiny/*.md examples/*/*.md)
 
-.PHONY: demo test fast check docs pages test-peers test-gpu golden benchmark clean
+.PHONY: demo test fast check test-peers test-gpu golden benchmark clean
 
 demo: .venv/.ready
 	.venv/bin/gptneo-onnx export models/tiny $(BUILD)/tiny
@@ -33,7 +32,9 @@ check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works $(BUILD)/.site-mad
 	.venv/bin/ruff format --check .
 	.venv-typing/bin/mypy
 
-# The site of the documentation, in build/site/index.html.
+# The site of the documentation, in build/site/index.html, and what it is made of.
+.PHONY: docs pages
+PAGES := $(shell find docs -type f -not -name '*.pyc') $(wildcard *.md models/tiny/*.md examples/*/*.md)
 docs: $(BUILD)/.site-made
 
 # The pages that are made from the code: run this after a change of an option or of a public name.

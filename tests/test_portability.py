@@ -47,13 +47,13 @@ def functions(tree: ast.AST) -> list[ast.AST]:
 
 
 def is_guarded(node: ast.AST, scopes: list[ast.AST], name: str) -> bool:
-    """Whether a scope around the node asks for the name with hasattr, or catches its absence."""
+    """Whether a function around the node asks for the name or the system, or does without."""
+    guards = {f"hasattr(os, '{name}')", f"hasattr(signal, '{name}')", "sys.platform"}
+    guards.add("ImportError" if isinstance(node, ast.Import) else "AttributeError")
     for scope in scopes[1:]:
         if any(child is node for child in ast.walk(scope)):
             text = ast.unparse(scope)
-            if f"hasattr(os, '{name}')" in text or f"hasattr(signal, '{name}')" in text:
-                return True
-            if "except" in text and "AttributeError" in text:
+            if any(guard in text for guard in guards):
                 return True
     return False
 
@@ -71,10 +71,10 @@ def lacking_elsewhere(tree: ast.AST) -> list[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             lacking = POSIX_NAMES.get(node.value.id, set()) | NOT_REOPENED
             names = {node.attr} & lacking
-            names -= {name for name in names if is_guarded(node, scopes, name)}
         else:
             continue
-        found += [f"{node.lineno}: {name}" for name in names]
+        unasked = (name for name in names if not is_guarded(node, scopes, name))
+        found += [f"{node.lineno}: {name}" for name in unasked]
     return found
 
 
@@ -96,6 +96,18 @@ def test_what_windows_or_macos_lacks_is_only_used_where_it_is_there():
 )
 def test_the_check_finds_it(text):
     assert lacking_elsewhere(ast.parse(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f():\n    try:\n        import readline\n    except ImportError:\n        return None",
+        "def f():\n    if sys.platform == 'win32':\n        return\n    import fcntl",
+        "def f():\n    return os.fork() if hasattr(os, 'fork') else None",
+    ],
+)
+def test_the_check_lets_pass_what_asks_first(text):
+    assert not lacking_elsewhere(ast.parse(text))
 
 
 def opens_text_without_encoding(call: ast.Call) -> bool:

@@ -215,8 +215,8 @@ class Cases:
         self.tokenizer(["She", "It is a truth"], return_tensors="np")
 
     def cold(self):
-        """temperature is 0; a number above 0 is allowed"""
-        self.model.generate(IDS, do_sample=True, temperature=0.0)
+        """temperature is ...; a number above 0 is allowed"""
+        self.model.generate(IDS, do_sample=True, temperature=-1.0)
 
     def greedy_results(self):
         """num_return_sequences is ..., but greedy decoding has one result per prompt"""

@@ -163,9 +163,8 @@ def commands_page() -> str:
     """Return docs/command-line-reference.md: every option of every command."""
     lines = _COMMANDS_INTRODUCTION.splitlines()
     for name, summary, command in _commands():
-        lines += ["", f"## {name}", "", _usage(command), "", _sentence(summary or "")]
-        if command.description and command.description != summary:
-            lines += ["", *_paragraphs(command.description)]
+        lines += ["", f"## {name}", "", _usage(command), ""]
+        lines += _text(command.description, command) or [_sentence(summary or "")]
         for group in command._action_groups:
             actions = [each for each in group._group_actions if each.help != argparse.SUPPRESS]
             actions = [each for each in actions if not isinstance(each, argparse._HelpAction)]
@@ -174,11 +173,11 @@ def commands_page() -> str:
             title = (group.title or "options").capitalize()
             lines += ["", f"**{title}**", ""]
             if group.description:
-                lines += [*_paragraphs(group.description), ""]
+                lines += [*_text(group.description, command), ""]
             lines += ["| | |", "|---|---|"]
             lines += [f"| {_names(each)} | {_meaning(each, command)} |" for each in actions]
         if command.epilog:
-            lines += ["", *_paragraphs(command.epilog)]
+            lines += ["", *_text(command.epilog, command)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
@@ -202,7 +201,7 @@ def _commands() -> Iterator[tuple[str, str | None, argparse.ArgumentParser]]:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}." if text else ""
+    return f"{_capital(text).rstrip('.')}." if text else ""
 
 
 def _usage(command: argparse.ArgumentParser) -> str:
@@ -256,9 +255,25 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _paragraphs(text: str) -> list[str]:
-    paragraphs = re.split(r"\n\s*\n", inspect.cleandoc(text))
-    return "\n\n".join(" ".join(each.split()) for each in paragraphs).split("\n")
+def _text(text: str | None, command: argparse.ArgumentParser) -> list[str]:
+    """Return a parser's text: its paragraphs joined, its indented lines as a block of code."""
+    if "%(prog)" in (text or ""):
+        text = text % {"prog": command.prog}
+    lines: list[str] = []
+    for line in inspect.cleandoc(text or "").splitlines():
+        is_code = line.startswith(" ")
+        follows = bool(lines) and bool(lines[-1]) and lines[-1].startswith(" ") == is_code
+        if is_code:
+            lines += ([] if follows or not lines else [""]) + [f"    {line.strip()}"]
+        elif follows and line:
+            lines[-1] += f" {line.strip()}"
+        else:
+            lines += ([""] if lines and lines[-1] else []) + ([_capital(line)] if line else [])
+    return lines
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 if __name__ == "__main__":

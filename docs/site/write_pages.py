@@ -10,6 +10,7 @@ import argparse
 import importlib
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -260,7 +261,7 @@ def _text(text: str | None, command: argparse.ArgumentParser) -> list[str]:
     if "%(prog)" in (text or ""):
         text = text % {"prog": command.prog}
     lines: list[str] = []
-    for line in inspect.cleandoc(text or "").splitlines():
+    for line in textwrap.dedent(text or "").strip().splitlines():
         is_code = line.startswith(" ")
         follows = bool(lines) and bool(lines[-1]) and lines[-1].startswith(" ") == is_code
         if is_code:

@@ -258,10 +258,11 @@ def _cell(text: str) -> str:
 
 def _text(text: str | None, command: argparse.ArgumentParser) -> list[str]:
     """Return a parser's text: its paragraphs joined, its indented lines as a block of code."""
-    if "%(prog)" in (text or ""):
+    text = text or ""
+    if "%(prog)" in text:
         text = text % {"prog": command.prog}
     lines: list[str] = []
-    for line in textwrap.dedent(text or "").strip().splitlines():
+    for line in textwrap.dedent(text).strip().splitlines():
         is_code = line.startswith(" ")
         follows = bool(lines) and bool(lines[-1]) and lines[-1].startswith(" ") == is_code
         if is_code:

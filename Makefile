@@ -30,11 +30,20 @@ test: .venv/.ready
 fast: .venv/.ready
 	.venv/bin/python -m pytest -m "not slow and not peers and not placement" $(FAST) $(ARGS)
 
-check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works
+check: .venv/.ready .venv-typing/.ready $(BUILD)/.wheel-works $(BUILD)/.site-made
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv-typing/bin/mypy
 	.venv-typing/bin/mypy tests/typing
+
+# The site of the documentation, in build/site/index.html, and what it is made of.
+.PHONY: docs pages
+PAGES := $(shell find docs -type f -not -name '*.pyc') $(wildcard *.md models/tiny/*.md examples/*/*.md)
+docs: $(BUILD)/.site-made
+
+# The pages that are made from the code: run this after a change of an option or of a public name.
+pages: .venv/.ready
+	.venv/bin/python docs/site/write_pages.py
 
 # The exported graphs against transformers itself, and in the stacks that they are for.
 test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready $(BUILD)/lm-eval/.ready
@@ -65,6 +74,11 @@ golden: .venv-peers/.ready
 .venv-typing/.ready: $(SOURCES)
 	$(PYTHON) -m venv .venv-typing
 	.venv-typing/bin/python -m pip install --quiet -e ".[cpu,dev]" --config-settings editable_mode=strict
+	touch $@
+
+.venv-docs/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet -e ".[docs]"
 	touch $@
 
 .venv-gpu/.ready: pyproject.toml
@@ -163,5 +177,11 @@ $(BUILD)/.wheel-works: $(SOURCES) MANIFEST.in .venv/.ready
 	done
 	touch $@
 
+# --strict: a link that leads nowhere is an error, and so is a docstring that cannot be read.
+$(BUILD)/.site-made: .venv-docs/.ready $(SOURCES) $(PAGES)
+	mkdir -p $(BUILD)
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+	touch $@
+
 clean:
-	rm -rf .venv .venv-typing .venv-gpu .venv-peers $(BUILD)
+	rm -rf .venv .venv-typing .venv-docs .venv-gpu .venv-peers $(BUILD)

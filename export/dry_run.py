@@ -127,9 +127,7 @@ def check_export(
     """Return what export_model would do with these arguments, without doing it.
 
     Args:
-        checkpoint, graph, precision, activations, full_range, calibrate, hidden_states, layout,
-            verify, revision, variant, tokenizer, adapter,
-            task: as export_model takes them.
+        checkpoint: a hub id or a directory. It and what is not listed here are as in export_model.
         out: the directory that would be made; None leaves it unchecked.
         exporter: "direct": sizes of Optimum's graphs are not known before it traces them.
         full: read every weight, and count the numbers that are not finite.

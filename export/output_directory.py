@@ -93,7 +93,7 @@ def write_error(out: Path, error: OSError) -> ExportError:
 def _sync(directory: Path) -> None:
     """Flush the files to the disk before the rename that makes them visible."""
     for path in filter(Path.is_file, directory.rglob("*")):
-        with path.open("rb") as file:
+        with path.open("r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
 
 

@@ -55,7 +55,10 @@ class ChatTokenizer(TextEncoder):
             add_generation_prompt: whether the header of the assistant's answer comes last.
             continue_final_message: whether the text ends where the last message ends.
             tokenize: whether to return token ids; else texts.
-            padding, truncation, max_length, return_tensors: as in a call.
+            padding: as in a call.
+            truncation: as in a call.
+            max_length: as in a call.
+            return_tensors: as in a call.
             return_dict: whether to return all that a call returns.
             return_assistant_tokens_mask: whether assistant_masks is returned too: 1 for tokens
                 within the template's tag `generation`.

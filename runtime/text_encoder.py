@@ -76,14 +76,18 @@ class TextEncoder(Vocabulary):
             max_length: tokens; None takes model_max_length.
             stride: tokens that a part repeats of the part before.
             pad_to_multiple_of: makes padded texts a multiple of it long.
-            padding_side, truncation_side: left or right; None takes the tokenizer's.
+            padding_side: left or right; None takes the tokenizer's.
+            truncation_side: left or right; None takes the tokenizer's.
             return_tensors: None returns lists, "np" int64 arrays [texts, length], "pt" tensors of
                 torch, if that has been imported.
             return_overflowing_tokens: return what was cut off as further parts, in rows of their
                 own; overflow_to_sample_mapping says which text each row is of.
-            return_token_type_ids, return_attention_mask, return_offsets_mapping,
-                return_special_tokens_mask, return_length: what is returned besides input_ids.
-                token_type_ids only where it is True: the model takes none by default.
+            return_token_type_ids: return which text of a pair each token is of, which the model
+                does not take; False by default.
+            return_attention_mask: return 1 for tokens and 0 for padding.
+            return_offsets_mapping: return the characters of each token, (start, end).
+            return_special_tokens_mask: return 1 for special tokens that were added, else 0.
+            return_length: return the number of tokens.
             split_special_tokens: whether special tokens in a text are read as any other text; None
                 does as the tokenizer's files say.
             verbose: changes nothing.

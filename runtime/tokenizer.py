@@ -80,8 +80,14 @@ class Tokenizer(ChatTokenizer):
             pretrained_model_name_or_path: the directory; a hub id, whose files are read from
                 Hugging Face's cache, or fetched where huggingface_hub is installed; or the path of
                 a tokenizer.json, which is read alone.
-            revision, cache_dir, local_files_only, subfolder, token, force_download, use_fast,
-                trust_remote_code: for a hub id, as transformers takes them; see HubArguments.
+            revision: the branch, tag or commit of a hub id.
+            cache_dir: where a hub id is looked up and fetched to; by default Hugging Face's cache.
+            local_files_only: whether nothing is fetched.
+            subfolder: the folder of a hub id that has the files.
+            token: for private hub ids; None takes the one that huggingface_hub has stored.
+            force_download: whether to fetch what is in the cache too.
+            use_fast: changes nothing: every tokenizer is a fast one.
+            trust_remote_code: changes nothing: no code is run.
             kwargs: take the place of entries of tokenizer_config.json, such as padding_side,
                 pad_token and model_max_length.
 

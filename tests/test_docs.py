@@ -159,9 +159,9 @@ def test_the_paths_that_contributors_are_sent_to_exist():
 
 
 def command_lines(page: str) -> list[str]:
-    """The lines of a page's shell blocks that run gptneo-onnx, without what is piped in."""
+    """The lines of a page's shell blocks that run gptneo-onnx, without pipes and redirections."""
     lines = re.findall(r"^ {4}(?:.*\| )?gptneo-onnx (.*)$", (ROOT / page).read_text(), re.MULTILINE)
-    return [line.partition(" < ")[0] for line in lines]
+    return [re.split(r" [<>|] ", line)[0] for line in lines]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if command_lines(page)])

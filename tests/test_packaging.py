@@ -49,8 +49,8 @@ def test_public_names_exist_and_have_docstrings(folder):
         assert not callable(value) or value.__doc__, name
 
 
-def test_the_documentation_shows_every_public_name_of_the_runtime():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+def test_the_written_documentation_shows_every_public_name_of_the_runtime():
+    pages = {ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "docs/reference.md"}
     shown = {word for page in pages for word in re.findall(r"\w+", page.read_text())}
     runtime = importlib.import_module("gptneo_onnx.runtime")
     assert set(runtime.__all__) <= shown

@@ -25,7 +25,7 @@ from gptneo_onnx.runtime.onnx_runtime import (
 # Threads per processor from which on other programs are worth a word.
 _BUSY = 0.5
 # Extras of pyproject.toml that the report leaves out: other lines cover cpu and gpu.
-_OTHER_EXTRAS = ("cpu", "gpu", "test", "dev")
+_OTHER_EXTRAS = ("cpu", "gpu", "test", "dev", "docs")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,8 @@ def _int8_products() -> Finding:
     from gptneo_onnx.runtime.engine.device import int8_dot_instructions
 
     instructions = int8_dot_instructions()
+    if instructions is None and platform.machine().lower() in ("x86_64", "amd64"):
+        return Finding("8-bit products", "unknown here; exact on a processor with VNNI or AMX")
     if instructions == "":
         return Finding(
             "8-bit products",
@@ -202,11 +204,15 @@ def missing_cuda_library() -> str:
 
     preload_cuda_libraries()
     folder = Path(onnxruntime.__file__).parent / "capi"
+    is_windows = platform.system() == "Windows"
+    prefix, suffix, driver = (
+        ("", ".dll", "nvcuda.dll") if is_windows else ("lib", ".so", "libcuda.so.1")
+    )
     try:
         for library in ("shared", "cuda"):
-            path = folder / f"libonnxruntime_providers_{library}.so"
+            path = folder / f"{prefix}onnxruntime_providers_{library}{suffix}"
             ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-        ctypes.CDLL("libcuda.so.1")  # comes with the driver, not with a package
+        ctypes.CDLL(driver)  # comes with the driver, not with a package
     except OSError as error:
         match = re.match(r"(\S+): cannot open shared object file", str(error))
         return match[1] if match else " ".join(str(error).split())

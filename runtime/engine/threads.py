@@ -103,7 +103,8 @@ def physical_cores(processors: set[int], cpus: Path = _CPUS) -> int:
     siblings = set()
     for processor in processors:
         try:
-            core = (cpus / f"cpu{processor}/topology/thread_siblings_list").read_text().strip()
+            path = cpus / f"cpu{processor}/topology/thread_siblings_list"
+            core = path.read_text(encoding="ascii").strip()
         except OSError:
             core = str(processor)
         siblings.add(core)
@@ -147,10 +148,10 @@ def _quota(group: Path) -> float | None:
     """Return the limit of one group's folder; None if it has none."""
     try:
         if (group / "cpu.max").exists():
-            limit, period = (group / "cpu.max").read_text().split()
+            limit, period = (group / "cpu.max").read_text(encoding="ascii").split()
         else:
-            limit = (group / "cpu.cfs_quota_us").read_text().strip()
-            period = (group / "cpu.cfs_period_us").read_text().strip()
+            limit = (group / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (group / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
         quota = int(limit) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return None  # no such file, or "max"

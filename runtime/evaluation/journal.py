@@ -78,7 +78,7 @@ class Journal:
         if self.path is None:
             return
         try:
-            with self.path.open("a") as file:
+            with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_line(number, score)) + "\n")
         except OSError as error:
             raise InputError(

@@ -119,6 +119,8 @@ class GenerationConfig(GenerationFields):
         Args:
             config_dict: names and values.
             kwargs: values that replace those.
+
+        Keyword Args:
             return_unused_kwargs: whether to return (config, {}): as in transformers, none is
                 unused.
 
@@ -156,6 +158,8 @@ class GenerationConfig(GenerationFields):
             config_file_name: the file's name, if it is another.
             kwargs: values that replace the file's, and `subfolder`; those that transformers has for
                 downloads are passed over.
+
+        Keyword Args:
             return_unused_kwargs: as in from_dict().
 
         Raises:

@@ -104,8 +104,10 @@ class TextIteratorStreamer(TextStreamer):
     The iteration ends with generate(), even when that fails: the error is raised in its thread.
 
     Args:
-        tokenizer, skip_prompt, decode_kwargs: as for TextStreamer.
+        tokenizer: the model's tokenizer.
+        skip_prompt: whether to leave out the prompt.
         timeout: seconds to wait for the next piece before queue.Empty is raised; None waits.
+        decode_kwargs: arguments for the tokenizer's decode(), as for TextStreamer.
 
     Raises:
         InputError: the timeout is not a number above 0, or decode() has no such argument.
@@ -147,8 +149,10 @@ class AsyncTextIteratorStreamer(TextStreamer):
     Construct it inside the coroutine that iterates: pieces are passed to its event loop.
 
     Args:
-        tokenizer, skip_prompt, decode_kwargs: as for TextStreamer.
+        tokenizer: the model's tokenizer.
+        skip_prompt: whether to leave out the prompt.
         timeout: seconds to wait for the next piece before TimeoutError is raised; None waits.
+        decode_kwargs: arguments for the tokenizer's decode(), as for TextStreamer.
 
     Raises:
         InputError: no event loop is running, or as for TextIteratorStreamer.

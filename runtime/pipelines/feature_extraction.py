@@ -78,6 +78,8 @@ class FeatureExtractionPipeline(BasePipeline):
         Args:
             inputs: a text, or several; an iterator is read as results are asked for, and gives an
                 iterator.
+
+        Keyword Args:
             pooling: "none" for a vector per token, "mean" for their mean, "last_token" for the
                 vector of the last token, the only one that depends on the whole text.
             normalize: whether vectors are scaled to length 1.

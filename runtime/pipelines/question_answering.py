@@ -93,7 +93,10 @@ class QuestionAnsweringPipeline(BasePipeline):
 
         Args:
             args: a dict with question and context, or several; or a question and a context.
-            question, context: a question and its context, or several of either.
+
+        Keyword Args:
+            question: a question, or several.
+            context: its context, or that of each; several questions may have one context.
             top_k: how many answers are returned, the best first.
             doc_stride: a context that is too long is read in windows, which repeat that many tokens
                 of the one before; by default 128, or half of a window.

@@ -102,6 +102,8 @@ class TextClassificationPipeline(BasePipeline):
             inputs: a text; a pair of texts, {"text": ..., "text_pair": ...}, whose tokens follow
                 each other; or several of these. An iterator is read as results are asked for, and
                 gives an iterator.
+
+        Keyword Args:
             top_k: how many labels are returned, the best first; None for all.
             return_all_scores: all labels, in their own order; top_k goes before it.
             function_to_apply: "sigmoid", "softmax", "none", or "default": none for a regression,

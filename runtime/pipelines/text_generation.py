@@ -96,8 +96,11 @@ class TextGenerationPipeline(BasePipeline):
                 chat, a list of messages {"role": ..., "content": ...}, takes the place of a text
                 where the tokenizer has a chat template; its "generated_text" is the messages with
                 the answer.
+
+        Keyword Args:
             return_full_text: whether results begin with the prompt; True by default.
-            return_text, return_tensors: return "generated_text" or "generated_token_ids".
+            return_text: return "generated_text", as by default.
+            return_tensors: return "generated_token_ids".
             clean_up_tokenization_spaces: whether spaces before punctuation are removed; True by
                 default, as in transformers.
             skip_special_tokens: whether special tokens are left out of texts; True by default.

@@ -95,6 +95,8 @@ class TokenClassificationPipeline(BasePipeline):
         Args:
             inputs: a text, or several; an iterator is read as results are asked for, and gives an
                 iterator.
+
+        Keyword Args:
             aggregation_strategy: "none", an entity for each token; "simple", for neighbouring
                 tokens of one label (B- begins another); "first", "average", "max": the same, where
                 all tokens of a word get the label of its first one, of the average of their scores,

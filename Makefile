@@ -157,10 +157,11 @@ $(BUILD)/peer-openvino/.ready:
 	$(BUILD)/peer-openvino/bin/python -m pip install --quiet --no-deps optimum-intel==2.2.0
 	touch $@
 
-# Compiles llama.cpp for this processor, in ten minutes. Where that fails, compare.py leaves it out.
+# Compiles llama.cpp for this processor, in ten minutes. Where that fails, compare.py leaves it out. GCC takes
+# the stores to its AMX configuration for dead, and 8-bit and 4-bit models crash: hence the flags.
 $(BUILD)/llama-cpp/.tried:
 	$(PYTHON) -m venv $(BUILD)/llama-cpp
-	$(BUILD)/llama-cpp/bin/python -m pip install --quiet llama-cpp-python==0.3.36 gguf==0.19.0 safetensors || rm -r $(BUILD)/llama-cpp/bin
+	CMAKE_ARGS="-DCMAKE_CXX_FLAGS='-fno-tree-dse -fno-dse'" $(BUILD)/llama-cpp/bin/python -m pip install --quiet llama-cpp-python==0.3.36 gguf==0.19.0 safetensors || rm -r $(BUILD)/llama-cpp/bin
 	mkdir -p $(@D) && touch $@
 
 # The wheel in bare environments, of this Python and of the newest one, used from outside the repository.

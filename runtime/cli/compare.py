@@ -120,7 +120,7 @@ def run_compare(options: argparse.Namespace) -> int:
             _write_report(options.report, comparison, names, (first.model.engine, second.engine))
     finally:  # print the figures even if the report cannot be written
         models = [str(options.first), str(options.second)]
-        precisions = [first.model.engine.precision, second.model.engine.precision]
+        precisions = [first.model.engine.precision, second.engine.precision]
         values = comparison.as_dict() | {"models": models, "precisions": precisions}
         if options.json:
             print(json.dumps(values))

@@ -42,16 +42,12 @@ class DescribingPipeline(TextGenerationPipeline):
     _seconds: tuple[float, float] = (0.0, 0.0)  # for the prompts, and for all, of the last batch
 
     def _generate(
-        self,
-        prompts: list[PipelinePrompt],
-        limit: int | None,
-        config: GenerationConfig,
-        others: Mapping[str, Any],
+        self, prompts: list[PipelinePrompt], config: GenerationConfig, others: Mapping[str, Any]
     ) -> Any:
         engine = self.model.engine
         engine.decoder(1).prefill_seconds = 0.0
         start = time.perf_counter()
-        output = super()._generate(prompts, limit, config, others)
+        output = super()._generate(prompts, config, others)
         # A larger decoder may have taken the first one's place; it counts from 0 too.
         self._seconds = engine.decoder(1).prefill_seconds, time.perf_counter() - start
         return output
@@ -62,16 +58,17 @@ class DescribingPipeline(TextGenerationPipeline):
         output: Any,
         arguments: CallArguments,
         config: GenerationConfig,
+        has_limits: bool,
     ) -> list[Results]:
-        results = super()._results(prompts, output, arguments, config)
+        results = super()._results(prompts, output, arguments, config, has_limits)
         sequences = output if isinstance(output, np.ndarray) else output.sequences
         width = max(len(prompt.input_ids) for prompt in prompts)
         count = config.num_return_sequences
         for row, (prompt, of_prompt) in enumerate(zip(prompts, results, strict=True)):
             for index, result in enumerate(of_prompt, row * count):
-                ids = without_padding(sequences[index, width:].tolist(), config)
-                limit = prompt.max_new_tokens or config.max_new_tokens
-                result |= self._end_of(prompt, ids, config, limit)
+                end = width + prompt.max_new_tokens if has_limits else None
+                ids = without_padding(sequences[index, width:end].tolist(), config)
+                result |= self._end_of(prompt, ids, config, prompt.max_new_tokens)
                 result["prompt_tokens"] = len(prompt.input_ids)
                 result["seed"] = _shared(prompt.seeds)
         timing = self._timing([result for of_prompt in results for result in of_prompt])
@@ -81,7 +78,7 @@ class DescribingPipeline(TextGenerationPipeline):
         return results
 
     def _end_of(
-        self, prompt: PipelinePrompt, ids: list[int], config: GenerationConfig, limit: int | None
+        self, prompt: PipelinePrompt, ids: list[int], config: GenerationConfig, limit: int
     ) -> dict[str, Any]:
         """Return how a result ended, of whose new tokens `ids` at most `limit` were allowed."""
         is_ended = bool(ids) and ids[-1] in config.eos_token_ids
@@ -93,7 +90,7 @@ class DescribingPipeline(TextGenerationPipeline):
         reason = LENGTH
         if is_ended or stop is not None:
             reason = STOP
-        elif config.max_time is not None and (limit is None or len(ids) < limit):
+        elif config.max_time is not None and len(ids) < limit:
             reason = TIME
         end = {"finish_reason": reason, "stop_reason": stop, "new_tokens": len(ids)}
         return end if self.form is None else end | {"complete": self.form.is_complete(ids)}

@@ -66,7 +66,8 @@ class History:
         self.entries.append(entry)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         with os.fdopen(os.open(self._file, flags, _PRIVATE), "a", encoding="ascii") as file:
-            os.fchmod(file.fileno(), _PRIVATE)  # it may have been made by hand
+            if hasattr(os, "fchmod"):  # not on Windows
+                os.fchmod(file.fileno(), _PRIVATE)  # it may have been made by hand
             file.write(json.dumps(entry) + "\n")
 
     def _lines(self) -> list[str]:

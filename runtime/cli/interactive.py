@@ -4,11 +4,11 @@ import sys
 from functools import partial
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError
+from gptneo_onnx.runtime.cli.described_results import DescribingPipeline
 from gptneo_onnx.runtime.cli.interactive_commands import complete, run_command
 from gptneo_onnx.runtime.cli.interactive_session import Session
 from gptneo_onnx.runtime.cli.interactive_settings import Settings
 from gptneo_onnx.runtime.cli.line_input import Entry, LineInput
-from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
 
 WELCOME = (
     "Type how the text begins; the model continues it, then you again, each time on a new line. "
@@ -17,9 +17,7 @@ WELCOME = (
 )
 
 
-def converse(
-    generator: TextGenerationPipeline, settings: Settings, keeps_history: bool = True
-) -> None:
+def converse(generator: DescribingPipeline, settings: Settings, keeps_history: bool = True) -> None:
     """Take turns, from standard input and on standard output, until the input ends.
 
     Args:

@@ -5,15 +5,10 @@ from collections.abc import Callable
 from functools import partial
 
 from gptneo_onnx.runtime.cli.conversation import Conversation
+from gptneo_onnx.runtime.cli.described_results import DescribingPipeline
 from gptneo_onnx.runtime.cli.interactive_settings import Settings
-from gptneo_onnx.runtime.cli.terminal_text import (
-    TerminalText,
-    is_terminal,
-    one_line,
-    print_text,
-    visible,
-)
-from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
+from gptneo_onnx.runtime.cli.terminal import is_terminal
+from gptneo_onnx.runtime.cli.terminal_text import TerminalText, one_line, print_text, visible
 
 
 class Session:
@@ -25,7 +20,7 @@ class Session:
         is_over: whether the user has ended it.
     """
 
-    def __init__(self, generator: TextGenerationPipeline, settings: Settings) -> None:
+    def __init__(self, generator: DescribingPipeline, settings: Settings) -> None:
         self.settings = settings
         self.conversation = Conversation(
             generator.model, generator.tokenizer, settings.config, **settings.arguments

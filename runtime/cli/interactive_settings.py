@@ -8,10 +8,9 @@ from typing import Any, NoReturn
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.cli.conversation import check_call
+from gptneo_onnx.runtime.cli.described_results import DescribingPipeline
 from gptneo_onnx.runtime.cli.drafting import load_draft
 from gptneo_onnx.runtime.generation.config import GenerationConfig
-from gptneo_onnx.runtime.pipelines.text_generation import TextGenerationPipeline
-from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 _SWITCH = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 # They are for several results, and a session has one.
@@ -43,11 +42,11 @@ class Settings:
 
     def __init__(
         self,
-        generator: TextGenerationPipeline,
+        generator: DescribingPipeline,
         options: argparse.Namespace,
         add_options: Sequence[Callable[[Any], None]],
         check: Callable[[argparse.Namespace], None],
-        arguments_of: Callable[[argparse.Namespace, Tokenizer], dict[str, Any]],
+        arguments_of: Callable[[argparse.Namespace, DescribingPipeline], dict[str, Any]],
     ) -> None:
         """
         Args:

@@ -199,10 +199,19 @@ class TextGenerationPipeline(BasePipeline):
         others: Mapping[str, Any],
     ) -> list[Results]:
         """Return the results of a batch, each as if its prompt were alone."""
+        output = self._generate(prompts, config, others)
+        # A criterion of the caller's may replace the limits.
+        has_limits = not others.get("stopping_criteria")
+        return self._results(prompts, output, arguments, config, has_limits)
+
+    def _generate(
+        self, prompts: list[PipelinePrompt], config: GenerationConfig, others: Mapping[str, Any]
+    ) -> Any:
+        """Return what generate() makes of a batch, each prompt with its own limit and seeds."""
         changes: dict[str, Any] = {"token_healing": False}  # the prompts are healed already
         if config.do_sample:
             changes["seed"] = tuple(seed for prompt in prompts for seed in prompt.seeds)
-        output = check_and_generate(
+        return check_and_generate(
             self.model.engine,
             self.model.generation_config,
             **left_padded([each.input_ids for each in prompts], self.tokenizer.eos_token_id),
@@ -211,9 +220,6 @@ class TextGenerationPipeline(BasePipeline):
             limits=[prompt.max_new_tokens for prompt in prompts],
             **others,
         )
-        # A criterion of the caller's may replace the limits.
-        has_limits = not others.get("stopping_criteria")
-        return self._results(prompts, output, arguments, config, has_limits)
 
     def _results(
         self,

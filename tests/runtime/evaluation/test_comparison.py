@@ -23,7 +23,7 @@ from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli.compare import _names
 from gptneo_onnx.runtime.cli.compared_models import about_models, about_run
 from gptneo_onnx.runtime.cli.main import main
-from gptneo_onnx.runtime.cli.units import readable_size
+from gptneo_onnx.runtime.units import readable_size
 from gptneo_onnx.runtime.documents import Document
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.evaluation.comparison import Comparison, compare

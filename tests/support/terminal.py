@@ -10,6 +10,7 @@ import sys
 import termios
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 
 CTRL_A, CTRL_C, CTRL_D, TAB = "\x01", "\x03", "\x04", "\t"
@@ -77,6 +78,16 @@ class Terminal:
     def send(self, keys: str) -> None:
         """Type keys."""
         os.write(self._master, keys.encode())
+
+    def interrupt_prompt(self) -> None:
+        """Type Ctrl-C at a prompt, once the program waits there.
+
+        Python's readline misses a signal that comes just before it begins to wait.
+        """
+        status = Path(f"/proc/{self._process.pid}/stat")
+        while status.read_text().rpartition(") ")[2][0] != "S":
+            assert time.monotonic() < self._deadline, "the program does not wait for input"
+        self.send(CTRL_C)
 
     def enter(self, line: str) -> None:
         """Type a line, and wait until it is shown: then the program has read it."""

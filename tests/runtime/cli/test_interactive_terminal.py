@@ -61,7 +61,7 @@ def test_a_whole_result_is_asked_for_with_a_prompt(open_terminal):
         terminal.wait_for("type the prompt, and end it with Ctrl-D\r\n")
         terminal.enter("She was")
         terminal.send(CTRL_D)
-        terminal.wait_for('{"prompt": "She was", "results"')
+        terminal.wait_for('"prompt": "She was", "results"')
 
 
 def test_editing_keys(open_terminal):
@@ -138,13 +138,13 @@ class TestCtrlC:
             terminal.wait_for("\r\n> ")
             terminal.send("never sent")
             terminal.wait_for("never sent")
-            terminal.send(CTRL_C)
+            terminal.interrupt_prompt()
             terminal.wait_for(CLEARED)
             terminal.enter("/seed 4")
             terminal.wait_for("[seed 4]\r\n> ")
-            terminal.send(CTRL_C)
+            terminal.interrupt_prompt()
             terminal.wait_for(CLEARED)
-            terminal.send(CTRL_C)
+            terminal.interrupt_prompt()
             assert terminal.end()[1] == 0
 
     def test_it_gives_up_a_text_of_several_lines(self, open_terminal):
@@ -152,7 +152,7 @@ class TestCtrlC:
             terminal.wait_for("\r\n> ")
             terminal.send('"""never\r')
             terminal.wait_for("\r\n... ")
-            terminal.send(CTRL_C)
+            terminal.interrupt_prompt()
             terminal.wait_for(CLEARED)
             terminal.enter("/info")
             terminal.wait_for("0 of them in the text")
@@ -247,7 +247,7 @@ def test_without_readline(embedded_export):
         terminal.wait_for("\r\n> ")
         terminal.enter("/seed 4")
         terminal.wait_for("[seed 4]\r\n> ")
-        terminal.send(CTRL_C)
+        terminal.interrupt_prompt()
         terminal.wait_for(CLEARED)
         terminal.send(CTRL_D)
         assert terminal.end()[1] == 0

@@ -100,6 +100,11 @@ def find_source(
         InputError: the name leads nowhere.
         MissingDependencyError: a hub id must be fetched, and huggingface_hub is not installed.
     """
+    if not isinstance(model, str | os.PathLike):
+        raise InputError(
+            f"the model is of type {type(model).__name__}; an exported directory, a checkpoint's, "
+            "or a hub id is expected"
+        )
     name = model if isinstance(model, str) else Path(model).as_posix()
     subfolder = hub.subfolder or ""
     # os.path because Path's methods raise for names that are too long.

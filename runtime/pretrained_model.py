@@ -89,6 +89,14 @@ class PretrainedModel:
     framework = "np"
     training = False
 
+    def __repr__(self) -> str:
+        """Show the directory, the type, the size and the device."""
+        return (
+            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, dtype={self.dtype!r}, "
+            f"num_layers={self.config.num_layers}, hidden_size={self.config.hidden_size}, "
+            f"vocab_size={self.config.vocab_size}, device={str(self.device)!r})"
+        )
+
     @property
     def device(self) -> Device:
         """Where the model runs."""

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.hub_cache import cached_snapshot, is_hub_id
 from gptneo_onnx.runtime import embedded
 from gptneo_onnx.runtime.cli.terminal import is_terminal
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 MAX_GRAMMAR_BYTES = 1024 * 1024
+_STANDARD_INPUT = "-"
+_TRUTH_VALUES = ("true", "false")
 # A word that a path or a hub id may be, and that hardly anybody has continued.
 _LIKE_A_MODEL = re.compile(r"[.~]?\S*[/\\]\S*|[.~]\S+|[A-Za-z0-9.]+([-_][A-Za-z0-9.]+)+")
 
@@ -59,6 +61,11 @@ def _from_words(options: argparse.Namespace, takes_prompt: bool) -> tuple[str | 
     model, prompt = options.model, options.prompt
     missing = (model is None) + (takes_prompt and prompt is None)
     if len(words) > missing:
+        if value := next((word for word in words if word.lower() in _TRUTH_VALUES), None):
+            raise InputError(
+                f"{value} is the value of no option: those that switch take none; write "
+                "--do-sample or --no-do-sample, for example"
+            )
         expected = "MODEL and PROMPT" if takes_prompt else "MODEL alone"
         raise InputError(
             f"generate takes {expected}, and {len(words)} were given"
@@ -66,8 +73,15 @@ def _from_words(options: argparse.Namespace, takes_prompt: bool) -> tuple[str | 
         )
     if model is None and words and _is_model(words, takes_prompt and prompt is None):
         model = words.pop(0)
+        if words and is_directory(words[0]) and not is_directory(model) and not is_hub_id(model):
+            raise InputError(
+                f"MODEL comes first: {shown(model)} is not a directory, and {words[0]} is one; "
+                "change their order, or name them with -m and -p"
+            )
     if words:
         [prompt] = words
+        if prompt == _STANDARD_INPUT:
+            prompt = read_standard_input()
     return model, prompt
 
 

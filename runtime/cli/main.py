@@ -117,6 +117,10 @@ def _options(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.
     """
     command = _commands(parser).choices.get(arguments[0])
     if command is None:  # --help, --version, or an error
+        first = arguments[0]
+        known = any(option.startswith(first) for option in parser._option_string_actions)
+        if first.startswith("-") and not known:
+            parser.error(f"unrecognized arguments: {first}; COMMAND comes first, then its options")
         return parser.parse_args(arguments)
     options: argparse.Namespace = command.parse_intermixed_args(arguments[1:])
     return options

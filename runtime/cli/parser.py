@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from gptneo_onnx.runtime.cli.colours import coloured_help
 from gptneo_onnx.runtime.cli.messages import PROGRAM, complain
+from gptneo_onnx.runtime.cli.other_names import name_here
 
 # Longer lines are hard to read.
 _WIDEST_HELP = 98
@@ -79,9 +80,14 @@ class Parser(argparse.ArgumentParser):
         """Return the options and values that a message's unknown words come closest to."""
         words = re.findall(r"(?:arguments:|invalid choice:) ['\"]?([\w-]+)", message)
         choices = message.partition("(choose from")[2]
-        known = re.findall(r"[\w-]+", choices) if choices else [*self._option_string_actions]
-        close = [match for word in words for match in get_close_matches(word, known, n=1)]
-        return f"; did you mean {close[0]}?" if close else ""
+        options = [*self._option_string_actions]
+        known = re.findall(r"[\w-]+", choices) if choices else options
+        for word in words:
+            if name := name_here(word, {*known, *options}):
+                return f"; did you mean {name}?"
+            if close := get_close_matches(word, known, n=1):
+                return f"; did you mean {close[0]}?"
+        return ""
 
 
 class HelpFormatter(argparse.HelpFormatter):

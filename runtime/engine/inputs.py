@@ -1,5 +1,6 @@
 """Checks of what a caller passes: ids, masks and positions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,7 +140,15 @@ class PaddedInputs:
 
 
 def _integers(name: str, values: ArrayLike) -> Ids:
+    if isinstance(values, Mapping):
+        raise InputError(
+            f"{name} is of type {type(values).__name__}; pass its entries, as **inputs"
+        )
     array = _array(name, values)
+    if array.dtype.kind in "US":
+        raise InputError(
+            f"{name} holds text; pass what tokenizer(text, return_tensors='np') returns, as **inputs"
+        )
     if array.ndim == 1 and len(array):
         raise InputError(
             f"{name} has shape {list(array.shape)}; [batch, sequence] is expected: pass "

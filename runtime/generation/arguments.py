@@ -185,6 +185,10 @@ def max_new_tokens(config: GenerationConfig, width: int, longest: int, context: 
     if wanted < 1:
         padding = ", padding included" if width > longest else ""
         raise InputError(f"{name}, but the prompt alone has {width} tokens{padding}; raise it")
+    if room < 1:
+        raise InputError(
+            f"the prompt has {longest} tokens, more than the context of {context}; shorten it"
+        )
     if wanted > room:
         raise InputError(
             f"{name} and the prompt has {longest} tokens, more than the context of {context}; "

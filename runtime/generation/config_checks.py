@@ -128,6 +128,15 @@ def _is_set(name: str, values: Mapping[str, Any]) -> bool:
     return values[name] is not None and plain(values[name]) != DEFAULT_VALUES[name]
 
 
+# Arguments of other libraries' generation, which no spelling leads to.
+OTHER_NAMES = {
+    "max_tokens": ["max_new_tokens"],
+    "n": ["num_return_sequences"],
+    "stop": ["stop_strings"],
+    "stop_sequences": ["stop_strings"],
+}
+
+
 def check_unknown(name: str, value: Any) -> None:
     """Raise InputError for an argument that has no field, unless its value asks for nothing."""
     if asks_for_nothing(name, value):
@@ -138,7 +147,7 @@ def check_unknown(name: str, value: Any) -> None:
         raise InputError(
             f"{name}={shown(value)} is not supported; leave it at {INAPPLICABLE[name][0]!r}"
         )
-    close = get_close_matches(name, DEFAULT_VALUES, n=3)
+    close = OTHER_NAMES.get(name) or get_close_matches(name, DEFAULT_VALUES, n=3)
     names = ", ".join(close) or "those of GenerationConfig (docs/generation.md)"
     raise InputError(f"generate() has no argument {name!r}; it has {names}")
 

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.generation_settings import METADATA
 from gptneo_onnx.runtime.generation.argument_types import TokenArguments
-from gptneo_onnx.runtime.generation.config_checks import INAPPLICABLE
+from gptneo_onnx.runtime.generation.config_checks import INAPPLICABLE, OTHER_NAMES
 from gptneo_onnx.runtime.load_arguments import LOAD_NAMES, OWN_NAMES
 from gptneo_onnx.runtime.pipelines.arguments import CallArguments
 
@@ -32,6 +32,6 @@ def check_names(names: Iterable[str], own: Collection[str], is_call: bool = True
             raise InputError(f"{name} is an argument of pipeline(), not of a call; pass it there")
         known = [*_OF_GENERATE, *(each.name for each in fields(CallArguments))]
         known += [] if is_call else [*LOAD_NAMES, *OWN_NAMES]
-        close = get_close_matches(name, sorted(set(known)), n=3)
+        close = OTHER_NAMES.get(name) or get_close_matches(name, sorted(set(known)), n=3)
         advice = f"it has {', '.join(close)}" if close else "docs/generation.md lists them"
         raise InputError(f"the text-generation pipeline has no argument {name!r}; {advice}")

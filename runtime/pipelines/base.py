@@ -26,6 +26,10 @@ class BasePipeline:
     task: ClassVar[str]
     framework = "np"
 
+    def __repr__(self: _HasModel) -> str:
+        """Show the class and the model."""
+        return f"{type(self).__name__}(model={self.model!r})"
+
     @property
     def device(self: _HasModel) -> Device:
         """Where the model runs."""

@@ -186,7 +186,9 @@ def pipeline(
     """
     task = _checked_task(task)
     if model is None:
-        raise InputError("no model was given; pass model=, an exported directory")
+        raise InputError(
+            "no model was given; pass model=: an exported directory, a checkpoint's, or a hub id"
+        )
     hub = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
     options, loading = _loading(device, kwargs)
     source: dict[str, Any] = {name: hub[name] for name in hub if name != "subfolder"}

@@ -147,7 +147,8 @@ def _integers(name: str, values: ArrayLike) -> Ids:
     array = _array(name, values)
     if array.dtype.kind in "US":
         raise InputError(
-            f"{name} holds text; pass what tokenizer(text, return_tensors='np') returns, as **inputs"
+            f"{name} holds text; pass what tokenizer(text, return_tensors='np') returns, as "
+            "**inputs"
         )
     if array.ndim == 1 and len(array):
         raise InputError(

@@ -145,5 +145,5 @@ def _print(options: argparse.Namespace, status: str, notes: list[str]) -> None:
     what = f"{', '.join(graphs)}, {', '.join(options.precision)}, {readable_size(size)}"
     said = " (up to date)" if status == UP_TO_DATE else ""
     print(wrapped(f"{out}: {what}{said}", sys.stdout))
-    if command:
+    if command and not options.quiet:
         print(f"next: {command}")

@@ -207,7 +207,8 @@ def test_the_picture_shows_what_the_commands_print_now(tmp_path, monkeypatch, ca
     expected = []
     for command in svg.findtext("{http://www.w3.org/2000/svg}title").split("; "):
         assert main(shlex.split(command)[1:]) == 0
-        expected += [f"$ {command}", *capsys.readouterr().out.splitlines()]
+        said = capsys.readouterr()
+        expected += [f"$ {command}", *said.out.splitlines(), *said.err.splitlines()]
     shown = [line for line in shown_at_the_end(PICTURE) if not line.startswith("weights: 100%")]
     assert shown == expected
 

@@ -24,12 +24,17 @@ def add_command(commands: Any) -> None:
     """Add the command and its options to argparse's sub-parsers."""
     command = commands.add_parser(
         "cache",
-        help="list or remove the exports of checkpoints that were loaded by their names",
-        description="A checkpoint or hub id that is loaded is exported into the cache folder once. "
-        "list shows these exports, those last used first; prune removes those whose checkpoint was "
-        "changed or removed, and those of an older format; path prints the cache folder.",
+        help="list or remove exports that were made on demand",
+        description="List or remove exports of checkpoints and hub ids that were loaded by name.",
     )
-    command.add_argument("action", choices=_ACTIONS, metavar="list|prune|path", help="what to do")
+    command.add_argument(
+        "action",
+        choices=_ACTIONS,
+        metavar="list|prune|path",
+        help="list: show these exports, those last used first; prune: remove those whose "
+        "checkpoint was changed or removed, and those of an older format; path: print the cache "
+        "folder",
+    )
     group = command.add_argument_group("prune")
     group.add_argument("--all", action="store_true", help="remove every export")
     group.add_argument(

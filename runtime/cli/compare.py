@@ -52,14 +52,15 @@ def add_command(commands: Any) -> None:
         "first", type=Path, metavar="A", help=f"the model to compare with: {model}"
     )
     command.add_argument("second", type=Path, metavar="B", help=f"the model to examine: {model}")
+    add_texts(command)
+    group = command.add_argument_group("models")
     for option, letter in (("--precision", "A"), ("--precision-b", "B")):
-        command.add_argument(
+        group.add_argument(
             option,
             metavar="NAME",
             help=f"which precision of {letter} to use (default: its first); of a checkpoint, which "
             "to export (default: fp32)",
         )
-    add_texts(command)
     group = command.add_argument_group("output")
     group.add_argument(
         "--report",

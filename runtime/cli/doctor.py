@@ -44,7 +44,7 @@ def add_command(commands: Any) -> None:
         help="check this machine: versions, devices, libraries",
         description="Check this machine: versions, devices, missing libraries, and what to do.",
     )
-    add_json(command)
+    add_json(command.add_argument_group("output"))
     add_examples(command, "doctor")
     command.set_defaults(run=run_doctor, needs_onnx_runtime=False)
 

@@ -24,9 +24,7 @@ from gptneo_onnx.runtime.units import readable_size
 
 UP_TO_DATE, EXPORTED = "up to date", "exported"
 # Other programs load it without a word, and ONNX Runtime then misses an input.
-_FOR_OTHERS = (
-    "its fused graph is for gptneo-onnx; Optimum and other programs need one of --graph portable"
-)
+_FOR_OTHERS = "for Optimum and other programs, export with --graph fused,portable"
 
 
 def add_command(commands: Any) -> None:
@@ -102,11 +100,11 @@ def run_export(options: argparse.Namespace) -> None:
     out = export_model(
         options.checkpoint, options.out, **arguments, progress=progress, report=report
     )
-    if options.layout == "flat" and not options.quiet:
+    _print(options, EXPORTED, notes)
+    if options.layout == "flat" and not (options.quiet or options.json):
         kinds = {entry.kind for entry in Manifest.read(out).graphs.values()}
         if kinds == {"fused"}:
-            report(_FOR_OTHERS)
-    _print(options, EXPORTED, notes)
+            print(wrapped(_FOR_OTHERS, sys.stderr), file=sys.stderr)
 
 
 def _output_directory(options: argparse.Namespace) -> Path:
@@ -145,5 +143,5 @@ def _print(options: argparse.Namespace, status: str, notes: list[str]) -> None:
     what = f"{', '.join(graphs)}, {', '.join(options.precision)}, {readable_size(size)}"
     said = " (up to date)" if status == UP_TO_DATE else ""
     print(wrapped(f"{out}: {what}{said}", sys.stdout))
-    if command:
+    if command and not options.quiet:
         print(f"next: {command}")

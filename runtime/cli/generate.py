@@ -124,4 +124,4 @@ def session_settings(generator: "DescribingPipeline", options: argparse.Namespac
 def _converse(generator: "DescribingPipeline", options: argparse.Namespace) -> None:
     from gptneo_onnx.runtime.cli.interactive import converse
 
-    converse(generator, session_settings(generator, options), keeps_history=options.history)
+    converse(generator, session_settings(generator, options), keeps_history=not options.no_history)

@@ -179,8 +179,7 @@ def _add_prompts(group: Any) -> None:
     )
     group.add_argument(
         "--no-history",
-        action="store_false",
-        dest="history",
+        action="store_true",
         help="keep nothing of what is typed in turns for later sessions",
     )
 

@@ -404,6 +404,7 @@ def test_the_advice_can_be_typed(cache, checkpoint, tmp_path, monkeypatch):
         assert main(command) == 0
         arguments.pop("export", None)
         assert GPTNeoForCausalLM.from_pretrained("OUT", **arguments).engine.path == Path("OUT")
+        shutil.rmtree("OUT")
 
 
 def test_every_command_takes_a_hub_id(cache, hub, checkpoint, tmp_path, monkeypatch, capsys):

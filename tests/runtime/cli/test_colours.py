@@ -42,7 +42,7 @@ def test_help_on_a_terminal_has_coloured_headings_and_options() -> None:
 def test_an_error_on_a_terminal_is_red_and_wraps_between_words() -> None:
     status, shown = run_in_terminal([*COMMAND, "info", "no/such/model"], width=60)
     assert status == 2
-    assert shown.startswith("gptneo-onnx: \033[1;31merror:\033[0m no/such/model")
+    assert shown.startswith("gptneo-onnx: \033[1;31merror:\033[0m 'no/such/model'")
     lines = ANSI.sub("", shown).splitlines()
     assert len(lines) > 1
     assert max(map(len, lines)) <= 60

@@ -161,7 +161,8 @@ def test_help_describes_one_name(take):
     assert take("/help set")[1].startswith("  /set [NAME [VALUE]] ")
     _, notes = take("/help top-p")
     assert notes == (
-        "top-p 1.0\nsample from the likeliest tokens that together have this probability\n"
+        "top-p 1.0\nsample from the likeliest tokens that together have this probability "
+        "(default: 1.0, all)\n"
     )
 
 
@@ -169,7 +170,7 @@ def test_info_describes_the_session(take, embedded_export):
     _, notes = take("She was", "/info")
     assert f"model         {embedded_export}\n" in notes
     assert re.search(r"512 tokens, \d of them in the text\n", notes)
-    assert "do-sample off, max-new-tokens 6" in notes
+    assert "max-new-tokens 6, do-sample off" in notes
 
 
 def test_the_arguments_of_the_command_reach_the_model(embedded_export, take, monkeypatch):

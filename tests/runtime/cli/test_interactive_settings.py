@@ -28,10 +28,10 @@ def test_the_options_of_the_command_line_are_set(settings_of):
     options = ["--temperature", "0.5", "--stop", "a b", "--stop=-x", "--no-do-sample"]
     settings = settings_of(*options, "--prompt-lookup", "--top-k", "7")
     assert [settings.shown(name) for name in settings.changed_names()] == [
-        "do-sample off",
-        "top-k 7",
-        "temperature 0.5",
         'stop "a b" "-x"',
+        "do-sample off",
+        "temperature 0.5",
+        "top-k 7",
         "prompt-lookup 10",
     ]
     assert settings.config.temperature == 0.5

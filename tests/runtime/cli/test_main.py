@@ -264,7 +264,7 @@ def test_export_says_which_graph_other_programs_need(
     run: Run, tmp_path: Path, options: tuple[str, ...], is_told: bool
 ) -> None:
     _, _, error = run("export", EMBEDDED_CHECKPOINT, tmp_path / "out", *options)
-    assert ("Optimum and other programs need one of --graph portable" in error) is is_told
+    assert ("for Optimum and other programs, export with --graph" in error) is is_told
 
 
 def test_export_takes_a_tokenizer_from_elsewhere(

@@ -32,7 +32,8 @@ def value_for(action: argparse.Action) -> str:
 
 def words_of(name: str) -> list[str]:
     """What a command needs besides: its positional arguments, and required options."""
-    needed = ["x" for action in COMMANDS[name]._actions if not action.option_strings]
+    positional = [action for action in COMMANDS[name]._actions if not action.option_strings]
+    needed = [value_for(action) if action.choices else "x" for action in positional]
     for action in COMMANDS[name]._actions:
         if action.required and action.option_strings:
             needed += [action.option_strings[0], "x"]

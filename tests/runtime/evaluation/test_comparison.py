@@ -23,7 +23,6 @@ from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli.compare import _names
 from gptneo_onnx.runtime.cli.compared_models import about_models, about_run
 from gptneo_onnx.runtime.cli.main import main
-from gptneo_onnx.runtime.units import readable_size
 from gptneo_onnx.runtime.documents import Document
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.evaluation.comparison import Comparison, compare
@@ -31,6 +30,7 @@ from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
 from gptneo_onnx.runtime.evaluation.perplexity import perplexity
 from gptneo_onnx.runtime.evaluation.windows import rolling_windows
 from gptneo_onnx.runtime.model_files.stored_size import stored_bytes
+from gptneo_onnx.runtime.units import readable_size
 
 # Windows of 7 in a context of 48, over the embedded model's tokenizer.
 SHAPE = Shape(vocab_size=4096, window_size=7, max_position_embeddings=48)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, shown
@@ -175,10 +176,31 @@ _NEUTRAL = {
 }
 
 
+# Those that have an effect, for names that are misspelt.
+_SUPPORTED = (
+    "add_special_tokens",
+    "max_length",
+    "pad_to_multiple_of",
+    "padding",
+    "padding_side",
+    "return_attention_mask",
+    "return_tensors",
+    "stride",
+    "text_pair",
+    "truncation",
+    "truncation_side",
+)
+
+
 def refuse_others(arguments: Mapping[str, Any]) -> None:
     """Raise InputError for an argument that is not supported, unless it asks for nothing."""
     for name, value in arguments.items():
         if name not in _NEUTRAL or value not in _NEUTRAL[name]:
+            close = get_close_matches(name, _SUPPORTED, n=2)
+            if close and name not in _NEUTRAL:
+                raise InputError(
+                    f"tokenizers here have no argument {name}; they have {', '.join(close)}"
+                )
             raise InputError(
                 f"tokenizers here have no argument {name} ({shown(value)}); leave it out: GPT-Neo "
                 "reads texts, as a sequence of token ids"

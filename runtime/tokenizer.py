@@ -8,7 +8,7 @@ from typing import Any
 import tokenizers
 
 from gptneo_onnx.models.chat_template import ChatTemplate, as_config_value
-from gptneo_onnx.models.errors import ModelFileError
+from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, record_files
 from gptneo_onnx.models.tokenizer_files import has_tokenizer
 from gptneo_onnx.runtime.chat_tokenizer import ChatTokenizer
@@ -98,6 +98,11 @@ class Tokenizer(ChatTokenizer):
             ModelFileError: the directory has no tokenizer, or one of the files is damaged.
         """
         name = pretrained_model_name_or_path
+        if not isinstance(name, str | os.PathLike):
+            raise InputError(
+                f"the tokenizer is of type {type(name).__name__}; a directory or a hub id is "
+                "expected"
+            )
         if os.path.isfile(name):  # noqa: PTH113 (Path's methods raise for names too long)
             return cls._of(parts_of_file(Path(name)))
         hub = HubArguments(

@@ -180,9 +180,16 @@ class Vocabulary:
                 says nothing.
 
         Raises:
-            InputError: an id is negative or has more than 32 bits.
+            InputError: an id is negative or has more than 32 bits, or they are not the ids of one
+                text.
         """
-        tokens = [int(i) for i in np.atleast_1d(np.asarray(ids, object))]
+        try:
+            tokens = [int(i) for i in np.atleast_1d(np.asarray(ids, object))]
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"decode() takes the ids of one text, not {shown(ids)}; batch_decode() takes "
+                "several, and encode() makes ids of a text"
+            ) from error
         try:
             text = str(self.backend.decode(tokens, skip_special_tokens=skip_special_tokens))
         except OverflowError as error:  # tokenizers takes 32 bits

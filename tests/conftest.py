@@ -1,6 +1,7 @@
 """Fixtures that every folder of tests shares."""
 
 import secrets
+import signal
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell has what it starts in the background ignore Ctrl-C, and what that starts in turn.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--draw-seed") == "fresh":
         config.option.draw_seed = str(secrets.randbelow(2**32))
 

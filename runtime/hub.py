@@ -18,7 +18,7 @@ from gptneo_onnx.models.manifest import CONFIG_FILE, MANIFEST_FILE
 from gptneo_onnx.models.tokenizer_files import READ_FILES, has_tokenizer
 
 _ALTERNATIVE = "pass a directory that holds tokenizer.json (or vocab.json and merges.txt)"
-_OR_A_MODEL = "or pass the directory of an export or of a checkpoint"
+_A_MODEL = "pass the directory of an export or of a checkpoint"
 # Files of an export of this project, and the small ones of a checkpoint.
 _EXPORT_FILES = ("*.json", "*.onnx", "*.onnx_data", "*.jinja")
 
@@ -110,17 +110,17 @@ def model_snapshot(hub_id: str, hub: HubArguments) -> Path:
             raise InputError(
                 f"{hub_id} is neither a directory nor in the cache "
                 f"{hub.cache_dir or hub_cache_folder()}, and nothing is fetched "
-                f"(local_files_only, HF_HUB_OFFLINE); fetch it without them, {_OR_A_MODEL}"
+                f"(local_files_only, HF_HUB_OFFLINE); fetch it without them, or {_A_MODEL}"
             )
         return cached
     if cached and is_commit(hub.revision) and not hub.force_download:
         return cached
     try:
         names = _in_folder(subfolder, (CONFIG_FILE, MANIFEST_FILE))
-        snapshot = _fetch(hub_id, hub, names, hub_id, _OR_A_MODEL)
+        snapshot = _fetch(hub_id, hub, names, hub_id, _A_MODEL)
         if (snapshot / subfolder / MANIFEST_FILE).is_file():
             names = _in_folder(subfolder, _EXPORT_FILES)
-            return _fetch(hub_id, hub, names, hub_id, _OR_A_MODEL)
+            return _fetch(hub_id, hub, names, hub_id, _A_MODEL)
     except (InputError, MissingDependencyError):
         if cached is None:
             raise

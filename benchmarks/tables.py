@@ -37,6 +37,10 @@ CLAIMS = [
 ]
 
 
+# Engines whose products are of float32; others are held against those of 8 bits.
+FLOAT32 = ("fp32", "pytorch", "optimum", "genai", "llama")
+
+
 def tables(results: Results) -> str:
     """Return all tables."""
     parts = [_speeds(results), _ratios(results), _fractions(results), _costs(results)]
@@ -98,7 +102,7 @@ def _fractions(results: Results) -> Iterator[str]:
             size * figures[name]["decode_128"] / figures["machine"]["read_bandwidth"]
             for figures in results["rounds"]
         ]
-        speed, bits = ("float32_speed", "") if "fp32" in title else ("int8_speed", ", 8 bits")
+        speed, bits = ("float32_speed", "") if name in FLOAT32 else ("int8_speed", ", 8 bits")
         products = statistics.median(
             results["prefill_operations"]
             * figures[name]["prefill_1024"]

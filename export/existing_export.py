@@ -34,7 +34,7 @@ def needs_export(checkpoint: str | Path, out: str | Path, **arguments: Any) -> b
         checkpoint, with these arguments, by this version, and whole.
 
     Raises:
-        InputError: there is another export at `out`, or something that is none.
+        InputError: `out` holds another export, or is not an export.
         GPTNeoOnnxError: as export_model().
     """
     plan = plan_export(checkpoint, out, **arguments)
@@ -53,7 +53,7 @@ def needs_export(checkpoint: str | Path, out: str | Path, **arguments: Any) -> b
 
 
 def _manifest(directory: Path) -> Manifest | None:
-    """Return the manifest; None where it cannot be read, or there is none (transformers.js)."""
+    """Return the manifest; None if it cannot be read or is missing (transformers.js)."""
     if not (directory / MANIFEST_FILE).is_file():
         return None
     try:

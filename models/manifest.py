@@ -144,7 +144,7 @@ class Manifest:
 
 
 def record_files(directory: Path, *names: str) -> None:
-    """Write the sizes and hashes of files that were written anew into a directory's manifest.
+    """Record the sizes and hashes of files that were rewritten in a directory's manifest.
 
     A directory without a manifest stays as it is.
 

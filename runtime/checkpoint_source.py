@@ -13,7 +13,7 @@ from gptneo_onnx.models.manifest import CONFIG_FILE, MANIFEST_FILE
 from gptneo_onnx.runtime.hub import HubArguments, model_snapshot
 from gptneo_onnx.runtime.model_files.foreign import FOLDER as FOREIGN_FOLDER
 
-# Of a checkpoint's directory, what an export may depend on.
+# The files of a checkpoint's directory that an export may depend on.
 _SUFFIXES = (".json", ".txt", ".jinja", ".safetensors", ".bin", ".msgpack")
 _FOLDERS = ("", "additional_chat_templates")
 _PUBLISHED = ("EleutherAI/gpt-neo-125m", "EleutherAI/gpt-neo-1.3B", "EleutherAI/gpt-neo-2.7B")

@@ -134,8 +134,8 @@ class GenerationMixin:
             negative_prompt_ids: int [batch, sequence], the prompts that guidance_scale leads away
                 from.
             negative_prompt_attention_mask: their mask.
-            past_key_values: saved prompts, from prefill() or an earlier output; PromptCache() if
-                there are none yet. What they hold of the prompts is not prefilled again. With
+            past_key_values: saved prompts, from prefill() or an earlier output; PromptCache() for
+                none yet. What they hold of the prompts is not prefilled again. With
                 return_dict_in_generate, the output has the caches of its sequences.
             tokenizer: needed by stop_strings and token_healing.
             inputs: another name of input_ids.

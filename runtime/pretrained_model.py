@@ -255,7 +255,7 @@ def device_name(device: Any) -> str:
     """Return the runtime's name of a device that transformers or torch name in their way.
 
     Raises:
-        InputError: it is none of these.
+        InputError: it is no device, or a negative number below -1.
     """
     if isinstance(device, str):
         return device

@@ -18,7 +18,7 @@ from gptneo_onnx.runtime.pipelines.text_generation import (
 )
 
 STOP, LENGTH, TIME = "stop", "length", "time"
-# Of a result's entries, those that all results of a prompt share.
+# The entries that are the same in all results of a prompt.
 OF_PROMPT = ("prompt_tokens", "seed", "timing")
 
 

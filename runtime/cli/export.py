@@ -33,7 +33,7 @@ def add_command(commands: Any) -> None:
         "export",
         usage="%(prog)s CHECKPOINT OUT [OPTIONS]",
         help="make an ONNX model of a checkpoint",
-        description="Make an ONNX model of a GPT-Neo checkpoint, in a directory of its own.",
+        description="Export a GPT-Neo checkpoint to a directory with an ONNX model.",
     )
     add_checkpoint(command)
     command.add_argument(

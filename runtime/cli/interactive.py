@@ -49,7 +49,7 @@ def converse(generator: DescribingPipeline, settings: Settings, keeps_history: b
         was_interrupted = False
         if entry is None:
             if lines.is_terminal:
-                print(file=sys.stderr)  # the shell's prompt belongs on a line of its own
+                print(file=sys.stderr)  # so that the shell's prompt starts a new line
             return
         try:
             _take(session, entry)

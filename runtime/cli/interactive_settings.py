@@ -151,7 +151,7 @@ class Settings:
         """Return the setting of a name.
 
         Raises:
-            InputError: there is none.
+            InputError: no setting has that name.
         """
         wanted = name.lstrip("-").replace("_", "-")
         actions = {

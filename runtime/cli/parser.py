@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault("formatter_class", HelpFormatter)
-        if sys.version_info >= (3, 14):  # argparse has colours of its own since then
+        if sys.version_info >= (3, 14):  # argparse itself colours its help there
             settings["color"] = False
         super().__init__(**settings)
         self._positionals.title = "arguments"

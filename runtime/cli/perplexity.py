@@ -86,7 +86,7 @@ def add_command(commands: Any) -> None:
         type=Path,
         metavar="FILE",
         help="record scores in FILE, and continue from those that it holds already (default: "
-        "start anew)",
+        "start over)",
     )
     add_json(group)
     add_quiet(group)

@@ -29,7 +29,7 @@ def read_prompts(source: str) -> list[PromptLine]:
     with "prompt" or "text".
 
     Raises:
-        InputError: the file cannot be read, has no prompt, or a line is none of these.
+        InputError: the file cannot be read, has no prompt, or has a line of another form.
     """
     text = read_standard_input() if source == "-" else read_text_file(source)
     # Not splitlines(): prompts may contain other characters that it splits at.

@@ -65,5 +65,5 @@ def low_contrasts(browser: Any) -> dict[str, float]:
 
 
 def background(browser: Any) -> str:
-    """Return the colour behind the page, as `rgb(r, g, b)`."""
+    """Return the page's background colour, as `rgb(r, g, b)`."""
     return str(browser.execute_script("return getComputedStyle(document.body).backgroundColor"))

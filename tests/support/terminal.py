@@ -1,4 +1,4 @@
-"""A program on a terminal of its own: keys go in, and what is shown comes out."""
+"""Programs on a real pseudo-terminal: keys go in, and what is shown comes out."""
 
 import fcntl
 import os
@@ -24,6 +24,9 @@ _LAUNCH = (
 )
 # What readline switches on around a prompt, and the colours.
 _MODES = re.compile(rb"\x1b\[(?:\?2004[hl]|[0-9;]*m)")
+
+# What would decide about colours or widths in the environment of the tests themselves.
+_DECIDING = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS")
 
 
 class Terminal:
@@ -118,3 +121,29 @@ class Terminal:
             return os.read(self._master, 65536)
         except OSError:  # Linux's way to say that the program has closed the terminal
             return b""
+
+
+def run_in_terminal(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, width: int = 80
+) -> tuple[int, str]:
+    """Return the exit status of a command, and what it wrote to the terminal, lines ended by LF."""
+    outside, inside = os.openpty()
+    termios.tcsetwinsize(inside, (24, width))
+    kept = {name: value for name, value in os.environ.items() if name not in _DECIDING}
+    settings = kept | {"TERM": "xterm", "COLUMNS": str(width)} | dict(environment or {})
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=inside, stderr=inside, env=settings
+    ) as process:
+        os.close(inside)
+        written = b""
+        while True:
+            try:
+                piece = os.read(outside, 65536)
+            except OSError:  # Linux: the other end is closed
+                break
+            if not piece:
+                break
+            written += piece
+        status = process.wait(timeout=60)
+    os.close(outside)
+    return status, written.decode().replace("\r\n", "\n")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from terminals import run_in_terminal
+from terminal import run_in_terminal
 
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.runtime.cli.colours import RED, coloured, coloured_help, has_colours

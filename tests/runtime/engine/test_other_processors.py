@@ -118,7 +118,7 @@ def there(request, folder, directories):
 
 @pytest.fixture(scope="module")
 def errors(here, there):
-    """Of each export, the root mean square difference to float32, here and there."""
+    """The root mean square difference of each export to float32, here and there."""
     _, outputs = there
     return {
         name: tuple(np.sqrt(np.square(each - here[0]).mean()) for each in pair)

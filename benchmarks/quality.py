@@ -1,7 +1,7 @@
 """The quality of each precision: perplexity on a held-out novel, and divergence from float32.
 
     python benchmarks/quality.py [--model DIR] [--text FILE] [--calibrate FILE] [--characters N]
-                                 [--folder DIR]
+                                 [--folder DIR] [--only TITLE]
 
 By default with the embedded model, which was not trained on the text (*Persuasion*); calibrated
 exports read another novel first. Prints a table: perplexity, the mean Kullback-Leibler divergence
@@ -12,7 +12,7 @@ Needs the `export` extra. Takes several minutes on two cores for the embedded mo
 temporary, or kept in --folder and taken from there again. So another processor is measured with
 QEMU, on the exports that a run without it made:
 
-    qemu-x86_64 -cpu Haswell .venv/bin/python benchmarks/quality.py --characters 20000 --folder DIR
+    qemu-x86_64 -cpu Haswell .venv/bin/python benchmarks/quality.py --characters 1200 --folder DIR
 """
 
 import argparse
@@ -62,6 +62,7 @@ def main() -> None:
         "--characters", type=int, default=400_000, help="of the text, from its start"
     )
     parser.add_argument("--folder", help="keep the exports there")
+    parser.add_argument("--only", default="", help="rows whose titles begin so, as w8a8")
     options = parser.parse_args()
     tokenizer = Tokenizer.from_pretrained(options.model)
     text = options.text.read_text(encoding="utf-8")[: options.characters]
@@ -70,16 +71,17 @@ def main() -> None:
         f"{title}, calibrated": EXPORTS[title] | {"calibrate": options.calibrate}
         for title in CALIBRATED
     }
+    exports = {title: made for title, made in exports.items() if title.startswith(options.only)}
     rows = [
         "| precision | size | perplexity | | divergence | same first choice |",
         "|---|" + "---|" * 5,
     ]
-    made = tempfile.TemporaryDirectory() if options.folder is None else None
-    with made or contextlib.nullcontext(options.folder) as folder:
+    temporary = tempfile.TemporaryDirectory() if options.folder is None else None
+    with temporary or contextlib.nullcontext(options.folder) as folder:
         exact = kept(Path(folder) / "fp32", {}, options.model)
         model = GPTNeoForCausalLM.from_pretrained(exact, device="cpu")
         for index, (title, arguments) in enumerate(tqdm(exports.items())):
-            directory = kept(Path(folder) / str(index), arguments, options.model)
+            directory = kept(Path(folder) / title.replace(" ", "-"), arguments, options.model)
             other = GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
             comparison = compare(model, other, tokenizer, [document], largest=0)
             if index == 0:

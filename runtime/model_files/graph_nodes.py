@@ -1,0 +1,145 @@
+"""Typed views of a graph and its operators.
+
+Names are those of onnx.proto3.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gptneo_onnx.models.errors import ModelFileError, shown
+from gptneo_onnx.runtime.model_files.graph_tensors import Tensor
+from gptneo_onnx.runtime.model_files.graph_values import Value
+from gptneo_onnx.runtime.model_files.onnx_schema import ModelSchemas
+from gptneo_onnx.runtime.model_files.protobuf import Message
+
+_VALUE_FIELDS = ("f", "i", "s", "t", "g", "floats", "ints", "strings")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute of an operator."""
+
+    message: Message
+    schemas: ModelSchemas
+
+    @property
+    def name(self) -> str:
+        return self.message.text("name")
+
+    @property
+    def kind(self) -> int:
+        """Its number in onnx.AttributeProto.AttributeType; 0 in a damaged file."""
+        return self.message.integer("type")
+
+    @property
+    def fields(self) -> set[str]:
+        """The fields that hold a value."""
+        return {field for field in _VALUE_FIELDS if field in self.message}
+
+    @property
+    def integer(self) -> int:
+        return signed(self.message.integer("i"))
+
+    @property
+    def integers(self) -> list[int]:
+        return [*map(signed, self.message.integers("ints"))]
+
+    @property
+    def number(self) -> float:
+        """Its float32; 0 if it is missing."""
+        view = self.message.view("f")
+        return float(struct.unpack("<f", view)[0]) if view else 0.0
+
+    @property
+    def float_count(self) -> int:
+        """How many float32 it lists."""
+        return sum(len(view) for view in self.message.views("floats")) // 4
+
+    @property
+    def tensor(self) -> Tensor | None:
+        if "t" not in self.message:
+            return None
+        return Tensor(Message(self.schemas.tensor, self.message.view("t")))
+
+    @property
+    def graph(self) -> "Graph | None":
+        if "g" not in self.message:
+            return None
+        return Graph(Message(self.schemas.graph, self.message.view("g")), self.schemas)
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator at its place in the graph."""
+
+    message: Message
+    schemas: ModelSchemas
+
+    @property
+    def operator(self) -> str:
+        return self.message.text("op_type")
+
+    @property
+    def domain(self) -> str:
+        """Empty for the standard operators."""
+        return self.message.text("domain")
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of its inputs; empty ones are left out."""
+        return _names(self.message, "input")
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of its outputs; empty ones are left out."""
+        return _names(self.message, "output")
+
+    def attributes(self) -> Iterator[Attribute]:
+        for view in self.message.views("attribute"):
+            yield Attribute(Message(self.schemas.attribute, view), self.schemas)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The model's graph, or one that an operator holds."""
+
+    message: Message
+    schemas: ModelSchemas
+
+    def initializers(self) -> Iterator[Tensor]:
+        for view in self.message.views("initializer"):
+            yield Tensor(Message(self.schemas.tensor, view))
+
+    def nodes(self) -> Iterator[Node]:
+        for view in self.message.views("node"):
+            yield Node(Message(self.schemas.node, view), self.schemas)
+
+    def inputs(self) -> dict[str, Value]:
+        """Return the inputs by name; raises ModelFileError if two have the same."""
+        return self._values("input")
+
+    def outputs(self) -> dict[str, Value]:
+        """Return the outputs by name; raises ModelFileError if two have the same."""
+        return self._values("output")
+
+    def _values(self, kind: str) -> dict[str, Value]:
+        values: dict[str, Value] = {}
+        for view in self.message.views(kind):
+            value = Value(Message(self.schemas.value, view), self.schemas)
+            if value.name in values:
+                raise ModelFileError(f"the graph has the {kind} {shown(value.name)} twice")
+            values[value.name] = value
+        return values
+
+
+def signed(number: int) -> int:
+    """Return a number of 64 bits that the reader gives without a sign."""
+    return number - 2**64 if number >= 2**63 else number
+
+
+def _names(message: Message, field: str) -> list[str]:
+    try:
+        return [str(view, "utf-8") for view in message.views(field)]
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"{message.schema.name}'s {field} is not UTF-8") from error

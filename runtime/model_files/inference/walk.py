@@ -1,0 +1,254 @@
+"""Going through the operators of a graph with the sizes of their results."""
+
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from gptneo_onnx.models.errors import ModelFileError, shown
+from gptneo_onnx.runtime.model_files.graph_nodes import Attribute, Graph, Node
+from gptneo_onnx.runtime.model_files.inference.call import Call, Unfollowed
+from gptneo_onnx.runtime.model_files.inference.constants import tensor_value
+from gptneo_onnx.runtime.model_files.inference.limits import Limits
+from gptneo_onnx.runtime.model_files.inference.operators import (
+    DIVISIONS,
+    IF,
+    PRODUCTS,
+    STANDARD,
+    STANDARD_DOMAINS,
+    Rule,
+    Rules,
+)
+from gptneo_onnx.runtime.model_files.inference.rules_products import inner_size
+from gptneo_onnx.runtime.model_files.inference.values import (
+    MAX_AXES,
+    UINT8,
+    UNKNOWN,
+    Value,
+    joined,
+)
+
+# Those of a GPT-Neo of 1024 layers are fewer; the check has to end soon for any graph.
+MAX_OPERATORS = 100_000
+_MAX_DEPTH = 8
+# Numbers that are followed, of all results together: Optimum's graph of 24 layers has some 10,000.
+_MAX_NUMBERS = 500_000
+
+Scope = ChainMap[str, Value]
+# Raises ModelFileError for an operator that may not be in a graph, whatever its inputs are.
+CheckNode = Callable[[Node, Mapping[str, Attribute]], None]
+
+
+@dataclass
+class Walk:
+    """A walk through a graph, whose results may not exceed the limits.
+
+    Attributes:
+        rules: those of the operators that there may be, by domain and type.
+        limits: what all of it may take.
+        check_node: is asked first, for every operator.
+        addressed: operators that are listed in `unbounded` for the places that they read.
+        folds: whether operators may depend on weights and constants alone.
+        stored: the weights that the graph has, at least 2 bits each.
+        unbounded: the operators whose results have sizes that are not known.
+    """
+
+    rules: Rules
+    limits: Limits
+    check_node: CheckNode
+    addressed: frozenset[str] = frozenset()
+    folds: bool = True
+    stored: int = 0
+    unbounded: list[str] = field(default_factory=list)
+    _constants: int = 0
+    _work: int = 0
+    _constant_work: int = 0
+    _operators: int = 0
+    _numbers: int = 0
+
+    def run(self, graph: Graph, inputs: Mapping[str, Value]) -> None:
+        """Go through a model's graph.
+
+        Args:
+            graph: the graph.
+            inputs: what is known of its inputs.
+
+        Raises:
+            ModelFileError: an operator is not among those that there may be, or could end the
+                process; a result could be larger than a limit, or the results together.
+        """
+        self._graph(graph, ChainMap(dict(inputs)), 1)
+
+    def _graph(self, graph: Graph, scope: Scope, depth: int) -> list[Value]:
+        """Go through a graph; returns what is known of its outputs."""
+        if depth > _MAX_DEPTH:
+            raise ModelFileError(f"graphs lie in graphs more than {_MAX_DEPTH} deep")
+        for tensor in graph.initializers():
+            scope[tensor.name] = self._weight(
+                f"the weight {shown(tensor.name)}", tensor_value(tensor)
+            )
+        nodes = [*graph.nodes()]
+        self._operators += len(nodes)
+        if self._operators > MAX_OPERATORS:
+            raise ModelFileError(f"the graph has more than {MAX_OPERATORS} operators")
+        uses = [node.inputs for node in nodes]
+        last_use = {name: at for at, inputs in enumerate(uses) for name in inputs}
+        outputs = [*graph.outputs()]
+        last_use |= dict.fromkeys(outputs, len(nodes))
+        live, freed = 0, dict[int, int]()  # bytes, and those that are freed after an operator
+        for at, (node, inputs) in enumerate(zip(nodes, uses, strict=True)):
+            names = node.outputs
+            results = self._operator(node, inputs, names, scope, depth)
+            for name, result in zip(names, results, strict=False):
+                if not name:
+                    continue
+                if name in scope.maps[0]:
+                    raise ModelFileError(f"{shown(name)} is given twice")
+                scope[name] = result
+                live += result.bytes
+                end = last_use.get(name, at)
+                freed[end] = freed.get(end, 0) + result.bytes
+            if live > self.limits.live:
+                raise ModelFileError(
+                    f"the results that are kept at the operator {shown(node.operator)} "
+                    f"{shown(_first(names))} have up to {live} bytes; at most {self.limits.live} "
+                    "are possible with this config.json"
+                )
+            live -= freed.pop(at, 0)
+        return [self._read(name, scope, "an output") for name in outputs]
+
+    def _operator(
+        self, node: Node, inputs: Sequence[str], outputs: Sequence[str], scope: Scope, depth: int
+    ) -> Sequence[Value]:
+        operator = node.operator
+        attributes = {attribute.name: attribute for attribute in node.attributes()}
+        self.check_node(node, attributes)
+        domain = STANDARD if node.domain in STANDARD_DOMAINS else node.domain
+        if (domain, operator) == (STANDARD, IF):
+            return self._branches(attributes, scope, depth)
+        rule = self.rules.get((domain, operator))
+        if rule is None:
+            raise ModelFileError(
+                f"the operator {shown(operator)} of {shown(domain or 'ai.onnx')} is none of the "
+                f"{len(self.rules)} that graphs may have here (docs/graphs.md lists them)"
+            )
+        described = f"the operator {operator} {shown(_first(outputs))}"
+        given = [self._read(name, scope, described) if name else None for name in inputs]
+        call = Call(described, operator, given, attributes, len(outputs))
+        results = self._results(call, rule)
+        if any(len(result.dims or ()) > MAX_AXES for result in results):
+            raise call.wrong(f"gives more than {MAX_AXES} axes")
+        is_constant = all(each is None or each.constant for each in given) or (
+            operator in ("Shape", "Size") and _are_known(results[0])
+        )
+        if is_constant and not self.folds:
+            raise call.wrong("depends on weights and constants alone")
+        self._count(call, results, is_constant)
+        return [replace(each, constant=True) for each in results] if is_constant else results
+
+    def _results(self, call: Call, rule: Rule) -> Sequence[Value]:
+        """Return what is known of an operator's results; note those whose size is not known."""
+        if call.operator in self.addressed:
+            self.unbounded.append(call.described)
+        if any(each.dims is None for each in call.given()):
+            if call.operator in DIVISIONS:
+                raise call.wrong("divides numbers that are not known, and 0 and -1 end the process")
+            return (UNKNOWN,) * call.outputs
+        try:
+            results = rule(call)
+        except Unfollowed:
+            self.unbounded.append(call.described)
+            return (UNKNOWN,) * call.outputs
+        except IndexError as error:  # rules read the axes that an operator needs
+            raise call.wrong("has an input with too few axes") from error
+        if not 0 < call.outputs <= len(results):
+            raise call.wrong(f"has {call.outputs} results")
+        self._numbers += sum(len(each.numbers or ()) for each in results)
+        if self._numbers > _MAX_NUMBERS:  # of whatever graph that is, it computes no shapes
+            results = [replace(each, numbers=None) for each in results]
+        return results
+
+    def _branches(
+        self, attributes: Mapping[str, Attribute], scope: Scope, depth: int
+    ) -> Sequence[Value]:
+        """Go through both graphs of an If."""
+        graphs = [attributes[name].graph for name in _BRANCHES if name in attributes]
+        results = [
+            self._graph(graph, scope.new_child(), depth + 1)
+            for graph in graphs
+            if graph is not None
+        ]
+        if len(results) < len(_BRANCHES) or len(results[0]) != len(results[1]):
+            raise ModelFileError("an operator If has not two graphs with as many outputs")
+        return [joined(one, other) for one, other in zip(*results, strict=True)]
+
+    def _read(self, name: str, scope: Scope, reader: str) -> Value:
+        known = scope.get(name)
+        if known is None:  # ONNX Runtime refuses it, or has another order
+            self.unbounded.append(f"{reader} reads {shown(name)}, which nothing before it gives")
+            return UNKNOWN
+        return known
+
+    def _count(self, call: Call, results: Sequence[Value], is_constant: bool) -> None:
+        """Add up what an operator's results take, and refuse what is more than a GPT-Neo needs."""
+        elements = 0
+        for result in results:
+            self._check_result(call.described, result)
+            elements = max(elements, result.most)
+            self._constants += result.bytes if is_constant else 0
+        self._check_constants(call.described)
+        given = [each.most for each in call.given()]
+        elements = max([elements, *given])
+        if not given:
+            self.stored += _weights(results[0])
+        if call.operator in PRODUCTS and results[0].dims is not None:
+            elements = max(elements, results[0].most * inner_size(call))
+        if is_constant:
+            self._constant_work += elements
+        self._work += elements
+        for work, most in (
+            (self._work, self.limits.work),
+            (self._constant_work, self.limits.constant_work),
+        ):
+            if work > most:
+                raise ModelFileError(
+                    f"the operators as far as {call.described.removeprefix('the operator ')} take "
+                    f"up to {work} steps; at most {most} are possible with this config.json"
+                )
+
+    def _weight(self, described: str, known: Value) -> Value:
+        self._check_result(described, known)
+        self._constants += known.bytes
+        self.stored += _weights(known)
+        self._check_constants(described)
+        return replace(known, constant=True)
+
+    def _check_result(self, described: str, result: Value) -> None:
+        if result.bytes > self.limits.result:
+            raise ModelFileError(
+                f"{described} has up to {result.bytes} bytes; at most {self.limits.result} are "
+                "possible with this config.json"
+            )
+
+    def _check_constants(self, described: str) -> None:
+        if self._constants > self.limits.constants:
+            raise ModelFileError(
+                f"the constants as far as {described.removeprefix('the operator ')} have "
+                f"{self._constants} bytes; at most {self.limits.constants} are possible with this "
+                "config.json"
+            )
+
+
+_BRANCHES = ("then_branch", "else_branch")
+
+
+def _weights(known: Value) -> int:
+    """Return the most weights that a tensor can hold: a byte has up to four."""
+    return known.most * (4 if known.element_type == UINT8 else 1)
+
+
+def _first(names: Sequence[str]) -> str:
+    return next((name for name in names if name), "")
+
+
+def _are_known(result: Value) -> bool:
+    return result.numbers is not None and all(isinstance(each, int) for each in result.numbers)

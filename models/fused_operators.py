@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.graph import LEAST_BLOCK, DataType
+from gptneo_onnx.models.graph import ACTIVATION_NAMES, LEAST_BLOCK
 
 MICROSOFT = "com.microsoft"
 # Numbers in onnx.AttributeProto.AttributeType.
 FLOAT_KIND, INTEGER_KIND = 1, 2
 # The most weights that share a scale.
-_MOST_BLOCK = 256
+_MOST_BLOCK = 128
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,6 @@ class OperatorForm:
     attributes: Mapping[str, AttributeForm] = field(default_factory=dict)
     domain: str = ""
 
-    @property
-    def written(self) -> str:
-        """The form as messages and tables show it."""
-        attributes = ", ".join(sorted(self.attributes)) or "no attributes"
-        return (
-            f"{self.operator} of {self.domain or 'ai.onnx'} with {self.inputs} inputs, "
-            f"{self.outputs} outputs, {attributes}"
-        )
-
 
 def _integer(*values: int) -> AttributeForm:
     return AttributeForm(INTEGER_KIND, values or None)
@@ -61,7 +52,7 @@ _BLOCKS = tuple(block for power in range(12) if LEAST_BLOCK <= (block := 2**powe
 _STANDARD = (
     OperatorForm("Abs", 1),
     OperatorForm("Add", 2),
-    OperatorForm("Cast", 1, attributes={"to": _integer(*(kind.onnx for kind in DataType))}),
+    OperatorForm("Cast", 1, attributes={"to": _integer(*(kind.onnx for kind in ACTIVATION_NAMES))}),
     OperatorForm("Clip", 3),
     OperatorForm("Concat", 2, attributes={"axis": _integer(0)}),
     OperatorForm("Erf", 1),

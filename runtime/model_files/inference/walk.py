@@ -9,6 +9,7 @@ from gptneo_onnx.runtime.model_files.graph_nodes import Attribute, Graph, Node
 from gptneo_onnx.runtime.model_files.inference.call import Call, Unfollowed
 from gptneo_onnx.runtime.model_files.inference.constants import tensor_value
 from gptneo_onnx.runtime.model_files.inference.limits import Limits
+from gptneo_onnx.runtime.model_files.inference.node_order import in_order
 from gptneo_onnx.runtime.model_files.inference.operators import (
     DIVISIONS,
     IF,
@@ -90,6 +91,7 @@ class Walk:
         self._operators += len(nodes)
         if self._operators > MAX_OPERATORS:
             raise ModelFileError(f"the graph has more than {MAX_OPERATORS} operators")
+        nodes = in_order(nodes, scope)
         uses = [node.inputs for node in nodes]
         last_use = {name: at for at, inputs in enumerate(uses) for name in inputs}
         outputs = [*graph.outputs()]
@@ -183,8 +185,8 @@ class Walk:
 
     def _read(self, name: str, scope: Scope, reader: str) -> Value:
         known = scope.get(name)
-        if known is None:  # ONNX Runtime refuses it, or has another order
-            self.unbounded.append(f"{reader} reads {shown(name)}, which nothing before it gives")
+        if known is None:  # ONNX Runtime refuses it
+            self.unbounded.append(f"{reader} reads {shown(name)}, which nothing gives")
             return UNKNOWN
         return known
 

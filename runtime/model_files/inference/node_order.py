@@ -51,19 +51,22 @@ def in_order(nodes: Sequence[Node], given: Container[str]) -> Sequence[Node]:
 
 
 def _read_by(node: Node) -> Iterator[str]:
-    """Yield the names that an operator and the graphs in it read."""
+    """Yield the names that an operator reads, and those that graphs in it read from outside."""
     yield from node.inputs
     if node.operator == "If":
         for attribute in node.attributes():
-            yield from _read_in(attribute.graph, 1)
+            yield from _read_from_outside(attribute.graph, 1)
 
 
-def _read_in(graph: Graph | None, depth: int) -> Iterator[str]:
+def _read_from_outside(graph: Graph | None, depth: int) -> Iterator[str]:
     if graph is None or depth > _MAX_DEPTH:
         return
-    yield from graph.outputs()
+    own = {tensor.name for tensor in graph.initializers()}
+    read = {*graph.outputs()}
     for node in graph.nodes():
-        yield from node.inputs
+        own.update(node.outputs)
+        read.update(node.inputs)
         if node.operator == "If":
             for attribute in node.attributes():
-                yield from _read_in(attribute.graph, depth + 1)
+                read.update(_read_from_outside(attribute.graph, depth + 1))
+    yield from read - own

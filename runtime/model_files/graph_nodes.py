@@ -6,6 +6,7 @@ Names are those of onnx.proto3.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.runtime.model_files.graph_tensors import Tensor
@@ -56,7 +57,7 @@ class Attribute:
         """How many float32 it lists."""
         return sum(len(view) for view in self.message.views("floats")) // 4
 
-    @property
+    @cached_property
     def tensor(self) -> Tensor | None:
         if "t" not in self.message:
             return None
@@ -69,31 +70,25 @@ class Attribute:
         return Graph(Message(self.schemas.graph, self.message.view("g")), self.schemas)
 
 
-@dataclass(frozen=True)
 class Node:
-    """An operator at its place in the graph."""
+    """An operator at its place in the graph.
 
-    message: Message
-    schemas: ModelSchemas
+    Attributes:
+        operator: its type.
+        domain: empty for the standard operators.
+        inputs: the names of its inputs; empty where one is left out.
+        outputs: the names of its outputs, likewise.
+    """
 
-    @property
-    def operator(self) -> str:
-        return self.message.text("op_type")
+    __slots__ = ("domain", "inputs", "message", "operator", "outputs", "schemas")
 
-    @property
-    def domain(self) -> str:
-        """Empty for the standard operators."""
-        return self.message.text("domain")
-
-    @property
-    def inputs(self) -> list[str]:
-        """The names of its inputs; empty ones are left out."""
-        return _names(self.message, "input")
-
-    @property
-    def outputs(self) -> list[str]:
-        """The names of its outputs; empty ones are left out."""
-        return _names(self.message, "output")
+    def __init__(self, message: Message, schemas: ModelSchemas) -> None:
+        self.message = message
+        self.schemas = schemas
+        self.operator = message.text("op_type")
+        self.domain = message.text("domain")
+        self.inputs = _names(message, "input")
+        self.outputs = _names(message, "output")
 
     def attributes(self) -> Iterator[Attribute]:
         for view in self.message.views("attribute"):

@@ -26,7 +26,7 @@ def in_order(nodes: Sequence[Node], given: Container[str]) -> Sequence[Node]:
     """
     makers = {name: at for at, node in enumerate(nodes) for name in node.outputs if name}
     reads = [
-        {makers[name] for name in _read_by(node) if name in makers and name not in given}
+        {makers[name] for name in read_by(node) if name in makers and name not in given}
         for node in nodes
     ]
     if all(max(makers_of, default=-1) < at for at, makers_of in enumerate(reads)):
@@ -50,7 +50,7 @@ def in_order(nodes: Sequence[Node], given: Container[str]) -> Sequence[Node]:
     return ordered
 
 
-def _read_by(node: Node) -> Iterator[str]:
+def read_by(node: Node) -> Iterator[str]:
     """Yield the names that an operator reads, and those that graphs in it read from outside."""
     yield from node.inputs
     if node.operator == "If":

@@ -1,6 +1,5 @@
 """Going through the operators of a graph with the sizes of their results."""
 
-from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +8,7 @@ from gptneo_onnx.runtime.model_files.graph_nodes import Attribute, Graph, Node
 from gptneo_onnx.runtime.model_files.inference.call import Call, Unfollowed
 from gptneo_onnx.runtime.model_files.inference.constants import tensor_value
 from gptneo_onnx.runtime.model_files.inference.limits import Limits
-from gptneo_onnx.runtime.model_files.inference.node_order import in_order
+from gptneo_onnx.runtime.model_files.inference.node_order import in_order, read_by
 from gptneo_onnx.runtime.model_files.inference.operators import (
     DIVISIONS,
     IF,
@@ -34,7 +33,7 @@ _MAX_DEPTH = 8
 # Numbers that are followed, of all results together: Optimum's graph of 24 layers has some 10,000.
 _MAX_NUMBERS = 500_000
 
-Scope = ChainMap[str, Value]
+Scope = dict[str, Value]
 # Raises ModelFileError for an operator that may not be in a graph, whatever its inputs are.
 CheckNode = Callable[[Node, Mapping[str, Attribute]], None]
 
@@ -66,8 +65,8 @@ class Walk:
     _operators: int = 0
     _numbers: int = 0
 
-    def run(self, graph: Graph, inputs: Mapping[str, Value]) -> None:
-        """Go through a model's graph.
+    def run(self, graph: Graph, inputs: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Go through a model's graph; returns what is known of its tensors, by name.
 
         Args:
             graph: the graph.
@@ -77,50 +76,59 @@ class Walk:
             ModelFileError: an operator is not among those that there may be, or could end the
                 process; a result could be larger than a limit, or the results together.
         """
-        self._graph(graph, ChainMap(dict(inputs)), 1)
+        scope = dict(inputs)
+        self._graph(graph, scope, 1)
+        return scope
 
-    def _graph(self, graph: Graph, scope: Scope, depth: int) -> list[Value]:
-        """Go through a graph; returns what is known of its outputs."""
+    def _graph(self, graph: Graph, scope: Scope, depth: int) -> Mapping[str, Value | None]:
+        """Go through a graph, and add what it makes to the scope; returns what that hides."""
         if depth > _MAX_DEPTH:
             raise ModelFileError(f"graphs lie in graphs more than {_MAX_DEPTH} deep")
+        hidden: dict[str, Value | None] = {}
         for tensor in graph.initializers():
-            scope[tensor.name] = self._weight(
-                f"the weight {shown(tensor.name)}", tensor_value(tensor)
-            )
+            name = tensor.name
+            hidden.setdefault(name, scope.get(name))
+            scope[name] = self._weight(f"the weight {shown(tensor.name)}", tensor_value(tensor))
         nodes = [*graph.nodes()]
         self._operators += len(nodes)
         if self._operators > MAX_OPERATORS:
             raise ModelFileError(f"the graph has more than {MAX_OPERATORS} operators")
         nodes = in_order(nodes, scope)
-        uses = [node.inputs for node in nodes]
-        last_use = {name: at for at, inputs in enumerate(uses) for name in inputs}
-        outputs = [*graph.outputs()]
-        last_use |= dict.fromkeys(outputs, len(nodes))
+        last_use = {name: at for at, node in enumerate(nodes) for name in read_by(node)}
+        last_use |= dict.fromkeys(graph.outputs(), len(nodes))
         live, freed = 0, dict[int, int]()  # bytes, and those that are freed after an operator
-        for at, (node, inputs) in enumerate(zip(nodes, uses, strict=True)):
-            names = node.outputs
-            results = self._operator(node, inputs, names, scope, depth)
-            for name, result in zip(names, results, strict=False):
+        for at, node in enumerate(nodes):
+            results = self._operator(node, scope, depth)
+            for name, result in zip(node.outputs, results, strict=False):
                 if not name:
                     continue
-                if name in scope.maps[0]:
+                if name in hidden:
                     raise ModelFileError(f"{shown(name)} is given twice")
+                hidden[name] = scope.get(name)
                 scope[name] = result
                 live += result.bytes
                 end = last_use.get(name, at)
                 freed[end] = freed.get(end, 0) + result.bytes
             if live > self.limits.live:
                 raise ModelFileError(
-                    f"the results that are kept at the operator {shown(node.operator)} "
-                    f"{shown(_first(names))} have up to {live} bytes; at most {self.limits.live} "
-                    "are possible with this config.json"
+                    f"the results that are kept at {_described(node)} have up to {live} bytes; at "
+                    f"most {self.limits.live} are possible with this config.json"
                 )
             live -= freed.pop(at, 0)
-        return [self._read(name, scope, "an output") for name in outputs]
+        return hidden
 
-    def _operator(
-        self, node: Node, inputs: Sequence[str], outputs: Sequence[str], scope: Scope, depth: int
-    ) -> Sequence[Value]:
+    def _branch(self, graph: Graph, scope: Scope, depth: int) -> list[Value]:
+        """Go through a graph of an If, and leave the scope as it was; returns its outputs."""
+        hidden = self._graph(graph, scope, depth)
+        outputs = [self._read(name, scope, "an output") for name in graph.outputs()]
+        for name, before in hidden.items():
+            if before is None:
+                del scope[name]
+            else:
+                scope[name] = before
+        return outputs
+
+    def _operator(self, node: Node, scope: Scope, depth: int) -> Sequence[Value]:
         operator = node.operator
         attributes = {attribute.name: attribute for attribute in node.attributes()}
         self.check_node(node, attributes)
@@ -133,9 +141,9 @@ class Walk:
                 f"the operator {shown(operator)} of {shown(domain or 'ai.onnx')} is none of the "
                 f"{len(self.rules)} that graphs may have here (docs/graphs.md lists them)"
             )
-        described = f"the operator {operator} {shown(_first(outputs))}"
-        given = [self._read(name, scope, described) if name else None for name in inputs]
-        call = Call(described, operator, given, attributes, len(outputs))
+        described = _described(node)
+        given = [self._read(name, scope, described) if name else None for name in node.inputs]
+        call = Call(described, operator, given, attributes, len(node.outputs))
         results = self._results(call, rule)
         if any(len(result.dims or ()) > MAX_AXES for result in results):
             raise call.wrong(f"gives more than {MAX_AXES} axes")
@@ -174,11 +182,7 @@ class Walk:
     ) -> Sequence[Value]:
         """Go through both graphs of an If."""
         graphs = [attributes[name].graph for name in _BRANCHES if name in attributes]
-        results = [
-            self._graph(graph, scope.new_child(), depth + 1)
-            for graph in graphs
-            if graph is not None
-        ]
+        results = [self._branch(graph, scope, depth + 1) for graph in graphs if graph is not None]
         if len(results) < len(_BRANCHES) or len(results[0]) != len(results[1]):
             raise ModelFileError("an operator If has not two graphs with as many outputs")
         return [joined(one, other) for one, other in zip(*results, strict=True)]
@@ -248,8 +252,10 @@ def _weights(known: Value) -> int:
     return known.most * (4 if known.element_type == UINT8 else 1)
 
 
-def _first(names: Sequence[str]) -> str:
-    return next((name for name in names if name), "")
+def _described(node: Node) -> str:
+    """Return what messages call an operator that may be there: its type and its first result."""
+    name = next((name for name in node.outputs if name), "")
+    return f"the operator {node.operator} {shown(name)}"
 
 
 def _are_known(result: Value) -> bool:

@@ -323,7 +323,7 @@ def test_results_that_are_kept_are_refused_together(portable: Hostile) -> None:
     portable.node("Sum", names, "all")
     portable.largest("all")
     assert portable.refused() == (
-        f"the results that are kept at the operator 'Expand' 'kept3' have up to {4 * RESULT + 8} "
+        f"the results that are kept at the operator Expand 'kept3' have up to {4 * RESULT + 8} "
         f"bytes; at most {TOGETHER} are possible with this config.json"
     )
 

@@ -128,3 +128,32 @@ PRODUCTS = frozenset(
 ADDRESSED = frozenset(
     {"Attention", "EmbedLayerNormalization", "GroupQueryAttention", "MultiHeadAttention"}
 )
+# Inputs that may be left out before others that are given, by operator. Kernels read all others.
+MAY_BE_MISSING: Mapping[str, frozenset[int]] = {
+    "Attention": frozenset(range(3, 8)),
+    "Clip": frozenset({1, 2}),
+    "DequantizeLinear": frozenset({2}),
+    "Dropout": frozenset({1, 2}),
+    "DynamicQuantizeMatMul": frozenset({3, 4}),
+    "EmbedLayerNormalization": frozenset({1, 4, 7, 8}),
+    "GatherBlockQuantized": frozenset({3}),
+    "Gemm": frozenset({2}),
+    "FusedGemm": frozenset({2}),
+    "GroupQueryAttention": frozenset({1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13}),
+    "LayerNormalization": frozenset({2}),
+    "MatMulInteger": frozenset({2, 3}),
+    "MatMulIntegerToFloat": frozenset({4, 5, 6}),
+    "MatMulNBits": frozenset({3, 4, 5}),
+    "MultiHeadAttention": frozenset(range(1, 10)),
+    "Pad": frozenset({2, 3}),
+    "QGemm": frozenset({6, 7, 8}),
+    "QLinearAdd": frozenset({2, 5, 7}),
+    "QLinearMul": frozenset({2, 5, 7}),
+    "QuantizeLinear": frozenset({2}),
+    "SkipLayerNormalization": frozenset({3, 4}),
+    "SkipSimplifiedLayerNormalization": frozenset({3}),
+    "Slice": frozenset({3, 4}),
+    **dict.fromkeys(
+        ("BiasGelu", "FastGelu", "ReduceMean", "Split", "Squeeze", "Trilu"), frozenset({1})
+    ),
+}

@@ -102,6 +102,8 @@ def matmul_blocks(call: Call) -> Values:
         raise call.wrong(f"gives {columns} columns of a weight of {weight.most} bytes")
     if call.operator == "MatMulNBits":
         _check_blocks(call, columns, inner)
+    else:
+        _check_pairs(call, columns * inner)
     return (value(call.input(0).element_type, (*dims[:-1], columns)),)
 
 
@@ -122,6 +124,15 @@ def _check_blocks(call: Call, columns: int, inner: int) -> None:
             raise call.wrong("has zero points for another number of blocks")
     if call.has(4):
         raise call.wrong("reorders its inputs by numbers that are not looked into")
+
+
+def _check_pairs(call: Call, weights: int) -> None:
+    """Refuse a weight of MatMulBnb4, two numbers in a byte, that is not as long as its blocks."""
+    block = call.integer("block_size", 0)
+    if block < 16 or block & (block - 1) or call.integer("quant_type", 0) not in (0, 1):
+        raise call.wrong(f"has blocks of {block} weights")
+    if (call.input(1).most, call.input(2).most) != (-(-weights // 2), -(-weights // block)):
+        raise call.wrong("has a weight or scales of another size than its blocks")
 
 
 def quantize(call: Call) -> Values:

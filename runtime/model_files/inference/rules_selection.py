@@ -7,7 +7,13 @@ https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 from gptneo_onnx.runtime.model_files.inference import sizes
 from gptneo_onnx.runtime.model_files.inference.call import Call, Unfollowed
 from gptneo_onnx.runtime.model_files.inference.sizes import Number
-from gptneo_onnx.runtime.model_files.inference.values import INT64, Numbers, Value, value
+from gptneo_onnx.runtime.model_files.inference.values import (
+    INT64,
+    UINT8,
+    Numbers,
+    Value,
+    value,
+)
 
 Values = tuple[Value, ...]
 
@@ -51,10 +57,13 @@ def gather_nd(call: Call) -> Values:
 def gather_blocks(call: Call) -> Values:
     """GatherBlockQuantized: rows of a table whose blocks have scales."""
     table, ids, scales = call.dims(0), call.dims(1), call.input(2)
+    bits, block = call.integer("bits", 4), call.integer("block_size", 128)
+    if bits not in (2, 4, 8) or block < 16 or block & (block - 1):
+        raise call.wrong(f"has blocks of {block} numbers of {bits} bits")
     axis = call.axis(len(table), 0, "gather_axis")
     wide = list(table)
-    if call.input(0).element_type == 2:  # codes of fewer bits share a byte
-        wide[-1] = sizes.multiply(wide[-1], max(1, 8 // max(1, call.integer("bits", 4))))
+    if call.input(0).element_type == UINT8:  # codes of fewer bits share a byte
+        wide[-1] = sizes.multiply(wide[-1], 8 // bits)
     shape = (*wide[:axis], *ids, *wide[axis + 1 :])
     return (value(scales.element_type, shape),)
 
@@ -169,15 +178,15 @@ def reduce(call: Call) -> Values:
     given, dims = call.input(0), call.dims(0)
     axes = call.axes(1, len(dims))
     if not axes:
-        axes = [] if call.integer("noop_with_empty_axes", 0) else [*range(len(dims))]
+        axes = [] if call.integer("noop_with_empty_axes", 0) == 1 else [*range(len(dims))]
     numbers = None
     if call.operator in ("ReduceProd", "ReduceSum") and len(dims) == 1 and axes and given.numbers:
         numbers = (_total(call.operator, given.numbers),)
-    return (value(given.element_type, _reduced(call, dims, axes), numbers, given.most),)
+    return (value(given.element_type, _reduced(call, dims, axes), numbers, max(1, given.most)),)
 
 
 def _reduced(call: Call, dims: Numbers, axes: list[int]) -> Numbers:
-    if call.integer("keepdims", 1):
+    if call.integer("keepdims", 1) == 1:
         return tuple(1 if place in axes else each for place, each in enumerate(dims))
     return tuple(each for place, each in enumerate(dims) if place not in axes)
 

@@ -62,7 +62,7 @@ def reshape(call: Call) -> Values:
         if number == -1:
             left_over = place
             result.append(1)
-        elif number == 0 and not call.integer("allowzero", 0) and place < len(dims):
+        elif number == 0 and call.integer("allowzero", 0) != 1 and place < len(dims):
             result.append(dims[place])
         elif sizes.least(number) < 1 and not isinstance(number, int):
             result.append(sizes.between(0, given.most))  # may be -1, or 0
@@ -209,14 +209,16 @@ def concat(call: Call) -> Values:
 
 
 def split(call: Call) -> Values:
-    given, dims = call.input(0), call.dims(0)
+    given, dims, count = call.input(0), call.dims(0), call.outputs
     axis = call.axis(len(dims), 0)
     listed = call.integers("split")
     parts = call.numbers(1) if listed is None else (*listed,)
-    if parts is None or len(parts) != call.outputs:
-        parts = (_part(dims[axis], call.outputs),) * call.outputs if not call.has(1) else None
-    if parts is None:
-        parts = (sizes.between(0, sizes.most(dims[axis])),) * call.outputs
+    if call.integer("num_outputs", count) != count or len(parts or range(count)) != count:
+        raise call.wrong(f"has {count} results, and another number of parts")
+    if parts is None and call.has(1):
+        parts = (sizes.between(0, sizes.most(dims[axis])),) * count
+    elif parts is None:
+        parts = (_part(dims[axis], count),) * count
     numbers, at = given.numbers if len(dims) == 1 else None, 0
     results = []
     for part in parts:

@@ -138,6 +138,8 @@ def remainder(left: Number, right: Number) -> Number:
 
 def exact_quotient(left: Number, right: Number) -> Number | None:
     """Return left / right if that is a polynomial, or None."""
+    if right == 0:
+        return None
     if left == right and least(right) > 0:
         return 1
     terms, others = _terms(left), _terms(right)

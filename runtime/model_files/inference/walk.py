@@ -12,6 +12,7 @@ from gptneo_onnx.runtime.model_files.inference.node_order import in_order, read_
 from gptneo_onnx.runtime.model_files.inference.operators import (
     DIVISIONS,
     IF,
+    MAY_BE_MISSING,
     PRODUCTS,
     STANDARD,
     STANDARD_DOMAINS,
@@ -144,6 +145,9 @@ class Walk:
         described = _described(node)
         given = [self._read(name, scope, described) if name else None for name in node.inputs]
         call = Call(described, operator, given, attributes, len(node.outputs))
+        missing = {place for place, each in enumerate(given) if each is None}
+        if missing - MAY_BE_MISSING.get(operator, frozenset()):
+            raise call.wrong("leaves out an input that it needs")
         results = self._results(call, rule)
         if any(len(result.dims or ()) > MAX_AXES for result in results):
             raise call.wrong(f"gives more than {MAX_AXES} axes")

@@ -104,6 +104,8 @@ def _pairs(
 
 def integer_division(call: Call) -> Values:
     """Refuse a divisor that may be 0 or -1, as processors end the process for those."""
+    if len(call.inputs) != 2:
+        raise call.wrong(f"divides {len(call.inputs)} inputs")
     if call.input(0).element_type in FLOATS and call.input(1).element_type in FLOATS:
         return elementwise(call)
     divisors = call.numbers(1)
@@ -188,6 +190,8 @@ def normalization(call: Call) -> Values:
     first = value(given.element_type, call.dims(0), None, given.most)
     dims = call.dims(0)
     axis = call.axis(len(dims), -1)
+    if any(sizes.least(each) < 1 for each in dims[axis:]):
+        raise call.wrong("normalizes rows that may be empty")
     rows = value(1, (*dims[:axis], *[1] * (len(dims) - axis)))
     return (first, rows, rows, first)[: call.outputs]
 

@@ -64,6 +64,7 @@ def gemm(call: Call) -> Values:
 
 def quantized_gemm(call: Call) -> Values:
     """QGemm: the factors are the inputs 0 and 3; the result is quantized where it has a zero."""
+    _check_filled(call)
     left = _turned(call.dims(0), call.integer("transA", 0))
     right = _turned(call.dims(3), call.integer("transB", 0))
     if len(left) != 2 or len(right) != 2:
@@ -72,17 +73,26 @@ def quantized_gemm(call: Call) -> Values:
     return (value(element_type, (left[0], right[1])),)
 
 
+def _check_filled(call: Call) -> None:
+    """Refuse factors that may be empty, by whose sizes kernels for whole numbers divide."""
+    if any(sizes.least(size) < 1 for each in call.given() for size in each.dims or ()):
+        raise call.wrong("multiplies tensors that may be empty")
+
+
 def matmul_integer(call: Call) -> Values:
+    _check_filled(call)
     return (value(INT32, _product(call.dims(0), call.dims(1))),)
 
 
 def matmul_to_float(call: Call) -> Values:
     """MatMulIntegerToFloat and DynamicQuantizeMatMul."""
+    _check_filled(call)
     return (value(FLOAT, _product(call.dims(0), call.dims(1))),)
 
 
 def quantized_matmul(call: Call) -> Values:
     """QLinearMatMul: the factors are the inputs 0 and 3."""
+    _check_filled(call)
     zero = call.input(7) if call.has(7) else call.input(0)
     return (value(zero.element_type, _product(call.dims(0), call.dims(3))),)
 
@@ -94,6 +104,7 @@ def quantized_pair(call: Call) -> Values:
 
 def matmul_blocks(call: Call) -> Values:
     """MatMulNBits and MatMulBnb4: the columns are the attribute N, and have to be the weight's."""
+    _check_filled(call)
     dims, columns, inner = call.dims(0), call.integer("N", 0), call.integer("K", 0)
     if not dims or dims[-1] != inner:
         raise call.wrong(f"multiplies {inner} columns, and gets others")

@@ -182,7 +182,7 @@ def reduce(call: Call) -> Values:
     numbers = None
     if call.operator in ("ReduceProd", "ReduceSum") and len(dims) == 1 and axes and given.numbers:
         numbers = (_total(call.operator, given.numbers),)
-    return (value(given.element_type, _reduced(call, dims, axes), numbers, max(1, given.most)),)
+    return (value(given.element_type, _reduced(call, dims, axes), numbers),)
 
 
 def _reduced(call: Call, dims: Numbers, axes: list[int]) -> Numbers:

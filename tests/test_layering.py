@@ -48,7 +48,7 @@ NAMESPACE = "runtime.namespace"
 LAYERS = {
     "models": [
         "models.errors", ("models.activations", "models.json_file"), "models.labels",
-        "models.config_names", "models.config", "models.tasks", "models.graph",
+        "models.config_names", "models.config", "models.tasks", "models.graph", "models.fused_operators",
         "models.portable_graph", "models.genai_graph", "models.manifest",
         "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",
         ("models.added_tokens", "models.post_processor"), "models.special_tokens",

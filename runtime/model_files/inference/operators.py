@@ -140,7 +140,6 @@ MAY_BE_MISSING: Mapping[str, frozenset[int]] = {
     "Gemm": frozenset({2}),
     "FusedGemm": frozenset({2}),
     "GroupQueryAttention": frozenset({1, 2, 3, 4, 7, 8, 9, 10, 11, 12, 13}),
-    "LayerNormalization": frozenset({2}),
     "MatMulInteger": frozenset({2, 3}),
     "MatMulIntegerToFloat": frozenset({4, 5, 6}),
     "MatMulNBits": frozenset({3, 4, 5}),

@@ -10,12 +10,7 @@ from pathlib import Path
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ModelFileError, shown
-from gptneo_onnx.models.fused_operators import (
-    FLOAT_KIND,
-    INTEGER_KIND,
-    OperatorForm,
-    fused_operators,
-)
+from gptneo_onnx.models.fused_operators import OperatorForm, fused_operators
 from gptneo_onnx.models.graph import (
     SEQLENS_K,
     TOTAL_SEQUENCE_LENGTH,
@@ -42,8 +37,6 @@ DOMAINS = {"": (18, 21), "com.microsoft": (1, 1)}
 
 # "checksum" and "prepacked_..." are known to ONNX Runtime too.
 _PLACE_ENTRIES = {"location", "offset", "length"}
-# The field that holds the value of an attribute, by the attribute's kind.
-_FIELDS = {FLOAT_KIND: {"f"}, INTEGER_KIND: {"i"}}
 # Only portable graphs have the two others.
 _ELEMENT_TYPES = {kind.onnx for kind in set(DataType) - {DataType.BOOL, DataType.UINT4}}
 
@@ -213,15 +206,13 @@ def _has_form(
 ) -> bool:
     if (len(inputs), len(outputs)) != (form.inputs, form.outputs):
         return False
-    return attributes.keys() == form.attributes.keys() and all(
-        attribute.kind == form.attributes[name].kind
-        and attribute.fields == _FIELDS[attribute.kind]
-        and (
-            form.attributes[name].values is None
-            or attribute.integer in form.attributes[name].values
-        )
-        for name, attribute in attributes.items()
-    )
+    if attributes.keys() != form.attributes.keys():
+        return False
+    for name, attribute in attributes.items():
+        kind, values = form.attributes[name].kind, form.attributes[name].values
+        if attribute.kind != kind or (values is not None and attribute.integer not in values):
+            return False
+    return True
 
 
 def _check_operators(graph: Graph, operators: _Operators, config: GPTNeoConfig) -> None:

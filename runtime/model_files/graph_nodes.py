@@ -14,7 +14,8 @@ from gptneo_onnx.runtime.model_files.graph_values import Value
 from gptneo_onnx.runtime.model_files.onnx_schema import ModelSchemas
 from gptneo_onnx.runtime.model_files.protobuf import Message
 
-_VALUE_FIELDS = ("f", "i", "s", "t", "g", "floats", "ints", "strings")
+# The fields that hold an attribute's value, by its number in onnx.AttributeProto.AttributeType.
+_VALUE_FIELDS = {1: "f", 2: "i", 3: "s", 4: "t", 5: "g", 6: "floats", 7: "ints", 8: "strings"}
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,11 @@ class Attribute:
         return self.message.integer("type")
 
     @property
-    def fields(self) -> set[str]:
-        """The fields that hold a value."""
-        return {field for field in _VALUE_FIELDS if field in self.message}
+    def is_of_its_kind(self) -> bool:
+        """Whether it holds no value but one of the kind that it names."""
+        own = _VALUE_FIELDS.get(self.kind)
+        others = (field for field in _VALUE_FIELDS.values() if field != own)
+        return own is not None and not any(field in self.message for field in others)
 
     @property
     def integer(self) -> int:
@@ -90,9 +93,23 @@ class Node:
         self.inputs = _names(message, "input")
         self.outputs = _names(message, "output")
 
-    def attributes(self) -> Iterator[Attribute]:
+    def attributes(self) -> dict[str, Attribute]:
+        """Return its attributes by name.
+
+        Raises:
+            ModelFileError: it has one twice, or one of another kind than it says.
+        """
+        found: dict[str, Attribute] = {}
         for view in self.message.views("attribute"):
-            yield Attribute(Message(self.schemas.attribute, view), self.schemas)
+            attribute = Attribute(Message(self.schemas.attribute, view), self.schemas)
+            name = attribute.name
+            if name in found or not attribute.is_of_its_kind:
+                raise ModelFileError(
+                    f"the operator {shown(self.operator)} has its attribute {shown(name)} twice, "
+                    "or of another kind than it says"
+                )
+            found[name] = attribute
+        return found
 
 
 @dataclass(frozen=True)

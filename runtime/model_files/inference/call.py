@@ -8,6 +8,9 @@ from gptneo_onnx.runtime.model_files.graph_nodes import Attribute
 from gptneo_onnx.runtime.model_files.inference.sizes import Number
 from gptneo_onnx.runtime.model_files.inference.values import Numbers, Value
 
+# Numbers in onnx.AttributeProto.AttributeType.
+_INTEGER, _INTEGERS = 2, 7
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -52,10 +55,16 @@ class Call:
         return (each for each in self.inputs if each is not None)
 
     def integer(self, name: str, default: int) -> int:
-        return self.attributes[name].integer if name in self.attributes else default
+        return self._of_kind(name, _INTEGER).integer if name in self.attributes else default
 
     def integers(self, name: str) -> list[int] | None:
-        return self.attributes[name].integers if name in self.attributes else None
+        return self._of_kind(name, _INTEGERS).integers if name in self.attributes else None
+
+    def _of_kind(self, name: str, kind: int) -> Attribute:
+        attribute = self.attributes[name]
+        if attribute.kind != kind:
+            raise self.wrong(f"has the attribute {name} of kind {attribute.kind}")
+        return attribute
 
     def axis(self, rank: int, default: int, name: str = "axis") -> int:
         """Return an attribute that counts axes, from the start."""

@@ -54,7 +54,7 @@ def read_by(node: Node) -> Iterator[str]:
     """Yield the names that an operator reads, and those that graphs in it read from outside."""
     yield from node.inputs
     if node.operator == "If":
-        for attribute in node.attributes():
+        for attribute in node.attributes().values():
             yield from _read_from_outside(attribute.graph, 1)
 
 
@@ -67,6 +67,6 @@ def _read_from_outside(graph: Graph | None, depth: int) -> Iterator[str]:
         own.update(node.outputs)
         read.update(node.inputs)
         if node.operator == "If":
-            for attribute in node.attributes():
+            for attribute in node.attributes().values():
                 read.update(_read_from_outside(attribute.graph, depth + 1))
     yield from read - own

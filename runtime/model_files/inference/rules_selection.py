@@ -140,8 +140,11 @@ def _counted(at: Number, size: Number) -> Number:
 def _slice_of(
     numbers: Numbers | None, start: Number | None, end: Number | None, step: Number | None
 ) -> Numbers | None:
-    known = all(isinstance(each, int) for each in (start, end, step))
-    return numbers[start:end:step] if numbers is not None and known and step else None
+    if numbers is None or not step:
+        return None
+    if isinstance(start, int) and isinstance(end, int) and isinstance(step, int):
+        return numbers[start:end:step]
+    return None
 
 
 def non_zero(call: Call) -> Values:

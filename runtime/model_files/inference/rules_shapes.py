@@ -200,12 +200,12 @@ def concat(call: Call) -> Values:
             elif result[at] != each:
                 result[at] = sizes.either(result[at], each)
     numbers: Numbers | None = ()
-    for each in given:
-        numbers = None if numbers is None or each.numbers is None else (*numbers, *each.numbers)
+    for one in given:
+        numbers = None if numbers is None or one.numbers is None else (*numbers, *one.numbers)
         if numbers is not None and len(numbers) > MAX_NUMBERS:
             numbers = None
     numbers = numbers if len(first) == 1 else None
-    return (value(given[0].element_type, (*result,), numbers, sum(each.most for each in given)),)
+    return (value(given[0].element_type, (*result,), numbers, sum(one.most for one in given)),)
 
 
 def split(call: Call) -> Values:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.runtime.model_files.graph_nodes import Attribute, Graph, Node
+from gptneo_onnx.runtime.model_files.graph_tensors import ELEMENT_BITS
 from gptneo_onnx.runtime.model_files.inference.call import Call, Unfollowed
 from gptneo_onnx.runtime.model_files.inference.constants import tensor_value
 from gptneo_onnx.runtime.model_files.inference.limits import Limits
@@ -24,6 +25,7 @@ from gptneo_onnx.runtime.model_files.inference.values import (
     MAX_AXES,
     UINT8,
     UNKNOWN,
+    UNKNOWN_TYPE,
     Value,
     joined,
 )
@@ -31,6 +33,7 @@ from gptneo_onnx.runtime.model_files.inference.values import (
 # Those of a GPT-Neo of 1024 layers are fewer; the check has to end soon for any graph.
 MAX_OPERATORS = 100_000
 _MAX_DEPTH = 8
+_TYPES = {UNKNOWN_TYPE, *ELEMENT_BITS}
 # Numbers that are followed, of all results together: Optimum's graph of 24 layers has some 10,000.
 _MAX_NUMBERS = 500_000
 
@@ -90,11 +93,11 @@ class Walk:
             name = tensor.name
             hidden.setdefault(name, scope.get(name))
             scope[name] = self._weight(f"the weight {shown(tensor.name)}", tensor_value(tensor))
-        nodes = [*graph.nodes()]
-        self._operators += len(nodes)
+        listed = [*graph.nodes()]
+        self._operators += len(listed)
         if self._operators > MAX_OPERATORS:
             raise ModelFileError(f"the graph has more than {MAX_OPERATORS} operators")
-        nodes = in_order(nodes, scope)
+        nodes = in_order(listed, scope)
         last_use = {name: at for at, node in enumerate(nodes) for name in read_by(node)}
         last_use |= dict.fromkeys(graph.outputs(), len(nodes))
         live, freed = 0, dict[int, int]()  # bytes, and those that are freed after an operator
@@ -131,7 +134,7 @@ class Walk:
 
     def _operator(self, node: Node, scope: Scope, depth: int) -> Sequence[Value]:
         operator = node.operator
-        attributes = {attribute.name: attribute for attribute in node.attributes()}
+        attributes = node.attributes()
         self.check_node(node, attributes)
         domain = STANDARD if node.domain in STANDARD_DOMAINS else node.domain
         if (domain, operator) == (STANDARD, IF):
@@ -178,7 +181,7 @@ class Walk:
             raise call.wrong(f"has {call.outputs} results")
         self._numbers += sum(len(each.numbers or ()) for each in results)
         if self._numbers > _MAX_NUMBERS:  # of whatever graph that is, it computes no shapes
-            results = [replace(each, numbers=None) for each in results]
+            results = tuple(replace(each, numbers=None) for each in results)
         return results
 
     def _branches(
@@ -233,6 +236,11 @@ class Walk:
         return replace(known, constant=True)
 
     def _check_result(self, described: str, result: Value) -> None:
+        if result.element_type not in _TYPES:
+            raise ModelFileError(
+                f"{described} is of type {result.element_type} of onnx.TensorProto.DataType, as no "
+                "tensor of a GPT-Neo is"
+            )
         if result.bytes > self.limits.result:
             raise ModelFileError(
                 f"{described} has up to {result.bytes} bytes; at most {self.limits.result} are "

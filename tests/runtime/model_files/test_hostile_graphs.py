@@ -447,6 +447,33 @@ def test_a_config_of_a_larger_model_is_refused(portable: Hostile) -> None:
         open_model_directory(portable.directory)
 
 
+def test_an_attribute_that_is_given_twice_is_refused(portable: Hostile) -> None:
+    """Readers take the first or the last."""
+    portable.node("Identity", ["input_ids"], "ids")
+    concat = next(node for node in portable.graph.node if node.op_type == "Concat")
+    concat.attribute.append(helper.make_attribute("axis", 1))
+    assert portable.refused() == (
+        "the operator 'Concat' has its attribute 'axis' twice, or of another kind than it says"
+    )
+
+
+def test_an_attribute_of_another_kind_than_it_says_is_refused(portable: Hostile) -> None:
+    portable.node("Identity", ["input_ids"], "ids")
+    concat = next(node for node in portable.graph.node if node.op_type == "Concat")
+    concat.attribute[0].f = 1.0
+    assert portable.refused() == (
+        "the operator 'Concat' has its attribute 'axis' twice, or of another kind than it says"
+    )
+
+
+def test_a_cast_to_texts_is_refused(portable: Hostile) -> None:
+    portable.node("Cast", ["input_ids"], "ids", to=TensorProto.STRING)
+    assert portable.refused() == (
+        "the operator Cast 'ids' is of type 8 of onnx.TensorProto.DataType, as no tensor of a "
+        "GPT-Neo is"
+    )
+
+
 # What is not known.
 
 

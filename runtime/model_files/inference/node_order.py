@@ -10,9 +10,6 @@ from collections.abc import Container, Iterator, Sequence
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.runtime.model_files.graph_nodes import Graph, Node
 
-# As many as walk.py goes down.
-_MAX_DEPTH = 8
-
 
 def in_order(nodes: Sequence[Node], given: Container[str]) -> Sequence[Node]:
     """Return operators so that each comes after those whose results it reads.
@@ -55,18 +52,14 @@ def read_by(node: Node) -> Iterator[str]:
     yield from node.inputs
     if node.operator == "If":
         for attribute in node.attributes().values():
-            yield from _read_from_outside(attribute.graph, 1)
+            if attribute.graph is not None:
+                yield from _read_from_outside(attribute.graph)
 
 
-def _read_from_outside(graph: Graph | None, depth: int) -> Iterator[str]:
-    if graph is None or depth > _MAX_DEPTH:
-        return
+def _read_from_outside(graph: Graph) -> set[str]:
     own = {tensor.name for tensor in graph.initializers()}
     read = {*graph.outputs()}
     for node in graph.nodes():
         own.update(node.outputs)
-        read.update(node.inputs)
-        if node.operator == "If":
-            for attribute in node.attributes().values():
-                read.update(_read_from_outside(attribute.graph, depth + 1))
-    yield from read - own
+        read.update(read_by(node))
+    return read - own

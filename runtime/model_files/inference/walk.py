@@ -80,29 +80,36 @@ class Walk:
             ModelFileError: an operator is not among those that there may be, or could end the
                 process; a result could be larger than a limit, or the results together.
         """
+        self._count_operators([*graph.nodes()], 1)
         scope = dict(inputs)
-        self._graph(graph, scope, 1)
+        self._graph(graph, scope)
         return scope
 
-    def _graph(self, graph: Graph, scope: Scope, depth: int) -> Mapping[str, Value | None]:
-        """Go through a graph, and add what it makes to the scope; returns what that hides."""
+    def _count_operators(self, nodes: Sequence[Node], depth: int) -> None:
+        """Refuse too many operators, and graphs too deep in others, before more is done."""
+        self._operators += len(nodes)
+        if self._operators > MAX_OPERATORS:
+            raise ModelFileError(f"the graph has more than {MAX_OPERATORS} operators")
         if depth > _MAX_DEPTH:
             raise ModelFileError(f"graphs lie in graphs more than {_MAX_DEPTH} deep")
+        for node in nodes:
+            for attribute in node.attributes().values() if node.operator == IF else ():
+                if attribute.graph is not None:
+                    self._count_operators([*attribute.graph.nodes()], depth + 1)
+
+    def _graph(self, graph: Graph, scope: Scope) -> Mapping[str, Value | None]:
+        """Go through a graph, and add what it makes to the scope; returns what that hides."""
         hidden: dict[str, Value | None] = {}
         for tensor in graph.initializers():
             name = tensor.name
             hidden.setdefault(name, scope.get(name))
             scope[name] = self._weight(f"the weight {shown(tensor.name)}", tensor_value(tensor))
-        listed = [*graph.nodes()]
-        self._operators += len(listed)
-        if self._operators > MAX_OPERATORS:
-            raise ModelFileError(f"the graph has more than {MAX_OPERATORS} operators")
-        nodes = in_order(listed, scope)
+        nodes = in_order([*graph.nodes()], scope)
         last_use = {name: at for at, node in enumerate(nodes) for name in read_by(node)}
         last_use |= dict.fromkeys(graph.outputs(), len(nodes))
         live, freed = 0, dict[int, int]()  # bytes, and those that are freed after an operator
         for at, node in enumerate(nodes):
-            results = self._operator(node, scope, depth)
+            results = self._operator(node, scope)
             for name, result in zip(node.outputs, results, strict=False):
                 if not name:
                     continue
@@ -121,9 +128,9 @@ class Walk:
             live -= freed.pop(at, 0)
         return hidden
 
-    def _branch(self, graph: Graph, scope: Scope, depth: int) -> list[Value]:
+    def _branch(self, graph: Graph, scope: Scope) -> list[Value]:
         """Go through a graph of an If, and leave the scope as it was; returns its outputs."""
-        hidden = self._graph(graph, scope, depth)
+        hidden = self._graph(graph, scope)
         outputs = [self._read(name, scope, "an output") for name in graph.outputs()]
         for name, before in hidden.items():
             if before is None:
@@ -132,13 +139,13 @@ class Walk:
                 scope[name] = before
         return outputs
 
-    def _operator(self, node: Node, scope: Scope, depth: int) -> Sequence[Value]:
+    def _operator(self, node: Node, scope: Scope) -> Sequence[Value]:
         operator = node.operator
         attributes = node.attributes()
         self.check_node(node, attributes)
         domain = STANDARD if node.domain in STANDARD_DOMAINS else node.domain
         if (domain, operator) == (STANDARD, IF):
-            return self._branches(attributes, scope, depth)
+            return self._branches(attributes, scope)
         rule = self.rules.get((domain, operator))
         if rule is None:
             raise ModelFileError(
@@ -184,12 +191,10 @@ class Walk:
             results = tuple(replace(each, numbers=None) for each in results)
         return results
 
-    def _branches(
-        self, attributes: Mapping[str, Attribute], scope: Scope, depth: int
-    ) -> Sequence[Value]:
+    def _branches(self, attributes: Mapping[str, Attribute], scope: Scope) -> Sequence[Value]:
         """Go through both graphs of an If."""
         graphs = [attributes[name].graph for name in _BRANCHES if name in attributes]
-        results = [self._branch(graph, scope, depth + 1) for graph in graphs if graph is not None]
+        results = [self._branch(graph, scope) for graph in graphs if graph is not None]
         if len(results) < len(_BRANCHES) or len(results[0]) != len(results[1]):
             raise ModelFileError("an operator If has not two graphs with as many outputs")
         return [joined(one, other) for one, other in zip(*results, strict=True)]

@@ -30,14 +30,14 @@ _UNSURE = sizes.between(0, 1)
 def _equal(left: Number, right: Number) -> Number:
     if left == right:
         return 1
-    apart = sizes.most(left) < sizes.least(right) or sizes.most(right) < sizes.least(left)
+    apart = sizes.highest(left) < sizes.lowest(right) or sizes.highest(right) < sizes.lowest(left)
     return 0 if apart else _UNSURE
 
 
 def _less(left: Number, right: Number) -> Number:
-    if sizes.most(left) < sizes.least(right):
+    if sizes.highest(left) < sizes.lowest(right):
         return 1
-    return 0 if sizes.least(left) >= sizes.most(right) else _UNSURE
+    return 0 if sizes.lowest(left) >= sizes.highest(right) else _UNSURE
 
 
 def _not(number: Number) -> Number:
@@ -119,7 +119,7 @@ def integer_division(call: Call) -> Values:
 
 
 def _may_be(one: int, number: Number) -> bool:
-    return sizes.least(number) <= one <= sizes.most(number)
+    return sizes.lowest(number) <= one <= sizes.highest(number)
 
 
 def _shown(numbers: Numbers) -> str:

@@ -45,6 +45,8 @@ Number = int | Size
 
 # The positions before this step and those of this step: together at most the context.
 PAST, SEQUENCE = "past", "sequence"
+# The texts of a step: bounds are those for one text, but nothing is concluded from there being one.
+BATCH = "batch"
 
 
 def axis(name: str, least: int, most: int) -> Size:
@@ -65,6 +67,22 @@ def most(number: Number) -> int:
     return number if isinstance(number, int) else number.most
 
 
+def lowest(number: Number) -> int:
+    """Return the lower bound for any number of texts."""
+    if isinstance(number, int) or not _counts_texts(number):
+        return least(number)
+    return INT64[0] if any(factor < 0 for factor in (number.terms or {}).values()) else number.least
+
+
+def highest(number: Number) -> int:
+    """Return the upper bound for any number of texts."""
+    return INT64[1] if isinstance(number, Size) and _counts_texts(number) else most(number)
+
+
+def _counts_texts(number: Size) -> bool:
+    return any(each.name == BATCH for product in number.terms or () for each in product)
+
+
 def add(left: Number, right: Number) -> Number:
     if isinstance(left, int) and isinstance(right, int):
         return left + right
@@ -74,7 +92,7 @@ def add(left: Number, right: Number) -> Number:
         for product, factor in others.items():
             total[product] = total.get(product, 0) + factor
         return _polynomial(total)
-    return between(least(left) + least(right), most(left) + most(right))
+    return between(lowest(left) + lowest(right), highest(left) + highest(right))
 
 
 def negative(number: Number) -> Number:
@@ -101,7 +119,7 @@ def multiply(left: Number, right: Number) -> Number:
                 key = tuple(sorted(product + other))
                 total[key] = total.get(key, 0) + factor * times
         return _polynomial(total)
-    corners = [a * b for a in (least(left), most(left)) for b in (least(right), most(right))]
+    corners = [a * b for a in _ends(left) for b in _ends(right)]
     return between(min(corners), max(corners))
 
 
@@ -122,9 +140,9 @@ def divide(left: Number, right: Number) -> Number:
     exact = exact_quotient(left, right)
     if exact is not None:
         return exact
-    if least(left) >= 0 and least(right) > 0:
-        return between(least(left) // most(right), most(left) // least(right))
-    bound = max(abs(least(left)), abs(most(left)))
+    if lowest(left) >= 0 and lowest(right) > 0:
+        return between(lowest(left) // highest(right), highest(left) // lowest(right))
+    bound = max(map(abs, _ends(left)))
     return between(-bound, bound)
 
 
@@ -132,8 +150,8 @@ def remainder(left: Number, right: Number) -> Number:
     """Return left % right; `right` is known not to be 0."""
     if isinstance(left, int) and isinstance(right, int):
         return left % right
-    bound = max(abs(least(right)), abs(most(right)))
-    return between(0 if least(right) > 0 else -bound, bound)
+    bound = max(map(abs, _ends(right)))
+    return between(0 if lowest(right) > 0 else -bound, bound)
 
 
 def exact_quotient(left: Number, right: Number) -> Number | None:
@@ -160,11 +178,11 @@ def exact_quotient(left: Number, right: Number) -> Number | None:
 
 
 def smaller(left: Number, right: Number) -> Number:
-    if most(left) <= least(right):
+    if highest(left) <= lowest(right):
         return left
-    if most(right) <= least(left):
+    if highest(right) <= lowest(left):
         return right
-    return between(min(least(left), least(right)), min(most(left), most(right)))
+    return between(min(lowest(left), lowest(right)), min(highest(left), highest(right)))
 
 
 def larger(left: Number, right: Number) -> Number:
@@ -175,7 +193,11 @@ def either(left: Number, right: Number) -> Number:
     """Return what is known of a number that is one of these two."""
     if left == right:
         return left
-    return between(min(least(left), least(right)), max(most(left), most(right)))
+    return between(min(lowest(left), lowest(right)), max(highest(left), highest(right)))
+
+
+def _ends(number: Number) -> tuple[int, int]:
+    return lowest(number), highest(number)
 
 
 def _terms(number: Number) -> _Terms | None:
@@ -196,6 +218,8 @@ def _bounds(terms: _Terms) -> tuple[int, int]:
     """Return bounds of a polynomial; all axes have sizes from 0 on."""
     low = high = 0
     past = sequence = None
+    if any(each.name == BATCH for axes in terms for each in axes):
+        return _bounds_of_texts(terms)
     for axes, factor in terms.items():
         if len(axes) == 1 and axes[0].name == PAST:
             past = axes[0], factor
@@ -214,3 +238,14 @@ def _bounds(terms: _Terms) -> tuple[int, int]:
     if sequence is None:
         corners = (0, ahead * (context - 1), 0)
     return low + min(corners), high + max(corners)
+
+
+def _bounds_of_texts(terms: _Terms) -> tuple[int, int]:
+    """Return bounds for one text; a polynomial of several texts is at most that many times this."""
+    low = high = 0
+    for axes, factor in terms.items():
+        texts = sum(each.name == BATCH for each in axes)
+        ends = factor * prod(each.least for each in axes), factor * prod(each.most for each in axes)
+        low += min(ends) if factor > 0 else INT64[0] if texts else min(ends)
+        high += 0 if factor < 0 else max(ends) if texts < 2 else INT64[1]
+    return low, high

@@ -265,6 +265,19 @@ def of_one_length(graph: Hostile) -> str:
     return f"the operator ConstantOfShape 'large' has up to {4 * LARGE} bytes"
 
 
+def of_two_texts(graph: Hostile) -> str:
+    """Large for batches alone."""
+    graph.constant("at", 0)
+    graph.node("Shape", ["input_ids"], "sizes")
+    graph.node("Gather", ["sizes", "at"], "texts")
+    graph.constant("one", 1)
+    graph.node("Sub", ["texts", "one"], "others")
+    graph.constant("many", [LARGE])
+    graph.node("Mul", ["others", "many"], "shape")
+    graph.largest(graph.node("ConstantOfShape", ["shape"], "large"))
+    return f"the operator ConstantOfShape 'large' has up to {4 * LARGE} bytes"
+
+
 def without_data(graph: Hostile) -> str:
     graph.graph.initializer.add(name="large", data_type=1, dims=[LARGE])
     graph.largest("large")
@@ -286,7 +299,7 @@ def in_a_branch(graph: Hostile) -> str:
 
 LARGE_RESULTS = [
     filled, counted, expanded, tiled, padded, one_hot, doubled, multiplied, matrix_product,
-    of_long_texts, of_one_length, without_data, in_a_branch,
+    of_long_texts, of_one_length, of_two_texts, without_data, in_a_branch,
 ]  # fmt: skip
 
 

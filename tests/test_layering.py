@@ -49,7 +49,7 @@ LAYERS = {
     "models": [
         "models.errors", ("models.activations", "models.json_file"), "models.labels",
         "models.config_names", "models.config", "models.tasks", "models.graph",
-        "models.portable_graph", "models.genai_graph", "models.manifest",
+        "models.fused_operators", "models.portable_graph", "models.genai_graph", "models.manifest",
         "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",
         ("models.added_tokens", "models.post_processor"), "models.special_tokens",
         ("models.gpt2_vocabulary", "models.tokenizer_config"), "models.tokenizer_files",

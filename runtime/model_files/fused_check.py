@@ -37,7 +37,10 @@ _ELEMENT_TYPES = {kind.onnx for kind in set(DataType) - {DataType.BOOL, DataType
 
 
 def check_fused_graph(
-    path: Path, contract: GraphContract, weights_files: Sequence[str] = (WEIGHTS_FILE,)
+    path: Path,
+    contract: GraphContract,
+    weights_files: Sequence[str] = (WEIGHTS_FILE,),
+    content: memoryview | None = None,
 ) -> tuple[str, ...]:
     """Refuse a graph that is not as we write it; return the files that its weights lie in.
 
@@ -45,6 +48,7 @@ def check_fused_graph(
         path: the graph.
         contract: its inputs and outputs.
         weights_files: the names of the files beside it that its weights may lie in.
+        content: the graph's bytes, of whoever has opened it; by default the file is read.
 
     Raises:
         ModelFileError: it is too large or damaged; it has foreign operators, subgraphs or
@@ -52,16 +56,18 @@ def check_fused_graph(
             than the contract's.
     """
     try:
-        return _check(path, contract, weights_files)
+        return _check(path, contract, weights_files, content)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}; export the checkpoint again") from error
 
 
-def _check(path: Path, contract: GraphContract, weights_files: Sequence[str]) -> tuple[str, ...]:
-    size = path.stat().st_size
+def _check(
+    path: Path, contract: GraphContract, weights_files: Sequence[str], content: memoryview | None
+) -> tuple[str, ...]:
+    size = path.stat().st_size if content is None else len(content)
     if size > MAX_GRAPH_BYTES:
         raise ModelFileError(f"the graph has {size} bytes, at most {MAX_GRAPH_BYTES} are read")
-    model = Model(memoryview(path.read_bytes()), onnx_schema.FUSED)
+    model = Model(memoryview(path.read_bytes()) if content is None else content, onnx_schema.FUSED)
     domains = _check_opsets(model.opsets())
     graph = model.graph()
     files = {name: path.parent / name for name in weights_files}

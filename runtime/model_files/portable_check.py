@@ -42,12 +42,15 @@ _DATA_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 class GraphSignature:
     """The inputs and outputs of a graph by name.
 
-    `data_files` are the files that hold weights, besides the graph's own.
+    Attributes:
+        data_files: the files that hold weights, besides the graph's own.
+        unbounded: operators the sizes of whose results the check does not know.
     """
 
     inputs: Mapping[str, Signature]
     outputs: Mapping[str, Signature]
     data_files: tuple[Path, ...]
+    unbounded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, order=True)
@@ -58,19 +61,22 @@ class _End:
     weight: str
 
 
-def check_portable_graph(path: Path, *, hashed: bool = False) -> GraphSignature:
+def check_portable_graph(
+    path: Path, *, hashed: bool = False, content: memoryview | None = None
+) -> GraphSignature:
     """Refuse a graph that could do harm, and return the signature of any other.
 
     Args:
         path: the graph.
         hashed: whether a manifest says what its files hold; see check_inside.
+        content: the graph's bytes, of whoever has opened it; by default the file is read.
 
     Raises:
         ModelFileError: it is too large or damaged; it has foreign operators, functions or loops, or
             weights that are not where it says.
     """
     try:
-        model = Model(_content(path), onnx_schema.PORTABLE)
+        model = Model(_content(path, content), onnx_schema.PORTABLE)
         graph = model.graph()
         _check_model(model)
         weights, ends = _check_weights(graph)
@@ -84,10 +90,12 @@ def check_portable_graph(path: Path, *, hashed: bool = False) -> GraphSignature:
     return GraphSignature(inputs, outputs, data_files)
 
 
-def _content(path: Path) -> memoryview:
-    size = path.stat().st_size
+def _content(path: Path, content: memoryview | None) -> memoryview:
+    size = path.stat().st_size if content is None else len(content)
     if not 0 < size <= MAX_GRAPH_BYTES:
         raise ModelFileError(f"the graph has {size} bytes; 1 to {MAX_GRAPH_BYTES} are read")
+    if content is not None:
+        return content
     with path.open("rb") as file:
         # Closed with the last view of it: weights in the graph's file are never copied.
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

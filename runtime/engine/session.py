@@ -232,4 +232,7 @@ def _create(
             f"device {device} cannot be used: ONNX Runtime could not load {device.provider}; "
             "run `gptneo-onnx doctor` to see which library is missing"
         )
+    for weights in source.weights:
+        if hasattr(weights, "madvise"):  # most were copied; the rest is read again when needed
+            weights.madvise(mmap.MADV_DONTNEED)
     return Session(inference, device, source.weights)

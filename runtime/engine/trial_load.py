@@ -28,7 +28,7 @@ REMEMBERED_FILE = "tried.json"
 
 _BASE_BYTES = 2**30  # of Python, NumPy and ONNX Runtime, with room for a small graph
 _BYTES_PER_BYTE = 4  # weights inside a graph are parsed, copied, and perhaps converted to float32
-_BASE_SECONDS = 20
+_BASE_SECONDS = 10
 _BYTES_PER_SECOND = 20_000_000  # of a slow disk
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[3:]; "
@@ -90,7 +90,7 @@ def _limits(model: PortableModel) -> Limits:
     size = sum(file.size for graph in model.held for file in graph.files)
     seconds = _BASE_SECONDS + size // _BYTES_PER_SECOND
     return Limits(
-        memory=_BASE_BYTES + _BYTES_PER_BYTE * size, cpu_seconds=seconds, seconds=3 * seconds
+        memory=_BASE_BYTES + _BYTES_PER_BYTE * size, cpu_seconds=seconds, seconds=4 * seconds
     )
 
 

@@ -24,7 +24,7 @@ from gptneo_onnx.runtime.model_files.paths import check_inside
 MAX_READ_BYTES = 16 * 1024 * 1024
 # File systems stamp changes by a clock that may tick 100 times a second only.
 _TICK_NS = 20_000_000
-_TRIES = 25
+_TRIES = 5
 
 
 class HeldFile:

@@ -142,7 +142,9 @@ def test_a_file_that_is_changed_after_it_was_opened_is_refused(
     for name in ("config.json", "model.onnx", WEIGHTS):
         model = open_model_directory(directory)
         with (directory / name).open("r+b") as file:
-            file.write(file.read(1))
+            first = file.read(1)
+            file.seek(0)
+            file.write(first)
         with pytest.raises(ModelFileError, match=f"{name} was changed while it was loaded"):
             model.verification.finish()
         open_model_directory(directory).verification.finish()

@@ -86,7 +86,7 @@ def with_nodes(directory: Path, draft: Draft) -> PortableModel:
     """An opened model whose graph was changed after the check, so that the trial alone sees it."""
     model = open_model_directory(directory)
     assert isinstance(model, PortableModel)
-    path = directory / "changed.onnx"
+    path = changed_graph(directory)
     graph = onnx.load(model.graphs[0], load_external_data=False)
     for node in graph.graph.node:
         node.input[:] = ["changed_ids" if name == "input_ids" else name for name in node.input]
@@ -101,6 +101,10 @@ def with_nodes(directory: Path, draft: Draft) -> PortableModel:
     path.write_bytes(graph.SerializeToString())
     held = HeldGraph(HeldFile(path), model.held[0].data_files)
     return replace(model, graphs=(path,), held=(held,))
+
+
+def changed_graph(directory: Path) -> Path:
+    return directory.with_name("changed.onnx")  # a second graph in the directory would be one more
 
 
 def refused(model: PortableModel, match: str, limits: Limits | None = None) -> None:
@@ -238,7 +242,7 @@ from gptneo_onnx.runtime.engine.trial_load import check_by_trial
 from gptneo_onnx.runtime.model_files.directory import open_model_directory
 from gptneo_onnx.runtime.model_files.held_file import HeldFile, HeldGraph
 model = open_model_directory(sys.argv[1])
-held = HeldGraph(HeldFile(Path(sys.argv[1], "changed.onnx")), model.held[0].data_files)
+held = HeldGraph(HeldFile(Path(sys.argv[2])), model.held[0].data_files)
 check_by_trial(replace(model, held=(held,)))
 """
 
@@ -249,10 +253,9 @@ check_by_trial(replace(model, held=(held,)))
 def test_no_child_outlives_its_parent(foreign: Path, cache: Path, kind: int) -> None:
     with_nodes(foreign, TIME)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(
-        [sys.executable, "-c", _PARENT, str(foreign)], stderr=subprocess.DEVNULL, env=environment
-    ) as parent:
-        child = os.pidfd_open(child_of(parent.pid))
+    program = [sys.executable, "-c", _PARENT, str(foreign), str(changed_graph(foreign))]
+    with subprocess.Popen(program, stderr=subprocess.DEVNULL, env=environment) as parent:
+        child = os.pidfd_open(child_of(parent))
         parent.send_signal(kind)
     ended, _, _ = select.select([child], [], [], 30)
     os.close(child)
@@ -260,11 +263,11 @@ def test_no_child_outlives_its_parent(foreign: Path, cache: Path, kind: int) -> 
     assert parent.returncode != 0
 
 
-def child_of(pid: int) -> int:
+def child_of(parent: "subprocess.Popen[bytes]") -> int:
     """Wait until a process has a child, and return its id."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
     while not (found := children.read_text().split()):
-        pass
+        assert parent.poll() is None
     return int(found[0])
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import onnxruntime
 
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
-from gptneo_onnx.runtime.engine.trial_process import MEMORY, Limits, Trial
+from gptneo_onnx.runtime.engine.trial_process import LOADED, MEMORY, REFUSED, Limits, Trial
 from gptneo_onnx.runtime.model_files.directory import ModelDirectory, PortableModel
 from gptneo_onnx.runtime.model_files.remembered import read_remembered, write_remembered
 from gptneo_onnx.runtime.units import readable_size
@@ -78,12 +78,13 @@ def check_by_trial(
     if remembered.get(key) == onnxruntime.__version__:
         return
     limits = limits or _limits(model)
-    problem = _problem(_run(model, limits), limits)
-    if problem:
+    end = _run(model, limits)
+    if problem := _problem(end, limits):
         graphs = " and ".join(map(str, model.graphs))
         raise ModelFileError(f"{graphs} {problem}; {_ADVICE}")
     # Failures are not remembered: a lack of memory or time may be the machine's.
-    write_remembered(REMEMBERED_FILE, {**remembered, key: onnxruntime.__version__})
+    if end.said == LOADED:
+        write_remembered(REMEMBERED_FILE, {**remembered, key: onnxruntime.__version__})
 
 
 def _limits(model: PortableModel) -> Limits:
@@ -96,11 +97,11 @@ def _limits(model: PortableModel) -> Limits:
 
 def _problem(end: _End, limits: Limits) -> str:
     """Return what went wrong, in words that follow the graph's name, or an empty text."""
-    if end.status == 0:
-        if end.said != MEMORY:
-            return ""
+    if end.status == 0 and end.said in (LOADED, REFUSED):
+        return ""
+    if end.status == 0 and end.said == MEMORY:
         return f"takes more than {readable_size(limits.memory)} of memory to load"
-    if end.status > 0:
+    if end.status >= 0:
         return f"ends the process that loads it with status {end.status}"
     try:
         name = signal.Signals(-end.status).name

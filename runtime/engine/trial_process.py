@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from gptneo_onnx.models.errors import GPTNeoOnnxError
 from gptneo_onnx.runtime.engine.load_decoders import load_decoders
 from gptneo_onnx.runtime.model_files.directory import PortableModel
 
@@ -65,10 +64,9 @@ def _outcome(model: PortableModel) -> str:
         for part in (ids[:-1], ids[-1:]):
             for _ in decoder.prefill_chunks(0, part) if len(part) else ():
                 pass
-    except MemoryError:
-        return MEMORY
-    except GPTNeoOnnxError as error:
-        return MEMORY if "alloc" in str(error).lower() else REFUSED
+    except Exception as error:  # whatever it is, the process has survived it
+        has_no_memory = isinstance(error, MemoryError) or "alloc" in str(error).lower()
+        return MEMORY if has_no_memory else REFUSED
     return LOADED
 
 

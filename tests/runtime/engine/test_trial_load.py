@@ -152,11 +152,21 @@ def test_a_graph_of_two_is_named_with_the_other(foreign: Path) -> None:
     refused(pair, "changed.onnx and .*changed.onnx ends the process")
 
 
-def test_what_onnx_runtime_refuses_in_words_is_left_to_it(foreign: Path) -> None:
+def test_what_onnx_runtime_refuses_in_words_is_left_to_it(foreign: Path, cache: Path) -> None:
     """Loading it here says why."""
     nodes = [helper.make_node("Cast", ["text"], ["extra"], to=TensorProto.INT64)]
     model = with_nodes(foreign, (nodes, {"text": np.array([[b"a"]], np.object_)}))
     check_by_trial(model)
+    assert not (cache / REMEMBERED_FILE).exists()
+
+
+def test_a_child_that_ends_without_a_word_is_no_success(
+    foreign: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_load, "_PROGRAM", "raise SystemExit(0)")
+    model = open_model_directory(foreign)
+    with pytest.raises(ModelFileError, match="ends the process that loads it with status 0"):
+        check_by_trial(model)
 
 
 # What is tried, and when.

@@ -61,8 +61,10 @@ def _outcome(model: PortableModel) -> str:
         ids = np.arange(min(_TOKENS, model.config.max_position_embeddings), dtype=np.int64)
         ids %= model.config.vocab_size
         decoder.cache.clear(0)
-        for part in (ids[:-1], ids[-1:]):
-            for _ in decoder.prefill_chunks(0, part) if len(part) else ():
+        has_head = bool(model.interfaces[-1].results)
+        for part in filter(len, (ids[:-1], ids[-1:])):
+            first = len(part) - has_head  # the first token whose logits are asked for, if any
+            for _ in decoder.prefill_chunks(0, part, None, first, decoder.hidden_layers):
                 pass
     except Exception as error:  # whatever it is, the process has survived it
         has_no_memory = isinstance(error, MemoryError) or "alloc" in str(error).lower()

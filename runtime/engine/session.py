@@ -22,7 +22,7 @@ from gptneo_onnx.runtime.engine.device import (
     warn_saturating_sums,
 )
 from gptneo_onnx.runtime.engine.threads import thread_count, threads_spin
-from gptneo_onnx.runtime.model_files.held_file import MAX_READ_BYTES, HeldGraph
+from gptneo_onnx.runtime.model_files.held_file import HeldGraph
 from gptneo_onnx.runtime.onnx_runtime import is_onnx_runtime
 
 onnxruntime.disable_telemetry_events()
@@ -120,7 +120,7 @@ def loads_by_path(graph: HeldGraph) -> bool:
     it can open by another name of the open file on Linux.
     """
     has_buffers = not graph.data_files or is_onnx_runtime(_LEAST_WITH_BUFFERS)
-    return not has_buffers or (_is_large(graph) and sys.platform != "linux")
+    return not has_buffers or (graph.graph.is_large and sys.platform != "linux")
 
 
 def _hand_over(graph: HeldGraph, options: onnxruntime.SessionOptions) -> _Source:
@@ -135,12 +135,8 @@ def _hand_over(graph: HeldGraph, options: onnxruntime.SessionOptions) -> _Source
         )
         options.add_session_config_entry(_USE_BUFFERS, "1")
     file = graph.graph
-    model = Path(f"/proc/self/fd/{file.descriptor}") if _is_large(graph) else file.content()
+    model = Path(f"/proc/self/fd/{file.descriptor}") if file.is_large else file.content()
     return _Source(model, name, tuple(weights.values()))
-
-
-def _is_large(graph: HeldGraph) -> bool:
-    return graph.graph.size > MAX_READ_BYTES
 
 
 def _has_full_8_bit_sums(numbers: NumberFormat | None) -> bool:

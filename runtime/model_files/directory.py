@@ -158,7 +158,7 @@ def open_model_directory(directory: str | Path, file_name: str | None = None) ->
     if graphs is None:
         raise _not_exported(directory)
     names = [name for name in (graphs.first, graphs.with_past) if name is not None]
-    return _open_portable(path, names, None, HeldFile.inside(path, CONFIG_FILE))
+    return _open_portable(path, names, None, {CONFIG_FILE: HeldFile.inside(path, CONFIG_FILE)})
 
 
 def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
@@ -181,7 +181,7 @@ def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
     check_sizes(path, manifest)
     held = verified_small_files(path, manifest)
     if kind == "portable":
-        return _open_portable(path, [file_name], manifest, held[CONFIG_FILE])
+        return _open_portable(path, [file_name], manifest, held)
     config_values = _config_values(held[CONFIG_FILE])
     config = GPTNeoConfig.from_dict(config_values, str(path / CONFIG_FILE))
     contract = fused_contract(config, numbers, manifest.hidden_states, manifest.task)
@@ -201,12 +201,13 @@ def _described(entry: GraphEntry) -> str:
 
 
 def _open_portable(
-    path: Path, names: Sequence[str], manifest: Manifest | None, config_file: HeldFile
+    path: Path, names: Sequence[str], manifest: Manifest | None, opened: Mapping[str, HeldFile]
 ) -> PortableModel:
+    config_file = opened[CONFIG_FILE]
     values = _config_values(config_file)
     config = GPTNeoConfig.from_dict(values, str(config_file.path))
     hashed = manifest is not None
-    held = _Held(hashed)
+    held = _Held(hashed, {path / name: opened[name] for name in names if name in opened})
     graphs = [held.file(path / name) for name in names]
     signatures = [
         check_portable_graph(graph.path, hashed=hashed, content=graph.view()) for graph in graphs
@@ -239,11 +240,11 @@ def _open_portable(
 
 
 class _Held:
-    """Files of a model's directory, each opened once."""
+    """Files of a model's directory, each opened once; some are open already."""
 
-    def __init__(self, hashed: bool) -> None:
+    def __init__(self, hashed: bool, files: dict[Path, HeldFile]) -> None:
         self.hashed = hashed
-        self.files: dict[Path, HeldFile] = {}
+        self.files = files
 
     def file(self, path: Path) -> HeldFile:
         if path not in self.files:

@@ -58,7 +58,8 @@ class FileVerification:
         try:
             self.result.result()
             for file in self.watched:
-                file.check_unchanged(by_path)
+                if file.is_open:
+                    file.check_unchanged(by_path)
         finally:
             self.pool.shutdown()
             for file in self.watched:

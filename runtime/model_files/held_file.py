@@ -5,6 +5,7 @@ open file stays the same one. Its contents may still be written to meanwhile, wh
 tells: no ordinary program can set that, as it can the modification time.
 """
 
+import hashlib
 import mmap
 import os
 import sys
@@ -45,7 +46,7 @@ class HeldFile:
         self.path = path
         try:
             self.descriptor = _opened(path) if descriptor is None else descriptor
-            self.close = weakref.finalize(self, os.close, self.descriptor)
+            self._close = weakref.finalize(self, os.close, self.descriptor)
             status = _settled(self.descriptor)
         except OSError as error:
             raise ModelFileError(
@@ -56,6 +57,7 @@ class HeldFile:
             raise ModelFileError(f"{path} is being written to; load the model when that is done")
         self.size = status.st_size
         self.identity = identity_of(status)
+        self._content: bytes | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the file for a child that inherits the descriptor; Windows opens it again."""
@@ -70,28 +72,54 @@ class HeldFile:
             raise _changed(held.path)
         return held
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed yet."""
+        return self._close.alive
+
+    def close(self) -> None:
+        """Close the file, if that was not done; what was mapped of it stays so."""
+        self._content = None
+        self._close()
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is mapped, where a smaller one is read once and kept."""
+        return self.size > MAX_READ_BYTES
+
     @contextmanager
     def reading(self) -> Iterator[IO[bytes]]:
         """Open the same file for reading from its start; one reader at a time."""
+        assert self.is_open, "the descriptor may be another file's by now"
         with os.fdopen(os.dup(self.descriptor), "rb") as file:
             file.seek(0)
             yield file
 
     def content(self) -> bytes:
-        """Return all bytes."""
+        """Return all bytes; those of a file that is not large are the same at every call."""
+        if self._content is not None:
+            return self._content
         with self.reading() as file:
-            return file.read()
+            content = file.read(self.size + 1)
+        if len(content) != self.size:
+            raise _changed(self.path)
+        if not self.is_large:
+            self._content = content
+        return content
 
     def mapped(self) -> mmap.mmap:
         """Return the file mapped into memory, to be read; it must not be empty."""
+        assert self.is_open, "the descriptor may be another file's by now"
         return mmap.mmap(self.descriptor, 0, access=mmap.ACCESS_READ)
 
     def view(self) -> memoryview:
         """Return its bytes: mapped if they are many, since a graph may hold its weights."""
-        return memoryview(self.content() if self.size <= MAX_READ_BYTES else self.mapped())
+        return memoryview(self.mapped() if self.is_large else self.content())
 
     def sha256(self) -> str:
         """Return the SHA-256 of its contents in hexadecimal."""
+        if not self.is_large:
+            return hashlib.sha256(self.content()).hexdigest()
         with self.reading() as file:
             return sha256_of_stream(file)
 

@@ -49,11 +49,15 @@ def test_a_change_is_told_in_a_line(path: Path) -> None:
 
 def test_it_is_read_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = HeldFile(path)
-    for _ in range(2):
-        assert file.content() == bytes(file.view()) == file.mapped()[:] == b"contents"
-        assert file.sha256() == sha256_of(path)
+    assert file.content() == bytes(file.view()) == file.mapped()[:] == b"contents"
+    assert file.sha256() == sha256_of(path)
+    assert not changed(file)
+    path.write_bytes(b"Contents")
+    assert file.content() == bytes(file.view()) == b"contents"  # what was checked
+    file = HeldFile(path)
     monkeypatch.setattr(held_file, "MAX_READ_BYTES", 4)
-    assert bytes(file.view()) == b"contents"
+    assert file.content() == bytes(file.view()) == file.mapped()[:] == b"Contents"
+    assert file.sha256() == sha256_of(path)
     assert file.size == 8
     assert not changed(file)
 
@@ -171,7 +175,7 @@ def test_a_model_is_the_same_however_it_is_handed_over(
         return decoder.prefill(0, np.arange(9)).copy()
 
     expected = logits()
-    monkeypatch.setattr(session, "MAX_READ_BYTES", 0)
+    monkeypatch.setattr(held_file, "MAX_READ_BYTES", 0)
     np.testing.assert_array_equal(logits(), expected)
     monkeypatch.setattr(session, "is_onnx_runtime", lambda least: False)
     np.testing.assert_array_equal(logits(), expected)

@@ -19,9 +19,12 @@ import onnxruntime
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from gptneo_onnx.export import export_model
+from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError, ModelFileError
 from gptneo_onnx.models.manifest import MANIFEST_FILE
 from gptneo_onnx.runtime import GPTNeoForCausalLM, pipeline
+from gptneo_onnx.runtime.cli.main import main
 from gptneo_onnx.runtime.engine import trial_load
 from gptneo_onnx.runtime.engine.trial_load import REMEMBERED_FILE, check_by_trial
 from gptneo_onnx.runtime.engine.trial_process import Limits
@@ -286,3 +289,13 @@ def test_an_error_of_another_kind_does_not_hide(foreign: Path, cache: Path) -> N
     (foreign / "model.onnx_data").unlink()
     with pytest.raises(GPTNeoOnnxError, match="model.onnx_data is missing"):
         GPTNeoForCausalLM.from_pretrained(foreign, device="cpu")
+
+
+def test_the_command_line_takes_trust_graph(
+    tmp_path: Path, cache: Path, no_child: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    foreign = export_model(EMBEDDED_CHECKPOINT, tmp_path / "foreign", graph="portable")
+    (foreign / MANIFEST_FILE).unlink()
+    options = ["--device", "cpu", "--trust-graph", "--max-new-tokens", "1"]
+    assert main(["generate", str(foreign), "It is", *options]) == 0
+    assert capsys.readouterr().out.startswith("It is")

@@ -25,21 +25,28 @@ def read_json_object(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
             raise ModelFileError(f"{path} is not a regular file; a JSON file is expected")
         if status.st_size > max_bytes:
             raise ModelFileError(f"{path} has {status.st_size} bytes; at most {max_bytes} are read")
-        content = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise ModelFileError(f"{path} is missing") from error
     except OSError as error:
         raise ModelFileError(f"{path} cannot be read: {error.strerror}") from error
+    return json_object(content, path, max_bytes)
+
+
+def json_object(content: bytes, path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """Return the object that the contents of a JSON file are; errors are read_json_object()'s."""
+    if len(content) > max_bytes:
+        raise ModelFileError(f"{path} has {len(content)} bytes; at most {max_bytes} are read")
+    try:
+        values = json.loads(content)
     except RecursionError as error:
         raise _too_deep(path) from error
-    except ModelFileError:
-        raise
     except ValueError as error:
         raise ModelFileError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelFileError(f"{path} holds a JSON {type(content).__name__}; an object is expected")
-    _check_depth(path, content)
-    return content
+    if not isinstance(values, dict):
+        raise ModelFileError(f"{path} holds a JSON {type(values).__name__}; an object is expected")
+    _check_depth(path, values)
+    return values
 
 
 def read_json_bytes(path: Path) -> bytes:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gptneo_onnx.models.config import MAX_LAYERS
 from gptneo_onnx.models.errors import ModelFileError, shown
@@ -177,10 +177,15 @@ def in_precision(name: str, precision: Precision) -> str:
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's contents in hexadecimal; reads a megabyte at a time."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
+        return sha256_of_stream(file)
+
+
+def sha256_of_stream(file: IO[bytes]) -> str:
+    """Return the SHA-256 of what is left of an open file; see sha256_of()."""
+    digest = hashlib.sha256()
+    while block := file.read(_HASH_BLOCK):
+        digest.update(block)
     return digest.hexdigest()
 
 

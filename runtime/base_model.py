@@ -65,13 +65,21 @@ class GPTNeoModel(PretrainedModel):
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         precision: str | None = None,
+        trust_graph: bool = False,
         **kwargs: Unpack[LoadArguments],
     ) -> "GPTNeoModel":
         """Load a model; arguments and errors are GPTNeoForCausalLM's."""
         loading = Loading.read(device, provider_options, kwargs)
         path, precision = exported_directory(directory, precision, (), file_name, **loading.source)
         options = num_threads, loading.provider_options, file_name
-        engine = Engine.load(path, loading.device, slots, *options, precision=precision)
+        engine = Engine.load(
+            path,
+            loading.device,
+            slots,
+            *options,
+            precision=precision,
+            trust_graph=trust_graph,
+        )
         loading.check(engine)
         return cls(engine)
 

@@ -46,6 +46,7 @@ class LabelModel(PretrainedModel):
         provider_options: Mapping[str, Any] | None = None,
         file_name: str | None = None,
         precision: str | None = None,
+        trust_graph: bool = False,
         **kwargs: Unpack[LoadArguments],
     ) -> Self:
         """Load a model; arguments and errors are GPTNeoForCausalLM's.
@@ -57,7 +58,14 @@ class LabelModel(PretrainedModel):
         source = loading.source
         path, precision = exported_directory(directory, precision, heads, file_name, **source)
         options = num_threads, loading.provider_options, file_name, heads
-        engine = Engine.load(path, loading.device, slots, *options, precision=precision)
+        engine = Engine.load(
+            path,
+            loading.device,
+            slots,
+            *options,
+            precision=precision,
+            trust_graph=trust_graph,
+        )
         loading.check(engine)
         return cls(engine)
 

@@ -82,6 +82,7 @@ OWN_NAMES = (
     "provider_options",
     "slots",
     "spin",
+    "trust_graph",
 )
 
 

@@ -53,6 +53,7 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
         precision: str | None = None,
         spin: bool | None = None,
         batch_invariant: bool = False,
+        trust_graph: bool = False,
         **kwargs: Unpack[LoadArguments],
     ) -> "GPTNeoForCausalLM":
         """Load an exported directory, or a checkpoint, which is exported on first use.
@@ -72,6 +73,8 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
                 Of a checkpoint: which to export, fp32 by default.
             spin: whether threads spin while they wait; None as GPTNEO_ONNX_SPIN says.
             batch_invariant: whether bits are the same in any batch (docs/precision.md).
+            trust_graph: whether to load another exporter's graph at once. By default it is loaded
+                in a process of its own first, once: ONNX Runtime may not survive it.
             kwargs: transformers' and Optimum's arguments: see LoadArguments.
                 Which files of a checkpoint are meant (revision, export, ...): see SourceArguments.
 
@@ -96,6 +99,7 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
             precision,
             spin,
             batch_invariant,
+            trust_graph,
         )
         loading.check(engine)
         return cls(engine, model_generation_config(engine.path))

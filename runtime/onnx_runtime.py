@@ -33,11 +33,18 @@ def check_onnx_runtime(least: str) -> None:
     import onnxruntime
 
     installed = onnxruntime.__version__
-    if _version(installed) < _version(least):
+    if not is_onnx_runtime(least):
         raise MissingDependencyError(
             f"this model needs ONNX Runtime {least} or later, and {installed} is installed: "
             "pip install --upgrade 'gptneo-onnx[cpu]' (or [gpu])"
         )
+
+
+def is_onnx_runtime(least: str) -> bool:
+    """Return whether the installed ONNX Runtime is at least that version."""
+    import onnxruntime
+
+    return _version(onnxruntime.__version__) >= _version(least)
 
 
 def _version(text: str) -> tuple[int, ...]:

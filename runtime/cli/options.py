@@ -111,6 +111,11 @@ def add_device(command: argparse.ArgumentParser, second: str | None = None) -> N
         help="whether threads spin while they wait: faster alone, slower beside other programs "
         "(default: $GPTNEO_ONNX_SPIN, or yes unless a quota of processor time binds)",
     )
+    group.add_argument(
+        "--trust-graph",
+        action="store_true",
+        help="load a graph of another exporter at once, without a trial in a process of its own",
+    )
 
 
 def add_batch_size(group: Any) -> None:
@@ -193,6 +198,7 @@ def load_model(
         device=options.device if device is None else device,
         num_threads=options.threads,
         file_name=file_name,
+        trust_graph=options.trust_graph,
     )
 
 
@@ -220,7 +226,11 @@ def load_with(
     from gptneo_onnx.runtime.pipelines import loading
 
     return loading.load_with_tokenizer(
-        directory, load, device=options.device, num_threads=options.threads, file_name=file_name
+        directory,
+        partial(load, trust_graph=options.trust_graph),
+        device=options.device,
+        num_threads=options.threads,
+        file_name=file_name,
     )
 
 

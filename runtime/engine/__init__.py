@@ -8,6 +8,7 @@
 - recomputing_decoder.py, token_history.py: the same for graphs without past
 - cache.py: the interface of the caches: reorder, roll back, read, write
 - row_copies.py, buffers.py: copies of cache rows, and device memory
+- trial_load.py, trial_process.py: loads another exporter's graph in a child process first
 - session.py, device.py, threads.py: ONNX Runtime sessions, which device can be used, and how many
   threads
 - inputs.py, batching.py, forward.py: checks of ids and masks, ragged batches, one pass over a

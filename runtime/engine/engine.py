@@ -17,6 +17,7 @@ from gptneo_onnx.runtime.engine.device import Device
 from gptneo_onnx.runtime.engine.load_decoders import DecoderFactory, load_decoders
 from gptneo_onnx.runtime.engine.step_cost import step_cost
 from gptneo_onnx.runtime.engine.task_check import check_head
+from gptneo_onnx.runtime.engine.trial_load import check_by_trial
 from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.directory import (
     FusedModel,
@@ -74,6 +75,7 @@ class Engine:
         precision: str | None = None,
         spin: bool | None = None,
         batch_invariant: bool = False,
+        trust_graph: bool = False,
     ) -> "Engine":
         """Load an exported directory; see GPTNeoForCausalLM.from_pretrained for arguments.
 
@@ -84,6 +86,7 @@ class Engine:
             file_name = graph_in_precision(Path(directory), precision, file_name)
         model = open_model_directory(directory, file_name)
         check_head(model.path, model.task, heads)
+        check_by_trial(model, trust_graph)
         options = num_threads, provider_options, mmap, spin
         decoders = load_decoders(model, batch_invariant, device, *options)
         engine = cls(model, decoders, slots)
@@ -97,6 +100,7 @@ class Engine:
             "mmap": mmap,
             "spin": spin,
             "batch_invariant": batch_invariant,
+            "trust_graph": trust_graph,
         }
         return engine
 

@@ -11,7 +11,7 @@ from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.fused_decoder import FusedDecoder
 from gptneo_onnx.runtime.engine.portable_decoder import PastDecoder, PortableSessions
 from gptneo_onnx.runtime.engine.recomputing_decoder import RecomputingDecoder
-from gptneo_onnx.runtime.engine.session import create_session
+from gptneo_onnx.runtime.engine.session import create_session, loads_by_path
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
 from gptneo_onnx.runtime.engine.token_history import TokenHistory
 from gptneo_onnx.runtime.model_files.directory import FusedModel, ModelDirectory, PortableModel
@@ -37,7 +37,7 @@ def load_decoders(
         assert isinstance(model, PortableModel)
         return _portable_decoders(model, device, *options)
     finally:
-        model.verification.finish()
+        model.verification.finish(by_path=any(map(loads_by_path, model.held)))
 
 
 def _least_rows(model: ModelDirectory, batch_invariant: bool) -> int:
@@ -54,7 +54,7 @@ def _least_rows(model: ModelDirectory, batch_invariant: bool) -> int:
 def _fused_decoders(
     model: FusedModel, least_rows: int, device: str, *options: Any
 ) -> DecoderFactory:
-    session = create_session(model.graph, model.numbers, device, *options)
+    session = create_session(model.held[0], model.numbers, device, *options)
 
     def make_decoder(slots: int) -> Decoder:
         capacity = model.config.max_position_embeddings
@@ -65,9 +65,9 @@ def _fused_decoders(
 
 
 def _portable_decoders(model: PortableModel, device: str, *options: Any) -> DecoderFactory:
-    sessions = [create_session(model.graphs[0], None, device, *options)]
-    for path in model.graphs[1:]:
-        sessions.append(create_session(path, None, str(sessions[0].device), *options))
+    sessions = [create_session(model.held[0], None, device, *options)]
+    for graph in model.held[1:]:
+        sessions.append(create_session(graph, None, str(sessions[0].device), *options))
     pair = PortableSessions(sessions, model.interfaces)
     config, last = model.config, model.interfaces[-1]
 

@@ -42,6 +42,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         max_length: tokens that the model reads at once; its context by default.
         precision: of an export with several, which to run; of a checkpoint, which to export.
         revision: the branch, tag or commit of a hub id.
+        trust_graph: whether to load another exporter's graph without a trial.
         max_batch_size: ignored; the harness passes it to every model.
     """
 
@@ -56,6 +57,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
         max_batch_size: int | None = None,
         precision: str | None = None,
         revision: str | None = None,
+        trust_graph: bool = False,
     ) -> None:
         super().__init__()
         self.model = GPTNeoForCausalLM.from_pretrained(
@@ -65,6 +67,7 @@ class GPTNeoOnnxLM(TemplateLM):  # type: ignore[misc]  # the harness has no type
             file_name=file_name,
             precision=precision,
             revision=revision,
+            trust_graph=trust_graph,
         )
         self.tokenizer = Tokenizer.from_pretrained(self.model.engine.path)
         check_tokenizer(self.model.engine, self.tokenizer)

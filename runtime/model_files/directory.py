@@ -1,21 +1,20 @@
 """Open an exported directory, and check all of it before a session is made."""
 
 import functools
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.graph import GraphContract, NumberFormat, fused_contract
-from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.json_file import json_object
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
     GRAPH_FILE,
     MANIFEST_FILE,
-    FileRecord,
     GraphEntry,
     Manifest,
     sha256_of,
@@ -25,13 +24,16 @@ from gptneo_onnx.runtime.files import is_directory
 from gptneo_onnx.runtime.model_files.foreign import find_graphs
 from gptneo_onnx.runtime.model_files.fused_check import check_fused_graph
 from gptneo_onnx.runtime.model_files.hashes import FileVerification
+from gptneo_onnx.runtime.model_files.held_file import HeldFile, HeldGraph
+from gptneo_onnx.runtime.model_files.listed_files import (
+    check_listed,
+    check_sizes,
+    verified_small_files,
+)
 from gptneo_onnx.runtime.model_files.paths import check_inside
 from gptneo_onnx.runtime.model_files.portable_check import check_portable_graph
 from gptneo_onnx.runtime.model_files.portable_interface import PortableInterface, check_pair
 from gptneo_onnx.runtime.onnx_runtime import check_onnx_runtime
-
-# Files that hubs and people add to a folder; they are never read.
-_IGNORED = ("README.md", "LICENSE", "LICENSE.txt", "LICENSE.md")
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class ModelDirectory(ABC):
         manifest: the export's manifest; None if another exporter wrote the directory.
         verification: may still be hashing the weights: call its `finish()` before trusting a
             result.
+        held: the graph or graphs, each with the files of its weights: open until finish().
     """
 
     path: Path
     config: GPTNeoConfig
     manifest: Manifest | None
     verification: FileVerification
+    held: tuple[HeldGraph, ...]
 
     @property
     @abstractmethod
@@ -155,14 +159,13 @@ def open_model_directory(directory: str | Path, file_name: str | None = None) ->
     if graphs is None:
         raise _not_exported(directory)
     names = [name for name in (graphs.first, graphs.with_past) if name is not None]
-    check_inside(path, CONFIG_FILE)
-    return _open_portable(path, names, None)
+    return _open_portable(path, names, None, {CONFIG_FILE: HeldFile.inside(path, CONFIG_FILE)})
 
 
 def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
     check_inside(path, MANIFEST_FILE, hashed=True)
     manifest = Manifest.read(path)
-    _check_listed(path, manifest)
+    check_listed(path, manifest)
     graphs = manifest.graphs
     if file_name not in graphs:
         raise InputError(
@@ -176,68 +179,116 @@ def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
             "--graph fused,genai for this runtime and for it"
         )
     check_onnx_runtime(manifest.least_onnx_runtime)
-    _check_files(path, manifest)
-    _verify_small_files(path, manifest)
+    check_sizes(path, manifest)
+    held = verified_small_files(path, manifest)
     if kind == "portable":
-        return _open_portable(path, [file_name], manifest)
-    config = GPTNeoConfig.from_file(path / CONFIG_FILE)
+        return _open_portable(path, [file_name], manifest, held)
+    config_values = _config_values(held[CONFIG_FILE])
+    config = GPTNeoConfig.from_dict(config_values, str(path / CONFIG_FILE))
     contract = fused_contract(config, numbers, manifest.hidden_states, manifest.task)
-    graph = path / file_name
-    data_files = check_fused_graph(graph, contract, config, manifest.weights_files)
-    verification = _verify_weights(path, manifest, data_files)
-    return FusedModel(path, config, manifest, verification, contract, graph, numbers, data_files)
+    graph = held[file_name]
+    names = check_fused_graph(
+        graph.path, contract, config, manifest.weights_files, graph.view()
+    )
+    weights = {name: HeldFile.inside(path, name, hashed=True) for name in names}
+    held_graph = HeldGraph(graph, tuple(weights.values()))
+    watched = [held[CONFIG_FILE], *held_graph.files]
+    verification = _verify_weights(path, manifest, weights, watched)
+    return FusedModel(
+        path, config, manifest, verification, (held_graph,), contract, graph.path, numbers, names
+    )
 
 
 def _described(entry: GraphEntry) -> str:
     return f"{entry.kind}, {entry.numbers.precision.value}"
 
 
-def _open_portable(path: Path, names: Sequence[str], manifest: Manifest | None) -> PortableModel:
-    config = GPTNeoConfig.from_file(path / CONFIG_FILE)
+def _open_portable(
+    path: Path, names: Sequence[str], manifest: Manifest | None, opened: Mapping[str, HeldFile]
+) -> PortableModel:
+    config_file = opened[CONFIG_FILE]
+    values = _config_values(config_file)
+    config = GPTNeoConfig.from_dict(values, str(config_file.path))
     hashed = manifest is not None
-    for name in names:
-        check_inside((path / name).parent, (path / name).name, hashed=hashed)
-    signatures = [check_portable_graph(path / name, config, hashed=hashed) for name in names]
+    held = _Held(hashed, {path / name: opened[name] for name in names if name in opened})
+    graphs = [held.file(path / name) for name in names]
+    signatures = [
+        check_portable_graph(graph.path, config, hashed=hashed, content=graph.view())
+        for graph in graphs
+    ]
     task = None if manifest is None else manifest.task
-    architecture = _architecture(path)
+    architecture = _architecture(values)
     interfaces = [
-        PortableInterface.recognise(path / name, signature, config, task, architecture)
-        for name, signature in zip(names, signatures, strict=True)
+        PortableInterface.recognise(graph.path, signature, config, task, architecture)
+        for graph, signature in zip(graphs, signatures, strict=True)
     ]
     check_pair(path, names, interfaces)
+    held_graphs = tuple(
+        HeldGraph(graph, tuple(map(held.file, signature.data_files)))
+        for graph, signature in zip(graphs, signatures, strict=True)
+    )
     data_files = sorted({file for signature in signatures for file in signature.data_files})
+    weights = {file.name: held.file(file) for file in data_files}
+    unbounded = {operator for signature in signatures for operator in signature.unbounded}
     return PortableModel(
         path,
         config,
         manifest,
-        _verify_weights(path, manifest, [file.name for file in data_files]),
-        tuple(path / name for name in names),
+        _verify_weights(path, manifest, weights, [config_file, *held.files.values()]),
+        held_graphs,
+        tuple(graph.path for graph in graphs),
         tuple(interfaces),
         tuple(data_files),
-        tuple(each for signature in signatures for each in signature.unbounded),
+        tuple(sorted(unbounded)),
     )
 
 
-def _architecture(path: Path) -> str | None:
+class _Held:
+    """Files of a model's directory, each opened once; some are open already."""
+
+    def __init__(self, hashed: bool, files: dict[Path, HeldFile]) -> None:
+        self.hashed = hashed
+        self.files = files
+
+    def file(self, path: Path) -> HeldFile:
+        if path not in self.files:
+            self.files[path] = HeldFile.inside(path.parent, path.name, hashed=self.hashed)
+        return self.files[path]
+
+
+def _config_values(file: HeldFile) -> dict[str, Any]:
+    return json_object(file.content(), file.path, max_bytes=1024 * 1024)
+
+
+def _architecture(values: Mapping[str, Any]) -> str | None:
     """Return the class of transformers that config.json names first."""
-    architectures = read_json_object(path / CONFIG_FILE).get("architectures")
+    architectures = values.get("architectures")
     first = architectures[0] if isinstance(architectures, list) and architectures else None
     return first if isinstance(first, str) else None
 
 
 def _verify_weights(
-    path: Path, manifest: Manifest | None, data_files: Iterable[str]
+    path: Path,
+    manifest: Manifest | None,
+    weights: Mapping[str, HeldFile],
+    watched: Sequence[HeldFile],
 ) -> FileVerification:
-    """Begin to hash a graph's weights; without a manifest there is nothing to compare them with."""
+    """Begin to hash a graph's weights; without a manifest there is nothing to compare them with.
+
+    Args:
+        weights: their files by name.
+        watched: these and all other files that must stay as they are until the end.
+    """
     if manifest is None:
-        return FileVerification(path, {})
-    for name in data_files:
+        return FileVerification(path, {}, watched=watched)
+    for name in weights:
         if name not in manifest.weights_files:
             raise ModelFileError(
                 f"{path}: a graph reads {shown(name)}, which is no file of weights; "
                 "export the checkpoint again"
             )
-    return FileVerification(path, {name: manifest.files[name] for name in data_files})
+    records = {name: manifest.files[name] for name in weights}
+    return FileVerification(path, records, weights, watched)
 
 
 def _not_exported(directory: str | Path) -> InputError:
@@ -249,36 +300,3 @@ def _not_exported(directory: str | Path) -> InputError:
         f"{directory} is not an exported model: it has neither {MANIFEST_FILE} nor a graph; "
         "make one with: gptneo-onnx export CHECKPOINT OUT"
     )
-
-
-def _check_listed(path: Path, manifest: Manifest) -> None:
-    for name in (GRAPH_FILE, *manifest.weights_files, CONFIG_FILE):
-        if name not in manifest.files:
-            raise ModelFileError(
-                f"{path / MANIFEST_FILE} does not list {name}; export the checkpoint again"
-            )
-
-
-def _check_files(path: Path, manifest: Manifest) -> None:
-    for name, record in manifest.files.items():
-        _check_size(path / name, check_inside(path, name, hashed=True), record)
-    for file in path.iterdir():
-        name = file.name
-        if name in manifest.files or name == MANIFEST_FILE or name in _IGNORED or name[0] == ".":
-            continue
-        raise ModelFileError(f"{file} is not listed in {MANIFEST_FILE}; remove it")
-
-
-def _check_size(path: Path, status: os.stat_result, record: FileRecord) -> None:
-    if status.st_size != record.size:
-        raise ModelFileError(
-            f"{path} has {status.st_size} bytes, {MANIFEST_FILE} says {record.size}; "
-            "fetch or export the model again"
-        )
-
-
-def _verify_small_files(path: Path, manifest: Manifest) -> None:
-    """Check the hash of every file but the weights: they decide how the rest is checked."""
-    weights = manifest.weights_files
-    small = {name: record for name, record in manifest.files.items() if name not in weights}
-    FileVerification(path, small).finish()

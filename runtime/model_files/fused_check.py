@@ -46,6 +46,7 @@ def check_fused_graph(
     contract: GraphContract,
     config: GPTNeoConfig,
     weights_files: Sequence[str] = (WEIGHTS_FILE,),
+    content: memoryview | None = None,
 ) -> tuple[str, ...]:
     """Refuse a graph that is not as we write it; return the files that its weights lie in.
 
@@ -54,6 +55,7 @@ def check_fused_graph(
         contract: its inputs and outputs.
         config: of the model that it is said to be.
         weights_files: the names of the files beside it that its weights may lie in.
+        content: the graph's bytes, of whoever has opened it; by default the file is read.
 
     Raises:
         ModelFileError: it is too large or damaged; it has operators in other forms than we write,
@@ -61,18 +63,22 @@ def check_fused_graph(
             other than the contract's, or results that are larger than a GPT-Neo's.
     """
     try:
-        return _check(path, contract, config, weights_files)
+        return _check(path, contract, config, weights_files, content)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}; export the checkpoint again") from error
 
 
 def _check(
-    path: Path, contract: GraphContract, config: GPTNeoConfig, weights_files: Sequence[str]
+    path: Path,
+    contract: GraphContract,
+    config: GPTNeoConfig,
+    weights_files: Sequence[str],
+    content: memoryview | None,
 ) -> tuple[str, ...]:
-    size = path.stat().st_size
+    size = path.stat().st_size if content is None else len(content)
     if size > MAX_GRAPH_BYTES:
         raise ModelFileError(f"the graph has {size} bytes, at most {MAX_GRAPH_BYTES} are read")
-    model = Model(memoryview(path.read_bytes()), onnx_schema.FUSED)
+    model = Model(memoryview(path.read_bytes()) if content is None else content, onnx_schema.FUSED)
     domains = _check_opsets(model.opsets())
     graph = model.graph()
     files = {name: path.parent / name for name in weights_files}

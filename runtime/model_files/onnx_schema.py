@@ -72,31 +72,34 @@ _ATTRIBUTE = Schema(
         3: ("i", Kind.INTEGER),
         4: ("s", Kind.BYTES),
         8: ("ints", Kind.INTEGERS),
-        20: ("type", Kind.INTEGER),
+        20: ("type", Kind.ENUM),
     },
+    enums={"type": range(15)},
 )
 # Left out: segment, and every field but raw_data that can hold numbers.
 _TENSOR = Schema(
     "a weight",
     {
-        1: ("dims", Kind.INTEGERS),
-        2: ("data_type", Kind.INTEGER),
+        1: ("dims", Kind.SIZES),
+        2: ("data_type", Kind.INTEGER32),
         8: ("name", Kind.BYTES),
         9: ("raw_data", Kind.BYTES),
         13: ("external_data", Kind.REPEATED_BYTES),
-        14: ("data_location", Kind.INTEGER),
+        14: ("data_location", Kind.ENUM),
     },
+    enums={"data_location": range(2)},
 )
 PLACE = Schema("a weight's place", {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES)})
 _VALUE = Schema("an input or output", {1: ("name", Kind.BYTES), 2: ("type", Kind.BYTES)})
 _VALUE_TYPE = Schema("an input's or output's type", {1: ("tensor_type", Kind.BYTES)})
 TENSOR_TYPE = Schema(
-    "an input's or output's type", {1: ("elem_type", Kind.INTEGER), 2: ("shape", Kind.BYTES)}
+    "an input's or output's type", {1: ("elem_type", Kind.INTEGER32), 2: ("shape", Kind.BYTES)}
 )
 SHAPE = Schema("an input's or output's shape", {1: ("dim", Kind.REPEATED_BYTES)})
 _DIMENSION = Schema(
     "an input's or output's axis",
     {1: ("dim_value", Kind.INTEGER), 2: ("dim_param", Kind.BYTES)},
+    one_of=("dim_value", "dim_param"),
 )
 PROPERTY = Schema("a property", {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES)})
 

@@ -64,7 +64,11 @@ class _End:
 
 
 def check_portable_graph(
-    path: Path, config: GPTNeoConfig, *, hashed: bool = False
+    path: Path,
+    config: GPTNeoConfig,
+    *,
+    hashed: bool = False,
+    content: memoryview | None = None,
 ) -> GraphSignature:
     """Refuse a graph that could do harm, and return the signature of any other.
 
@@ -72,6 +76,7 @@ def check_portable_graph(
         path: the graph.
         config: of the model that it is said to be, which bounds what it may take.
         hashed: whether a manifest says what its files hold; see check_inside.
+        content: the graph's bytes, of whoever has opened it; by default the file is read.
 
     Raises:
         ModelFileError: it is too large or damaged; it has foreign operators, functions or loops,
@@ -79,7 +84,7 @@ def check_portable_graph(
             end the process.
     """
     try:
-        model = Model(_content(path), onnx_schema.PORTABLE)
+        model = Model(_content(path, content), onnx_schema.PORTABLE)
         graph = model.graph()
         _check_model(model)
         weights, ends = _check_weights(graph)
@@ -94,10 +99,12 @@ def check_portable_graph(
     return GraphSignature(inputs, outputs, data_files, walk.stored, tuple(walk.unbounded))
 
 
-def _content(path: Path) -> memoryview:
-    size = path.stat().st_size
+def _content(path: Path, content: memoryview | None) -> memoryview:
+    size = path.stat().st_size if content is None else len(content)
     if not 0 < size <= MAX_GRAPH_BYTES:
         raise ModelFileError(f"the graph has {size} bytes; 1 to {MAX_GRAPH_BYTES} are read")
+    if content is not None:
+        return content
     with path.open("rb") as file:
         # Closed with the last view of it: weights in the graph's file are never copied.
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -1,16 +1,16 @@
 """A strict reader of protobuf's wire format, as far as checking a graph needs it.
 
 Real parsers are lenient: the last of several values wins, a message given twice is merged, unknown
-fields and fields of another wire type are skipped, numbers are truncated to 32 bits. A check must
-see the same file as the parser that reads it afterwards, so all of that is refused here; the files
-that we write have none of it.
+fields, fields of another wire type and unknown values of an enumeration are skipped, numbers are
+truncated to 32 bits. A check must see the same file as the parser that reads it afterwards, so all
+of that is refused here; the files that we write have none of it.
 
 Format: https://protobuf.dev/programming-guides/encoding
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
 from gptneo_onnx.models.errors import ModelFileError
 
@@ -19,38 +19,58 @@ MAX_FIELDS = 100_000
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BYTES = 10
+_MAX_TAG_BYTES = 5  # of a tag and of a length, which parsers read in 32 bits
+_SIGN_BIT = 2**63
 
 Value = int | memoryview
 
 
 class Kind(Enum):
-    """How a field is written (its wire type), and whether it is repeated."""
+    """What a field holds: its protobuf type, and whether it is repeated.
 
-    INTEGER = (_VARINT, False)
-    INTEGERS = (_VARINT, True)
-    FLOAT = (_FIXED32, False)
-    BYTES = (_LENGTH_DELIMITED, False)
-    REPEATED_BYTES = (_LENGTH_DELIMITED, True)
+    INTEGER is int64, INTEGER32 int32, SIZES are int64 that must not be negative, ENUM is one of the
+    values that the schema lists.
+    """
+
+    INTEGER = auto()
+    INTEGER32 = auto()
+    ENUM = auto()
+    INTEGERS = auto()
+    SIZES = auto()
+    FLOAT = auto()
+    BYTES = auto()
+    REPEATED_BYTES = auto()
 
     @property
     def wire_type(self) -> int:
-        return self.value[0]
+        if self is Kind.FLOAT:
+            return _FIXED32
+        return _LENGTH_DELIMITED if self in (Kind.BYTES, Kind.REPEATED_BYTES) else _VARINT
 
     @property
     def is_repeated(self) -> bool:
-        return self.value[1]
+        return self in (Kind.INTEGERS, Kind.SIZES, Kind.REPEATED_BYTES)
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A message's name for errors, and the fields that it may have: (name, kind) by number."""
+    """What a message may hold.
+
+    Attributes:
+        name: the message's, for errors.
+        fields: (name, kind) by number.
+        enums: the allowed values of each field of kind ENUM, by name.
+        one_of: the names of fields of which at most one may be there: a parser keeps the last.
+    """
 
     name: str
     fields: Mapping[int, tuple[str, Kind]]
+    enums: Mapping[str, range] = field(default_factory=dict)
+    one_of: tuple[str, ...] = ()
 
     def extended(self, fields: Mapping[int, tuple[str, Kind]]) -> "Schema":
         """Return the schema with more fields allowed."""
-        return Schema(self.name, {**self.fields, **fields})
+        return replace(self, fields={**self.fields, **fields})
 
 
 class Message:
@@ -67,12 +87,15 @@ class Message:
             if count >= MAX_FIELDS:
                 raise ModelFileError(f"{schema.name} has more than {MAX_FIELDS} fields")
             self._add(number, wire_type, value)
+        alternatives = [name for name in schema.one_of if name in self]
+        if len(alternatives) > 1:
+            raise ModelFileError(f"{schema.name} has both {' and '.join(alternatives)}")
 
     def __contains__(self, name: str) -> bool:
-        return name in self._values
+        return bool(self._values.get(name))
 
     def integer(self, name: str) -> int:
-        """Return a number as an unsigned 64-bit integer; 0 if it is missing."""
+        """Return a number; 0 if it is missing."""
         return next(iter(self.integers(name)), 0)
 
     def integers(self, name: str) -> list[int]:
@@ -99,28 +122,41 @@ class Message:
             raise ModelFileError(f"{self.schema.name} has a field {number}; we write none")
         name, kind = self.schema.fields[number]
         values = self._values.setdefault(name, [])
-        if kind is Kind.INTEGERS and isinstance(value, memoryview):
-            values.extend(_packed_integers(value))
+        # Parsers take repeated numbers packed and one by one, whichever the schema says.
+        if kind in (Kind.INTEGERS, Kind.SIZES) and wire_type == _LENGTH_DELIMITED:
+            assert isinstance(value, memoryview)
+            values.extend(self._number(name, kind, each) for each in _packed_integers(value))
         elif wire_type != kind.wire_type:
             raise ModelFileError(f"{self.schema.name}'s {name} has wire type {wire_type}")
         elif values and not kind.is_repeated:
             raise ModelFileError(f"{self.schema.name} has its {name} twice")
         else:
-            values.append(value)
+            values.append(self._number(name, kind, value) if isinstance(value, int) else value)
+
+    def _number(self, name: str, kind: Kind, value: int) -> int:
+        """Return a varint's value as a parser takes it; refuse what it would cut or pass over."""
+        number = value - 2 * _SIGN_BIT if value >= _SIGN_BIT else value
+        if kind is Kind.INTEGER32 and not -(2**31) <= number < 2**31:
+            raise ModelFileError(f"{self.schema.name}'s {name} is {number}, of more than 32 bits")
+        if kind is Kind.ENUM and number not in self.schema.enums[name]:
+            raise ModelFileError(f"{self.schema.name}'s {name} is {number}, which ONNX has not")
+        if kind is Kind.SIZES and number < 0:
+            raise ModelFileError(f"{self.schema.name}'s {name} holds {number}; sizes are expected")
+        return number
 
 
 def _fields(content: memoryview) -> Iterator[tuple[int, int, Value]]:
     """Yield (field number, wire type, value); the value is an int for varints, otherwise a view."""
     position = 0
     while position < len(content):
-        tag, position = _varint(content, position)
+        tag, position = _varint(content, position, _MAX_TAG_BYTES)
         number, wire_type = tag >> 3, tag & 7
         if wire_type == _VARINT:
             value, position = _varint(content, position)
             yield number, wire_type, value
             continue
         if wire_type == _LENGTH_DELIMITED:
-            length, position = _varint(content, position)
+            length, position = _varint(content, position, _MAX_TAG_BYTES)
         elif wire_type in _FIXED_BYTES:
             length = _FIXED_BYTES[wire_type]
         else:
@@ -142,10 +178,12 @@ def _packed_integers(content: memoryview) -> list[int]:
     return integers
 
 
-def _varint(content: memoryview, position: int) -> tuple[int, int]:
+def _varint(
+    content: memoryview, position: int, most_bytes: int = _MAX_VARINT_BYTES
+) -> tuple[int, int]:
     """Return (number, position after it); the number is unsigned, below 2^64."""
     result = 0
-    for index in range(_MAX_VARINT_BYTES):
+    for index in range(most_bytes):
         if position + index >= len(content):
             raise ModelFileError("the graph is damaged: it ends inside a number")
         byte = content[position + index]
@@ -154,4 +192,6 @@ def _varint(content: memoryview, position: int) -> tuple[int, int]:
             if result >= 2**64:
                 break
             return result, position + index + 1
-    raise ModelFileError("the graph is damaged: a number of more than 64 bits")
+    raise ModelFileError(
+        f"the graph is damaged: a number of more than {min(7 * most_bytes, 64)} bits"
+    )

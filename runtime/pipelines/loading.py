@@ -68,12 +68,14 @@ def load_model(
     heads: Collection[Head] = (),
     precision: str | None = None,
     options: Mapping[str, Any] | None = None,
+    trust_graph: bool = False,
     **source: Unpack[SourceArguments],
 ) -> AnyModel:
     """Load a model, as the class of the head that it has.
 
     Args:
         directory, device, num_threads, file_name, precision, source: as in load_with_tokenizer().
+        trust_graph: as in GPTNeoForCausalLM.from_pretrained().
         heads: those that the caller can use; any if it is empty.
         options: further ones of Engine.load().
     """
@@ -85,7 +87,7 @@ def load_model(
         file_name=file_name,
         heads=heads,
         precision=precision,
-        **(options or {}),
+        **{"trust_graph": trust_graph, **(options or {})},
     )
     match head := engine.task.head:
         case Head.CAUSAL_LM:

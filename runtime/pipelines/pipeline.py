@@ -1,6 +1,6 @@
 """pipeline(): loads a model for a task."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Unpack, overload
@@ -73,6 +73,7 @@ def pipeline(
     *,
     file_name: str | None = None,
     precision: str | None = None,
+    trust_graph: bool = False,
     **kwargs: Unpack[FeatureDefaults],
 ) -> FeatureExtractionPipeline: ...
 
@@ -86,6 +87,7 @@ def pipeline(
     *,
     file_name: str | None = None,
     precision: str | None = None,
+    trust_graph: bool = False,
     **kwargs: Unpack[ClassificationDefaults],
 ) -> TextClassificationPipeline: ...
 
@@ -99,6 +101,7 @@ def pipeline(
     *,
     file_name: str | None = None,
     precision: str | None = None,
+    trust_graph: bool = False,
     **kwargs: Unpack[EntityDefaults],
 ) -> TokenClassificationPipeline: ...
 
@@ -112,6 +115,7 @@ def pipeline(
     *,
     file_name: str | None = None,
     precision: str | None = None,
+    trust_graph: bool = False,
     **kwargs: Unpack[AnswerDefaults],
 ) -> QuestionAnsweringPipeline: ...
 
@@ -126,6 +130,7 @@ def pipeline(
     *,
     file_name: str | None = None,
     precision: str | None = None,
+    trust_graph: bool = False,
     **kwargs: Unpack[TextGenerationDefaults],
 ) -> TextGenerationPipeline: ...
 
@@ -140,6 +145,7 @@ def pipeline(
     *,
     file_name: str | None = None,
     precision: str | None = None,
+    trust_graph: bool = False,
     **kwargs: Any,
 ) -> Any: ...
 
@@ -153,6 +159,7 @@ def pipeline(
     *,
     file_name: str | None = None,
     precision: str | None = None,
+    trust_graph: bool = False,
     **kwargs: Any,
 ) -> Pipeline:
     """Make a pipeline, as transformers.pipeline() does.
@@ -172,6 +179,7 @@ def pipeline(
         file_name: which of the directory's graphs to run, if not its model.onnx.
         precision: which precision to run of an export with several; of a checkpoint, which to
             export (fp32 by default).
+        trust_graph: as in GPTNeoForCausalLM.from_pretrained(), for assistant_model too.
         kwargs: default arguments of every call. Those of from_pretrained() that say which files to
             take (revision, cache_dir, local_files_only, token, export, ...) are for the model, and
             those for the hub are for a tokenizer that is named, too.
@@ -208,7 +216,7 @@ def pipeline(
         threads, own = options.pop("num_threads", None), options.pop("precision", None)
         loaded = load_with_tokenizer(
             model,
-            partial(load_model, heads=heads, options=options),
+            partial(load_model, heads=heads, options={"trust_graph": trust_graph, **options}),
             device=loading.device,
             num_threads=threads,
             file_name=file_name,
@@ -220,7 +228,10 @@ def pipeline(
     loading.check(model.engine)
     task = task or _task_of(model)
     if task == TEXT_GENERATION:
-        return _text_generation(model, tokenizer, loading.device, assistant_model, kwargs)
+        load = partial(
+            GPTNeoForCausalLM.from_pretrained, device=loading.device, trust_graph=trust_graph
+        )
+        return _text_generation(model, tokenizer, load, assistant_model, kwargs)
     if assistant_model is not None:
         raise InputError(f"{task} has no assistant_model; leave it out")
     return _other_pipeline(task, model, tokenizer, kwargs)
@@ -247,7 +258,7 @@ def _task_of(model: AnyModel) -> str:
 def _text_generation(
     model: AnyModel,
     tokenizer: Tokenizer,
-    device: str,
+    load: Callable[..., GPTNeoForCausalLM],
     assistant_model: str | Path | GPTNeoForCausalLM | None,
     kwargs: dict[str, Any],
 ) -> TextGenerationPipeline:
@@ -256,7 +267,7 @@ def _text_generation(
     if assistant_model in _PRECISIONS:
         model.engine.twin(str(assistant_model), "assistant_model")  # loaded, or refused, at once
     elif assistant_model is not None and not isinstance(assistant_model, GPTNeoForCausalLM):
-        assistant_model = GPTNeoForCausalLM.from_pretrained(assistant_model, device=device)
+        assistant_model = load(assistant_model)
     task_params = read_task_params(model.engine.path)
     return TextGenerationPipeline(model, tokenizer, task_params, assistant_model, **kwargs)
 

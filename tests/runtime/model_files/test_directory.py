@@ -359,8 +359,8 @@ def test_the_same_or_a_newer_onnx_runtime_will_do(
 def test_a_file_that_may_not_be_read_is_refused(
     export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(path: Path) -> str:
+    def forbidden(path: Path, flags: int) -> int:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("gptneo_onnx.runtime.model_files.hashes.sha256_of", forbidden)
+    monkeypatch.setattr("os.open", forbidden)
     refused(export, r"cannot be read \(Permission denied\); check its permissions")

@@ -227,7 +227,7 @@ def test_a_foreign_domain_is_refused(graph: Graph, domain: str) -> None:
 def test_an_opset_that_we_do_not_write_is_refused(graph: Graph, version: int) -> None:
     model = graph.model
     model.opset_import[0].version = version
-    graph.refuses(model, r"operators of 'ai\.onnx' version \d+ are not ours")
+    graph.refuses(model, r"operators of 'ai\.onnx' version -?\d+ are not ours")
 
 
 def test_another_version_of_microsofts_operators_is_refused(graph: Graph) -> None:
@@ -398,7 +398,7 @@ def test_a_length_that_is_not_the_shapes_is_refused(graph: Graph, length: int) -
 def test_a_shape_that_does_not_fill_the_length_is_refused(graph: Graph, dims: list[int]) -> None:
     model = graph.model
     model.graph.initializer[0].dims[:] = dims
-    graph.refuses(model, "has shape .*, but 38528 bytes")
+    graph.refuses(model, "has shape .*, but 38528 bytes|dims holds -.*; sizes are expected")
 
 
 @pytest.mark.parametrize("dims", [[0], [301, 0, 32], [1] * 9, [1] * 1000])
@@ -482,7 +482,9 @@ def test_a_place_that_is_neither_inside_nor_outside_is_refused(graph: Graph, loc
         tensor.ClearField("data_location")
         return tensor.SerializeToString() + varint(14 << 3) + varint(location)
 
-    graph.refuses(with_weight_bytes(graph, elsewhere), "another' does not lie in one place")
+    graph.refuses(
+        with_weight_bytes(graph, elsewhere), "data_location is -?\\d+, which ONNX has not"
+    )
 
 
 def test_a_name_type_or_shape_given_twice_is_refused(graph: Graph) -> None:
@@ -508,7 +510,7 @@ def test_a_type_beyond_32_bits_is_refused(graph: Graph) -> None:
         tensor.ClearField("data_type")
         return tensor.SerializeToString() + varint(2 << 3) + varint(2**32 + 1)
 
-    graph.refuses(with_weight_bytes(graph, wide), "has a type or shape that no weight has")
+    graph.refuses(with_weight_bytes(graph, wide), "data_type is 4294967297, of more than 32 bits")
 
 
 def test_segments_are_refused(graph: Graph) -> None:
@@ -569,7 +571,7 @@ def test_a_small_weight_may_lie_in_the_graph(graph: Graph) -> None:
 def test_a_weight_in_the_graph_must_have_its_shapes_bytes(graph: Graph, dims: list[int]) -> None:
     model = graph.model
     model.graph.initializer.append(inline_tensor(dims=dims))
-    graph.refuses(model, "constant' has shape .*, but 8 bytes")
+    graph.refuses(model, "constant' has shape .*, but 8 bytes|dims holds -2; sizes are expected")
 
 
 def test_two_weights_of_one_name_are_refused(graph: Graph) -> None:
@@ -658,7 +660,7 @@ def test_an_axis_with_two_sizes_is_refused(graph: Graph) -> None:
     value_type = field(2, field(1, varint(1 << 3) + b"\x01" + shape))
     del model.graph.input[-1]
     body = model.graph.SerializeToString() + field(11, field(1, value.name.encode()) + value_type)
-    graph.refuses(with_graph_bytes(graph, body), "an axis has no size, or two")
+    graph.refuses(with_graph_bytes(graph, body), "axis has both dim_value and dim_param")
 
 
 def test_a_value_of_unknown_rank_is_no_scalar(graph: Graph) -> None:

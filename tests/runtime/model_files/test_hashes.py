@@ -10,8 +10,9 @@ import pytest
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.manifest import FileRecord, sha256_of
 from gptneo_onnx.runtime.files import cache_folder
-from gptneo_onnx.runtime.model_files import hashes
+from gptneo_onnx.runtime.model_files import remembered
 from gptneo_onnx.runtime.model_files.hashes import REMEMBERED_FILE, FileVerification
+from gptneo_onnx.runtime.model_files.held_file import HeldFile
 
 NAMES = ("a", "b")
 
@@ -38,11 +39,13 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The names of the files that were hashed."""
     names: list[str] = []
 
-    def counting(path: Path) -> str:
-        names.append(path.name)
-        return sha256_of(path)
+    digest = HeldFile.sha256
 
-    monkeypatch.setattr(hashes, "sha256_of", counting)
+    def counting(file: HeldFile) -> str:
+        names.append(file.path.name)
+        return digest(file)
+
+    monkeypatch.setattr(HeldFile, "sha256", counting)
     return names
 
 
@@ -161,8 +164,8 @@ def test_a_memory_that_is_a_pipe_or_a_folder_is_no_obstacle(directory: Path, cac
 def test_a_memory_that_remembers_nonsense_is_not_believed(directory: Path, cache: Path) -> None:
     files = records(directory)
     verify(directory, files)
-    remembered = json.loads((cache / REMEMBERED_FILE).read_text())
-    (cache / REMEMBERED_FILE).write_text(json.dumps(dict.fromkeys(remembered, True)))
+    memory = json.loads((cache / REMEMBERED_FILE).read_text())
+    (cache / REMEMBERED_FILE).write_text(json.dumps(dict.fromkeys(memory, True)))
     (directory / "a").write_text("the contents of x")
     with pytest.raises(ModelFileError, match="a was changed"):
         verify(directory, files)
@@ -183,7 +186,7 @@ def test_a_cache_folder_that_cannot_be_written_is_no_obstacle(
     def full(path: Path, mode: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hashes, "replace_atomically", full)
+    monkeypatch.setattr(remembered, "replace_atomically", full)
     verify(directory)
 
 
@@ -212,7 +215,7 @@ def test_nothing_but_the_memory_is_left_in_the_cache_folder(directory: Path, cac
 def test_only_so_much_is_remembered(
     directory: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hashes, "_MAX_REMEMBERED", 3)
+    monkeypatch.setattr(remembered, "_MAX_REMEMBERED", 3)
     for index in range(5):
         os.utime(directory / "a", ns=(0, index))
         verify(directory)

@@ -4,9 +4,10 @@ import struct
 from typing import Any
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import AttributeProto, StringStringEntryProto, TensorProto
+from onnx import AttributeProto, StringStringEntryProto, TensorProto, TensorShapeProto
 
 from gptneo_onnx.models.errors import ModelFileError
 from gptneo_onnx.runtime.model_files.protobuf import MAX_FIELDS, Kind, Message, Schema
@@ -15,12 +16,13 @@ TENSOR = Schema(
     "a tensor",
     {
         1: ("dims", Kind.INTEGERS),
-        2: ("data_type", Kind.INTEGER),
+        2: ("data_type", Kind.INTEGER32),
         8: ("name", Kind.BYTES),
         9: ("raw_data", Kind.BYTES),
         13: ("external_data", Kind.REPEATED_BYTES),
-        14: ("data_location", Kind.INTEGER),
+        14: ("data_location", Kind.ENUM),
     },
+    enums={"data_location": range(2)},
 )
 ENTRY = Schema("an entry", {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES)})
 ATTRIBUTE = Schema("an attribute", {2: ("f", Kind.FLOAT), 3: ("i", Kind.INTEGER)})
@@ -72,7 +74,7 @@ def test_what_onnx_writes_is_read(
     for key, value in entries:
         tensor.external_data.add(key=key, value=value)
     message = read(tensor.SerializeToString())
-    assert message.integers("dims") == [dim % 2**64 for dim in dims]
+    assert message.integers("dims") == dims
     assert message.integer("data_type") == data_type
     assert message.text("name") == name
     assert bytes(message.view("raw_data")) == raw_data
@@ -152,6 +154,13 @@ def test_a_text_of_another_wire_type_is_refused(entry: bytes) -> None:
     refused(entry, r"an entry's key has wire type [015]", ENTRY)
 
 
+@pytest.mark.parametrize("message", [tag(1, 1) + b"location", tag(1, 5) + b"dims"])
+def test_a_repeated_number_of_fixed_size_is_refused(message: bytes) -> None:
+    """A parser passes it over: it must not be read as packed numbers."""
+    assert not TensorProto.FromString(message).dims
+    refused(message, "a tensor's dims has wire type [15]")
+
+
 @pytest.mark.parametrize("message", [tag(2, 5) + bytes(4), tag(14, 1) + bytes(8), content(2, b"")])
 def test_a_number_of_another_wire_type_is_refused(message: bytes) -> None:
     refused(message, "has wire type")
@@ -175,13 +184,66 @@ def test_field_number_zero_is_refused() -> None:
 
 
 def test_numbers_of_more_than_64_bits_are_refused() -> None:
-    assert read(number(1, 2**64 - 1)).integers("dims") == [2**64 - 1]
+    assert read(number(1, 2**64 - 1)).integers("dims") == [-1]
     refused(number(1, 2**64), "damaged: a number of more than 64 bits")
     refused(tag(1, 0) + b"\xff" * 10 + b"\x01", "damaged: a number of more than 64 bits")
     refused(content(1, varint(2**69)), "damaged: a number of more than 64 bits")
 
 
-@pytest.mark.parametrize("length", [2, 2**31, 2**32 + 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("value", [2**31, 2**32, 2**32 + 1, 2**63, 2**64 - 2**31 - 1])
+def test_a_number_that_a_parser_cuts_to_32_bits_is_refused(value: int) -> None:
+    assert TensorProto.FromString(number(2, value)).data_type != value
+    refused(number(2, value), "data_type is -?[0-9]+, of more than 32 bits")
+
+
+@pytest.mark.parametrize("value", [-1, -(2**31)])
+def test_a_negative_number_is_read_as_protobuf_does(value: int) -> None:
+    message = TensorProto(data_type=value, dims=[value]).SerializeToString()
+    assert read(message).integer("data_type") == value
+    assert read(message).integers("dims") == [value]
+
+
+@pytest.mark.parametrize("value", [2, 99, 2**32, 2**32 + 1, 2**64 - 1])
+def test_a_value_that_an_enumeration_lacks_is_refused(value: int) -> None:
+    """A parser passes over it, or cuts it to one that there is."""
+    assert TensorProto.FromString(number(14, value)).data_location in (0, 1)
+    refused(number(14, value), "data_location is -?[0-9]+, which ONNX has not")
+
+
+def test_negative_sizes_are_refused() -> None:
+    sizes = Schema("a shape", {1: ("dims", Kind.SIZES)})
+    for message in (number(1, 2**64 - 1), content(1, varint(3) + varint(2**63))):
+        refused(message, "a shape's dims holds -[0-9]+; sizes are expected", sizes)
+    assert read(content(1, varint(3)) + number(1, 2**63 - 1), sizes).integers("dims") == [
+        3,
+        2**63 - 1,
+    ]
+
+
+def test_two_fields_of_which_a_parser_keeps_the_last_are_refused() -> None:
+    axis = Schema(
+        "an axis",
+        {1: ("dim_value", Kind.INTEGER), 2: ("dim_param", Kind.BYTES)},
+        one_of=("dim_value", "dim_param"),
+    )
+    for message in (number(1, 7) + content(2, b"n"), content(2, b"n") + number(1, 7)):
+        proto = TensorShapeProto.Dimension.FromString(message)
+        assert not (proto.HasField("dim_value") and proto.HasField("dim_param"))
+        refused(message, "an axis has both dim_value and dim_param", axis)
+
+
+def test_a_list_of_no_numbers_is_not_there() -> None:
+    assert "dims" not in read(content(1, b""))
+
+
+@pytest.mark.parametrize("overlong", [b"\x90\x80\x80\x80\x80\x00", b"\x42\x80\x80\x80\x80\x80\x00"])
+def test_tags_and_lengths_of_more_than_five_bytes_are_refused(overlong: bytes) -> None:
+    with pytest.raises(DecodeError):
+        TensorProto.FromString(overlong + b"\x05")
+    refused(overlong + b"\x05", "damaged: a number of more than 35 bits")
+
+
+@pytest.mark.parametrize("length", [2, 2**31, 2**32 + 1, 2**35 - 1])
 def test_a_length_beyond_the_end_is_refused(length: int) -> None:
     refused(tag(8, 2) + varint(length) + b"a", f"it ends inside a field of {length} bytes")
 
@@ -218,10 +280,11 @@ def test_any_bytes_are_read_as_protobuf_reads_them_or_refused(message: bytes) ->
     except ModelFileError:
         return
     theirs = TensorProto.FromString(message)
-    assert ours.integers("dims") == [dim % 2**64 for dim in theirs.dims]
+    assert ours.integers("dims") == list(theirs.dims)
     assert name == theirs.name
     assert bytes(ours.view("raw_data")) == theirs.raw_data
-    assert ours.integer("data_type") % 2**32 == theirs.data_type % 2**32
+    assert ours.integer("data_type") == theirs.data_type
+    assert ours.integer("data_location") == theirs.data_location
     assert len(ours.views("external_data")) == len(theirs.external_data)
 
 

@@ -10,9 +10,18 @@ GPTNeoOnnxError
 
 from typing import Any
 
+# Of a message. A path alone may have 4096 characters.
+_LONGEST = 1200
+
 
 class GPTNeoOnnxError(Exception):
-    """The base class: catching it catches every error that the package raises on purpose."""
+    """The base class: catching it catches every error that the package raises on purpose.
+
+    Its text is one line of printable characters, whatever the names and values in it hold.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), _LONGEST)
 
 
 class InputError(GPTNeoOnnxError, ValueError):
@@ -33,6 +42,28 @@ class DeviceError(GPTNeoOnnxError, RuntimeError):
 
 class MissingDependencyError(GPTNeoOnnxError, ImportError):
     """A package that this call needs is not installed."""
+
+
+def printable(text: str, longest: int | None = None) -> str:
+    r"""Return a text as one line in which nothing steers a terminal.
+
+    Line breaks become spaces, and characters that are not printable escapes such as \x1b: control
+    characters, and those that change the direction of what follows. A text that is too long loses
+    its middle.
+    """
+    if not text.isprintable():
+        text = " ".join(map(str.strip, text.splitlines()))
+        text = "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+    if longest is None or len(text) <= longest:
+        return text
+    kept = longest // 2 - 3
+    return f"{text[:kept]} ... {text[-kept:]}"
+
+
+def _escape(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def shown(value: Any) -> str:

@@ -47,7 +47,8 @@ NAMESPACE = "runtime.namespace"
 # From the leaf up: a module imports its own layer and those before it.
 LAYERS = {
     "models": [
-        "models.errors", ("models.activations", "models.json_file"), "models.labels",
+        "models.errors", ("models.activations", "models.json_file", "models.tokenizer_check"),
+        "models.labels",
         "models.config_names", "models.config", "models.tasks", "models.graph",
         "models.portable_graph", "models.genai_graph", "models.manifest",
         "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.checkpoint.hub import local_tokenizer
-from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.errors import InputError, printable, shown
 from gptneo_onnx.models.gpt2_vocabulary import MERGES_FILE, VOCABULARY_FILE
 from gptneo_onnx.models.json_file import read_json_bytes
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
@@ -164,8 +164,8 @@ def write_tokenizer(
     (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
     if files.unknown_class is not None and report is not None:
         report(
-            f"{source} has the tokenizer of a {files.unknown_class}: {TOKENIZER_FILE} is taken as "
-            "it is, and transformers may change it"
+            f"{source} has the tokenizer of a {printable(files.unknown_class, 80)}: "
+            f"{TOKENIZER_FILE} is taken as it is, and transformers may change it"
         )
     return tokenizer
 

@@ -8,10 +8,12 @@ GPTNeoOnnxError
 └── MissingDependencyError (ImportError) a package that this call needs is not installed
 """
 
+import unicodedata
 from typing import Any
 
 # Of a message. A path alone may have 4096 characters.
 _LONGEST = 1200
+_JOINERS = "\u200c\u200d"
 
 
 class GPTNeoOnnxError(Exception):
@@ -47,17 +49,26 @@ class MissingDependencyError(GPTNeoOnnxError, ImportError):
 def printable(text: str, longest: int | None = None) -> str:
     r"""Return a text as one line in which nothing steers a terminal.
 
-    Line breaks become spaces, and characters that are not printable escapes such as \x1b: control
-    characters, and those that change the direction of what follows. A text that is too long loses
-    its middle.
+    Line breaks become spaces. Other characters that are not printable become escapes such as \x1b:
+    control characters, and those that change the direction of what follows. Spaces of all widths
+    stay, and what joins letters or parts of a picture.
+
+    Args:
+        text: any text.
+        longest: a text with more characters loses its middle.
     """
     if not text.isprintable():
         text = " ".join(map(str.strip, text.splitlines()))
-        text = "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+        text = "".join(c if _is_harmless(c) else _escape(ord(c)) for c in text)
     if longest is None or len(text) <= longest:
         return text
     kept = longest // 2 - 3
     return f"{text[:kept]} ... {text[-kept:]}"
+
+
+def _is_harmless(character: str) -> bool:
+    is_space = unicodedata.category(character) == "Zs"
+    return character.isprintable() or is_space or character in _JOINERS
 
 
 def _escape(code: int) -> str:

@@ -15,6 +15,7 @@ from gptneo_onnx.models.manifest import TOKENIZER_FILE
 from gptneo_onnx.models.special_tokens import ADDITIONAL, NAMES
 from gptneo_onnx.models.tokenizer_check.content import read_backend
 from gptneo_onnx.models.tokenizer_files import check_same_ids, read_tokenizer_files
+from gptneo_onnx.runtime.companion_files import check_tokenizer_links
 from gptneo_onnx.runtime.text_settings import TextSettings
 
 # Entries of tokenizer_config.json that from_pretrained() takes as arguments, as transformers' does.
@@ -59,8 +60,9 @@ def parts_of_directory(
 
     Raises:
         InputError: there are no such entries.
-        ModelFileError: a file is damaged.
+        ModelFileError: a file is damaged, or links out of a directory with a graph.
     """
+    check_tokenizer_links(directory)
     files = read_tokenizer_files(directory, _checked_changes(changes or {}))
     backend = _backend(directory, files.content)
     backend.encode_special_tokens = files.split_special_tokens

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 # most 18). Real tokenizers write a space or a line break as a few characters.
 MAX_GROWTH = 64
 # See Budget.spend_pattern(). Real tokenizers need less than 100.
-MAX_TRIES = 1024
+MAX_TRIES = 256
 
 
 class BudgetError(ValueError):
@@ -20,13 +20,13 @@ class Budget:
 
     Attributes:
         factor: characters that one character may have become.
-        weight: of the regular expressions so far, of pattern_cost.PatternCost.
+        tries: of the regular expressions so far; see spend_pattern().
         largest: the longest replacement that one character may have become in `factor`.
         made: the characters that replacements so far may have written.
     """
 
     factor: float = 1
-    weight: int = 0
+    tries: float = 0
     largest: float = 1
     made: set[str] = field(default_factory=set)
 
@@ -42,7 +42,6 @@ class Budget:
                 f"makes {self.factor * self.largest:.0f} characters of one, with what comes "
                 f"before; at most {MAX_GROWTH} are allowed"
             )
-        self._check_tries()
 
     def replace(self, pattern: str | None, least: int, content: str, references: int = 0) -> None:
         """Note a replacement.
@@ -76,13 +75,12 @@ class Budget:
         The engine tries up to weight * n * n times on a text of n characters, and n is what the
         text has grown to.
 
+        Args:
+            weight: of pattern_cost.PatternCost.
+
         Raises:
             BudgetError: all regular expressions together may take too long.
         """
-        self.weight += weight
-        self._check_tries()
-
-    def _check_tries(self) -> None:
-        grown = self.factor * self.largest
-        if self.weight and self.weight * grown * grown > MAX_TRIES:
-            raise BudgetError("may take too long, with the other regular expressions")
+        self.tries += weight * (self.factor * self.largest) ** 2
+        if self.tries > MAX_TRIES:
+            raise BudgetError("may take too long, with what comes before")

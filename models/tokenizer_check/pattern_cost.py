@@ -28,6 +28,8 @@ _MAX_CHOICES = 64
 _MAX_PATHS = 500
 # A repetition with a wider range counts as one without an end.
 _FEW = 8
+# What takes more characters than this, all together, counts as well.
+_LONG = 64
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,13 @@ class _Analysis:
             return self._degree_within(element.item)
         return self.degree(element.alternatives) if isinstance(element, Group) else 0
 
+    def _degree_of_one_go(self, element: Element) -> int:
+        """Return the degree of something that is gone through whenever what is before it changes.
+
+        It is 1 where there is a repetition, even if that never makes the engine come back.
+        """
+        return max(self._degree_within(element), int(_is_endless(element)))
+
     def _degree_of_path(self, path: _Path) -> int:
         last = max((i for i, step in enumerate(path) if step.may_fail), default=-1)
         active: list[int] = []
@@ -128,11 +137,9 @@ class _Analysis:
         for index, step in enumerate(path[:last]):
             if step.is_hard:
                 raise PatternError("a repetition within a repetition")
-            if not step.returns:
-                continue
             if step.most is None or step.most - step.least > _FEW:
-                active.append(index)
-            else:
+                active.append(index)  # one that is final takes time whenever it is tried again
+            elif step.returns:
                 choices *= step.most - step.least + 1
         if choices > _MAX_CHOICES:
             raise PatternError(f"more than {_MAX_CHOICES} ways to match one text")
@@ -141,7 +148,9 @@ class _Analysis:
             before = [longest[i] for i in active if i < index and _together(path, i, index)]
             longest[index] = 1 + max(before, default=0)
         self.weight += choices if active else 0
-        return max(longest.values(), default=0) + max((step.degree for step in path), default=0)
+        is_long = bool(active) and sum(step.least for step in path[active[0] + 1 :]) > _LONG
+        inner = max((step.degree for step in path), default=0)
+        return max(longest.values(), default=0) + is_long + inner
 
     def _paths(self, sequence: Iterable[Element]) -> list[_Path]:
         paths: list[_Path] = [()]
@@ -162,9 +171,9 @@ class _Analysis:
         if isinstance(element, Repeat):
             return self._ways_of_repeat(element)
         if element.is_look:
-            return [(_Step(frozenset(), 0, 0, degree=self.degree(element.alternatives)),)]
+            return [(_Step(frozenset(), 0, 0, degree=self._degree_of_one_go(element)),)]
         if element.is_atomic:
-            return [(self._whole(element, 1, None, self.degree(element.alternatives)),)]
+            return [(self._whole(element, 1, None, self._degree_of_one_go(element)),)]
         return [path for sequence in element.alternatives for path in self._paths(sequence)]
 
     def _ways_of_repeat(self, repeat: Repeat) -> list[_Path]:
@@ -173,7 +182,7 @@ class _Analysis:
         if isinstance(item, Characters):
             return [(_Step(self._matched(item), least, most, returns),)]
         if repeat.is_possessive:
-            return [(self._whole(item, least, None, self._degree_within(item)),)]
+            return [(self._whole(item, least, None, self._degree_of_one_go(item)),)]
         if most == 1 and isinstance(item, Group):
             return [*self._ways(item), *([()] if least == 0 else [])]
         paths = self._ways(item)
@@ -215,6 +224,15 @@ def _may_fail(element: Element) -> bool:
     if isinstance(element, Group) and not element.is_look:
         return all(any(map(_may_fail, sequence)) for sequence in element.alternatives)
     return True
+
+
+def _is_endless(element: Element) -> bool:
+    """Return whether an element may match any number of characters."""
+    if isinstance(element, Repeat):
+        return element.most is None or element.most > _LONG or _is_endless(element.item)
+    if isinstance(element, Group):
+        return any(_is_endless(each) for sequence in element.alternatives for each in sequence)
+    return isinstance(element, BackReference)
 
 
 def _is_plain(paths: Sequence[_Path]) -> bool:

@@ -75,6 +75,7 @@ LAYERS = {
         "runtime.model_output", "runtime.export_cache",
         "runtime.text_limits", ("runtime.batch_encoding", "runtime.clean_up"), "runtime.vocabulary",
         ("runtime.text_encoder", "runtime.hub", "runtime.tokenizer_sources"),
+        "runtime.template_limits", "runtime.template_environment",
         "runtime.chat_template", "runtime.chat_tokenizer",
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.checkpoint_source", "runtime.engine",

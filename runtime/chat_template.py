@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, printable
 from gptneo_onnx.runtime.template_environment import limited_environment
 from gptneo_onnx.runtime.template_limits import check_size, limited_filter, limited_work
 
@@ -121,8 +121,12 @@ def _cut_at_end(text: str, ending: str) -> str:
 
 
 def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return "".join(c for c in (lines[0] if lines else "") if c.isprintable())[:300] or repr(error)
+    try:
+        text = str(error)
+    except Exception:  # it may be made of anything, such as a number that Python does not write out
+        text = ""
+    lines = text.strip().splitlines()
+    return printable(lines[0], 300) if lines else type(error).__name__
 
 
 def _to_json(

@@ -13,11 +13,15 @@ MESSAGES = [
     {"role": "assistant", "content": "Yes.", "tool_calls": [{"name": "f", "arguments": {"a": 1}}]},
 ]
 VALUES = {"tools": None, "bos_token": "<s>", "eos_token": "</s>"}
-_EXPRESSIONS = """
-messages | x | 'a' | [x, x] | x ~ x | x + x | x * 9999999 | 99 ** 99 ** 99 | range(99999) | f(x)
-f([x, x]) | x.join(x) | dict(a=x, b=x) | namespace(a=x, b=x) | messages[0].content
-raise_exception(x) | '%99999d' % 1 | '{:>99999}'.format(1) | x is defined | messages[::-1]
-""".replace("\n", "|").split("|")
+_EXPRESSIONS = (
+    """
+messages; x; 'a'; [x, x]; x ~ x; x + x; x * 9999999; 99 ** 99 ** 99; range(99999); f(x); f([x, x])
+x.join(x); dict(a=x, b=x); namespace(a=x, b=x); messages[0].content; x is defined; messages[::-1]
+raise_exception(x); '%99999d' % 1; '{:>99999}'.format(1); loop; ns; f; messages[1]
+""".strip()
+    .replace("\n", ";")
+    .split(";")
+)
 _FILTERS = [
     "tojson(indent=2)",
     "join('a')",

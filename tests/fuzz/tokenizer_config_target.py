@@ -22,13 +22,8 @@ def seeds() -> list[bytes]:
     embedded = json.loads((EMBEDDED_CHECKPOINT / "tokenizer_config.json").read_text())
     configs = [
         embedded,
-        {
-            "add_bos_token": True,
-            "bos_token": _END,
-            "model_max_length": 2048,
-            "padding_side": "left",
-        },
-        {"tokenizer_class": "GPTNeoXTokenizerFast", "chat_template": "{{ messages }}"},
+        {"add_bos_token": True, "bos_token": _END, "model_max_length": 9, "padding_side": "left"},
+        {"tokenizer_class": "CodeGenTokenizerFast", "chat_template": "{{ messages }}"},
         {"added_tokens_decoder": {"300": _END}, "split_special_tokens": True},
         {"extra_special_tokens": {"image_token": "<img>"}, "additional_special_tokens": ["<a>"]},
         {"chat_template": [{"name": "default", "template": "{{ messages[0].content }}"}]},

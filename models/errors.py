@@ -58,7 +58,8 @@ def printable(text: str, longest: int | None = None) -> str:
         longest: a text with more characters loses its middle.
     """
     if not text.isprintable():
-        text = " ".join(map(str.strip, text.splitlines()))
+        lines = text.splitlines()
+        text = " ".join(map(str.strip, lines)) if len(lines) > 1 else "".join(lines)
         text = "".join(c if _is_harmless(c) else _escape(ord(c)) for c in text)
     if longest is None or len(text) <= longest:
         return text

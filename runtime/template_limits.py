@@ -17,7 +17,7 @@ from typing import Any
 # A chat of 500,000 characters takes a tenth of it with a usual template.
 WORK = 30_000_000
 _LARGEST = 10_000_000
-_STEP, _CALL = 100, 500
+_NODE, _STEP, _CALL = 40, 100, 500
 _LARGEST_NUMBER = 10_000  # of an argument, as in center(80)
 _MOST_BITS = 100_000
 # Filters and methods whose numbers decide how much they make.
@@ -88,7 +88,7 @@ def sized(value: Any) -> Any:
         size += 1
         if size > _LARGEST:
             check_size(size)
-        spend(10)
+        spend(_NODE)
     spend(size)
     return _checked_items(value) if isinstance(value, Iterator) else value
 

@@ -23,6 +23,9 @@ _MOST_BITS = 100_000
 # Filters and methods whose numbers decide how much they make.
 _SIZING = ("batch", "center", "expandtabs", "indent", "ljust", "rjust", "round", "slice", "tojson")
 _SIZING += ("truncate", "wordwrap", "zfill")
+# Filters that take a text for a list of its characters.
+_LISTING = ("batch", "groupby", "join", "list", "map", "max", "min", "reject", "select", "slice")
+_LISTING += ("sort", "sum", "unique")
 _WIDTHS = re.compile(r"\d{5}|\*|:[^{}]*\{")
 
 _WORK: ContextVar[list[int] | None] = ContextVar("work", default=None)
@@ -195,6 +198,8 @@ def limited_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any
         check_call(None, values[1:], named)
         _check_numbers(name, (*values[1:], *named.values()))
         value = values[0] if values else None
+        if name in _LISTING and isinstance(value, str):
+            spend(len(value) * _NODE)
         if name == "format" and isinstance(value, str):
             _check_format(value)
         if name == "replace" and len(values) >= 3:

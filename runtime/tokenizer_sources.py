@@ -13,7 +13,7 @@ from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import TOKENIZER_FILE
 from gptneo_onnx.models.special_tokens import ADDITIONAL, NAMES
-from gptneo_onnx.models.tokenizer_check.content import read_backend
+from gptneo_onnx.models.tokenizer_check.content import backend_errors, read_backend
 from gptneo_onnx.models.tokenizer_files import check_same_ids, read_tokenizer_files
 from gptneo_onnx.runtime.companion_files import check_tokenizer_links
 from gptneo_onnx.runtime.text_settings import TextSettings
@@ -146,7 +146,8 @@ def _of_slow(tokenizer: Any) -> tokenizers.Tokenizer:
 
 
 def _copied(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    copied = _without_limits(tokenizers.Tokenizer.from_str(backend.to_str()))
+    with backend_errors(InputError, lambda: "the tokenizer cannot be copied"):
+        copied = _without_limits(tokenizers.Tokenizer.from_str(backend.to_str()))
     copied.encode_special_tokens = backend.encode_special_tokens
     return copied
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
-from os.path import commonprefix
 from typing import Any, TypeVar
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError, ModelFileError, printable, shown
@@ -107,7 +106,8 @@ def _check_added(entries: object) -> None:
 
 def _common(first: str, second: str) -> int:
     """Return how many characters two texts begin with alike."""
-    return len(commonprefix([first, second]))
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 def _check_model(model: Mapping[str, Any]) -> None:

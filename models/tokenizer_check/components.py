@@ -207,9 +207,10 @@ def _ids_of(pieces: list[Any], kind: str) -> list[str]:
     """Return the ids of a template's pieces of a kind."""
     found = [piece[kind] for piece in pieces if isinstance(piece, dict) and kind in piece]
     ids = [piece.get("id") if isinstance(piece, dict) else None for piece in found]
-    if not all(isinstance(index, str) for index in ids):
+    texts = [index for index in ids if isinstance(index, str)]
+    if len(texts) < len(ids):
         raise ValueError(f"a text is expected for the id of each {kind}")
-    return ids
+    return texts
 
 
 def _size_of_special(name: str, token: Any) -> int:

@@ -39,6 +39,7 @@ from gptneo_onnx.export.weights.weights_file import StoredWeights
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.generation_settings import GenerationSettings
 from gptneo_onnx.models.graph import Precision
+from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import (
     MANIFEST_FILE,
     TOKENIZER_CONFIG_FILE,
@@ -46,6 +47,7 @@ from gptneo_onnx.models.manifest import (
     FileRecord,
 )
 from gptneo_onnx.models.tasks import Task
+from gptneo_onnx.models.tokenizer_check.content import read_backend
 from gptneo_onnx.models.tokenizer_files import has_tokenizer
 
 _NO_HASH = "0" * 64
@@ -265,7 +267,8 @@ def _describe_tokenizer(read_from: TokenizerSource, written: Path) -> dict[str, 
     source = read_from.directory
     if not has_tokenizer(source):
         return None
-    tokenizer = Tokenizer.from_file(str(written / TOKENIZER_FILE))
+    path = written / TOKENIZER_FILE
+    tokenizer = read_backend(Tokenizer.from_str, read_json_object(path), f"{path} is")
     has_json = (source / TOKENIZER_FILE).is_file()
     vocabulary = (TOKENIZER_FILE,) if has_json else ("vocab.json", "merges.txt")
     names = (*vocabulary, *_TOKEN_FILES)

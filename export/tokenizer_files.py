@@ -14,10 +14,11 @@ from tokenizers import Tokenizer
 
 from gptneo_onnx.export.checkpoint.checkpoint import Checkpoint
 from gptneo_onnx.export.checkpoint.hub import local_tokenizer
-from gptneo_onnx.models.errors import InputError, ModelFileError, shown
+from gptneo_onnx.models.errors import InputError, printable, shown
 from gptneo_onnx.models.gpt2_vocabulary import MERGES_FILE, VOCABULARY_FILE
 from gptneo_onnx.models.json_file import read_json_bytes
 from gptneo_onnx.models.manifest import TOKENIZER_CONFIG_FILE, TOKENIZER_FILE
+from gptneo_onnx.models.tokenizer_check.content import read_backend
 from gptneo_onnx.models.tokenizer_files import (
     TokenizerFiles,
     check_same_ids,
@@ -163,20 +164,14 @@ def write_tokenizer(
     (out / TOKENIZER_CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n")
     if files.unknown_class is not None and report is not None:
         report(
-            f"{source} has the tokenizer of a {files.unknown_class}: {TOKENIZER_FILE} is taken as "
-            "it is, and transformers may change it"
+            f"{source} has the tokenizer of a {printable(files.unknown_class, 80)}: "
+            f"{TOKENIZER_FILE} is taken as it is, and transformers may change it"
         )
     return tokenizer
 
 
 def _backend(source: Path, files: TokenizerFiles) -> Tokenizer:
-    try:
-        return Tokenizer.from_str(json.dumps(files.content))
-    except Exception as error:  # tokenizers raises bare Exceptions
-        path = source / TOKENIZER_FILE
-        what = (
-            f"{path} is"
-            if path.is_file()
-            else (f"{source}: {VOCABULARY_FILE} and {MERGES_FILE} are")
-        )
-        raise ModelFileError(f"{what} not a tokenizer: {error}") from error
+    path = source / TOKENIZER_FILE
+    are = f"{source}: {VOCABULARY_FILE} and {MERGES_FILE} are"
+    name = f"{path} is" if path.is_file() else are
+    return read_backend(Tokenizer.from_str, files.content, name)

@@ -8,11 +8,22 @@ GPTNeoOnnxError
 └── MissingDependencyError (ImportError) a package that this call needs is not installed
 """
 
+import unicodedata
 from typing import Any
+
+# Of a message. A path alone may have 4096 characters.
+_LONGEST = 1200
+_JOINERS = "\u200c\u200d"
 
 
 class GPTNeoOnnxError(Exception):
-    """The base class: catching it catches every error that the package raises on purpose."""
+    """The base class: catching it catches every error that the package raises on purpose.
+
+    Its text is one line of printable characters, whatever the names and values in it hold.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), _LONGEST)
 
 
 class InputError(GPTNeoOnnxError, ValueError):
@@ -33,6 +44,38 @@ class DeviceError(GPTNeoOnnxError, RuntimeError):
 
 class MissingDependencyError(GPTNeoOnnxError, ImportError):
     """A package that this call needs is not installed."""
+
+
+def printable(text: str, longest: int | None = None) -> str:
+    r"""Return a text as one line in which nothing steers a terminal.
+
+    Line breaks become spaces. Other characters that are not printable become escapes such as \x1b:
+    control characters, and those that change the direction of what follows. Spaces of all widths
+    stay, and what joins letters or parts of a picture.
+
+    Args:
+        text: any text.
+        longest: a text with more characters loses its middle.
+    """
+    if not text.isprintable():
+        lines = text.splitlines()
+        text = " ".join(map(str.strip, lines)) if len(lines) > 1 else "".join(lines)
+        text = "".join(c if _is_harmless(c) else _escape(ord(c)) for c in text)
+    if longest is None or len(text) <= longest:
+        return text
+    kept = longest // 2 - 3
+    return f"{text[:kept]} ... {text[-kept:]}"
+
+
+def _is_harmless(character: str) -> bool:
+    is_space = unicodedata.category(character) == "Zs"
+    return character.isprintable() or is_space or character in _JOINERS
+
+
+def _escape(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def shown(value: Any) -> str:

@@ -4,16 +4,18 @@ Source: transformers.utils.chat_template_utils, in version 4.57.6.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError, MissingDependencyError
+from gptneo_onnx.models.errors import InputError, printable
+from gptneo_onnx.runtime.template_environment import limited_environment
+from gptneo_onnx.runtime.template_limits import check_size, limited_filter, limited_work
 
+_MAX_TEMPLATE = 1_000_000
 # What stands where the last message ends, while the template adds what comes after messages.
 _END = "CONTINUE_FINAL_MESSAGE_TAG "
 Message = Mapping[str, Any]
@@ -49,12 +51,13 @@ class ChatRenderer:
         spans: Spans = []
         blocks: list[str] = []
         try:
-            with template.environment.track_generation(blocks, spans):
+            with limited_work(), template.environment.track_generation(blocks, spans):
                 for block in template.generate(
                     messages=messages,
                     add_generation_prompt=self.add_generation_prompt,
                     **self.values,
                 ):
+                    check_size(len(block))
                     blocks.append(block)  # one by one: spans count what is there
         except Exception as error:  # a template calls what it is given, which raises anything
             raise InputError(f"the chat template refuses the chat: {_line(error)}") from error
@@ -118,8 +121,12 @@ def _cut_at_end(text: str, ending: str) -> str:
 
 
 def _line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return "".join(c for c in (lines[0] if lines else "") if c.isprintable())[:300] or repr(error)
+    try:
+        text = str(error)
+    except Exception:  # it may be made of anything, such as a number that Python does not write out
+        text = ""
+    lines = text.strip().splitlines()
+    return printable(lines[0], 300) if lines else type(error).__name__
 
 
 def _to_json(
@@ -143,59 +150,26 @@ def _now(form: str) -> str:
     return datetime.now().strftime(form)
 
 
+def refuse(message: str) -> None:
+    """End a template, with a message."""
+    from jinja2.exceptions import TemplateError
+
+    raise TemplateError(message)
+
+
 @lru_cache
 def _compiled(template: str) -> Any:
     """Compile a template in a sandbox; raises as ChatRenderer.render()."""
-    try:
-        import jinja2
-        from jinja2 import ext, nodes
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-    except ImportError as error:
-        raise MissingDependencyError(
-            "chat templates need jinja2: pip install 'gptneo-onnx[chat]'"
-        ) from error
-
-    class Generation(ext.Extension):  # type: ignore[misc,unused-ignore]
-        """The tag `generation`, around what the assistant generates."""
-
-        tags = {"generation"}  # noqa: RUF012
-
-        def __init__(self, environment: Any) -> None:
-            super().__init__(environment)
-            environment.extend(track_generation=self.track)
-            self.blocks: list[str] = []
-            self.spans: Spans = []
-
-        def parse(self, parser: Any) -> Any:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(["name:endgeneration"], drop_needle=True)
-            return nodes.CallBlock(self.call_method("_note"), [], [], body).set_lineno(line)
-
-        def _note(self, caller: Any) -> str:
-            text: str = caller()
-            if self.blocks or self.spans:
-                start = len("".join(self.blocks))
-                self.spans.append((start, start + len(text)))
-            return text
-
-        @contextmanager
-        def track(self, blocks: list[str], spans: Spans) -> Iterator[None]:
-            self.blocks, self.spans = blocks, spans
-            try:
-                yield
-            finally:
-                self.blocks, self.spans = [], []
-
-    def refuse(message: str) -> None:
-        raise jinja2.exceptions.TemplateError(message)
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, ext.loopcontrols]
-    )
-    environment.filters["tojson"] = _to_json
+    if len(template) > _MAX_TEMPLATE:
+        raise InputError(
+            f"the chat template has {len(template)} characters; at most {_MAX_TEMPLATE} are read"
+        )
+    environment = limited_environment()
+    environment.filters["tojson"] = limited_filter("tojson", _to_json)
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = _now
     try:
-        return environment.from_string(template)
-    except jinja2.exceptions.TemplateError as error:
+        with limited_work():  # what is constant is calculated here
+            return environment.from_string(template)
+    except Exception as error:  # such as RecursionError, of Python's own compiler
         raise InputError(f"the chat template cannot be read: {_line(error)}") from error

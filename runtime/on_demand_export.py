@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from gptneo_onnx.models.embedded import EMBEDDED_CHECKPOINT
-from gptneo_onnx.models.errors import ExportError, InputError, MissingDependencyError, shown
+from gptneo_onnx.models.errors import (
+    ExportError,
+    InputError,
+    MissingDependencyError,
+    printable,
+    shown,
+)
 from gptneo_onnx.models.graph import Precision
 from gptneo_onnx.models.hub_cache import MAIN, is_offline
 from gptneo_onnx.models.json_file import read_json_object
@@ -196,4 +202,4 @@ def _kept_export(
 
 def _tell(line: str) -> None:
     if sys.stderr is not None:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)

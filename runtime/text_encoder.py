@@ -7,6 +7,7 @@ from typing import Any, overload
 import tokenizers
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.tokenizer_check.content import text_errors
 from gptneo_onnx.runtime.batch_encoding import (
     BatchEncoding,
     as_columns,
@@ -187,11 +188,14 @@ class TextEncoder(Vocabulary):
     def _encode_whole(
         self, first: str, second: str | None, add_special_tokens: bool
     ) -> tokenizers.Encoding:
-        try:
-            return self.backend.encode(first, second, add_special_tokens=bool(add_special_tokens))
-        except (UnicodeEncodeError, TypeError) as error:
-            shown_text = f"{first}{second or ''}"[:40]
-            raise InputError(f"the text {shown_text!a} cannot be encoded as UTF-8") from error
+        with text_errors(first):
+            try:
+                return self.backend.encode(
+                    first, second, add_special_tokens=bool(add_special_tokens)
+                )
+            except (UnicodeEncodeError, TypeError) as error:
+                shown_text = f"{first}{second or ''}"[:40]
+                raise InputError(f"the text {shown_text!a} cannot be encoded as UTF-8") from error
 
     def _pad(
         self, rows: Sequence[tokenizers.Encoding], lengths: Sequence[int], limits: Limits

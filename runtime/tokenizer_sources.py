@@ -1,6 +1,5 @@
 """What a tokenizer is made of: a directory's files, one file, or a tokenizer of another package."""
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,9 @@ from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import TOKENIZER_FILE
 from gptneo_onnx.models.special_tokens import ADDITIONAL, NAMES
+from gptneo_onnx.models.tokenizer_check.content import backend_errors, read_backend
 from gptneo_onnx.models.tokenizer_files import check_same_ids, read_tokenizer_files
+from gptneo_onnx.runtime.companion_files import check_tokenizer_links
 from gptneo_onnx.runtime.text_settings import TextSettings
 
 # Entries of tokenizer_config.json that from_pretrained() takes as arguments, as transformers' does.
@@ -59,10 +60,11 @@ def parts_of_directory(
 
     Raises:
         InputError: there are no such entries.
-        ModelFileError: a file is damaged.
+        ModelFileError: a file is damaged, or links out of a directory with a graph.
     """
+    check_tokenizer_links(directory)
     files = read_tokenizer_files(directory, _checked_changes(changes or {}))
-    backend = _backend(directory, json.dumps(files.content))
+    backend = _backend(directory, files.content)
     backend.encode_special_tokens = files.split_special_tokens
     return TokenizerParts(
         backend,
@@ -80,12 +82,8 @@ def parts_of_file(path: Path) -> TokenizerParts:
     Raises:
         ModelFileError: it is damaged.
     """
-    content = json.dumps(read_json_object(path))
-    try:
-        backend = tokenizers.Tokenizer.from_str(content)
-    except Exception as error:  # tokenizers raises bare Exceptions
-        raise ModelFileError(f"{path} is not a tokenizer: {error}") from error
-    return parts_of_backend(backend, str(path))
+    from_str = tokenizers.Tokenizer.from_str
+    return parts_of_backend(read_backend(from_str, read_json_object(path), f"{path} is"), str(path))
 
 
 def parts_of_backend(backend: tokenizers.Tokenizer, name: str = "") -> TokenizerParts:
@@ -148,7 +146,8 @@ def _of_slow(tokenizer: Any) -> tokenizers.Tokenizer:
 
 
 def _copied(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
-    copied = _without_limits(tokenizers.Tokenizer.from_str(backend.to_str()))
+    with backend_errors(InputError, lambda: "the tokenizer cannot be copied"):
+        copied = _without_limits(tokenizers.Tokenizer.from_str(backend.to_str()))
     copied.encode_special_tokens = backend.encode_special_tokens
     return copied
 
@@ -174,15 +173,11 @@ def _as_entry(value: Any) -> Any:
     return {"content": value.content, **{name: getattr(value, name) for name in _FLAGS}}
 
 
-def _backend(directory: Path, content: str) -> tokenizers.Tokenizer:
+def _backend(directory: Path, content: Mapping[str, Any]) -> tokenizers.Tokenizer:
     """Make the tokenizer of what a tokenizer.json holds."""
-    try:
-        backend = tokenizers.Tokenizer.from_str(content)
-    except Exception as error:  # tokenizers raises bare Exceptions
-        path = directory / TOKENIZER_FILE
-        what = f"{path} is" if path.is_file() else f"{directory}: vocab.json and merges.txt are"
-        raise ModelFileError(f"{what} not a tokenizer: {error}") from error
-    return _without_limits(backend)
+    path = directory / TOKENIZER_FILE
+    source = f"{path} is" if path.is_file() else f"{directory}: vocab.json and merges.txt are"
+    return _without_limits(read_backend(tokenizers.Tokenizer.from_str, content, source))
 
 
 def _without_limits(backend: tokenizers.Tokenizer) -> tokenizers.Tokenizer:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.special_tokens import ADDITIONAL, NAMES
+from gptneo_onnx.models.tokenizer_check.content import backend_errors
 from gptneo_onnx.runtime.clean_up import clean_up_spaces
 from gptneo_onnx.runtime.text_settings import TextSettings
 
@@ -181,7 +182,7 @@ class Vocabulary:
 
         Raises:
             InputError: an id is negative or has more than 32 bits, or they are not the ids of one
-                text.
+                text; the tokenizer fails.
         """
         try:
             tokens = [int(i) for i in np.atleast_1d(np.asarray(ids, object))]
@@ -190,14 +191,15 @@ class Vocabulary:
                 f"decode() takes the ids of one text, not {shown(ids)}; batch_decode() takes "
                 "several, and encode() makes ids of a text"
             ) from error
-        try:
-            text = str(self.backend.decode(tokens, skip_special_tokens=skip_special_tokens))
-        except OverflowError as error:  # tokenizers takes 32 bits
-            wrong = next(token for token in tokens if not 0 <= token < 2**32)
-            raise InputError(
-                f"token {wrong} cannot be decoded; ids from 0 to "
-                f"{max(self.vocabulary_bytes, default=-1)} are allowed"
-            ) from error
+        with backend_errors(InputError, lambda: f"the tokenizer cannot decode {shown(tokens)}"):
+            try:
+                text = str(self.backend.decode(tokens, skip_special_tokens=skip_special_tokens))
+            except OverflowError as error:  # tokenizers takes 32 bits
+                wrong = next(token for token in tokens if not 0 <= token < 2**32)
+                raise InputError(
+                    f"token {wrong} cannot be decoded; ids from 0 to "
+                    f"{max(self.vocabulary_bytes, default=-1)} are allowed"
+                ) from error
         if clean_up_tokenization_spaces is None:
             clean_up_tokenization_spaces = self.clean_up_tokenization_spaces
         return clean_up_spaces(text) if clean_up_tokenization_spaces else text

@@ -47,7 +47,8 @@ NAMESPACE = "runtime.namespace"
 # From the leaf up: a module imports its own layer and those before it.
 LAYERS = {
     "models": [
-        "models.errors", ("models.activations", "models.json_file"), "models.labels",
+        "models.errors", ("models.activations", "models.json_file", "models.tokenizer_check"),
+        "models.labels",
         "models.config_names", "models.config", "models.tasks", "models.graph",
         "models.fused_operators", "models.portable_graph", "models.genai_graph", "models.manifest",
         "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",
@@ -70,12 +71,14 @@ LAYERS = {
             "runtime.files", "runtime.file_lock", "runtime.onnx_runtime", "runtime.arrays",
             "runtime.text_settings", "runtime.units",
         ),
+        "runtime.model_files", "runtime.companion_files",
         "runtime.model_output", "runtime.export_cache",
         "runtime.text_limits", ("runtime.batch_encoding", "runtime.clean_up"), "runtime.vocabulary",
         ("runtime.text_encoder", "runtime.hub", "runtime.tokenizer_sources"),
+        "runtime.template_limits", "runtime.template_environment",
         "runtime.chat_template", "runtime.chat_tokenizer",
         ("runtime.tokenizer", "runtime.documents"),
-        "runtime.model_files", "runtime.checkpoint_source", "runtime.engine",
+        "runtime.checkpoint_source", "runtime.engine",
         "runtime.on_demand_export", "runtime.generation",
         "runtime.pretrained_model", ("runtime.load_arguments", "runtime.generation_mixin"),
         ("runtime.modeling", "runtime.label_model", "runtime.heads", "runtime.base_model"),

@@ -182,6 +182,14 @@ class Cases:
         (copy / "config.json").symlink_to(self.export / "config.json")
         GPTNeoForCausalLM.from_pretrained(copy)
 
+    def hostile_tokenizer(self):
+        """... is not a tokenizer that is accepted: ..."""
+        copy = self.copy(self.export)
+        content = json.loads((copy / "tokenizer.json").read_text())
+        content["pre_tokenizer"] = {"type": "FixedLength", "length": 0}
+        (copy / "tokenizer.json").write_text(json.dumps(content))
+        Tokenizer.from_pretrained(copy)
+
     def no_tokenizer(self):
         """... has no tokenizer.json"""
         Tokenizer.from_pretrained(self.folder)

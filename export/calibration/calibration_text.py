@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.tokenizer_check.content import read_backend, text_errors
 
 WINDOWS = 32
 # Tokens of each: twice the window of local layers in EleutherAI's models.
@@ -33,7 +35,10 @@ def calibration_windows(
             "the checkpoint has no tokenizer, and calibrating reads a text; add its "
             "tokenizer.json, name one by --tokenizer, or export without --calibrate"
         )
-    encoded = Tokenizer.from_file(str(tokenizer)).encode(_read(text), add_special_tokens=False)
+    content = read_json_object(tokenizer) | {"truncation": None, "padding": None}
+    backend, words = read_backend(Tokenizer.from_str, content, f"{tokenizer} is"), _read(text)
+    with text_errors(words):
+        encoded = backend.encode(words, add_special_tokens=False)
     ids = np.array(encoded.ids, np.int64)
     length = min(LENGTH, context)
     if len(ids) < length:

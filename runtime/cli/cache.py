@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, printable
 from gptneo_onnx.models.manifest import FORMAT_VERSION, MANIFEST_FILE
 from gptneo_onnx.runtime.cli.options import add_json
 from gptneo_onnx.runtime.cli.parser import add_examples
@@ -82,13 +82,14 @@ def _list(as_json: bool) -> None:
         print(json.dumps({"folder": str(cache_folder()), "exports": entries}))
         return
     if not entries:
-        print(f"{cache_folder()} has no exports")
+        print(printable(f"{cache_folder()} has no exports"))
         return
     rows = [("MODEL", "PRECISION", "SIZE", "LAST USED", "PATH")]
     for entry in entries:
         used = datetime.fromisoformat(entry["last_used"]).astimezone()
         size, day = readable_size(entry["size"]), used.strftime("%Y-%m-%d %H:%M")
-        rows.append((entry["model"], entry["precision"], size, day, entry["path"]))
+        model, path = printable(entry["model"]), printable(entry["path"])
+        rows.append((model, entry["precision"], size, day, path))
     print(_aligned(rows))
     total = readable_size(sum(entry["size"] for entry in entries))
     print(f"{len(entries)} exports, {total}")
@@ -139,7 +140,8 @@ def _prune(options: argparse.Namespace) -> None:
         return
     verb = "would remove" if options.dry_run else "removed"
     for entry in removed:
-        print(f"{verb} {entry['path']} ({readable_size(entry['size'])}): {entry['reason']}")
+        line = f"{verb} {entry['path']} ({readable_size(entry['size'])}): {entry['reason']}"
+        print(printable(line))
     print(f"{verb} {len(removed)} exports, {readable_size(total)}")
 
 

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gptneo_onnx.models.errors import printable
 from gptneo_onnx.runtime.cli.export_options import (
     add_checkpoint,
     add_graphs,
@@ -66,7 +67,7 @@ def run_check(options: argparse.Namespace) -> None:
         print(json.dumps(values | {"ready": True, "command": command}))
     else:
         print("\n".join(table(values)))
-        print(f"\nready to export: {command}")
+        print(f"\nready to export: {printable(command)}")
 
 
 def export_command(options: argparse.Namespace) -> str:
@@ -160,7 +161,6 @@ def _tokens(tokenizer: dict[str, Any]) -> str:
 
 def _row(label: str, text: str) -> list[str]:
     """Return a label and a text as lines of at most WIDTH characters."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-    lines = textwrap.wrap(printable, WIDTH - _LABEL, drop_whitespace=False) or [""]
+    lines = textwrap.wrap(printable(text), WIDTH - _LABEL, drop_whitespace=False) or [""]
     first, *others = (line.rstrip() for line in lines)
     return [f"{label:{_LABEL}}{first}", *(f"{'':{_LABEL}}{line.lstrip()}" for line in others)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, printable
 from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.cli.options import (
     add_batch_size,
@@ -234,12 +234,12 @@ def _print(document: "Document", found: list[Result], has_others: bool) -> None:
     """Print a line for each result: its score, its name, and what it is about."""
     is_label = bool(found) and "label" in found[0]
     if has_others and not is_label:
-        print(f"{document.source}: {_shown(document.text)}")
+        print(printable(f"{document.source}: {_shown(document.text)}"))
     for result in found:
         cells = [f"{result['score']:7.4f}", *_cells(document, result)]
         if has_others and is_label:
             cells.append(_shown(document.text))
-        print(wrapped("  ".join(cells), sys.stdout, _LABEL_COLUMN))
+        print(wrapped(printable("  ".join(cells)), sys.stdout, _LABEL_COLUMN))
 
 
 def _cells(document: "Document", result: Result) -> list[str]:

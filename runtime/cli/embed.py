@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.errors import InputError, ModelFileError, printable
 from gptneo_onnx.runtime.cli.options import (
     add_batch_size,
     add_device,
@@ -127,7 +127,7 @@ def _report(
         print(json.dumps({"out": str(out), "shape": shape, "dtype": "float32", **model}))
     elif not options.quiet:
         sizes = ", ".join("any" if size is None else str(size) for size in shape)
-        print(f"wrote {out}: [{sizes}] float32", file=sys.stderr)
+        print(printable(f"wrote {out}: [{sizes}] float32"), file=sys.stderr)
 
 
 def _check_out(out: Path, texts: Sequence[Path]) -> None:

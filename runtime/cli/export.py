@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, printable
 from gptneo_onnx.models.manifest import Manifest
 from gptneo_onnx.runtime.cli.check import run_check
 from gptneo_onnx.runtime.cli.export_options import (
@@ -142,6 +142,6 @@ def _print(options: argparse.Namespace, status: str, notes: list[str]) -> None:
         return
     what = f"{', '.join(graphs)}, {', '.join(options.precision)}, {readable_size(size)}"
     said = " (up to date)" if status == UP_TO_DATE else ""
-    print(wrapped(f"{out}: {what}{said}", sys.stdout))
+    print(wrapped(printable(f"{out}: {what}{said}"), sys.stdout))
     if command and not options.quiet:
-        print(f"next: {command}")
+        print(f"next: {printable(command)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.config import GPTNeoConfig
+from gptneo_onnx.models.errors import printable
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY, Precision
 from gptneo_onnx.models.manifest import CONFIG_FILE, Manifest
 from gptneo_onnx.runtime.cli.options import add_graph_choice, add_json, add_model, chosen_graph
@@ -141,9 +142,9 @@ def _sizes_on_disk(model: "PortableModel") -> dict[str, int]:
 def _cell(name: str, value: Any) -> str:
     if name == "labels":
         more = len(value) - _SHOWN_LABELS
-        shown_labels = [repr(label)[1:-1] for label in value[:_SHOWN_LABELS]]
+        shown_labels = [printable(label, 80) for label in value[:_SHOWN_LABELS]]
         return ", ".join(shown_labels) + (f" and {more} more" if more > 0 else "")
-    return readable_size(value) if name.startswith("cache_bytes") else str(value)
+    return readable_size(value) if name.startswith("cache_bytes") else printable(str(value))
 
 
 def _table(info: dict[str, Any]) -> str:
@@ -151,10 +152,11 @@ def _table(info: dict[str, Any]) -> str:
     for name, value in info.items():
         if name == "files":
             lines += [
-                f"{'':{_VALUES}}{file} ({readable_size(size)})" for file, size in value.items()
+                f"{'':{_VALUES}}{printable(file)} ({readable_size(size)})"
+                for file, size in value.items()
             ]
         elif name == "graphs":
-            lines += [f"{'':{_VALUES}}{graph} ({what})" for graph, what in value.items()]
+            lines += [f"{'':{_VALUES}}{printable(graph)} ({what})" for graph, what in value.items()]
         else:
             lines.append(f"{name.replace('_', ' '):{_VALUES}}{_cell(name, value)}")
     return "\n".join(lines)

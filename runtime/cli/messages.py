@@ -3,11 +3,13 @@
 import sys
 from typing import Any
 
+from gptneo_onnx.models.errors import printable
 from gptneo_onnx.runtime.cli.colours import RED, YELLOW, coloured
 from gptneo_onnx.runtime.cli.terminal import wrapped
 
 PROGRAM = "gptneo-onnx"
 BAD_INPUT = 2
+_LONGEST = 2000
 
 
 def complain(message: str) -> int:
@@ -22,10 +24,12 @@ def show_warning(message: Warning | str, *place: Any, **details: Any) -> None:
 
 
 def _say(kind: str, colour: str, message: str) -> None:
-    line = wrapped(f"{PROGRAM}: {kind} {' '.join(message.split())}", sys.stderr)
+    text = printable(" ".join(message.split()), _LONGEST)
+    line = wrapped(f"{PROGRAM}: {kind} {text}", sys.stderr)
     print(line.replace(kind, coloured(kind, colour, sys.stderr), 1), file=sys.stderr)
 
 
 def notice(line: str) -> None:
     """Print what the user should know, although the command goes on."""
-    print(coloured(wrapped(line, sys.stderr), YELLOW, sys.stderr), file=sys.stderr)
+    text = wrapped(printable(line, _LONGEST), sys.stderr)
+    print(coloured(text, YELLOW, sys.stderr), file=sys.stderr)

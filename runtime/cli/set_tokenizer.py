@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gptneo_onnx.models.errors import printable
 from gptneo_onnx.runtime.cli.messages import notice
 from gptneo_onnx.runtime.cli.options import add_json
 from gptneo_onnx.runtime.cli.parser import add_examples
@@ -63,4 +64,5 @@ def run_set_tokenizer(options: argparse.Namespace) -> None:
         print(json.dumps(values))
         return
     done = "would get" if options.dry_run else "has"
-    print(wrapped(f"{options.model} {done} the tokenizer of {source}", sys.stdout))
+    line = printable(f"{options.model} {done} the tokenizer of {source}")
+    print(wrapped(line, sys.stdout))

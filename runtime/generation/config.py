@@ -11,6 +11,7 @@ from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.generation_settings import DEFAULT_LENGTH, from_model_config
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE, record_files
+from gptneo_onnx.runtime.companion_files import check_generation_links
 from gptneo_onnx.runtime.generation.config_checks import (
     CALL_ARGUMENTS,
     check_unknown,
@@ -167,6 +168,7 @@ class GenerationConfig(GenerationFields):
         """
         path = Path(pretrained_model_name) / kwargs.pop("subfolder", "")
         if not path.is_file():
+            check_generation_links(path)
             path /= config_file_name or GENERATION_CONFIG_FILE
         own = {name: value for name, value in kwargs.items() if name not in _HUB_ARGUMENTS}
         values = read_json_object(path)

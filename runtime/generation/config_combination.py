@@ -8,6 +8,7 @@ from typing import Any
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.generation_settings import DEFAULT_LENGTH, TOKEN_NAMES, GenerationSettings
+from gptneo_onnx.runtime.companion_files import check_generation_links
 from gptneo_onnx.runtime.generation.config import GenerationConfig, explicit_names
 from gptneo_onnx.runtime.generation.config_checks import SAMPLING
 from gptneo_onnx.runtime.generation.config_file import is_same
@@ -32,8 +33,10 @@ def model_generation_config(directory: Path) -> GenerationConfig:
     """Return what a model's directory sets.
 
     Raises:
-        ModelFileError: a file is damaged, or has a value that no call can use.
+        ModelFileError: a file is damaged, links out of the directory, or has a value that no call
+            can use.
     """
+    check_generation_links(directory)
     settings = GenerationSettings.read(directory)
     try:
         config: GenerationConfig = GenerationConfig.from_dict(settings.values)

@@ -92,5 +92,5 @@ def test_text_of_files_cannot_write_to_the_terminal(capsys, tmp_path):
     path = tmp_path / "checkpoint/config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"\x1b[2Jodd": 1}))
     _, out, _ = run(capsys, "check", tmp_path / "checkpoint")
-    assert "?[2Jodd" in out
+    assert "\\x1b[2Jodd" in out
     assert "\x1b" not in out

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.named_file import TooLargeError, read_file
 
+MAX_BYTES = 256 * 1024 * 1024
 WINDOWS = 32
 # Tokens of each: twice the window of local layers in EleutherAI's models.
 LENGTH = 512
@@ -53,7 +55,12 @@ def calibration_windows(
 
 def _read(text: Path) -> str:
     try:
-        return text.read_text(encoding="utf-8-sig")
+        content = read_file(text, MAX_BYTES).decode("utf-8-sig")
+        return content.replace("\r\n", "\n").replace("\r", "\n")
+    except TooLargeError as error:
+        raise InputError(f"{text} {error}; calibrating makes use of {WINDOWS * LENGTH} tokens") from (
+            error
+        )
     except UnicodeDecodeError as error:
         raise InputError(
             f"{text} is not UTF-8 (byte {error.start}); calibrating reads plain text"

@@ -45,7 +45,8 @@ def open_file(path: str | Path, takes_streams: bool = False) -> BinaryIO:
     is_free = takes_streams and is_stream(path)
     try:
         if not is_free:
-            _check_regular(path, os.stat(path).st_mode)  # some devices do something when they are opened
+            # Before it is opened: some devices do something then.
+            _check_regular(path, Path(path).stat().st_mode)
         descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     except ValueError as error:  # a zero byte, or a lone surrogate
         raise OSError(errno.EINVAL, "no file can have that name") from error
@@ -94,7 +95,9 @@ def read_stream(file: BinaryIO, max_bytes: int, expected: int = 0) -> bytes:
         blocks.append(block)
         count += len(block)
         if count > max_bytes:
-            raise TooLargeError(f"has more than {max_bytes} bytes, which are the most that are read")
+            raise TooLargeError(
+                f"has more than {max_bytes} bytes, which are the most that are read"
+            )
     return b"".join(filter(None, blocks))
 
 

@@ -67,7 +67,7 @@ def _check_sizes(header: dict[int, Any], place: int) -> None:
         raise PageError(f"the page at byte {place} has a size below 0")
     if header[_UNPACKED] > MAX_PAGE_BYTES:
         size, most = map(readable_size, (header[_UNPACKED], MAX_PAGE_BYTES))
-        raise PageError(f"the page at byte {place} has {size} unpacked, and at most {most} are read")
+        raise PageError(f"the page at byte {place} has {size} unpacked; at most {most} are read")
 
 
 def _check_data(header: dict[int, Any], data: dict[int, Any], encoding: int, place: int) -> None:

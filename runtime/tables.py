@@ -8,7 +8,7 @@ made of what was read.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from gptneo_onnx.models.errors import (
     GPTNeoOnnxError,
@@ -23,9 +23,6 @@ from gptneo_onnx.runtime.files import MAX_ROW_BYTES
 from gptneo_onnx.runtime.parquet_pages import check_pages
 from gptneo_onnx.runtime.table_text import checked_text, no_field, too_long
 from gptneo_onnx.runtime.units import readable_size
-
-if TYPE_CHECKING:
-    import pyarrow
 
 _ROWS = 64
 # How much text a file may hold: a little in any case, and a hundred times its own size. A row
@@ -121,7 +118,7 @@ def _json(path: Path, name: str) -> dict[str, Any]:
         raise InputError(f"{path} is no dataset that was saved to disk: {error}") from error
 
 
-def _checked(batches: "Iterator[pyarrow.RecordBatch]") -> "Iterator[pyarrow.Array]":
+def _checked(batches: Iterator[Any]) -> Iterator[Any]:
     """Yield the only column of batches, after a check that it stays within the file."""
     for batch in batches:
         column = batch.column(0)
@@ -150,7 +147,7 @@ class _Place:
         return f"{self.path}, row {self.row}"
 
 
-def _texts(columns: "Iterator[pyarrow.Array]", field: str, place: _Place) -> Iterator[str]:
+def _texts(columns: Iterator[Any], field: str, place: _Place) -> Iterator[str]:
     most = max(_LEAST_TEXT, _MOST_UNPACKED * _size(place.path))
     for column in columns:
         for scalar in column:
@@ -205,7 +202,8 @@ def _one_line(place: _Place) -> Iterator[None]:
 def _refuse(place: _Place, error: Exception) -> NoReturn:
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
     after = f" after row {place.row}" if place.row >= 0 else ""
-    raise InputError(f"{place.path} is no {place.what}{after}: {reason or type(error).__name__}") from error
+    reason = reason or type(error).__name__
+    raise InputError(f"{place.path} is no {place.what}{after}: {reason}") from error
 
 
 def _import_pyarrow(path: Path) -> Any:

@@ -58,9 +58,7 @@ def _read(text: Path) -> str:
         content = read_file(text, MAX_BYTES).decode("utf-8-sig")
         return content.replace("\r\n", "\n").replace("\r", "\n")
     except TooLargeError as error:
-        raise InputError(f"{text} {error}; calibrating makes use of {WINDOWS * LENGTH} tokens") from (
-            error
-        )
+        raise InputError(f"{text} {error}; {WINDOWS * LENGTH} tokens are enough") from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{text} is not UTF-8 (byte {error.start}); calibrating reads plain text"

@@ -5,20 +5,54 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 _STANDARD = 3
 
 
-class _ErrorOutput(io.TextIOBase):
+class _Stream:
+    """Stands for a stream that it passes everything on to."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Output(_Stream):
+    """Standard output that remembers what went wrong, since argparse passes over it.
+
+    Attributes:
+        failure: the first error.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        with self._remembering():
+            return int(self._stream.write(text))
+
+    def flush(self) -> None:
+        with self._remembering():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _remembering(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.failure = self.failure or error
+            raise
+
+
+class _ErrorOutput(_Stream):
     """Standard error that nobody may be reading: what cannot be written is left out.
 
     Without it an error that is told to a full disk would become another error, with its traceback
     and another exit status.
     """
-
-    def __init__(self, stream: io.TextIOWrapper) -> None:
-        self._stream = stream
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError, ValueError):
@@ -29,30 +63,12 @@ class _ErrorOutput(io.TextIOBase):
         with contextlib.suppress(OSError, ValueError):
             self._stream.flush()
 
-    def isatty(self) -> bool:
-        return self._stream.isatty()
 
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-class _ClosedOutput(io.TextIOBase):
-    """Standard output that the caller closed: what is written is an error when it is flushed."""
-
-    encoding = "utf-8"
-
-    def __init__(self) -> None:
-        self._has_lost = False
-
-    def write(self, text: str) -> int:
-        self._has_lost = self._has_lost or bool(text)
-        return len(text)
+class _Closed(io.StringIO):
+    """A standard output that the caller closed: what was written is an error when it is flushed."""
 
     def flush(self) -> None:
-        if self._has_lost:
+        if self.tell():
             raise OSError(errno.EBADF, "it is closed")
 
 
@@ -63,15 +79,13 @@ def prepare_streams() -> None:
     written would have the number of standard error, and get what libraries log there.
     """
     _fill_descriptors()
-    if sys.stdout is None:
-        sys.stdout = _ClosedOutput()  # type: ignore[assignment]  # as print() needs it
-    elif isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that lacks a character shows its code; so does a name that is not UTF-8.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stderr is None:
-        sys.stderr = io.StringIO()  # type: ignore[assignment]
-    elif isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr = _ErrorOutput(sys.stderr)  # type: ignore[assignment]
+    if not isinstance(sys.stdout, _Output):
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A terminal that lacks a character shows its code; so does a name that is not UTF-8.
+            sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stdout = _Output(sys.stdout or _Closed())  # type: ignore[assignment]
+    if not isinstance(sys.stderr, _ErrorOutput):
+        sys.stderr = _ErrorOutput(sys.stderr or io.StringIO())  # type: ignore[assignment]
 
 
 def _fill_descriptors() -> None:
@@ -87,24 +101,24 @@ def flush_output() -> None:
     """Write what is left of standard output.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: something that was written got lost.
     """
     sys.stdout.flush()
+    if failure := getattr(sys.stdout, "failure", None):
+        raise failure
 
 
 def output_failure() -> str | None:
-    """Return what is wrong with standard output; None if nothing is. Then nothing is left in it."""
-    try:
-        flush_output()
-    except OSError as error:
-        discard_output()
-        return f"standard output cannot be written: {error.strerror or error}"
-    return None
+    """Return what went wrong with standard output, and leave nothing in it; None if nothing did."""
+    failure = getattr(sys.stdout, "failure", None)
+    if failure is None:
+        return None
+    discard_output()
+    return f"standard output cannot be written: {failure.strerror or failure}"
 
 
 def discard_output() -> None:
     """Send what is left of standard output nowhere, or Python would complain when it exits."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if isinstance(sys.stdout, _ClosedOutput):
-        sys.stdout = io.StringIO()
+    sys.stdout = _Output(io.StringIO())  # type: ignore[assignment]

@@ -8,10 +8,13 @@ Format: https://parquet.apache.org/docs/file-format, thrift-compact-protocol.md 
 
 from typing import Any, BinaryIO
 
+from gptneo_onnx.models.errors import shown
 from gptneo_onnx.runtime.units import readable_size
 
-# A writer closes a page after some hundred texts, however long they are.
-MAX_PAGE_BYTES = 512 * 1024 * 1024
+# The pages of a row group may have so many bytes once they are unpacked, or so many times those
+# that they have packed.
+_LEAST_BYTES = 512 * 1024 * 1024
+_MOST_UNPACKED = 20
 # Where a text is stored as what differs from the one before it, a page can be unpacked to more.
 _MAX_DELTA_PAGE_BYTES = 8 * 1024 * 1024
 _MAX_VALUES = 2**24
@@ -31,49 +34,50 @@ class PageError(ValueError):
     """A page that is not read, and why."""
 
 
-def check_pages(file: BinaryIO, metadata: Any, column: int) -> None:
-    """Check all pages of a column.
+def check_pages(file: BinaryIO, chunk: Any) -> None:
+    """Check the pages of a column in a row group.
 
     Args:
         file: the Parquet file.
-        metadata: pyarrow's FileMetaData of it.
-        column: the number of the column.
+        chunk: pyarrow's ColumnChunkMetaData of the column.
 
     Raises:
-        PageError: a page's header is damaged, or the page is too large.
+        PageError: a page's header is damaged, or the pages are too large.
         OSError: the file cannot be read.
     """
-    for group in range(metadata.num_row_groups):
-        chunk = metadata.row_group(group).column(column)
-        place = chunk.data_page_offset
-        if chunk.dictionary_page_offset is not None and 0 < chunk.dictionary_page_offset < place:
-            place = chunk.dictionary_page_offset
-        end = place + chunk.total_compressed_size
-        missing = chunk.num_values
-        while place < end and missing > 0:
-            header, length = _read_header(file, place)
-            _check_sizes(header, place)
-            for number, encoding in _DATA_PAGES.items():
-                data: dict[int, Any] = header.get(number, {})
-                _check_data(header, data, encoding, place)
-                missing -= data.get(_VALUES, 0)
-            place += length + header[_PACKED]
-
-
-def _check_sizes(header: dict[int, Any], place: int) -> None:
-    if not all(isinstance(header.get(size), int) for size in (_UNPACKED, _PACKED)):
-        raise PageError(f"the page at byte {place} has no sizes")
-    if header[_UNPACKED] < 0 or header[_PACKED] < 0:
-        raise PageError(f"the page at byte {place} has a size below 0")
-    if header[_UNPACKED] > MAX_PAGE_BYTES:
-        size, most = map(readable_size, (header[_UNPACKED], MAX_PAGE_BYTES))
-        raise PageError(f"the page at byte {place} has {size} unpacked; at most {most} are read")
+    place = chunk.data_page_offset
+    if chunk.dictionary_page_offset is not None and 0 < chunk.dictionary_page_offset < place:
+        place = chunk.dictionary_page_offset
+    end = place + chunk.total_compressed_size
+    missing = chunk.num_values
+    packed = unpacked = 0
+    while place < end and missing > 0:
+        header, length = _read_header(file, place)
+        sizes = header.get(_PACKED), header.get(_UNPACKED)
+        if not all(isinstance(size, int) and size >= 0 for size in sizes):
+            raise PageError(f"the page at byte {place} has the sizes {shown(sizes)}")
+        for number, encoding in _DATA_PAGES.items():
+            data = header.get(number, {})
+            data = data if isinstance(data, dict) else {}
+            _check_data(header, data, encoding, place)
+            missing -= data.get(_VALUES, 0)
+        packed += header[_PACKED]
+        unpacked += header[_UNPACKED]
+        place += length + header[_PACKED]
+    most = max(_LEAST_BYTES, _MOST_UNPACKED * packed)
+    if unpacked > most:
+        raise PageError(
+            f"a row group has {readable_size(unpacked)} once it is unpacked, and at most "
+            f"{readable_size(most)} are read; write it with fewer rows in a group"
+        )
 
 
 def _check_data(header: dict[int, Any], data: dict[int, Any], encoding: int, place: int) -> None:
     values = data.get(_VALUES, 0)
-    if not 0 <= values <= _MAX_VALUES:
-        raise PageError(f"the page at byte {place} has {values} values, more than are read")
+    if not isinstance(values, int) or not 0 <= values <= _MAX_VALUES:
+        raise PageError(
+            f"the page at byte {place} has {shown(values)} values; at most {_MAX_VALUES} are read"
+        )
     if data.get(encoding) in _DELTA_ENCODINGS and header[_UNPACKED] > _MAX_DELTA_PAGE_BYTES:
         raise PageError(f"the page at byte {place} is too large for one in a delta encoding")
 

@@ -24,7 +24,8 @@ from gptneo_onnx.runtime.parquet_pages import check_pages
 from gptneo_onnx.runtime.table_text import checked_text, no_field, too_long
 from gptneo_onnx.runtime.units import readable_size
 
-_ROWS = 64
+# Enough that what a row group has in common, its dictionary, is not copied too often.
+_ROWS = 16384
 # How much text a file may hold: a little in any case, and a hundred times its own size. A row
 # counts as some bytes more than its text has.
 _LEAST_TEXT = 256 * 1024 * 1024
@@ -58,13 +59,25 @@ def read_parquet(path: Path, field: str) -> Iterator[str]:
                 f"{path}: its {field!r} is of type {column.physical_type} "
                 f"({column.logical_type.type}); a text is expected"
             )
-        check_pages(file, table.metadata, number)
-        # Texts that repeat are stored once, and stay so in memory.
+        chunks = [
+            table.metadata.row_group(group).column(number)
+            for group in range(table.metadata.num_row_groups)
+        ]
+        # pyarrow keeps texts that repeat once, but not those of these encodings: one at a time then.
+        is_delta = any("DELTA_" in encoding for chunk in chunks for encoding in chunk.encodings)
         table = parquet.ParquetFile(
-            file, metadata=table.metadata, read_dictionary=[field], pre_buffer=False
+            file,
+            metadata=table.metadata,
+            read_dictionary=[] if is_delta else [field],
+            pre_buffer=False,
         )
-        batches = table.iter_batches(_ROWS, columns=[field], use_threads=False)
-        yield from _texts((batch.column(0) for batch in batches), field, place)
+        rows = 1 if is_delta else _ROWS
+        for group, chunk in enumerate(chunks):
+            check_pages(file, chunk)
+            batches = table.iter_batches(
+                rows, row_groups=[group], columns=[field], use_threads=False
+            )
+            yield from _texts((batch.column(0) for batch in batches), field, place)
 
 
 def read_dataset(path: Path, field: str) -> Iterator[str]:
@@ -150,9 +163,8 @@ class _Place:
 def _texts(columns: Iterator[Any], field: str, place: _Place) -> Iterator[str]:
     most = max(_LEAST_TEXT, _MOST_UNPACKED * _size(place.path))
     for column in columns:
-        for scalar in column:
-            place.row += 1
-            text = checked_text(_text(scalar, field, place), field, str(place))
+        for value in _values(column, field, place):
+            text = checked_text(value, field, str(place))
             place.size += len(text) + _ROW_BYTES
             if place.size > most:
                 raise InputError(
@@ -162,14 +174,26 @@ def _texts(columns: Iterator[Any], field: str, place: _Place) -> Iterator[str]:
             yield text
 
 
-def _text(scalar: Any, field: str, place: _Place) -> Any:
-    """Return a value of a column as Python has it; a text is not made before its size is known."""
+def _values(column: Any, field: str, place: _Place) -> Iterator[Any]:
+    """Yield the values of a column as Python has them; those that repeat are made once."""
     import pyarrow
 
-    while isinstance(scalar, pyarrow.DictionaryScalar | pyarrow.ExtensionScalar):
-        scalar = scalar.value
-    if scalar is None:
-        return None
+    if not isinstance(column, pyarrow.DictionaryArray):
+        for scalar in column:
+            place.row += 1
+            yield _value(scalar, field, place)
+        return
+    made: dict[int | None, Any] = {None: None}
+    different = column.dictionary
+    for index in column.indices.to_pylist():
+        place.row += 1
+        if index not in made:
+            made[index] = _value(different[index], field, place)
+        yield made[index]
+
+
+def _value(scalar: Any, field: str, place: _Place) -> Any:
+    """Return a value as Python has it; a text is not made before its size is known."""
     content = scalar.as_buffer() if hasattr(scalar, "as_buffer") else None
     if content is not None and content.size > MAX_ROW_BYTES:
         raise too_long(field, str(place), content.size)

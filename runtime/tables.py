@@ -63,7 +63,7 @@ def read_parquet(path: Path, field: str) -> Iterator[str]:
             table.metadata.row_group(group).column(number)
             for group in range(table.metadata.num_row_groups)
         ]
-        # pyarrow keeps texts that repeat once, but not those of these encodings: one at a time then.
+        # pyarrow keeps a text that repeats once, but not in these encodings: then a row at a time.
         is_delta = any("DELTA_" in encoding for chunk in chunks for encoding in chunk.encodings)
         table = parquet.ParquetFile(
             file,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.generation_settings import DEFAULT_LENGTH, TOKEN_NAMES, GenerationSettings
 from gptneo_onnx.runtime.generation.config import GenerationConfig, explicit_names
 from gptneo_onnx.runtime.generation.config_checks import SAMPLING
@@ -153,7 +153,7 @@ def _check_one_result(results: Any) -> None:
     """Refuse several results without beams: at temperature 0 they would all be the same."""
     if isinstance(results, int | float) and results > 1:
         raise InputError(
-            f"num_return_sequences is {results}, but temperature 0 is greedy decoding, which has "
+            f"num_return_sequences is {shown(results)}, but temperature 0 is greedy decoding, which has "
             "one result per prompt; pass a temperature above 0, or num_beams"
         )
 

@@ -5,6 +5,7 @@ needed: pip install 'gptneo-onnx[structured]'.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 _MAX_REASON_LENGTH = 300
+_MAX_MULTIPLE = 100_000
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,35 @@ def _reason(message: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in line)[:_MAX_REASON_LENGTH]
 
 
+def _check_multiples(schema: Any) -> None:
+    """Refuse a multipleOf that llguidance cannot finish with.
+
+    It counts remainders: there are as many as the digits of the least common multiple say.
+    """
+    waiting, together = [schema], 1
+    while waiting:
+        value = waiting.pop()
+        waiting += [
+            *(
+                value.values()
+                if isinstance(value, dict)
+                else value
+                if isinstance(value, list)
+                else ()
+            )
+        ]
+        step = value.get("multipleOf") if isinstance(value, dict) else None
+        if isinstance(step, int | float) and not isinstance(step, bool):
+            digits = str(step).partition("e")[0].replace(".", "").strip("-0")
+            together = math.lcm(together, int(digits or 1))
+    if together > _MAX_MULTIPLE:
+        raise InputError(
+            f"the JSON schema's multipleOf, all taken together, have the common multiple "
+            f"{shown(together)}, and at most {_MAX_MULTIPLE} is allowed, apart from zeros at the "
+            "end; allow any number, or fewer digits"
+        )
+
+
 def schema_text(schema: str | dict[str, Any] | bool, whitespace: bool) -> str:
     """Return the schema as JSON text; without `whitespace` it asks llguidance for compact JSON.
 
@@ -140,6 +171,7 @@ def schema_text(schema: str | dict[str, Any] | bool, whitespace: bool) -> str:
     """
     try:
         content = json.loads(schema) if isinstance(schema, str) else schema
+        _check_multiples(content)
         if isinstance(content, dict) and not whitespace:
             options = content.get("x-guidance", {})
             content = {**content, "x-guidance": {**options, "whitespace_flexible": False}}

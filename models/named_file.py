@@ -32,6 +32,15 @@ def is_stream(path: str | Path) -> bool:
     return os.fspath(path).startswith(_OPEN_FILES)
 
 
+def is_utf8(path: str | Path) -> bool:
+    """Return whether a path can be written in UTF-8: ONNX and ONNX Runtime open no other."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def open_file(path: str | Path, takes_streams: bool = False) -> BinaryIO:
     """Open a file for reading.
 

@@ -140,16 +140,12 @@ def _check_multiples(schema: Any) -> None:
     waiting, together = [schema], 1
     while waiting:
         value = waiting.pop()
-        waiting += [
-            *(
-                value.values()
-                if isinstance(value, dict)
-                else value
-                if isinstance(value, list)
-                else ()
-            )
-        ]
-        step = value.get("multipleOf") if isinstance(value, dict) else None
+        if isinstance(value, list):
+            waiting += value
+        if not isinstance(value, dict):
+            continue
+        waiting += value.values()
+        step = value.get("multipleOf")
         if isinstance(step, int | float) and not isinstance(step, bool):
             digits = str(step).partition("e")[0].replace(".", "").strip("-0")
             together = math.lcm(together, int(digits or 1))
@@ -171,11 +167,10 @@ def schema_text(schema: str | dict[str, Any] | bool, whitespace: bool) -> str:
     """
     try:
         content = json.loads(schema) if isinstance(schema, str) else schema
-        _check_multiples(content)
         if isinstance(content, dict) and not whitespace:
             options = content.get("x-guidance", {})
             content = {**content, "x-guidance": {**options, "whitespace_flexible": False}}
-        return json.dumps(content, allow_nan=False)
+        text = json.dumps(content, allow_nan=False)
     except RecursionError as error:
         raise InputError("the JSON schema is nested too deeply; make it flatter") from error
     except (TypeError, ValueError) as error:
@@ -183,3 +178,5 @@ def schema_text(schema: str | dict[str, Any] | bool, whitespace: bool) -> str:
             f"the JSON schema {shown(schema)} is not JSON: {_reason(str(error))}; an object, its "
             "text or a boolean is allowed"
         ) from error
+    _check_multiples(content)
+    return text

@@ -104,9 +104,7 @@ def read_stream(file: BinaryIO, max_bytes: int, expected: int = 0) -> bytes:
         blocks.append(block)
         count += len(block)
         if count > max_bytes:
-            raise TooLargeError(
-                f"has more than {max_bytes} bytes, which are the most that are read"
-            )
+            raise TooLargeError(f"has more than {max_bytes} bytes, the most that are read")
     return b"".join(filter(None, blocks))
 
 

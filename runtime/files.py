@@ -78,8 +78,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 number += 1
                 if len(line) > MAX_ROW_BYTES:
                     raise InputError(
-                        f"{path}, line {number} has more than {MAX_ROW_BYTES} bytes, which are the "
-                        "most that are read; divide it"
+                        f"{path}, line {number} has more than {MAX_ROW_BYTES} bytes, the most that "
+                        "are read; divide it"
                     )
                 yield number, decode_utf8(line, f"{path}, line {number}", is_start=number == 1)
     except OSError as error:

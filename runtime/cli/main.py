@@ -27,7 +27,7 @@ from gptneo_onnx.runtime.cli import (
     show_help,
 )
 from gptneo_onnx.runtime.cli.colours import RED, coloured, coloured_help
-from gptneo_onnx.runtime.cli.messages import BAD_INPUT, PROGRAM, complain, show_warning
+from gptneo_onnx.runtime.cli.messages import BAD_INPUT, PROGRAM, complain, reason_of, show_warning
 from gptneo_onnx.runtime.cli.parser import Parser, add_examples
 from gptneo_onnx.runtime.cli.streams import (
     discard_output,
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard_output()
         return 0
     except OSError as error:  # a full disk, a file that may not be read
-        return complain(output_failure() or str(error))
+        return complain(output_failure() or reason_of(error))
     except MemoryError as error:
         return complain(f"not enough memory: {error}")
 

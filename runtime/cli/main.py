@@ -35,7 +35,7 @@ from gptneo_onnx.runtime.cli.streams import (
     output_failure,
     prepare_streams,
 )
-from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
+from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime, silence_onnx_runtime
 
 INTERRUPTED, TERMINATED = 130, 143
 COMMAND = "command"
@@ -105,6 +105,7 @@ def _parse(arguments: list[str]) -> Callable[[], int | None]:
         require_onnx_runtime()
     except MissingDependencyError as error:  # no command can run, as if the options were wrong
         raise SystemExit(complain(str(error))) from error
+    silence_onnx_runtime()
     return run
 
 

@@ -57,7 +57,9 @@ def parse_json(text: str, is_finite: bool = False) -> Any:
         ValueError: it is not JSON, is nested deeper than MAX_DEPTH, or has a number that is too
             long; the message is one line.
     """
-    kinds = {"parse_constant": _refuse_constant, "parse_float": _finite} if is_finite else {}
+    kinds: dict[str, Any] = (
+        {"parse_constant": _refuse_constant, "parse_float": _finite} if is_finite else {}
+    )
     try:
         value = json.loads(text, parse_int=_whole, **kinds)
     except json.JSONDecodeError as error:

@@ -83,9 +83,9 @@ def prepare_streams() -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A terminal that lacks a character shows its code; so does a name that is not UTF-8.
             sys.stdout.reconfigure(errors="backslashreplace")
-        sys.stdout = _Output(sys.stdout or _Closed())  # type: ignore[assignment]
+        sys.stdout = _Output(sys.stdout or _Closed())
     if not isinstance(sys.stderr, _ErrorOutput):
-        sys.stderr = _ErrorOutput(sys.stderr or io.StringIO())  # type: ignore[assignment]
+        sys.stderr = _ErrorOutput(sys.stderr or io.StringIO())
 
 
 def _fill_descriptors() -> None:
@@ -121,4 +121,4 @@ def discard_output() -> None:
     """Send what is left of standard output nowhere, or Python would complain when it exits."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.stdout = _Output(io.StringIO())  # type: ignore[assignment]
+    sys.stdout = _Output(io.StringIO())

@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from gptneo_onnx.models.errors import InputError, shown
 
@@ -71,12 +71,12 @@ def unused(default: T) -> T:
     return field(default=default, metadata={})
 
 
-def is_real(value: Any) -> bool:
+def is_real(value: Any) -> TypeGuard[float]:
     """Tell whether a value is a number that a float can hold, infinities among them."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) <= _GREATEST)
 
 
-def is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> TypeGuard[float]:
     """Tell whether a value is a whole number of any size, or a finite float."""
     return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 

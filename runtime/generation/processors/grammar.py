@@ -55,6 +55,11 @@ class Grammar:
             )
         except ValueError as error:  # lone surrogates
             is_wrong, messages = True, [str(error)]
+        except BaseException as error:
+            # A panic of Rust's is no Exception, and its class cannot be imported.
+            if type(error).__name__ != "PanicException":
+                raise
+            is_wrong, messages = True, [f"llguidance fails at it: {error}"]
         if is_wrong:
             raise InputError(
                 f"the {self.kind} {shown(self.source)} cannot be used: {_reason(messages[0])}"

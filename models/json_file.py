@@ -61,7 +61,7 @@ def parse_json(text: str, is_finite: bool = False) -> Any:
         {"parse_constant": _refuse_constant, "parse_float": _finite} if is_finite else {}
     )
     try:
-        value = json.loads(text, parse_int=_whole, **(kinds if is_finite else {}))
+        value = json.loads(text, parse_int=_whole, **kinds)
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg}, at character {error.pos + 1}") from error
     except RecursionError as error:

@@ -93,7 +93,7 @@ def read_dataset(path: Path, field: str) -> Iterator[str]:
     if (path / "dataset_dict.json").is_file():
         splits = _json(path, "dataset_dict.json").get("splits")
         names = ", ".join(map(str, splits)) if isinstance(splits, list) else "unknown"
-        raise InputError(f"{path} has the splits {shown(names)}; name the folder of one")
+        raise InputError(f"{path} has the splits {shown(names)[1:-1]}; name the folder of one")
     place = _Place(path, "dataset that was saved to disk")
     with _one_line(place):
         for name in _data_files(path):

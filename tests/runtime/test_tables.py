@@ -235,7 +235,7 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path, kind):
 
 def test_the_splits_of_several_datasets_are_named(tmp_path):
     (tmp_path / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    with refused(InputError, "has the splits 'train, test'; name the folder of one"):
+    with refused(InputError, "has the splits train, test; name the folder of one"):
         texts(tmp_path)
 
 

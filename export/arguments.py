@@ -13,6 +13,7 @@ from gptneo_onnx.export.choices import check_choice, graph_kinds, number_formats
 from gptneo_onnx.export.tokenizer_files import check_tokenizer
 from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 from gptneo_onnx.models.graph import NumberFormat, Precision, layer_number
+from gptneo_onnx.models.named_file import is_utf8
 from gptneo_onnx.models.tasks import PAST_SUFFIX, Task
 
 EXPORTERS = ("direct", "optimum")
@@ -135,6 +136,7 @@ def plan_export(
         hidden_states=requested_layers(hidden_states),
         verify=verify or exporter == "optimum",
     )
+    _check_name(plan.out)
     _check_layout(plan)
     _check_exporter(plan)
     _check_calibration(plan)
@@ -197,6 +199,15 @@ def requested_layers(hidden_states: Any) -> tuple[Any, ...] | str:
         check_choice("hidden_states", hidden_states, (ALL_LAYERS,))
         return hidden_states
     return tuple(hidden_states) if isinstance(hidden_states, Iterable) else (hidden_states,)
+
+
+def _check_name(out: Path) -> None:
+    """Raise InputError for a name that programs cannot open which run the export."""
+    if not is_utf8(out):
+        raise InputError(
+            f"out is {shown(str(out))}, which is not UTF-8, and ONNX Runtime could not open the "
+            "export; name another directory"
+        )
 
 
 def _check_layout(plan: ExportPlan) -> None:

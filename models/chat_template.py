@@ -9,6 +9,7 @@ from typing import Any
 
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.json_file import MAX_BYTES
+from gptneo_onnx.models.named_file import TooLargeError, read_file
 
 CHAT_TEMPLATE_FILE = "chat_template.jinja"
 CHAT_TEMPLATE_FOLDER = "additional_chat_templates"
@@ -65,9 +66,10 @@ def _of_config(value: Any, directory: Path) -> ChatTemplate | None:
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ModelFileError(f"{path} is too large for a chat template")
-        return path.read_text(encoding="utf-8")
+        content = read_file(path, MAX_BYTES).decode("utf-8")
+        return content.replace("\r\n", "\n").replace("\r", "\n")
+    except TooLargeError as error:
+        raise ModelFileError(f"{path} is too large for a chat template") from error
     except UnicodeDecodeError as error:
         raise ModelFileError(f"{path} is not UTF-8 (byte {error.start})") from error
     except OSError as error:

@@ -12,6 +12,7 @@ from gptneo_onnx.models.config import MAX_LAYERS
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.models.graph import DataType, NumberFormat, Precision
 from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.named_file import open_file
 from gptneo_onnx.models.tasks import Task
 
 MANIFEST_FILE = "gptneo_onnx.json"
@@ -176,8 +177,12 @@ def in_precision(name: str, precision: Precision) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's contents in hexadecimal; reads a megabyte at a time."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file's contents in hexadecimal; reads a megabyte at a time.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    with open_file(path) as file:
         return sha256_of_stream(file)
 
 

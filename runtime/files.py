@@ -9,35 +9,78 @@ from pathlib import Path
 from typing import IO, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.named_file import (
+    TooLargeError,
+    is_stream,
+    open_file,
+    read_file,
+    read_stream,
+)
 
+# The longest text that is read at once; that of a stream, whose size nobody knows before; and the
+# longest line of a table, or text in a row of one.
+MAX_TEXT_BYTES = 1024 * 1024 * 1024
+MAX_STREAM_BYTES = 256 * 1024 * 1024
+MAX_ROW_BYTES = 32 * 1024 * 1024
 _BYTE_ORDER_MARK = "\ufeff"
 
 
-def read_text(path: str | Path, max_bytes: int | None = None) -> str:
+def read_text(path: str | Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
     """Read a UTF-8 file, without its byte order mark; line ends stay as they are.
 
+    A shell's <(command) is read too, up to MAX_STREAM_BYTES.
+
     Raises:
-        InputError: the file cannot be read, is larger than max_bytes, or is not UTF-8.
+        InputError: the file cannot be read, is no regular file, is larger than max_bytes, or is not
+            UTF-8.
     """
+    most = min(max_bytes, MAX_STREAM_BYTES) if is_stream(path) else max_bytes
     try:
-        with Path(path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if max_bytes is not None and size > max_bytes:
-                raise InputError(f"{path} has {size} bytes; at most {max_bytes} are read")
-            return decode_utf8(file.read(), str(path))
+        content = read_file(path, most, takes_streams=True)
+    except TooLargeError as error:
+        raise InputError(f"{path} {error}") from error
     except OSError as error:
         raise _cannot_be_read(path, error) from error
+    return decode_utf8(content, str(path))
+
+
+def read_standard_input(max_bytes: int = MAX_STREAM_BYTES) -> str:
+    """Read standard input as read_text() reads a file.
+
+    Raises:
+        InputError: it is closed, cannot be read, is larger than max_bytes, or is not UTF-8.
+    """
+    source = "standard input"
+    if sys.stdin is None:
+        raise InputError(f"{source} is closed; name a file")
+    try:
+        content = read_stream(sys.stdin.buffer, max_bytes)
+    except TooLargeError as error:
+        raise InputError(f"{source} {error}") from error
+    except OSError as error:
+        raise _cannot_be_read(source, error) from error
+    return decode_utf8(content, source)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, line with its line end) of a UTF-8 file that may exceed memory.
 
+    A shell's <(command) is read too.
+
     Raises:
-        InputError: the file cannot be read, or is not UTF-8.
+        InputError: the file cannot be read, is no regular file, is not UTF-8, or has a line of more
+            than MAX_ROW_BYTES.
     """
+    number = 0
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+        with open_file(path, takes_streams=True) as file:
+            while line := file.readline(MAX_ROW_BYTES + 1):
+                number += 1
+                if len(line) > MAX_ROW_BYTES:
+                    raise InputError(
+                        f"{path}, line {number} has more than {MAX_ROW_BYTES} bytes, the most that "
+                        "are read; divide it"
+                    )
                 yield number, decode_utf8(line, f"{path}, line {number}", is_start=number == 1)
     except OSError as error:
         raise _cannot_be_read(path, error) from error

@@ -113,7 +113,11 @@ def embedded_export() -> Path:
 
 
 def _precision_name(precision: str | Sequence[str] | None) -> str | None:
-    return precision if precision is None or isinstance(precision, str) else ",".join(precision)
+    if precision is None or isinstance(precision, str):
+        return precision
+    if not isinstance(precision, Sequence) or not all(isinstance(each, str) for each in precision):
+        raise InputError(f"precision is {shown(precision)}; a name such as 'fp32' is allowed")
+    return ",".join(precision)
 
 
 def _task(found: CheckpointSource, heads: Collection[Head]) -> str:

@@ -28,6 +28,13 @@ def require_onnx_runtime() -> None:
         ) from error
 
 
+def silence_onnx_runtime() -> None:
+    """Keep ONNX Runtime from writing lines of its own: a program says in one what went wrong."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+
+
 def check_onnx_runtime(least: str) -> None:
     """Raise MissingDependencyError unless the installed ONNX Runtime is at least that version."""
     import onnxruntime

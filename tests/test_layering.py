@@ -23,7 +23,6 @@ PACKAGES_INSIDE = {
     "models": set(),
     "export": {"onnxruntime", "huggingface_hub", "optimum", "peft", "torch", "transformers"},
     "runtime": {
-        "datasets",
         "ftfy",
         "huggingface_hub",
         "jinja2",
@@ -47,7 +46,8 @@ NAMESPACE = "runtime.namespace"
 # From the leaf up: a module imports its own layer and those before it.
 LAYERS = {
     "models": [
-        "models.errors", ("models.activations", "models.json_file", "models.tokenizer_check"),
+        "models.errors",
+        ("models.activations", "models.json_file", "models.named_file", "models.tokenizer_check"),
         "models.labels",
         "models.config_names", "models.config", "models.tasks", "models.graph",
         "models.fused_operators", "models.portable_graph", "models.genai_graph", "models.manifest",
@@ -77,6 +77,7 @@ LAYERS = {
         ("runtime.text_encoder", "runtime.hub", "runtime.tokenizer_sources"),
         "runtime.template_limits", "runtime.template_environment",
         "runtime.chat_template", "runtime.chat_tokenizer",
+        ("runtime.parquet_pages", "runtime.table_text"), "runtime.tables",
         ("runtime.tokenizer", "runtime.documents"),
         "runtime.checkpoint_source", "runtime.engine",
         "runtime.on_demand_export", "runtime.generation",

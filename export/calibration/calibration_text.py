@@ -8,8 +8,10 @@ from tokenizers import Tokenizer
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.named_file import TooLargeError, read_file
 from gptneo_onnx.models.tokenizer_check.content import read_backend, text_errors
 
+MAX_BYTES = 256 * 1024 * 1024
 WINDOWS = 32
 # Tokens of each: twice the window of local layers in EleutherAI's models.
 LENGTH = 512
@@ -58,7 +60,10 @@ def calibration_windows(
 
 def _read(text: Path) -> str:
     try:
-        return text.read_text(encoding="utf-8-sig")
+        content = read_file(text, MAX_BYTES).decode("utf-8-sig")
+        return content.replace("\r\n", "\n").replace("\r", "\n")
+    except TooLargeError as error:
+        raise InputError(f"{text} {error}; {WINDOWS * LENGTH} tokens are enough") from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{text} is not UTF-8 (byte {error.start}); calibrating reads plain text"

@@ -11,7 +11,7 @@ from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.hub_cache import cached_snapshot, is_hub_id
 from gptneo_onnx.runtime import embedded
 from gptneo_onnx.runtime.cli.terminal import is_terminal
-from gptneo_onnx.runtime.files import is_directory, read_text
+from gptneo_onnx.runtime.files import MAX_STREAM_BYTES, MAX_TEXT_BYTES, is_directory, read_text
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
@@ -107,23 +107,28 @@ def read_standard_input() -> str:
     """Return the text of standard input without its last line feed; say so on a terminal.
 
     Raises:
-        InputError: it is closed, or not UTF-8.
+        InputError: it is closed, not UTF-8, or longer than MAX_STREAM_BYTES.
     """
     if sys.stdin is None:
         raise InputError("there is no prompt, and standard input is closed; pass the prompt")
     if sys.stdin.isatty() and sys.stderr is not None:
         print("type the prompt, and end it with Ctrl-D", file=sys.stderr)
     try:
-        return sys.stdin.read().removesuffix("\n")
+        text = sys.stdin.read(MAX_STREAM_BYTES)
     except UnicodeDecodeError as error:
         raise InputError("the prompt on standard input is not UTF-8") from error
+    except OSError as error:
+        raise InputError(f"standard input cannot be read: {error.strerror}") from error
+    if len(text) == MAX_STREAM_BYTES:
+        raise InputError(f"standard input has {MAX_STREAM_BYTES} characters or more; shorten it")
+    return text.removesuffix("\n")
 
 
-def read_text_file(file: str, max_bytes: int | None = None) -> str:
+def read_text_file(file: str, max_bytes: int = MAX_TEXT_BYTES) -> str:
     """Return the text of a file, with the line ends that standard input has: line feeds.
 
     Raises:
-        InputError: it cannot be read, is not UTF-8, or has more than `max_bytes`.
+        InputError: it cannot be read, is not UTF-8, or has more than `max_bytes`; see read_text().
     """
     return read_text(file, max_bytes).replace("\r\n", "\n").replace("\r", "\n")
 

@@ -165,8 +165,8 @@ def _add_prompts(group: Any) -> None:
     group.add_argument(
         "--prompts",
         metavar="FILE",
-        help="continue each line of FILE, in .jsonl its prompt or text; - for standard input "
-        "(default: one prompt)",
+        help="continue each line of FILE, in .jsonl its prompt or text; - for standard input, or "
+        "the shell's <(COMMAND) (default: one prompt)",
     )
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="generate N of --prompts together (default: 1)"
@@ -261,7 +261,9 @@ def _add_drafts(group: Any) -> None:
 def _add_forms(group: Any) -> None:
     group = group.add_mutually_exclusive_group()
     group.add_argument(
-        "--json-schema", metavar="FILE", help="generate JSON of this schema (default: any text)"
+        "--json-schema",
+        metavar="FILE",
+        help="generate JSON of this schema; FILE may be the shell's <(COMMAND) (default: any text)",
     )
     group.add_argument(
         "--regex",
@@ -271,7 +273,8 @@ def _add_forms(group: Any) -> None:
     group.add_argument(
         "--grammar",
         metavar="FILE",
-        help="generate a text of this Lark grammar (default: any text)",
+        help="generate a text of this Lark grammar; FILE may be the shell's <(COMMAND) (default: "
+        "any text)",
     )
 
 

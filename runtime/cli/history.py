@@ -10,6 +10,8 @@ import secrets
 import sys
 from pathlib import Path
 
+from gptneo_onnx.models.named_file import open_file
+
 MAX_ENTRIES = 1000
 MAX_ENTRY_CHARACTERS = 10_000
 _MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -74,9 +76,9 @@ class History:
         """Return the file's last lines; none if there is no file yet."""
         if not self._file.exists():
             return []
-        with self._file.open("rb") as file:
+        with open_file(self._file) as file:
             file.seek(max(0, self._size() - _MAX_FILE_BYTES))
-            return file.read().decode(errors="replace").splitlines()
+            return file.read(_MAX_FILE_BYTES).decode(errors="replace").splitlines()
 
     def _size(self) -> int:
         return self._file.stat().st_size if self._file.exists() else 0
@@ -98,9 +100,10 @@ class History:
 
 
 def _entry(line: str) -> str | None:
-    """Return the text of a line; None for one that is damaged."""
+    """Return the text of a line; None for one that is damaged, or that nobody can have typed."""
     try:
         entry = json.loads(line)
-    except ValueError:
+        is_text = isinstance(entry, str) and b"\0" not in entry.encode()
+    except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, str) else None
+    return entry if is_text else None

@@ -1,9 +1,6 @@
 """The command line, gptneo-onnx: runs one command, and turns what goes wrong into one line."""
 
 import argparse
-import contextlib
-import io
-import os
 import signal
 import sys
 import warnings
@@ -30,9 +27,15 @@ from gptneo_onnx.runtime.cli import (
     show_help,
 )
 from gptneo_onnx.runtime.cli.colours import RED, coloured, coloured_help
-from gptneo_onnx.runtime.cli.messages import BAD_INPUT, PROGRAM, complain, show_warning
+from gptneo_onnx.runtime.cli.messages import BAD_INPUT, PROGRAM, complain, reason_of, show_warning
 from gptneo_onnx.runtime.cli.parser import Parser, add_examples
-from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
+from gptneo_onnx.runtime.cli.streams import (
+    discard_output,
+    flush_output,
+    output_failure,
+    prepare_streams,
+)
+from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime, silence_onnx_runtime
 
 INTERRUPTED, TERMINATED = 130, 143
 COMMAND = "command"
@@ -58,15 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             missing (2), and after SIGTERM (143).
     """
     signal.signal(signal.SIGTERM, _terminate)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character shows its code
-        sys.stdout.reconfigure(errors="backslashreplace")
+    prepare_streams()
     try:
-        run = _parse(sys.argv[1:] if arguments is None else list(arguments))
+        try:
+            run = _parse(sys.argv[1:] if arguments is None else list(arguments))
+        except SystemExit:  # --help and --version have printed
+            flush_output()
+            raise
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             status = run()
-        if sys.stdout is not None:  # it may have been closed
-            sys.stdout.flush()
+        flush_output()
         return status or 0
     except GPTNeoOnnxError as error:
         return complain(str(error))
@@ -74,11 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: {coloured('interrupted', RED, sys.stderr)}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
-        _discard_output()
+        discard_output()
         return 0
     except OSError as error:  # a full disk, a file that may not be read
-        _discard_output()
-        return complain(str(error))
+        return complain(output_failure() or reason_of(error))
     except MemoryError as error:
         return complain(f"not enough memory: {error}")
 
@@ -101,6 +105,7 @@ def _parse(arguments: list[str]) -> Callable[[], int | None]:
         require_onnx_runtime()
     except MissingDependencyError as error:  # no command can run, as if the options were wrong
         raise SystemExit(complain(str(error))) from error
+    silence_onnx_runtime()
     return run
 
 
@@ -208,12 +213,6 @@ def _commands(parser: argparse.ArgumentParser) -> Any:
     """Return the action that holds the commands' parsers."""
     [commands] = [action for action in parser._actions if action.dest == COMMAND]
     return commands
-
-
-def _discard_output() -> None:
-    """Send what is left of standard output nowhere, or Python would complain when it exits."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:

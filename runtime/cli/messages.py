@@ -18,6 +18,13 @@ def complain(message: str) -> int:
     return BAD_INPUT
 
 
+def reason_of(error: OSError) -> str:
+    """Return what an error of the system says, and of which file."""
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # from os.getcwd()
+        return "the current folder was removed; change to another one"
+    return str(error)
+
+
 def show_warning(message: Warning | str, *place: Any, **details: Any) -> None:
     """Print a warning as one line: it takes the place of warnings.showwarning."""
     _say("warning:", YELLOW, str(message))

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from gptneo_onnx.runtime.pipelines.loading import LoadedModel, Model
 
 MODEL_HELP = "an exported model's directory; or a checkpoint's directory or hub id, exported once"
-_FILES_HELP = "a text (- for standard input), .jsonl, .parquet, or the folder of a saved dataset"
+_FILES_HELP = (
+    "a text (- for standard input, or the shell's <(COMMAND)), .jsonl, .parquet, or the folder of "
+    "a saved dataset"
+)
 
 
 def add_model(command: argparse.ArgumentParser) -> None:

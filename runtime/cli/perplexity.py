@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.models.manifest import sha256_of
+from gptneo_onnx.models.named_file import is_stream
 from gptneo_onnx.models.tasks import Head
 from gptneo_onnx.runtime.cli.options import (
     add_device,
@@ -139,6 +140,8 @@ def _journal(options: argparse.Namespace, fingerprint: str) -> "Journal":
         return Journal()
     if STANDARD_INPUT in options.files:
         raise InputError("--resume needs texts that can be read again, and - is standard input")
+    if stream := next(filter(is_stream, options.files), None):
+        raise InputError(f"--resume needs texts that can be read again, and {stream} is a stream")
     if options.resume in options.files:
         raise InputError(f"--resume {options.resume} is one of the texts; name another file")
     measurement = {name: getattr(options, name) for name in _MEASUREMENT_OPTIONS}

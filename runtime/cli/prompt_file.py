@@ -1,12 +1,12 @@
 """The file of `gptneo-onnx generate --prompts`: a prompt a line, as text or as JSON."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.json_file import parse_json
 from gptneo_onnx.runtime.cli.generate_inputs import read_standard_input, read_text_file
 
 # The keys of a JSON line that hold the prompt, the first one that there is.
@@ -49,12 +49,9 @@ def _from_json(source: str, lines: list[str]) -> Iterator[PromptLine]:
             continue
         place = f"{source}, line {number}"
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            message = f"{place} is not JSON: {error.msg}, at character {error.colno}"
-            raise InputError(message) from error
-        except (ValueError, RecursionError) as error:  # a number too long, or too many brackets
-            raise InputError(f"{place} cannot be read as JSON: {error}") from error
+            value = parse_json(line, is_finite=True)
+        except ValueError as error:
+            raise InputError(f"{place} is not JSON: {error}") from error
         yield _prompt_of(place, value)
 
 

@@ -1,5 +1,6 @@
 """Batches of sequences of different lengths: which of them one step reads together."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
@@ -19,7 +20,7 @@ Item = TypeVar("Item")
 def in_groups(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
     """Yield items in lists of `count`; the last may be shorter."""
     remaining = iter(items)
-    while group := list(islice(remaining, count)):
+    while group := list(islice(remaining, min(count, sys.maxsize))):
         yield group
 
 

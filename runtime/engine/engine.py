@@ -27,6 +27,8 @@ from gptneo_onnx.runtime.model_files.directory import (
 )
 from gptneo_onnx.runtime.model_files.precisions import graph_in_precision, smallest_other
 
+MAX_SLOTS = 65536
+
 
 class Engine:
     """Steps an exported model: token ids in, logits out.
@@ -48,13 +50,15 @@ class Engine:
 
     def __init__(self, model: ModelDirectory, make_decoder: DecoderFactory, slots: int = 1) -> None:
         if isinstance(slots, bool) or not isinstance(slots, int | np.integer) or slots < 1:
-            raise InputError(f"slots is {slots!r}; a whole number of at least 1 is allowed")
+            raise InputError(f"slots is {shown(slots)}; a whole number of at least 1 is allowed")
+        if slots > MAX_SLOTS:
+            raise InputError(f"slots is {shown(slots)}; at most {MAX_SLOTS} are allowed")
         self.path = model.path
         self.config = model.config
         self.prefill_chunk = PREFILL_CHUNK
         self._model = model
         self._make_decoder = make_decoder
-        self._decoder = make_decoder(int(slots))
+        self._decoder = self._larger_decoder(int(slots))
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None  # the one that has entered the engine
         self._loaded_by: dict[str, Any] | None = None  # load()'s arguments
@@ -250,9 +254,18 @@ class Engine:
             prefill_chunk: tokens of a prompt that one step reads at most, instead of the engine's.
         """
         if slots > self._decoder.cache.slots:
-            self._decoder = self._make_decoder(slots)
+            self._decoder = self._larger_decoder(slots)
         self._decoder.prefill_chunk = prefill_chunk or self.prefill_chunk
         return self._decoder
+
+    def _larger_decoder(self, slots: int) -> Decoder:
+        try:
+            return self._make_decoder(slots)
+        except MemoryError as error:
+            raise InputError(
+                f"a cache for {slots} sequences at once does not fit into memory; take fewer "
+                "prompts, beams or results at once"
+            ) from error
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ Format: numpy.lib.format
 """
 
 import math
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.named_file import open_file
 from gptneo_onnx.runtime.files import replace_atomically
 
 _SUFFIX = ".npy"
@@ -51,9 +53,9 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         InputError: the file is missing or not as written.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-            if sum(member.file_size for member in members) > path.stat().st_size:
+            if sum(member.file_size for member in members) > os.fstat(file.fileno()).st_size:
                 raise ValueError("its members are larger than the file")
             return {
                 member.filename.removesuffix(_SUFFIX): _read(archive, member) for member in members
@@ -61,7 +63,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}; make one with PromptCache.save()") from error
     except (OSError, ValueError, zipfile.BadZipFile, RuntimeError, EOFError) as error:
-        reason = str(error)[:_MAX_REASON]  # zipfile's quotes names, which may be all of the file
+        # An error of zipfile quotes names, which may be all of the file.
+        reason = (getattr(error, "strerror", None) or str(error))[:_MAX_REASON]
         raise InputError(f"{path} is not a prompt cache, or damaged: {reason}") from error
 
 

@@ -12,6 +12,7 @@ import onnxruntime
 from gptneo_onnx.models.denormals import denormals_as_zero, unchanged_float_state
 from gptneo_onnx.models.errors import DeviceError, InputError, ModelFileError
 from gptneo_onnx.models.graph import NumberFormat, Precision
+from gptneo_onnx.models.named_file import is_utf8
 from gptneo_onnx.runtime.engine.device import (
     CPU,
     Device,
@@ -177,7 +178,7 @@ def _session_options(
     num_threads: int | None, spin: bool | None = None
 ) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: they come back as exceptions as well
+    options.log_severity_level = 4  # errors come back as exceptions, which become one line
     # For the session's own threads; run() does the same for the calling one.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     # Threads stop spinning after a run: a draft model's would keep cores that the other needs.
@@ -208,6 +209,10 @@ def _create(
     providers: list[Any] = [(device.provider, user_options)]
     if device != CPU:
         providers.append(CPU.provider)  # for the shape arithmetic that has no GPU kernels
+    if isinstance(graph, Path) and not is_utf8(graph):
+        raise ModelFileError(
+            f"{graph} has a name that is not UTF-8, which ONNX Runtime cannot open; rename it"
+        )
     # The fused kernel takes four times as long as the Add and LayerNormalization it replaces.
     optimizers = {"disabled_optimizers": ["SkipLayerNormFusion"]} if device == CPU else {}
     try:

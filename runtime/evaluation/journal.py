@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.named_file import TooLargeError, read_file
 from gptneo_onnx.runtime.evaluation.scoring import Scored
 from gptneo_onnx.runtime.files import atomic_file
+
+_MAX_BYTES = 256 * 1024 * 1024  # two million windows
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,16 @@ class Journal:
         """
         path = Path(path)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+            content = read_file(path, _MAX_BYTES) if path.exists() else b""
+            lines = content.decode("utf-8").splitlines()
             scores = _read_scores(lines, dict(measurement), path)
             # Rewritten: an interruption may have left half of the last line.
             complete = [dict(measurement), *(_line(*item) for item in scores.items())]
             with atomic_file(path, "w") as file:
                 file.writelines(json.dumps(line) + "\n" for line in complete)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be used to resume: {error}; name another") from error
+        except (OSError, TooLargeError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{path} cannot be used to resume: {reason}; name another") from error
         return cls(scores, path)
 
     def add(self, number: int, score: WindowScore) -> None:
@@ -108,6 +113,6 @@ def _read_scores(
             values = json.loads(line)
             number = int(values.pop("window"))
             scores[number] = WindowScore(**values).checked()
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             break  # the line that was being written at the interruption
     return scores

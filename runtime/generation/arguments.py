@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Mask
 from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.generation.chain import Prompt
@@ -75,7 +75,7 @@ def check_assistance(config: GenerationConfig, is_drafted: bool) -> None:
     for name, default in (("num_beams", 1), ("num_return_sequences", 1), ("guidance_scale", None)):
         value = getattr(config, name)
         if value not in (default, 1):
-            raise InputError(f"{name} is {value}; with {assisted} only {default} is allowed")
+            raise InputError(f"{name} is {shown(value)}; with {assisted} only {default} is allowed")
 
 
 def coerced_tokenizer(tokenizer: Any) -> Tokenizer | None:
@@ -171,9 +171,9 @@ def max_new_tokens(config: GenerationConfig, width: int, longest: int, context: 
     """
     room = context - longest + 1  # the last token is not read
     if config.max_new_tokens is not None:
-        wanted, name = config.max_new_tokens, f"max_new_tokens is {config.max_new_tokens}"
+        wanted, name = config.max_new_tokens, f"max_new_tokens is {shown(config.max_new_tokens)}"
     elif (max_length := asked_length(config)) is not None:
-        wanted, name = max_length - width, f"max_length is {max_length}"
+        wanted, name = max_length - width, f"max_length is {shown(max_length)}"
     else:  # the default's end is the context's, padding included; where that is full, without
         default = min(DEFAULT_NEW_TOKENS, context - width if context > width else room - 1)
         if default < 1:

@@ -7,6 +7,7 @@ from typing import Any
 from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.models.generation_settings import METADATA
 from gptneo_onnx.models.manifest import GENERATION_CONFIG_FILE
+from gptneo_onnx.runtime.generation.config_file import is_same
 from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES, GenerationFields
 from gptneo_onnx.runtime.generation.generation_mode import GenerationMode
 from gptneo_onnx.runtime.generation.processors.checks import plain
@@ -64,7 +65,7 @@ def check_values(values: Mapping[str, Any]) -> None:
         InputError: a value that no call can use.
     """
     early = values["early_stopping"]
-    if isinstance(early, list | dict | set) or early not in (True, False, "never"):
+    if not any(is_same(early, allowed) for allowed in (True, False, "never")):
         raise InputError(f"early_stopping is {shown(early)}; True, False or 'never' is allowed")
     most = plain(values["max_new_tokens"])
     if most is not None and not (isinstance(most, int | float) and most > 0):
@@ -72,7 +73,7 @@ def check_values(values: Mapping[str, Any]) -> None:
             f"max_new_tokens is {shown(most)}; a whole number of at least 1 is allowed"
         )
     cache = values["cache_implementation"]
-    if cache is not None and cache not in _CACHES:
+    if cache is not None and not (isinstance(cache, str) and cache in _CACHES):
         raise InputError(f"cache_implementation is {shown(cache)}; {', '.join(_CACHES)} is allowed")
     compiling = values["compile_config"]
     if compiling is not None and type(compiling).__name__ != "CompileConfig":
@@ -85,14 +86,14 @@ def check_values(values: Mapping[str, Any]) -> None:
 
 def _check_results(values: Mapping[str, Any]) -> None:
     results, beams = plain(values["num_return_sequences"]), plain(values["num_beams"])
-    if results == 1:
+    if is_same(results, 1):
         return
-    if beams == 1 and values["do_sample"] is False:
+    if is_same(beams, 1) and values["do_sample"] is False:
         raise InputError(
             f"num_return_sequences is {shown(results)}, but greedy decoding has one result per "
             "prompt; pass do_sample=True, or num_beams"
         )
-    if beams == 1:
+    if is_same(beams, 1):
         return
     if not isinstance(results, int | float) or not isinstance(beams, int | float):
         raise InputError(
@@ -101,7 +102,8 @@ def _check_results(values: Mapping[str, Any]) -> None:
         )
     if results > beams:
         raise InputError(
-            f"num_return_sequences is {results}, and there are only {beams} beams; raise num_beams"
+            f"num_return_sequences is {shown(results)}, and there are only {shown(beams)} beams; "
+            "raise num_beams"
         )
 
 
@@ -113,7 +115,7 @@ def without_effect(values: Mapping[str, Any]) -> list[str]:
         names.append("pad_token_id")
     if values["do_sample"] is False:
         names += [each for each in SAMPLING if _is_set(each, values)]
-    if plain(values["num_beams"]) == 1:
+    if is_same(values["num_beams"], 1):
         names += ["early_stopping"] if values["early_stopping"] is not False else []
         names += ["length_penalty"] if _is_set("length_penalty", values) else []
     if values["use_cache"] is False:
@@ -125,7 +127,7 @@ def without_effect(values: Mapping[str, Any]) -> list[str]:
 
 
 def _is_set(name: str, values: Mapping[str, Any]) -> bool:
-    return values[name] is not None and plain(values[name]) != DEFAULT_VALUES[name]
+    return values[name] is not None and not is_same(values[name], DEFAULT_VALUES[name])
 
 
 # Arguments of other libraries' generation, which no spelling leads to.
@@ -172,14 +174,14 @@ def check_mode(config: GenerationFields, mode: GenerationMode, asked: Collection
         if value is not None:
             _refuse(name, value, asked)
     for name, neutral in (("assistant_early_exit", None), ("is_assistant", False)):
-        if getattr(config, name) not in (None, neutral):
+        if not any(is_same(getattr(config, name), each) for each in (None, neutral)):
             _refuse(name, getattr(config, name), asked)
-    if config.return_dict_in_generate:
+    if plain(config.return_dict_in_generate):
         # A model's own config asks in vain: files set them for other uses.
         for name in ("output_attentions", "output_hidden_states"):
-            if getattr(config, name) and name in asked:
+            if plain(getattr(config, name)) and name in asked:
                 raise InputError(
-                    f"{name}={getattr(config, name)!r} is not supported; leave it at False: "
+                    f"{name}={shown(getattr(config, name))} is not supported; leave it at False: "
                     "calling the model returns hidden states"
                 )
 

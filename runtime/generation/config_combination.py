@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.errors import InputError, ModelFileError, shown
 from gptneo_onnx.models.generation_settings import DEFAULT_LENGTH, TOKEN_NAMES, GenerationSettings
 from gptneo_onnx.runtime.companion_files import check_generation_links
 from gptneo_onnx.runtime.generation.config import GenerationConfig, explicit_names
 from gptneo_onnx.runtime.generation.config_checks import SAMPLING
 from gptneo_onnx.runtime.generation.config_file import is_same
 from gptneo_onnx.runtime.generation.generation_fields import DEFAULT_VALUES, FIELDS
-from gptneo_onnx.runtime.generation.processors.checks import is_number, plain
+from gptneo_onnx.runtime.generation.processors.checks import plain
 
 # A model's config of an older release fills in no more of a caller's config than the tokens.
 _FILLS_IN_SINCE = (4, 50)
@@ -93,7 +93,7 @@ def over(
         default = DEFAULT_VALUES.get(name)
         if not is_kept and is_same(values.get(name), default) and not is_same(value, default):
             values[name] = value
-    if plain(combined.temperature) == 0 and "do_sample" not in explicit:
+    if is_same(combined.temperature, 0) and "do_sample" not in explicit:
         values["do_sample"] = False
     return combined
 
@@ -136,7 +136,7 @@ def read_config(config: GenerationConfig, is_drafted: bool = False) -> Generatio
     vars(read).update({name: DEFAULT_VALUES[name] for name in _KINDS})
     for name in ("do_sample", "num_beams", "eos_token_id"):
         vars(read)[name] = _read(name, given[name])
-    if read.do_sample and is_number(given["temperature"]) and given["temperature"] == 0:
+    if read.do_sample and is_same(given["temperature"], 0):
         vars(read)["do_sample"] = given["do_sample"] = False
         if read.num_beams == 1:
             _check_one_result(given["num_return_sequences"])
@@ -156,8 +156,8 @@ def _check_one_result(results: Any) -> None:
     """Refuse several results without beams: at temperature 0 they would all be the same."""
     if isinstance(results, int | float) and results > 1:
         raise InputError(
-            f"num_return_sequences is {results}, but temperature 0 is greedy decoding, which has "
-            "one result per prompt; pass a temperature above 0, or num_beams"
+            f"num_return_sequences is {shown(results)}, but temperature 0 is greedy decoding, "
+            "which has one result per prompt; pass a temperature above 0, or num_beams"
         )
 
 

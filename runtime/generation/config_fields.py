@@ -9,15 +9,17 @@ generate() goes by, or raises InputError.
 """
 
 import math
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from gptneo_onnx.models.errors import InputError, shown
 
 MAX_RETURN_SEQUENCES = 1024
 MAX_TOKEN = 2**63 - 1  # ids are int64
+_GREATEST = sys.float_info.max
 
 T = TypeVar("T")
 # Called with a field's name and its plain value, which is not None.
@@ -69,6 +71,16 @@ def unused(default: T) -> T:
     return field(default=default, metadata={})
 
 
+def is_real(value: Any) -> TypeGuard[float]:
+    """Tell whether a value is a number that a float can hold, infinities among them."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= _GREATEST)
+
+
+def is_finite(value: Any) -> TypeGuard[float]:
+    """Tell whether a value is a whole number of any size, or a finite float."""
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
 @dataclass(frozen=True)
 class Integer:
     """Reads a whole number from `least` to `most`; 3.0 is one too."""
@@ -98,8 +110,8 @@ class Number:
     most: float = math.inf
 
     def __call__(self, name: str, value: Any) -> float:
-        is_outside = isinstance(value, int | float) and (value < self.least or value > self.most)
-        if isinstance(value, int | float) and not is_outside:
+        is_outside = is_real(value) and (value < self.least or value > self.most)
+        if is_real(value) and not is_outside:
             return int(value) if isinstance(value, bool) else value
         is_bounded = (self.least, self.most) != (-math.inf, math.inf)
         bounds = f" from {self.least:g} to {self.most:g}" if is_bounded else ""
@@ -122,7 +134,7 @@ class OneOrSeveral:
 
 def read_length(name: str, value: Any) -> int:
     """Return a number of tokens, rounded up."""
-    if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+    if is_finite(value) and value > 0:
         return math.ceil(value)
     raise InputError(f"{name} is {shown(value)}; a whole number of at least 1 is allowed")
 
@@ -131,8 +143,7 @@ def read_token(name: str, value: Any) -> int:
     """Return a token id; torch takes 3.7 for 3."""
     if isinstance(value, tuple) and len(value) == 1:
         value = value[0]
-    is_number = isinstance(value, int | float) and math.isfinite(value)
-    if is_number and abs(value) <= MAX_TOKEN:
+    if is_finite(value) and abs(value) <= MAX_TOKEN:
         return int(value)
     raise InputError(f"{name} is {shown(value)}; a token id is allowed")
 

@@ -48,7 +48,10 @@ def differing_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_same(first: Any, second: Any) -> bool:
     """Tell whether two values of a field are equal: a list and a tuple of the same are."""
-    return bool(plain(first) == plain(second))
+    try:
+        return bool(plain(first) == plain(second))
+    except (ArithmeticError, TypeError, ValueError):  # kinds of numbers that compare with no other
+        return False
 
 
 def json_text(values: Mapping[str, Any], ignore_metadata: bool) -> str:

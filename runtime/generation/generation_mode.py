@@ -1,8 +1,11 @@
 """The ways to generate, and which of them a config asks for."""
 
 from enum import StrEnum
+from typing import Any
 
+from gptneo_onnx.runtime.generation.config_file import is_same
 from gptneo_onnx.runtime.generation.generation_fields import GenerationFields
+from gptneo_onnx.runtime.generation.processors.checks import plain
 
 
 class GenerationMode(StrEnum):
@@ -38,14 +41,19 @@ def generation_mode(config: GenerationFields, is_drafted: bool) -> GenerationMod
 def _base_mode(config: GenerationFields) -> GenerationMode:
     if config.constraints is not None or config.force_words_ids is not None:
         return GenerationMode.CONSTRAINED_BEAM_SEARCH
-    if config.num_beams != 1:
-        if config.num_beam_groups is not None and config.num_beam_groups > 1:
+    if not is_same(config.num_beams, 1):
+        if _is_above(config.num_beam_groups, 1):
             return GenerationMode.GROUP_BEAM_SEARCH
         return (
             GenerationMode.BEAM_SAMPLE if config.do_sample is True else GenerationMode.BEAM_SEARCH
         )
     if config.do_sample is not False:
         return GenerationMode.SAMPLE
-    alpha = config.penalty_alpha
-    is_contrastive = alpha is not None and alpha > 0 and (config.top_k or 0) > 1
+    is_contrastive = _is_above(config.penalty_alpha, 0) and _is_above(config.top_k, 1)
     return GenerationMode.CONTRASTIVE_SEARCH if is_contrastive else GenerationMode.GREEDY_SEARCH
+
+
+def _is_above(value: Any, bound: int) -> bool:
+    """Tell whether a value, which nobody has checked yet, is a number above another."""
+    number = plain(value)
+    return isinstance(number, int | float) and number > bound

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.models.json_file import read_json_object
+from gptneo_onnx.models.named_file import read_file
 from gptneo_onnx.runtime.arrays import Floats
 from gptneo_onnx.runtime.generation.processors.synthid import SynthIDTextWatermarkLogitsProcessor
 from gptneo_onnx.runtime.generation.tensors import as_array
 from gptneo_onnx.runtime.model_output import ModelOutput
 
+_MAX_BYTES = 64 * 1024 * 1024
 _BETA, _DELTA = (f"likelihood_model_watermarked.{name}" for name in ("beta", "delta"))
 
 
@@ -169,7 +171,7 @@ def _sigmoid(values: Floats) -> Floats:
 def _read_floats(path: Path) -> dict[str, NDArray[np.float32]]:
     """Read the float32 tensors of a safetensors file: 8 bytes of length, JSON, then the numbers."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, _MAX_BYTES)
         start = 8 + int.from_bytes(content[:8], "little")
         entries = json.loads(content[8:start])
         return {
@@ -179,5 +181,5 @@ def _read_floats(path: Path) -> dict[str, NDArray[np.float32]]:
             for name, entry in entries.items()
             if name != "__metadata__" and entry["dtype"] == "F32"
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFileError(f"{path} cannot be read as safetensors: {error}") from error

@@ -3,6 +3,7 @@
 Every check raises InputError with the argument's name, its value and what is allowed.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
@@ -30,8 +31,13 @@ def is_whole_number(value: object) -> TypeGuard[int | np.integer[Any]]:
 
 
 def is_number(value: object) -> TypeGuard[float | np.integer[Any] | np.floating[Any]]:
-    """Tell whether a value is a real number, Python's or numpy's; True and False are not."""
-    return is_whole_number(value) or isinstance(value, float | np.floating)
+    """Tell whether a value is a real number, Python's or numpy's; True and False are not.
+
+    A whole number that no float can hold is none.
+    """
+    if is_whole_number(value):
+        return abs(int(value)) <= sys.float_info.max
+    return isinstance(value, float | np.floating)
 
 
 def check_whole_number(name: str, value: Any, least: int, most: int | None = None) -> None:

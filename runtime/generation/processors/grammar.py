@@ -5,6 +5,7 @@ needed: pip install 'gptneo-onnx[structured]'.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from gptneo_onnx.models.errors import InputError, MissingDependencyError, shown
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 _MAX_REASON_LENGTH = 300
+_MAX_MULTIPLE = 100_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Grammar:
             )
         except ValueError as error:  # lone surrogates
             is_wrong, messages = True, [str(error)]
+        except BaseException as error:
+            # A panic of Rust's is no Exception, and its class cannot be imported.
+            if type(error).__name__ != "PanicException":
+                raise
+            is_wrong, messages = True, [f"llguidance fails at it: {error}"]
         if is_wrong:
             raise InputError(
                 f"the {self.kind} {shown(self.source)} cannot be used: {_reason(messages[0])}"
@@ -130,6 +137,31 @@ def _reason(message: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in line)[:_MAX_REASON_LENGTH]
 
 
+def _check_multiples(schema: Any) -> None:
+    """Refuse a multipleOf that llguidance cannot finish with.
+
+    It counts remainders: there are as many as the digits of the least common multiple say.
+    """
+    waiting, together = [schema], 1
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting += value
+        if not isinstance(value, dict):
+            continue
+        waiting += value.values()
+        step = value.get("multipleOf")
+        if isinstance(step, int | float) and not isinstance(step, bool):
+            digits = str(step).partition("e")[0].replace(".", "").strip("-0")
+            together = math.lcm(together, int(digits or 1))
+    if together > _MAX_MULTIPLE:
+        raise InputError(
+            f"the JSON schema's multipleOf, all taken together, have the common multiple "
+            f"{shown(together)}, and at most {_MAX_MULTIPLE} is allowed, apart from zeros at the "
+            "end; allow any number, or fewer digits"
+        )
+
+
 def schema_text(schema: str | dict[str, Any] | bool, whitespace: bool) -> str:
     """Return the schema as JSON text; without `whitespace` it asks llguidance for compact JSON.
 
@@ -143,7 +175,7 @@ def schema_text(schema: str | dict[str, Any] | bool, whitespace: bool) -> str:
         if isinstance(content, dict) and not whitespace:
             options = content.get("x-guidance", {})
             content = {**content, "x-guidance": {**options, "whitespace_flexible": False}}
-        return json.dumps(content, allow_nan=False)
+        text = json.dumps(content, allow_nan=False)
     except RecursionError as error:
         raise InputError("the JSON schema is nested too deeply; make it flatter") from error
     except (TypeError, ValueError) as error:
@@ -151,3 +183,5 @@ def schema_text(schema: str | dict[str, Any] | bool, whitespace: bool) -> str:
             f"the JSON schema {shown(schema)} is not JSON: {_reason(str(error))}; an object, its "
             "text or a boolean is allowed"
         ) from error
+    _check_multiples(content)
+    return text

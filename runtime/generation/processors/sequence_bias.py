@@ -90,12 +90,10 @@ class NoBadWordsLogitsProcessor(SequenceBiasLogitsProcessor):
             raise InputError(
                 f"bad_words_ids is {shown(bad_words_ids)}; a list of lists of token ids is allowed"
             )
-        for sequence in bad_words_ids:
-            _check_sequence(self._NAME, sequence)
         has_ends = eos_token_id is not None
         ends = {(end,) for end in token_ids("eos_token_id", eos_token_id)} if has_ends else set()
-        banned = [tuple(sequence) for sequence in bad_words_ids if tuple(sequence) not in ends]
-        self.sequence_bias = dict.fromkeys(banned, -np.inf)
+        banned = [_checked_ids(self._NAME, sequence) for sequence in bad_words_ids]
+        self.sequence_bias = dict.fromkeys((ids for ids in banned if ids not in ends), -np.inf)
 
 
 def _checked_sequence_bias(sequence_bias: SequenceBias) -> dict[tuple[int, ...], float]:
@@ -111,15 +109,14 @@ def _checked_sequence_bias(sequence_bias: SequenceBias) -> dict[tuple[int, ...],
         if not isinstance(pair, Sequence) or len(pair) != 2:
             raise InputError(f"sequence_bias holds {shown(pair)}; [[id, ...], bias] is allowed")
         sequence, bias = pair
-        _check_sequence("sequence_bias", sequence)
-        biases[tuple(sequence)] = float(number(f"sequence_bias of {shown(sequence)}", bias))
+        ids = _checked_ids("sequence_bias", sequence)
+        biases[ids] = float(number(f"sequence_bias of {shown(sequence)}", bias))
     return biases
 
 
-def _check_sequence(name: str, sequence: Any) -> None:
+def _checked_ids(name: str, sequence: Any) -> tuple[int, ...]:
     if not isinstance(sequence, Sequence) or isinstance(sequence, str) or not sequence:
         raise InputError(
             f"{name} holds {shown(sequence)}; a list of at least one token id is allowed"
         )
-    for token in sequence:
-        whole(name, token, least=0)
+    return tuple(whole(name, token, least=0) for token in sequence)

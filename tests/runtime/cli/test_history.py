@@ -78,6 +78,13 @@ def test_damaged_lines_are_passed_over(file):
     assert History(file).entries == ["a", "b"]
 
 
+@pytest.mark.parametrize("entry", ["a\0b", "a\ud800b"])
+def test_what_nobody_can_have_typed_is_passed_over(file, entry):
+    file.parent.mkdir(parents=True)
+    file.write_text(f'{json.dumps(entry)}\n{"[" * 100_000}\n"She was"\n')
+    assert History(file).entries == ["She was"]
+
+
 def test_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert history_file() == tmp_path / "gptneo-onnx/history"

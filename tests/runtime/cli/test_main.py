@@ -673,12 +673,6 @@ def test_a_full_disk_is_told_in_one_line(model: Path, command: str) -> None:
     assert_one_line(result.returncode, result.stderr, "No space left on device")
 
 
-def test_output_that_is_closed_is_no_error(model: Path) -> None:
-    shell = f"exec {sys.executable} -m gptneo_onnx.runtime.cli.main info {model} >&-"
-    result = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, timeout=60, check=False)
-    assert (result.returncode, result.stderr) == (0, b"")
-
-
 # Reports that it has started: an interruption before that is Python's to handle.
 STARTED = """
 import sys

@@ -48,7 +48,17 @@ def test_lines_of_other_files_are_prompts_themselves(file, name):
         ('{"prompt": 7}', "line 2: its prompt is 7; a text is expected"),
         ('{"text": null}', "line 2: its text is None; a text is expected"),
         ('"\\ud800"', "line 2 has a lone surrogate"),
-        ("[" * 100_000, "line 2 cannot be read as JSON"),
+        ("[" * 100_000, "line 2 is not JSON: nested too deeply, at most 100 levels are read"),
+        (
+            '{"text": "a", "b": ' + "[" * 101 + "]" * 101 + "}",
+            "line 2 is not JSON: nested too deep",
+        ),
+        ('{"text": "a", "b": NaN}', "line 2 is not JSON: NaN is no number of JSON"),
+        ('{"text": "a", "b": -1e999}', "line 2 is not JSON: the number -1e999 is too large"),
+        (
+            '{"text": "a", "b": ' + "9" * 10**5 + "}",
+            "line 2 is not JSON: the number 9+... has 100000",
+        ),
     ],
 )
 def test_a_line_that_is_no_prompt_is_named(file, line, message):

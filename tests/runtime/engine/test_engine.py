@@ -50,6 +50,12 @@ def test_of_takes_an_engine_or_a_model_that_has_one(engine):
         Engine.of(3, "first")
 
 
+@pytest.mark.parametrize("slots", [2**31, 2**63, 2**64, 10**400])
+def test_more_slots_than_there_can_be_are_refused(directory, slots):
+    with refused(InputError, "slots is [0-9]+.*; at most 65536 are allowed"):
+        Engine.load(directory, slots=slots)
+
+
 @pytest.mark.parametrize("slots", [0, -1, True, 1.5, "2"])
 def test_slots_that_are_no_number_of_sequences_are_refused(directory, slots):
     with refused(InputError, f"slots is {slots!r}; a whole number of at least 1 is allowed"):

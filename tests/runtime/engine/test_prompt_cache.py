@@ -4,6 +4,7 @@ Every result is held against the same call without them, and the prefilled token
 """
 
 import io
+import os
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -561,6 +562,12 @@ class TestDamagedFiles:
         member = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + content
         self.write(path, self.members(path) | {"0.0.npy": member})
         assert contents(PromptCache.load(path)) == contents(small_cache())
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have a name")
+    def test_a_pipe_is_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        with refused(InputError, "is not a prompt cache, or damaged: it is a pipe, and a regular"):
+            PromptCache.load(tmp_path / "pipe")
 
     def test_members_listed_many_times_over(self, path):
         """A directory of the archive may name the same bytes again and again."""

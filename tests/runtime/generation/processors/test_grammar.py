@@ -102,3 +102,23 @@ def test_without_llguidance_its_extra_is_named():
         "structured output needs llguidance, which is not installed: "
         "pip install 'gptneo-onnx[structured]'\n"
     ), done.stderr
+
+
+@pytest.mark.parametrize("step", [2**31, 4294967295, 100_003, [99_991, 89]])
+def test_a_multiple_that_llguidance_would_not_finish_with(tokenizer, step):
+    steps = [{"multipleOf": each} for each in (step if isinstance(step, list) else [step])]
+    schema = {"type": "object", "properties": {"a": {"allOf": [{"type": "number"}, *steps]}}}
+    with refused(InputError, "multipleOf, all taken together, .*; allow any number, or fewer"):
+        StructuredOutput.from_json_schema(tokenizer, schema)
+
+
+@pytest.mark.parametrize("step", [5, 0.01, 86_400_000, 1e9, 12.5])
+def test_a_multiple_that_is_followed(tokenizer, step):
+    StructuredOutput.from_json_schema(tokenizer, {"type": "number", "multipleOf": step})
+
+
+def test_a_schema_at_which_llguidance_panics(tokenizer):
+    """It cuts a value short for a message, in the middle of a character."""
+    schema = {"type": "string", "minLength": {"type": "Sequence", "": "\u00e9" * 40}}
+    with refused(InputError, "the JSON schema .* cannot be used: llguidance fails at it: end byte"):
+        StructuredOutput.from_json_schema(tokenizer, schema)

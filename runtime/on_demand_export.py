@@ -18,6 +18,7 @@ from gptneo_onnx.models.hub_cache import MAIN, is_offline
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE, GRAPH_FILE, sha256_of
 from gptneo_onnx.models.tasks import Head, Task
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.checkpoint_source import (
     CheckpointSource,
     SourceArguments,
@@ -27,7 +28,6 @@ from gptneo_onnx.runtime.checkpoint_source import (
 from gptneo_onnx.runtime.engine.task_check import check_head
 from gptneo_onnx.runtime.export_cache import CachedExport, cached_exports, exports_folder
 from gptneo_onnx.runtime.hub import HubArguments
-from gptneo_onnx.runtime.units import readable_size
 
 _AUTO = "auto"
 # The task of a checkpoint that is exported for a head; others are read without a head of their own.

@@ -47,9 +47,15 @@ NAMESPACE = "runtime.namespace"
 # From the leaf up: a module imports its own layer and those before it.
 LAYERS = {
     "models": [
-        "models.errors", ("models.activations", "models.json_file"), "models.labels",
+        "models.errors",
+        (
+            "models.activations", "models.json_file", "models.units", "models.file_lock",
+            "models.interruption",
+        ),
+        "models.labels",
         "models.config_names", "models.config", "models.tasks", "models.graph",
         "models.portable_graph", "models.genai_graph", "models.manifest",
+        "models.staging",
         "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",
         ("models.added_tokens", "models.post_processor"), "models.special_tokens",
         ("models.gpt2_vocabulary", "models.tokenizer_config"), "models.tokenizer_files",
@@ -67,8 +73,8 @@ LAYERS = {
     ],
     "runtime": [
         (
-            "runtime.files", "runtime.file_lock", "runtime.onnx_runtime", "runtime.arrays",
-            "runtime.text_settings", "runtime.units",
+            "runtime.files", "runtime.onnx_runtime", "runtime.arrays",
+            "runtime.text_settings",
         ),
         "runtime.model_output", "runtime.export_cache",
         "runtime.text_limits", ("runtime.batch_encoding", "runtime.clean_up"), "runtime.vocabulary",

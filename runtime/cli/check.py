@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.cli.export_options import (
     add_checkpoint,
     add_graphs,
@@ -15,7 +16,6 @@ from gptneo_onnx.runtime.cli.export_options import (
 )
 from gptneo_onnx.runtime.cli.options import add_json
 from gptneo_onnx.runtime.cli.parser import add_examples
-from gptneo_onnx.runtime.units import readable_size
 
 WIDTH = 80
 _LABEL = 16

@@ -256,7 +256,7 @@ def wait_for_weights(process, parent):
     """Wait until some of the weights are written, and not all."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        for path in parent.glob(".out.partial-*/model.onnx_data"):
+        for path in parent.glob(".out.partial-*/new/model.onnx_data"):
             if path.stat().st_size > MEGABYTE:
                 return
         time.sleep(0.002)
@@ -265,7 +265,11 @@ def wait_for_weights(process, parent):
 
 @pytest.mark.parametrize(
     ("number", "status", "last_line"),
-    [(signal.SIGTERM, 143, ""), (signal.SIGINT, 130, "gptneo-onnx: interrupted\n")],
+    [
+        (signal.SIGTERM, -signal.SIGTERM, ""),
+        (signal.SIGHUP, -signal.SIGHUP, ""),
+        (signal.SIGINT, -signal.SIGINT, "gptneo-onnx: interrupted\n"),
+    ],
 )
 class TestSignals:
     @pytest.fixture

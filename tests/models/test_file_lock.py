@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 
-from gptneo_onnx.runtime.file_lock import file_lock, is_locked
+from gptneo_onnx.models.file_lock import file_lock, is_locked
 
 
 def test_a_lock_is_held_and_freed(tmp_path):
@@ -36,7 +36,7 @@ def test_threads_wait_for_each_other(tmp_path):
 HOLDER = """
 import sys
 from pathlib import Path
-from gptneo_onnx.runtime.file_lock import file_lock
+from gptneo_onnx.models.file_lock import file_lock
 with file_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -38,13 +38,14 @@ def file_lock(path: Path, on_wait: Callable[[], object] | None = None) -> Iterat
         _free(descriptor, path)
 
 
-def is_locked(path: Path) -> bool:
-    """Return whether another process or thread holds the lock."""
+def is_locked(path: Path) -> bool | None:
+    """Return whether another process or thread holds the lock; None where there are no locks."""
     if not path.exists():
         return False
     descriptor = os.open(path, os.O_RDWR)
     try:
-        return not _is_taken(descriptor, path)
+        taken = take_lock(descriptor, path)
+        return None if taken is None else not taken
     finally:
         os.close(descriptor)
 
@@ -54,7 +55,21 @@ def _opened(path: Path) -> int:
 
 
 def _is_taken(descriptor: int, path: Path) -> bool:
-    """Take the lock without waiting; return False if that fails, or if the file was removed."""
+    """Take the lock without waiting, or go on where there are no locks."""
+    return take_lock(descriptor, path) is not False
+
+
+def take_lock(descriptor: int, path: Path) -> bool | None:
+    """Take the lock of an open file without waiting; it is free when the descriptor is closed.
+
+    Args:
+        descriptor: the file, open for writing.
+        path: where it was opened.
+
+    Returns:
+        False if it is held elsewhere, or if the file is not at its path any more; None where the
+        file system has no locks.
+    """
     if sys.platform == "win32":
         import msvcrt
 
@@ -70,7 +85,7 @@ def _is_taken(descriptor: int, path: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks
-        return True
+        return None
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

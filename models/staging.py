@@ -111,7 +111,8 @@ def _freed_by(area: Path) -> int:
 
 def _put_back(area: Path, out: Path) -> bool:
     """Give the directory that was to be replaced its name again if nothing else has it."""
-    if not (area / OLD).is_dir() or os.path.lexists(out):
+    # os.path because Path.is_dir() raises for names that are too long.
+    if not os.path.isdir(area / OLD) or os.path.lexists(out):  # noqa: PTH112
         return False
     try:
         (area / OLD).rename(out)

@@ -27,8 +27,14 @@ from gptneo_onnx.runtime.cli import (
     set_tokenizer,
     show_help,
 )
-from gptneo_onnx.runtime.cli.colours import RED, coloured, coloured_help
-from gptneo_onnx.runtime.cli.messages import BAD_INPUT, PROGRAM, complain, show_warning
+from gptneo_onnx.runtime.cli.colours import coloured_help
+from gptneo_onnx.runtime.cli.messages import (
+    BAD_INPUT,
+    PROGRAM,
+    complain,
+    say_interrupted,
+    show_warning,
+)
 from gptneo_onnx.runtime.cli.parser import Parser, add_examples
 from gptneo_onnx.runtime.cli.signals import EndingBySignals, end_process
 from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime
@@ -48,7 +54,7 @@ GROUPS = {
 
 def run_program() -> int:
     """Run main() as the whole process, which a signal that ends the command ends too."""
-    ending = EndingBySignals()
+    ending = EndingBySignals(is_whole_process=True)
     try:
         return main(ending=ending)
     finally:
@@ -75,7 +81,7 @@ def main(arguments: Sequence[str] | None = None, ending: EndingBySignals | None 
             try:
                 return _run(sys.argv[1:] if arguments is None else list(arguments))
             except KeyboardInterrupt:
-                print(f"{PROGRAM}: {coloured('interrupted', RED, sys.stderr)}", file=sys.stderr)
+                say_interrupted()
                 return INTERRUPTED
     except KeyboardInterrupt:  # in the moment in which the command ended by itself
         return INTERRUPTED

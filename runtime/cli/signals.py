@@ -23,14 +23,16 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from gptneo_onnx.models.interruption import (
+    is_half_written,
     remove_half_written,
     stop_and_remove,
 )
+from gptneo_onnx.runtime.cli.messages import say_interrupted
 
 GRACE_S = 2.0
 _CLEAN_UP_S = 5.0  # a disk may be slow; one that hangs must not hold the process
 _RETRY_S = 0.05
-_LOST = 0  # what the thread is sent, instead of a signal's number, to send the signal again
+_AGAIN = 0  # what the thread is sent, instead of a signal's number, to send the signal again
 
 _current: "EndingBySignals | None" = None
 
@@ -46,11 +48,20 @@ class EndingBySignals:
             session. Each one raises KeyboardInterrupt then.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_whole_process: bool = False) -> None:
+        """Take no effect yet.
+
+        Args:
+            is_whole_process: whether a signal may end the process without an exception, where
+                nothing is half written.
+        """
         self.received: int | None = None
         self.may_go_on = False
+        self._is_whole_process = is_whole_process
         self._is_over = False
-        self._seen = 0  # signals that the main thread has handled
+        self._handled = 0  # signals that the main thread has handled
+        self._resent = 0  # signals of the other thread that it has not read yet
+        self._put_off: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "EndingBySignals":
@@ -62,8 +73,7 @@ class EndingBySignals:
         self._waker.setblocking(False)
         threading.Thread(target=self._watch, name="signals", daemon=True).start()
         self._wakeup_before = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        self._hooks_before = sys.unraisablehook, sys.excepthook
-        sys.unraisablehook, sys.excepthook = self._unraisable, self._uncaught
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._unraisable
         for number in _numbers():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
@@ -83,27 +93,47 @@ class EndingBySignals:
         if self.received is not None:  # while the thread watches: a full pipe may block it
             _flush()
         _current = None
-        sys.unraisablehook, sys.excepthook = self._hooks_before
+        sys.unraisablehook = self._hook_before
         for number, before in self._before.items():
             signal.signal(number, before)
         signal.set_wakeup_fd(self._wakeup_before)
         self._waker.close()  # which ends the thread
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self._seen += 1
+        self._handled += 1
+        is_repeated, self._put_off = number == self._put_off, None
         if self._is_over:
             self.received = self.received or number
             return
-        if number == signal.SIGINT and self.may_go_on and self.received is None:
-            raise KeyboardInterrupt
-        if self.received is not None:
+        if self.received is not None and not is_repeated:
             return
-        self.received = number
+        goes_on = number == signal.SIGINT and self.may_go_on and self.received is None
+        if not goes_on:
+            self.received = number
+        if _is_importing(frame):
+            self._end_importing(number)
+            return
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    def _end_importing(self, number: int) -> None:
+        """End the process, or wait until modules are imported.
+
+        Modules in C may print an exception that comes meanwhile, and raise ImportError instead.
+        """
+        if self._is_whole_process and self.received is not None and not is_half_written():
+            if number == signal.SIGINT:
+                say_interrupted()
+            end_process(number)
+        self._repeat(number)
+
+    def _repeat(self, number: int) -> None:
+        self._put_off = number
+        with suppress(OSError):
+            self._waker.send(bytes([_AGAIN]))
 
     def _watch(self) -> None:
         """End the process if the main thread does not: the body of the other thread."""
-        deadline, last, seen = None, 0, -1
+        deadline, last, handled = None, 0, -1
         with self._woken:
             while True:
                 wait_s = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -112,54 +142,54 @@ class EndingBySignals:
                     if not received:
                         return
                     number = received[0]
-                    if number == _LOST:
+                    if number == _AGAIN:
                         self._send_again()
-                    elif number in self._before:
-                        is_first = number == signal.SIGINT and self._is_first(seen)
-                        seen = self._seen if is_first else seen
-                        if not is_first and deadline is None:
-                            deadline, last = time.monotonic() + GRACE_S, number
-                elif self._goes_on(last, seen):
-                    deadline = None
+                    elif self._resent:
+                        self._resent -= 1
+                    elif number == signal.SIGINT and self._is_first(handled):
+                        handled = self._handled
+                    elif number in self._before and deadline is None:
+                        deadline, last = time.monotonic() + GRACE_S, number
+                elif last == signal.SIGINT and self.may_go_on and self._handled > handled:
+                    deadline = None  # a session stopped what it did
                 else:
-                    self._end(last)
+                    _end_at_once(last)
 
-    def _is_first(self, seen: int) -> bool:
-        """Return whether a SIGINT is the first, or the first since the last one was handled."""
-        return seen < 0 or (self.may_go_on and self._seen > seen)
-
-    def _goes_on(self, number: int, seen: int) -> bool:
-        """Return whether a session has handled SIGINT since, and is not to be ended."""
-        return number == signal.SIGINT and self.may_go_on and self._seen > seen
-
-    def _end(self, number: int) -> None:
-        cleaner = threading.Thread(target=stop_and_remove, args=(_CLEAN_UP_S,), daemon=True)
-        cleaner.start()
-        cleaner.join(_CLEAN_UP_S)
-        os._exit(128 + number)
+    def _is_first(self, handled: int) -> bool:
+        """Return whether a SIGINT is the first, or the first since a session handled the last."""
+        return handled < 0 or (self.may_go_on and self._handled > handled)
 
     def _send_again(self) -> None:
-        """Send a signal again whose exception came where Python drops exceptions."""
-        number, self.received = self.received, None
+        """Send a signal again that came at a moment when nothing may be raised."""
         time.sleep(_RETRY_S)
+        number = self._put_off
         if number is not None and not self._is_over:
+            self._resent += 1
             signal.raise_signal(number)
 
     def _unraisable(self, unraisable: Any) -> None:
-        if not self._is_ours(unraisable.exc_type):
-            self._hooks_before[0](unraisable)
+        """Have the signal sent again whose exception was raised where Python drops exceptions."""
+        is_ours = issubclass(unraisable.exc_type, (KeyboardInterrupt, SystemExit))
+        if self.received is not None and is_ours:
+            self._repeat(self.received)
+        else:
+            self._hook_before(unraisable)
 
-    def _uncaught(self, kind: type[BaseException], error: BaseException, trace: Any) -> None:
-        if not self._is_ours(kind):
-            self._hooks_before[1](kind, error, trace)
 
-    def _is_ours(self, kind: type[BaseException]) -> bool:
-        """Return whether a dropped exception is that of a signal; have the signal sent again."""
-        if self.received is None or not issubclass(kind, (KeyboardInterrupt, SystemExit)):
-            return False
-        with suppress(OSError):
-            self._waker.send(bytes([_LOST]))
-        return True
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _end_at_once(number: int) -> None:
+    """Remove what is half written, and end the process; the main thread goes on meanwhile."""
+    cleaner = threading.Thread(target=stop_and_remove, args=(_CLEAN_UP_S,), daemon=True)
+    cleaner.start()
+    cleaner.join(_CLEAN_UP_S)
+    os._exit(128 + number)
 
 
 @contextmanager

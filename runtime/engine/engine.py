@@ -1,5 +1,6 @@
 """Engine: an exported model that can be stepped, by one call at a time."""
 
+import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,7 @@ from gptneo_onnx.models.manifest import GRAPH_FILE
 from gptneo_onnx.models.tasks import Head, Task
 from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.engine.device import Device
+from gptneo_onnx.runtime.engine.forked_process import opening_after_fork
 from gptneo_onnx.runtime.engine.load_decoders import DecoderFactory, load_decoders
 from gptneo_onnx.runtime.engine.step_cost import step_cost
 from gptneo_onnx.runtime.engine.task_check import check_head
@@ -54,11 +56,16 @@ class Engine:
         self._model = model
         self._make_decoder = make_decoder
         self._decoder = make_decoder(int(slots))
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None  # the one that has entered the engine
         self._loaded_by: dict[str, Any] | None = None  # load()'s arguments
         self._twins: dict[str, Engine] = {}  # by precision
+        self._begin()
+
+    def _begin(self) -> None:
+        """Belong to this process, with no thread in the engine."""
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None  # the one that has entered the engine
         self._twins_lock = threading.Lock()
+        self._process = os.getpid()
 
     @classmethod
     def load(
@@ -256,11 +263,16 @@ class Engine:
 
         Two calls at once would write into the same cache.
 
+        In a process that was forked, the model is opened again first.
+
         Raises:
             InputError: this thread has entered it already, so it would wait for itself: a
                 streamer or a processor calls the model that calls it, or an iterator of
-                generate_tokens() is open.
+                generate_tokens() is open. Or the process was forked, and load() did not make the
+                engine.
         """
+        if self._process != os.getpid():
+            self._open_again()
         if self._thread is threading.current_thread():
             raise InputError(
                 "this model is at work in another call; wait for it, or load a second model: a "
@@ -273,6 +285,21 @@ class Engine:
                 yield
             finally:
                 self._thread = None
+
+    def _open_again(self) -> None:
+        """Open the model in a process that was forked."""
+        with opening_after_fork():
+            if self._process == os.getpid():  # another thread was faster
+                return
+            if self._loaded_by is None:
+                raise InputError(
+                    "this model was not loaded from a directory, and this process was forked "
+                    "since; load a model in this process"
+                )
+            again = Engine.load(**self._loaded_by)
+            self._model, self._decoder = again._model, again._decoder
+            self._make_decoder = again._make_decoder
+            self._begin()
 
     def enter_thread(self) -> None:
         """Let this thread be the one that has entered, when it resumes an iterator of another."""

@@ -19,6 +19,7 @@ from gptneo_onnx.runtime.engine.device import (
     warn_fallback,
     warn_saturating_sums,
 )
+from gptneo_onnx.runtime.engine.forked_process import keep_in_forked_processes
 from gptneo_onnx.runtime.engine.threads import thread_count, threads_spin
 
 onnxruntime.disable_telemetry_events()
@@ -169,6 +170,7 @@ def _create(
                 f"device {device} cannot be used: {reason}; run `gptneo-onnx doctor`"
             ) from error
         raise ModelFileError(f"ONNX Runtime refuses {graph!s}: {reason}") from error
+    keep_in_forked_processes(inference)
     if device.provider not in inference.get_providers():
         raise DeviceError(
             f"device {device} cannot be used: ONNX Runtime could not load {device.provider}; "

@@ -37,11 +37,6 @@ def renaming() -> Iterator[None]:
         yield
 
 
-def is_half_written() -> bool:
-    """Return whether anything is half written at the moment."""
-    return bool(_removals)
-
-
 def remove_half_written() -> None:
     """Remove what is half written: for the thread that was writing it."""
     for key, remove in reversed(list(_removals.items())):

@@ -18,6 +18,7 @@ from typing import Any
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError
 from gptneo_onnx.models.file_lock import file_lock, is_locked
+from gptneo_onnx.models.interruption import half_written
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import FORMAT_VERSION, MANIFEST_FILE, partial_prefix
 from gptneo_onnx.models.staging import OWNER, remove_leftovers
@@ -115,11 +116,13 @@ class CachedExport:
                     f"the cache folder {exports_folder()} cannot be written: {error.strerror}; "
                     "set GPTNEO_ONNX_CACHE to a folder that can"
                 ) from error
-            try:
+            with half_written(self._forget):
                 yield is_missing
-            finally:
-                if not self.is_there:
-                    _record(self.name).unlink(missing_ok=True)
+
+    def _forget(self) -> None:
+        """Remove the record of an export that was not made."""
+        if not self.is_there:
+            _record(self.name).unlink(missing_ok=True)
 
     def _write_record(self) -> None:
         made = datetime.now(UTC).isoformat(timespec="seconds")

@@ -54,7 +54,7 @@ GROUPS = {
 
 def run_program() -> int:
     """Run main() as the whole process, which a signal that ends the command ends too."""
-    ending = EndingBySignals(is_whole_process=True)
+    ending = EndingBySignals()
     try:
         return main(ending=ending)
     finally:

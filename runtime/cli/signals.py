@@ -22,12 +22,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
 
-from gptneo_onnx.models.interruption import (
-    is_half_written,
-    remove_half_written,
-    stop_and_remove,
-)
-from gptneo_onnx.runtime.cli.messages import say_interrupted
+from gptneo_onnx.models.interruption import remove_half_written, stop_and_remove
 
 GRACE_S = 2.0
 _CLEAN_UP_S = 5.0  # a disk may be slow; one that hangs must not hold the process
@@ -48,16 +43,9 @@ class EndingBySignals:
             session. Each one raises KeyboardInterrupt then.
     """
 
-    def __init__(self, is_whole_process: bool = False) -> None:
-        """Take no effect yet.
-
-        Args:
-            is_whole_process: whether a signal may end the process without an exception, where
-                nothing is half written.
-        """
+    def __init__(self) -> None:
         self.received: int | None = None
         self.may_go_on = False
-        self._is_whole_process = is_whole_process
         self._is_over = False
         self._handled = 0  # signals that the main thread has handled
         self._resent = 0  # signals of the other thread that it has not read yet
@@ -111,22 +99,13 @@ class EndingBySignals:
         if not goes_on:
             self.received = number
         if _is_importing(frame):
-            self._end_importing(number)
+            # Modules in C may print an exception that comes meanwhile, and raise ImportError.
+            self._repeat(number)
             return
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
-    def _end_importing(self, number: int) -> None:
-        """End the process, or wait until modules are imported.
-
-        Modules in C may print an exception that comes meanwhile, and raise ImportError instead.
-        """
-        if self._is_whole_process and self.received is not None and not is_half_written():
-            if number == signal.SIGINT:
-                say_interrupted()
-            end_process(number)
-        self._repeat(number)
-
     def _repeat(self, number: int) -> None:
+        """Have the other thread send a signal again in a moment."""
         self._put_off = number
         with suppress(OSError):
             self._waker.send(bytes([_AGAIN]))

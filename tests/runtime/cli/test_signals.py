@@ -77,7 +77,7 @@ def go_on():
             except KeyboardInterrupt:
                 print("stopped", count, flush=True)
 
-ending = EndingBySignals(is_whole_process=True)
+ending = EndingBySignals()
 try:
     with ending:
         try:

@@ -98,8 +98,7 @@ class EndingBySignals:
         goes_on = number == signal.SIGINT and self.may_go_on and self.received is None
         if not goes_on:
             self.received = number
-        if _is_importing(frame):
-            # Modules in C may print an exception that comes meanwhile, and raise ImportError.
+        if _is_importing_c(frame):
             self._repeat(number)
             return
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
@@ -155,9 +154,13 @@ class EndingBySignals:
             self._hook_before(unraisable)
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def _is_importing_c(frame: FrameType | None) -> bool:
+    """Return whether a module in C is being imported.
+
+    Those that call Python meanwhile may print an exception, and raise ImportError instead of it.
+    """
     while frame is not None:
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+        if frame.f_code.co_qualname.startswith("ExtensionFileLoader."):
             return True
         frame = frame.f_back
     return False

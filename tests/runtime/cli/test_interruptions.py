@@ -72,7 +72,8 @@ def test_signals_at_any_moment(command, name, random):
         done = tried.interrupted(sent, random.random() * whole.seconds)
         case = f"{name}, {[number.name for number in sent]}: {done}"
         if not is_of_interpreter(done.errors):
-            assert -done.status in (0, *sent), case
+            by_force = [128 + number for number in sent]  # where the machine is busy
+            assert -done.status in (0, *sent) or done.status in by_force, case
             assert len({*done.errors.splitlines()} - expected) <= 1, case
             assert "Traceback" not in done.errors, case
         assert done.seconds < 30, case  # far more than promised: the machine may be busy

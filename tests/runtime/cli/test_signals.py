@@ -1,5 +1,6 @@
 """Signals end what runs for ever, by the signal itself; what was ignored before stays ignored."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -164,3 +165,46 @@ def test_what_was_ignored_stays_ignored(number, tmp_path):
 def test_a_session_goes_on_after_an_interrupt(tmp_path):
     status, output = ended("go_on", [INT], tmp_path, then=[INT, INT])
     assert (status, output.split("\n")[:3]) == (0, ["stopped 0", "running", "stopped 1"])
+
+
+HANDLERS = """
+import signal, sys
+from gptneo_onnx import GPTNeoForCausalLM, export_model
+from gptneo_onnx.runtime.cli.main import main
+
+def handlers():
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    descriptor = signal.set_wakeup_fd(-1)
+    return [signal.getsignal(each) for each in names], descriptor, sys.unraisablehook
+
+before = handlers()
+model = GPTNeoForCausalLM.from_pretrained(sys.argv[1])
+model.generate([[1, 2]], max_new_tokens=2)
+assert handlers() == before
+assert main(["info", sys.argv[1]]) == 0
+assert handlers() == before
+"""
+
+
+def test_the_library_leaves_signals_to_the_program(embedded_export):
+    subprocess.run([sys.executable, "-c", HANDLERS, str(embedded_export)], check=True)
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_a_shell_ends_its_loop_with_the_command(tmp_path):
+    """As one that Ctrl-C ends: the terminal sends it to the shell, too."""
+    script = (
+        "for name in one two; do "
+        f"{sys.executable} -c 'import os, signal; "
+        "from gptneo_onnx.runtime.cli.signals import end_process; "
+        "os.kill(os.getppid(), signal.SIGINT); end_process(signal.SIGINT)'; "
+        "echo went on; done"
+    )
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (-signal.SIGINT, "")

@@ -85,16 +85,21 @@ def remove_leftovers(folder: Path) -> list[Leftover]:
     Of every export there: nobody else removes them, and they are large. A directory that a process
     was about to replace gets its name back if the new one had not got it yet.
     """
-    with suppress(OSError):
-        areas = sorted(folder.glob(f"{partial_prefix('*')}*"))
-        return [_remove_leftover(area) for area in areas if _is_abandoned(area)]
-    return []
+    removed = []
+    with suppress(OSError):  # a folder that cannot be listed
+        for area in sorted(folder.glob(f"{partial_prefix('*')}*")):
+            if _is_abandoned(area) and (leftover := _removed(area)) is not None:
+                removed.append(leftover)
+    return removed
 
 
-def _remove_leftover(area: Path) -> Leftover:
+def _removed(area: Path) -> Leftover | None:
+    """Remove what a process left; None if that may not be done."""
     out = area.parent / _name(area)
     size, is_restored = _freed_by(area), _put_back(area, out)
     shutil.rmtree(area, ignore_errors=True)
+    if area.exists() and not is_restored:
+        return None
     return Leftover(area, size, out if is_restored else None)
 
 
@@ -163,7 +168,7 @@ def _owner(area: Path) -> dict[str, Any] | None:
     """Return who wrote a directory; None if it is no area of staging_directory()."""
     path = area / OWNER
     try:
-        if path.is_symlink() or not path.is_file():
+        if area.is_symlink() or path.is_symlink() or not path.is_file():
             return None
         values = read_json_object(path, max_bytes=_MAX_OWNER_BYTES)
     except (OSError, GPTNeoOnnxError):
@@ -194,7 +199,7 @@ def _runs(owner: dict[str, Any]) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except (OSError, OverflowError):  # another user's, or no process's number
         return True
     return owner.get("started") in (None, _start_of(process))
 

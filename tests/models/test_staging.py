@@ -163,6 +163,15 @@ def test_an_owner_that_is_a_link_or_a_pipe_stays(tmp_path):
     assert len(names(tmp_path)) == 2
 
 
+def test_a_link_to_what_a_process_left_stays(tmp_path, writer):
+    process, area = writer()
+    kill(process)
+    area.rename(tmp_path / "aside")
+    area.symlink_to(tmp_path / "aside")
+    assert remove_leftovers(tmp_path) == []
+    assert names(tmp_path / "aside") == [NEW, OWNER]
+
+
 def test_a_folder_that_is_missing_has_no_leftovers(tmp_path):
     assert remove_leftovers(tmp_path / "nowhere") == []
 
@@ -217,7 +226,9 @@ class TestWithoutLocks:
         (area / OWNER).write_text(json.dumps(owner | {"started": "1"}))
         assert len(remove_leftovers(tmp_path)) == 1
 
-    @pytest.mark.parametrize("owner", [{"machine": "another"}, {"process": "7"}])
+    @pytest.mark.parametrize(
+        "owner", [{"machine": "another"}, {"process": "7"}, {"process": 10**30}]
+    )
     def test_of_what_is_not_known_nothing_is_removed(self, tmp_path, writer, monkeypatch, owner):
         without_locks(monkeypatch)
         process, area = writer()

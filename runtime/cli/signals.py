@@ -176,7 +176,10 @@ def _end_at_once(number: int) -> None:
 
 @contextmanager
 def going_on() -> Iterator[None]:
-    """In this context SIGINT stops what is done at the moment, and not the command."""
+    """In this context SIGINT stops what is done at the moment, and not the command.
+
+    A KeyboardInterrupt that leaves the context ends the command.
+    """
     ending = _current
     if ending is None:
         yield
@@ -184,6 +187,9 @@ def going_on() -> Iterator[None]:
     ending.may_go_on = True
     try:
         yield
+    except KeyboardInterrupt:
+        ending.received = int(signal.SIGINT)
+        raise
     finally:
         ending.may_go_on = False
 

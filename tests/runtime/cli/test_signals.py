@@ -78,6 +78,11 @@ def go_on():
             except KeyboardInterrupt:
                 print("stopped", count, flush=True)
 
+def give_up():
+    with going_on():
+        print("running", flush=True)
+        time.sleep(60)
+
 ending = EndingBySignals()
 try:
     with ending:
@@ -165,6 +170,10 @@ def test_what_was_ignored_stays_ignored(number, tmp_path):
 def test_a_session_goes_on_after_an_interrupt(tmp_path):
     status, output = ended("go_on", [INT], tmp_path, then=[INT, INT])
     assert (status, output.split("\n")[:3]) == (0, ["stopped 0", "running", "stopped 1"])
+
+
+def test_a_session_that_gives_up_ends_by_the_signal(tmp_path):
+    assert ended("give_up", [INT], tmp_path) == (-INT, "interrupted\n")
 
 
 HANDLERS = """

@@ -207,7 +207,7 @@ def _runs(owner: dict[str, Any]) -> bool:
 def _start_of(process: int) -> str | None:
     """Return when a process started, in the system's own clock; None where that is not known."""
     try:
-        status = Path(f"/proc/{process}/stat").read_text(errors="replace")
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     # The name comes second, in parentheses, and may have spaces; the time is the 22nd field.

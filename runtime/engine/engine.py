@@ -56,16 +56,12 @@ class Engine:
         self._model = model
         self._make_decoder = make_decoder
         self._decoder = make_decoder(int(slots))
-        self._loaded_by: dict[str, Any] | None = None  # load()'s arguments
-        self._twins: dict[str, Engine] = {}  # by precision
-        self._begin()
-
-    def _begin(self) -> None:
-        """Belong to this process, with no thread in the engine."""
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None  # the one that has entered the engine
+        self._loaded_by: dict[str, Any] | None = None  # load()'s arguments
+        self._twins: dict[str, Engine] = {}  # by precision
         self._twins_lock = threading.Lock()
-        self._process = os.getpid()
 
     @classmethod
     def load(
@@ -268,8 +264,7 @@ class Engine:
         Raises:
             InputError: this thread has entered it already, so it would wait for itself: a
                 streamer or a processor calls the model that calls it, or an iterator of
-                generate_tokens() is open. Or the process was forked, and load() did not make the
-                engine.
+                generate_tokens() is open. Or it cannot be opened again.
         """
         if self._process != os.getpid():
             self._open_again()
@@ -296,10 +291,8 @@ class Engine:
                     "this model was not loaded from a directory, and this process was forked "
                     "since; load a model in this process"
                 )
-            again = Engine.load(**self._loaded_by)
-            self._model, self._decoder = again._model, again._decoder
-            self._make_decoder = again._make_decoder
-            self._begin()
+            again = vars(Engine.load(**self._loaded_by))
+            vars(self).update(again, prefill_chunk=self.prefill_chunk)
 
     def enter_thread(self) -> None:
         """Let this thread be the one that has entered, when it resumes an iterator of another."""

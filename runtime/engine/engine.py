@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -297,16 +297,3 @@ class Engine:
     def enter_thread(self) -> None:
         """Let this thread be the one that has entered, when it resumes an iterator of another."""
         self._thread = threading.current_thread()
-
-
-@contextmanager
-def exclusive(*engines: Engine) -> Iterator[None]:
-    """Enter several engines, in one order for every caller, so that no two wait for each other.
-
-    Raises:
-        InputError: this thread has entered one of them already.
-    """
-    with ExitStack() as stack:
-        for engine in sorted(engines, key=id):
-            stack.enter_context(engine.exclusive())
-        yield

@@ -84,8 +84,8 @@ def check_writable(path: Path, read: Iterable[Path] = ()) -> None:
             raise InputError(f"{path} is a directory; name a file")
         if path.exists() and any(file.exists() and path.samefile(file) for file in read):
             raise InputError(f"{path} is one of the texts, and would be lost; name another file")
-        with ExitStack() as held:
-            _new_file(path.resolve().parent, held)
+        with ExitStack() as removed, ExitStack() as closed:
+            _new_file(path.resolve().parent, removed, closed)
     except OSError as error:
         raise _cannot_be_written(path, error) from error
 
@@ -126,12 +126,12 @@ def replace_atomically(path: Path, mode: str, permissions: int = 0o666) -> Itera
     """
     remove_abandoned_files(path.parent)
     encoding, errors = (None, None) if "b" in mode else ("utf-8", "backslashreplace")
-    with ExitStack() as held:
-        temporary, descriptor = _new_file(path.parent, held, permissions)
+    with ExitStack() as removed, ExitStack() as closed:
+        temporary, descriptor = _new_file(path.parent, removed, closed, permissions)
         with os.fdopen(os.dup(descriptor), mode, encoding=encoding, errors=errors) as file:
             yield file
         if sys.platform == "win32":  # an open file cannot be renamed there
-            held.close()
+            closed.close()
         temporary.replace(path)
 
 
@@ -165,22 +165,25 @@ def _removed(path: Path) -> int:
         os.close(descriptor)
 
 
-def _new_file(folder: Path, held: ExitStack, permissions: int = 0o666) -> tuple[Path, int]:
+def _new_file(
+    folder: Path, removed: ExitStack, closed: ExitStack, permissions: int = 0o666
+) -> tuple[Path, int]:
     """Make an empty file of an unused name; return it, open for writing.
 
     Its lock is held, so that no other process takes it for one that was left.
 
     Args:
         folder: the folder to make it in.
-        held: closes the file and removes it at the end, if it was not renamed.
+        removed: removes the file at its end, if it was not renamed.
+        closed: closes it at its end, which frees the lock.
         permissions: of the file, less what the user's umask takes away.
     """
     while True:
         # Not tempfile's: its files can only be read by the user, and keep that when renamed.
         path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
-        held.enter_context(half_written(partial(_unlink, path)))
+        removed.enter_context(half_written(partial(_unlink, path)))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, permissions)
-        held.callback(os.close, descriptor)
+        closed.callback(os.close, descriptor)
         if sys.platform == "win32" or take_lock(descriptor, path) is not False:
             return path, descriptor
 

@@ -153,3 +153,23 @@ def test_a_file_has_the_permissions_that_were_asked_for(tmp_path, permissions):
 def test_a_check_leaves_nothing(tmp_path):
     check_writable(tmp_path / "file")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_a_file_is_closed_before_it_is_renamed_on_windows(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    renamed = []
+
+    def replace(partial, target):
+        links = Path("/proc/self/fd").iterdir()
+        descriptors = [link.readlink() for link in links if link.is_symlink()]
+        assert partial not in descriptors
+        renamed.append(os.rename(partial, target))  # noqa: PTH104
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(Path, "replace", replace)
+    with atomic_file(path, "w") as file:
+        file.write("text")
+    assert renamed == [None]
+    assert path.read_text() == "text"
+    assert list(tmp_path.iterdir()) == [path]

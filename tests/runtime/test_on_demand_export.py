@@ -261,6 +261,7 @@ def test_what_a_killed_process_left_is_removed(cache, checkpoint, capsys):
         assert cached_exports() == []
         if again == "load":
             text_of(checkpoint)
+            assert f"removed {partial} (" in capsys.readouterr().err
             assert len(exports(cache)) == 1
             [*map(shutil.rmtree, exports(cache))]
         else:

@@ -5,7 +5,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+
+from gptneo_onnx.models.interruption import half_written
 
 _RETRY_SECONDS = 0.1
 
@@ -32,10 +35,8 @@ def file_lock(path: Path, on_wait: Callable[[], object] | None = None) -> Iterat
             time.sleep(_RETRY_SECONDS)
             os.close(descriptor)  # the file may be another one by now
             descriptor = _opened(path)
-    try:
+    with half_written(partial(_free, [descriptor], path)):
         yield
-    finally:
-        _free(descriptor, path)
 
 
 def is_locked(path: Path) -> bool | None:
@@ -94,12 +95,15 @@ def take_lock(descriptor: int, path: Path) -> bool | None:
         return False
 
 
-def _free(descriptor: int, path: Path) -> None:
-    if sys.platform == "win32":  # an open file cannot be removed there
-        os.close(descriptor)
+def _free(held: list[int], path: Path) -> None:
+    """Free the lock and remove its file, once: afterwards it may be another process's."""
+    while held:
+        descriptor = held.pop()
+        if sys.platform == "win32":  # an open file cannot be removed there
+            os.close(descriptor)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return
         with suppress(OSError):
             path.unlink(missing_ok=True)
-        return
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
-    os.close(descriptor)
+        os.close(descriptor)

@@ -6,6 +6,7 @@ import sys
 import threading
 
 from gptneo_onnx.models.file_lock import file_lock, is_locked
+from gptneo_onnx.models.interruption import remove_half_written
 
 
 def test_a_lock_is_held_and_freed(tmp_path):
@@ -54,3 +55,12 @@ def test_a_killed_process_holds_nothing(tmp_path):
     assert not is_locked(path)
     with file_lock(path, on_wait=lambda: 1 / 0):
         pass
+
+
+def test_the_end_of_a_process_removes_the_file(tmp_path):
+    path = tmp_path / "lock"
+    with file_lock(path):
+        remove_half_written()
+        assert not path.exists()
+        with file_lock(path, on_wait=lambda: 1 / 0):
+            pass

@@ -16,7 +16,7 @@ NEWEST_PYTHON := $(lastword $(sort $(wildcard $(HOME)/.pyenv/versions/3.1[1-4].*
 ARM_PACKAGES := python3.11-minimal libpython3.11-minimal libpython3.11-stdlib libc6 libgcc-s1 libstdc++6 zlib1g libexpat1 libssl3 libffi8 libbz2-1.0 liblzma5
 SOURCES := pyproject.toml $(shell find models export runtime -name '*.py') $(wildcard models/tiny/*)
 
-.PHONY: demo test fast check test-peers test-gpu test-arm golden benchmark clean
+.PHONY: demo test fast check test-peers test-gpu test-arm fuzz golden benchmark clean
 
 demo: .venv/.ready
 	.venv/bin/gptneo-onnx export models/tiny $(BUILD)/tiny --force
@@ -61,6 +61,12 @@ test-gpu: .venv-gpu/.ready
 test-arm: .venv/.ready $(ARM)/.ready
 	GPTNEO_ONNX_ARM=$(ARM) .venv/bin/python -m pytest tests/runtime/engine/test_other_processors.py $(ARGS)
 
+# Drawn inputs for every reader of files, FUZZ_SECONDS for each of TARGETS (all, unless some are named).
+# Where atheris installs, it guides what is drawn.
+FUZZ_SECONDS ?= 300
+fuzz: $(BUILD)/fuzz-env/.ready
+	$(BUILD)/fuzz-env/bin/python tests/fuzz/run.py $(TARGETS) --seconds $(FUZZ_SECONDS) $(ARGS)
+
 # Golden files, made again by transformers.
 golden: .venv-peers/.ready
 	PYTHONPATH=tests/support .venv-peers/bin/python tests/golden/make_golden.py
@@ -68,6 +74,12 @@ golden: .venv-peers/.ready
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet -e ".[cpu,test,dev]"
+	touch $@
+
+$(BUILD)/fuzz-env/.ready: pyproject.toml
+	$(PYTHON) -m venv $(BUILD)/fuzz-env
+	$(BUILD)/fuzz-env/bin/python -m pip install --quiet -e ".[cpu,test]"
+	$(BUILD)/fuzz-env/bin/python -m pip install --quiet atheris==3.0.0 || echo "atheris does not install here: inputs are drawn without it"
 	touch $@
 
 # mypy follows folders that are mapped to packages only in setuptools' strict editable mode.

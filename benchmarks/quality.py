@@ -1,17 +1,22 @@
 """The quality of each precision: perplexity on a held-out novel, and divergence from float32.
 
     python benchmarks/quality.py [--model DIR] [--text FILE] [--calibrate FILE] [--characters N]
+                                 [--folder DIR] [--only TITLE]
 
 By default with the embedded model, which was not trained on the text (*Persuasion*); calibrated
 exports read another novel first. Prints a table: perplexity, the mean Kullback-Leibler divergence
 of the next token's distribution from float32's, and how often the likeliest token is the same
 (`gptneo-onnx compare` prints the same figures for any two models).
 
-Needs the `export` extra. Takes several minutes on two cores for the embedded model; exports are
-temporary.
+Needs the `export` extra. Takes several minutes on two cores for the embedded model. Exports are
+temporary, or kept in --folder and taken from there again. So another processor is measured with
+QEMU, on the exports that a run without it made:
+
+    qemu-x86_64 -cpu Haswell .venv/bin/python benchmarks/quality.py --characters 1200 --folder DIR
 """
 
 import argparse
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -43,6 +48,11 @@ def row(title: str, directory: Path, perplexity: float, *cells: str) -> str:
     return f"| {title} | {size:.1f} MB | {perplexity:.3f} | {' | '.join(cells)} |"
 
 
+def kept(directory: Path, arguments: dict[str, object], model: Path) -> Path:
+    """Return a directory that was exported with these arguments, now or before."""
+    return directory if directory.exists() else export_model(model, directory, **arguments)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=EMBEDDED_CHECKPOINT)
@@ -51,6 +61,8 @@ def main() -> None:
     parser.add_argument(
         "--characters", type=int, default=400_000, help="of the text, from its start"
     )
+    parser.add_argument("--folder", help="keep the exports there")
+    parser.add_argument("--only", default="", help="rows whose titles begin so, as w8a8")
     options = parser.parse_args()
     tokenizer = Tokenizer.from_pretrained(options.model)
     text = options.text.read_text(encoding="utf-8")[: options.characters]
@@ -59,15 +71,17 @@ def main() -> None:
         f"{title}, calibrated": EXPORTS[title] | {"calibrate": options.calibrate}
         for title in CALIBRATED
     }
+    exports = {title: made for title, made in exports.items() if title.startswith(options.only)}
     rows = [
         "| precision | size | perplexity | | divergence | same first choice |",
         "|---|" + "---|" * 5,
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        exact = export_model(options.model, Path(folder) / "fp32")
+    temporary = tempfile.TemporaryDirectory() if options.folder is None else None
+    with temporary or contextlib.nullcontext(options.folder) as folder:
+        exact = kept(Path(folder) / "fp32", {}, options.model)
         model = GPTNeoForCausalLM.from_pretrained(exact, device="cpu")
         for index, (title, arguments) in enumerate(tqdm(exports.items())):
-            directory = export_model(options.model, Path(folder) / str(index), **arguments)
+            directory = kept(Path(folder) / title.replace(" ", "-"), arguments, options.model)
             other = GPTNeoForCausalLM.from_pretrained(directory, device="cpu")
             comparison = compare(model, other, tokenizer, [document], largest=0)
             if index == 0:

@@ -9,6 +9,7 @@ from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.genai_graph import genai_contract
 from gptneo_onnx.models.graph import DataType, NumberFormat, Precision, fused_contract
 from gptneo_onnx.models.portable_graph import portable_contract
+from gptneo_onnx.runtime.model_files.inference.operators import PORTABLE
 
 PAGE = Path(__file__).parent.parent / "docs/graphs.md"
 # All sizes differ, so that each identifies an axis of the page.
@@ -75,3 +76,14 @@ def test_the_tables_are_the_contract(kind, activations):
 def test_the_page_shows_every_kind_of_graph():
     headings = re.findall(r"\n## (\w+)\n", PAGE.read_text())
     assert headings == [*CONTRACTS]
+
+
+def test_the_page_lists_the_operators_of_portable_graphs():
+    listed = {
+        (domain, name)
+        for domain, names in re.findall(
+            r"^- (ai.onnx|com.microsoft): ((?:.+\n)+?)(?=\n|- )", PAGE.read_text(), re.M
+        )
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    assert listed == {(domain or "ai.onnx", name) for domain, name in PORTABLE}

@@ -54,7 +54,7 @@ LAYERS = {
         ),
         "models.labels",
         "models.config_names", "models.config", "models.tasks", "models.graph",
-        "models.portable_graph", "models.genai_graph", "models.manifest",
+        "models.fused_operators", "models.portable_graph", "models.genai_graph", "models.manifest",
         "models.staging",
         "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",
         ("models.added_tokens", "models.post_processor"), "models.special_tokens",

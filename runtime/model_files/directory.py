@@ -107,11 +107,14 @@ class PortableModel(ModelDirectory):
             cannot.
         interfaces: the interface of each graph.
         data_files: the files that hold weights, besides the graphs' own.
+        unbounded: describes the operators whose results have sizes that are not known; see
+            GraphSignature.
     """
 
     graphs: tuple[Path, ...]
     interfaces: tuple[PortableInterface, ...]
     data_files: tuple[Path, ...]
+    unbounded: tuple[str, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -180,7 +183,7 @@ def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
     config = GPTNeoConfig.from_file(path / CONFIG_FILE)
     contract = fused_contract(config, numbers, manifest.hidden_states, manifest.task)
     graph = path / file_name
-    data_files = check_fused_graph(graph, contract, manifest.weights_files)
+    data_files = check_fused_graph(graph, contract, config, manifest.weights_files)
     verification = _verify_weights(path, manifest, data_files)
     return FusedModel(path, config, manifest, verification, contract, graph, numbers, data_files)
 
@@ -194,7 +197,7 @@ def _open_portable(path: Path, names: Sequence[str], manifest: Manifest | None) 
     hashed = manifest is not None
     for name in names:
         check_inside((path / name).parent, (path / name).name, hashed=hashed)
-    signatures = [check_portable_graph(path / name, hashed=hashed) for name in names]
+    signatures = [check_portable_graph(path / name, config, hashed=hashed) for name in names]
     task = None if manifest is None else manifest.task
     architecture = _architecture(path)
     interfaces = [
@@ -211,6 +214,7 @@ def _open_portable(path: Path, names: Sequence[str], manifest: Manifest | None) 
         tuple(path / name for name in names),
         tuple(interfaces),
         tuple(data_files),
+        tuple(each for signature in signatures for each in signature.unbounded),
     )
 
 

@@ -1,28 +1,33 @@
 """The check of a fused graph, which only we write, before ONNX Runtime sees it.
 
-A model file is untrusted: ONNX Runtime follows references to external data, and loads whatever
-operators a graph names. What we write is far narrower, so everything else is refused.
+A model file is untrusted: ONNX Runtime follows references to external data, loads whatever
+operators a graph names, and computes what depends on constants alone while it loads. What we write
+is far narrower (models/fused_operators.py), so everything else is refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ModelFileError, shown
-from gptneo_onnx.models.graph import DataType, GraphContract, TensorSpec
+from gptneo_onnx.models.fused_operators import OperatorForm, fused_operators
+from gptneo_onnx.models.graph import (
+    SEQLENS_K,
+    TOTAL_SEQUENCE_LENGTH,
+    DataType,
+    GraphContract,
+    TensorSpec,
+)
 from gptneo_onnx.models.manifest import WEIGHTS_FILE
 from gptneo_onnx.runtime.model_files import onnx_schema
-from gptneo_onnx.runtime.model_files.graph_reader import (
-    EXTERNAL,
-    INLINE,
-    Axis,
-    Model,
-    Node,
-    Opset,
-    Place,
-    Signature,
-    Tensor,
-    Value,
-)
+from gptneo_onnx.runtime.model_files.graph_nodes import Attribute, Graph, Node
+from gptneo_onnx.runtime.model_files.graph_reader import Model, Opset
+from gptneo_onnx.runtime.model_files.graph_tensors import EXTERNAL, INLINE, Place, Tensor
+from gptneo_onnx.runtime.model_files.graph_values import Axis, Signature, Value
+from gptneo_onnx.runtime.model_files.inference.inputs import fused_inputs
+from gptneo_onnx.runtime.model_files.inference.limits import Limits
+from gptneo_onnx.runtime.model_files.inference.operators import PORTABLE
+from gptneo_onnx.runtime.model_files.inference.walk import Walk
 
 # A graph of 1024 layers has 4 MB.
 MAX_GRAPH_BYTES = 16 * 1024 * 1024
@@ -37,27 +42,33 @@ _ELEMENT_TYPES = {kind.onnx for kind in set(DataType) - {DataType.BOOL, DataType
 
 
 def check_fused_graph(
-    path: Path, contract: GraphContract, weights_files: Sequence[str] = (WEIGHTS_FILE,)
+    path: Path,
+    contract: GraphContract,
+    config: GPTNeoConfig,
+    weights_files: Sequence[str] = (WEIGHTS_FILE,),
 ) -> tuple[str, ...]:
     """Refuse a graph that is not as we write it; return the files that its weights lie in.
 
     Args:
         path: the graph.
         contract: its inputs and outputs.
+        config: of the model that it is said to be.
         weights_files: the names of the files beside it that its weights may lie in.
 
     Raises:
-        ModelFileError: it is too large or damaged; it has foreign operators, subgraphs or
-            functions, external data that is not within those files, or inputs and outputs other
-            than the contract's.
+        ModelFileError: it is too large or damaged; it has operators in other forms than we write,
+            subgraphs or functions, external data that is not within those files, inputs and outputs
+            other than the contract's, or results that are larger than a GPT-Neo's.
     """
     try:
-        return _check(path, contract, weights_files)
+        return _check(path, contract, config, weights_files)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}; export the checkpoint again") from error
 
 
-def _check(path: Path, contract: GraphContract, weights_files: Sequence[str]) -> tuple[str, ...]:
+def _check(
+    path: Path, contract: GraphContract, config: GPTNeoConfig, weights_files: Sequence[str]
+) -> tuple[str, ...]:
     size = path.stat().st_size
     if size > MAX_GRAPH_BYTES:
         raise ModelFileError(f"the graph has {size} bytes, at most {MAX_GRAPH_BYTES} are read")
@@ -68,10 +79,9 @@ def _check(path: Path, contract: GraphContract, weights_files: Sequence[str]) ->
     sizes = {name: file.stat().st_size if file.is_file() else 0 for name, file in files.items()}
     weights, used = _check_weights(graph.initializers(), sizes)
     _check_signatures("weight", weights, contract.tables)
-    for node in graph.nodes():
-        _check_node(node, domains)
     _check_values("input", graph.inputs(), contract.inputs)
     _check_values("output", graph.outputs(), contract.outputs)
+    _check_operators(graph, _Operators(domains, contract, config), config)
     return tuple(name for name in weights_files if name in used)
 
 
@@ -142,11 +152,75 @@ def _external_place(tensor: Tensor, name: str, sizes: Mapping[str, int]) -> Plac
     return place
 
 
-def _check_node(node: Node, domains: set[str]) -> None:
-    if node.domain not in domains:
-        raise ModelFileError(f"an operator of the domain {shown(node.domain)} is not ours")
-    for _ in node.attributes():
-        pass  # reading one refuses tensors and subgraphs: the schema has none
+class _Operators:
+    """The operators that a fused graph of a config may have."""
+
+    def __init__(self, domains: set[str], contract: GraphContract, config: GPTNeoConfig) -> None:
+        self.domains = domains
+        self.contract = contract
+        self.forms: dict[tuple[str, str], list[OperatorForm]] = {}
+        for form in fused_operators(config):
+            self.forms.setdefault((form.domain, form.operator), []).append(form)
+        lengths = [SEQLENS_K, TOTAL_SEQUENCE_LENGTH]
+        self.attention = {
+            cache.past_key.name: (
+                [*(spec.name for spec in cache.past), *lengths],
+                [spec.name for spec in cache.present],
+            )
+            for cache in contract.caches
+        }
+
+    def check(self, node: Node, attributes: Mapping[str, Attribute]) -> None:
+        """Refuse an operator that is in no form that we write."""
+        domain, operator = node.domain, node.operator
+        if domain not in self.domains:
+            raise ModelFileError(f"an operator of the domain {shown(domain)} is not ours")
+        forms = self.forms.get((domain, operator))
+        if forms is None:
+            raise ModelFileError(f"the operator {shown(operator)} is in no fused graph")
+        inputs, outputs = node.inputs, node.outputs
+        if not any(_has_form(inputs, outputs, attributes, form) for form in forms):
+            raise ModelFileError(
+                f"the operator {operator} {shown(outputs)} has {len(inputs)} inputs, "
+                f"{len(outputs)} outputs and the attributes {shown(sorted(attributes))}, which is "
+                "no form of it that is in fused graphs of this config.json"
+            )
+        if operator == "GroupQueryAttention":
+            self._check_attention(inputs, outputs)
+
+    def _check_attention(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Refuse caches and lengths that are not a layer's own: these address memory."""
+        caches_and_lengths, presents = self.attention.get(inputs[3], ([], []))
+        if [*inputs[1:]] != ["", "", *caches_and_lengths] or [*outputs[1:]] != presents:
+            raise ModelFileError(
+                f"the operator GroupQueryAttention {shown(outputs[0])} has not the caches and "
+                "lengths of a layer"
+            )
+
+
+def _has_form(
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    attributes: Mapping[str, Attribute],
+    form: OperatorForm,
+) -> bool:
+    if (len(inputs), len(outputs)) != (form.inputs, form.outputs):
+        return False
+    if attributes.keys() != form.attributes.keys():
+        return False
+    for name, attribute in attributes.items():
+        kind, values = form.attributes[name].kind, form.attributes[name].values
+        if attribute.kind != kind or (values is not None and attribute.integer not in values):
+            return False
+    return True
+
+
+def _check_operators(graph: Graph, operators: _Operators, config: GPTNeoConfig) -> None:
+    """Refuse operators that we do not write, and results that are too large or not known."""
+    walk = Walk(PORTABLE, Limits.of(config), operators.check, folds=False)
+    walk.run(graph, fused_inputs(config, operators.contract))
+    if walk.unbounded:
+        raise ModelFileError(f"{walk.unbounded[0]} has results whose sizes are not known")
 
 
 def _check_values(kind: str, values: Mapping[str, Value], specs: tuple[TensorSpec, ...]) -> None:

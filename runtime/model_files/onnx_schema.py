@@ -103,7 +103,7 @@ PROPERTY = Schema("a property", {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES
 FUSED = ModelSchemas(_MODEL, _GRAPH, _NODE, _ATTRIBUTE, _TENSOR, _VALUE, _VALUE_TYPE, _DIMENSION)
 
 # Still left out: training_info, functions, sparse_initializer, lists of tensors and of graphs,
-# segment, string_data. Lists of numbers are packed, and not looked into.
+# segment, string_data. Lists of numbers are packed; those of weights are not looked into.
 PORTABLE = ModelSchemas(
     model=_MODEL.extended({14: ("metadata_props", Kind.REPEATED_BYTES)}),
     graph=_GRAPH.extended(
@@ -127,7 +127,7 @@ PORTABLE = ModelSchemas(
         {
             4: ("float_data", Kind.BYTES),
             5: ("int32_data", Kind.BYTES),
-            7: ("int64_data", Kind.BYTES),
+            7: ("int64_data", Kind.INTEGERS),
             10: ("double_data", Kind.BYTES),
             11: ("uint64_data", Kind.BYTES),
             12: ("doc_string", Kind.BYTES),

@@ -2,8 +2,9 @@
 
 Other exporters write more than fused_check.py allows: constants as attributes, the two subgraphs
 of an If, types of the tensors between operators. What could do harm is refused all the same:
-weights that are neither in the graph's file nor within a file beside it, functions, loops,
-operators that are neither ONNX's nor ONNX Runtime's, options for the session.
+weights that are neither in the graph's file nor within a file beside it, functions, loops, options
+for the session, operators other than those of inference/operators.py, divisions that could end the
+process, and results that are larger than any of a GPT-Neo.
 """
 
 import mmap
@@ -12,23 +13,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import ModelFileError, shown
 from gptneo_onnx.runtime.model_files import onnx_schema
-from gptneo_onnx.runtime.model_files.graph_reader import (
-    EXTERNAL,
-    Attribute,
-    Axis,
-    Graph,
-    Model,
-    Signature,
-    Tensor,
-    Value,
-)
+from gptneo_onnx.runtime.model_files.graph_nodes import Attribute, Graph, Node
+from gptneo_onnx.runtime.model_files.graph_reader import Model
+from gptneo_onnx.runtime.model_files.graph_tensors import EXTERNAL, Tensor
+from gptneo_onnx.runtime.model_files.graph_values import Axis, Signature, Value
+from gptneo_onnx.runtime.model_files.inference.inputs import portable_inputs
+from gptneo_onnx.runtime.model_files.inference.limits import Limits
+from gptneo_onnx.runtime.model_files.inference.operators import ADDRESSED, IF, PORTABLE
+from gptneo_onnx.runtime.model_files.inference.walk import Walk
 from gptneo_onnx.runtime.model_files.paths import check_inside
 
 # Protobuf's own limit: weights may be in the graph's file.
 MAX_GRAPH_BYTES = 2**31 - 1
-_MAX_DEPTH = 8
 
 # The model may import other domains, as tools do without using them: ONNX Runtime knows which it
 # has.
@@ -42,12 +41,18 @@ _DATA_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 class GraphSignature:
     """The inputs and outputs of a graph by name.
 
-    `data_files` are the files that hold weights, besides the graph's own.
+    Attributes:
+        data_files: the files that hold weights, besides the graph's own.
+        weights: the most weights that they and the graph hold.
+        unbounded: describes the operators of which it is not known what they take, as that depends
+            on numbers that are computed.
     """
 
     inputs: Mapping[str, Signature]
     outputs: Mapping[str, Signature]
     data_files: tuple[Path, ...]
+    weights: int
+    unbounded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, order=True)
@@ -58,30 +63,35 @@ class _End:
     weight: str
 
 
-def check_portable_graph(path: Path, *, hashed: bool = False) -> GraphSignature:
+def check_portable_graph(
+    path: Path, config: GPTNeoConfig, *, hashed: bool = False
+) -> GraphSignature:
     """Refuse a graph that could do harm, and return the signature of any other.
 
     Args:
         path: the graph.
+        config: of the model that it is said to be, which bounds what it may take.
         hashed: whether a manifest says what its files hold; see check_inside.
 
     Raises:
-        ModelFileError: it is too large or damaged; it has foreign operators, functions or loops, or
-            weights that are not where it says.
+        ModelFileError: it is too large or damaged; it has foreign operators, functions or loops,
+            or weights that are not where it says; its results are larger than a GPT-Neo's, or could
+            end the process.
     """
     try:
         model = Model(_content(path), onnx_schema.PORTABLE)
         graph = model.graph()
         _check_model(model)
         weights, ends = _check_weights(graph)
-        _check_nodes(graph, depth=1)
         inputs, outputs = _signatures(graph.inputs()), _signatures(graph.outputs())
+        # Old exporters list every weight among the inputs, too.
+        inputs = {name: signature for name, signature in inputs.items() if name not in weights}
+        walk = Walk(PORTABLE, Limits.of(config), _check_node, ADDRESSED)
+        walk.run(graph, portable_inputs(config, inputs))
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}; fetch or export the model again") from error
     data_files = _check_data_files(path.parent, ends, hashed)
-    # Old exporters list every weight among the inputs, too.
-    inputs = {name: signature for name, signature in inputs.items() if name not in weights}
-    return GraphSignature(inputs, outputs, data_files)
+    return GraphSignature(inputs, outputs, data_files, walk.stored, tuple(walk.unbounded))
 
 
 def _content(path: Path) -> memoryview:
@@ -130,30 +140,22 @@ def _check_inline(tensor: Tensor) -> None:
         tensor.check_size(tensor.raw_size)
 
 
-def _check_nodes(graph: Graph, depth: int) -> None:
-    if depth > _MAX_DEPTH:
-        raise ModelFileError(f"graphs lie in graphs more than {_MAX_DEPTH} deep")
-    for node in graph.nodes():
-        operator, domain = node.operator, node.domain
-        if domain not in _OPERATOR_DOMAINS:
-            raise ModelFileError(
-                f"the operator {shown(operator)} is of the domain {shown(domain)}; "
-                "those of ONNX and com.microsoft are run"
-            )
-        for attribute in node.attributes():
-            _check_attribute(attribute, operator, depth)
-
-
-def _check_attribute(attribute: Attribute, operator: str, depth: int) -> None:
-    constant, branch = attribute.tensor, attribute.graph
-    if constant is not None:
-        _check_inline(constant)
-    if branch is not None:
-        if operator != "If":
-            raise ModelFileError(f"the operator {shown(operator)} has a graph of its own")
-        for tensor in branch.initializers():
-            _check_inline(tensor)
-        _check_nodes(branch, depth + 1)
+def _check_node(node: Node, attributes: Mapping[str, Attribute]) -> None:
+    operator, domain = node.operator, node.domain
+    if domain not in _OPERATOR_DOMAINS:
+        raise ModelFileError(
+            f"the operator {shown(operator)} is of the domain {shown(domain)}; "
+            "those of ONNX and com.microsoft are run"
+        )
+    for attribute in attributes.values():
+        constant, branch = attribute.tensor, attribute.graph
+        if constant is not None:
+            _check_inline(constant)
+        if branch is not None:
+            if operator != IF:
+                raise ModelFileError(f"the operator {shown(operator)} has a graph of its own")
+            for tensor in branch.initializers():
+                _check_inline(tensor)
 
 
 def _check_data_files(folder: Path, ends: Mapping[str, _End], hashed: bool) -> tuple[Path, ...]:

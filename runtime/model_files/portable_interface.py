@@ -31,7 +31,8 @@ from gptneo_onnx.models.portable_graph import (
     portable_contract,
 )
 from gptneo_onnx.models.tasks import Head, Task
-from gptneo_onnx.runtime.model_files.graph_reader import Signature
+from gptneo_onnx.runtime.model_files.graph_values import Signature
+from gptneo_onnx.runtime.model_files.inference.limits import least_weights
 from gptneo_onnx.runtime.model_files.portable_check import GraphSignature
 
 _FLOATS = {DataType.FLOAT32.onnx: DataType.FLOAT32, DataType.FLOAT16.onnx: DataType.FLOAT16}
@@ -163,6 +164,11 @@ def _recognise(signature: GraphSignature, config: GPTNeoConfig, task: Task) -> P
     for name in states:
         if name in outputs:
             _check_floats(name, outputs[name], (None, None, config.hidden_size))
+    least = least_weights(config)
+    if signature.weights < least:
+        raise ModelFileError(
+            f"config.json describes a GPT-Neo of {least} weights, the graph has {signature.weights}"
+        )
     caches = [*(inputs[name] for name in past), *(outputs[name] for name in present)]
     return PortableInterface(
         task=task,

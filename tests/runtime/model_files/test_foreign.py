@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime.model_files.directory import open_model_directory
 from gptneo_onnx.runtime.model_files.foreign import ForeignGraphs, find_graphs
@@ -417,6 +418,7 @@ def test_a_graph_that_is_cut_off_is_refused(directory, random):
 
 def test_changed_bytes_raise_nothing_else(directory, random):
     path = directory / "model.onnx"
+    config = GPTNeoConfig.from_file(directory / "config.json")
     content = np.frombuffer(path.read_bytes(), np.uint8)
     for _ in range(200):
         changed = content.copy()
@@ -424,4 +426,4 @@ def test_changed_bytes_raise_nothing_else(directory, random):
         changed[at] ^= random.integers(1, 256, 4).astype(np.uint8)
         path.write_bytes(changed.tobytes())
         with contextlib.suppress(ModelFileError):
-            check_portable_graph(path)
+            check_portable_graph(path, config)

@@ -35,8 +35,8 @@ class Graph:
     """A real exported graph, and a folder in which changed ones are checked."""
 
     def __init__(self, export: Path, folder: Path) -> None:
-        config = GPTNeoConfig.from_file(export / "config.json")
-        self.contract = fused_contract(config, NumberFormat.of(Precision.FP32))
+        self.config = GPTNeoConfig.from_file(export / "config.json")
+        self.contract = fused_contract(self.config, NumberFormat.of(Precision.FP32))
         self.content = (export / "model.onnx").read_bytes()
         self.folder = folder
         shutil.copyfile(export / WEIGHTS, folder / WEIGHTS)
@@ -53,7 +53,7 @@ class Graph:
     def check(self, graph: ModelProto | bytes, contract: GraphContract | None = None) -> None:
         content = graph if isinstance(graph, bytes) else graph.SerializeToString()
         (self.folder / "model.onnx").write_bytes(content)
-        check_fused_graph(self.folder / "model.onnx", contract or self.contract)
+        check_fused_graph(self.folder / "model.onnx", contract or self.contract, self.config)
 
     def refuses(self, graph: ModelProto | bytes, match: str) -> None:
         with pytest.raises(ModelFileError, match=match) as caught:
@@ -150,7 +150,9 @@ def test_graphs_of_every_precision_are_accepted(
     export = export_shape(shape, precision=precision)
     config = GPTNeoConfig.from_dict(shape.config)
     check_fused_graph(
-        export / "model.onnx", fused_contract(config, NumberFormat.of(Precision(precision)))
+        export / "model.onnx",
+        fused_contract(config, NumberFormat.of(Precision(precision))),
+        config,
     )
 
 
@@ -162,7 +164,7 @@ def test_a_graph_that_is_too_large_is_refused_unread(graph: Graph) -> None:
     with path.open("wb") as file:
         file.truncate(MAX_GRAPH_BYTES + 1)
     with pytest.raises(ModelFileError, match="has 16777217 bytes, at most 16777216 are read"):
-        check_fused_graph(path, graph.contract)
+        check_fused_graph(path, graph.contract, graph.config)
 
 
 def test_an_empty_file_is_refused(graph: Graph) -> None:
@@ -585,7 +587,7 @@ def test_sparse_weights_are_refused(graph: Graph) -> None:
 def test_weights_are_refused_where_there_is_no_weights_file(graph: Graph, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(graph.content)
     with pytest.raises(ModelFileError, match=rf"ends at byte \d+ of {WEIGHTS}, which has 0"):
-        check_fused_graph(tmp_path / "model.onnx", graph.contract)
+        check_fused_graph(tmp_path / "model.onnx", graph.contract, graph.config)
 
 
 # Inputs and outputs.

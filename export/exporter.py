@@ -35,6 +35,7 @@ from gptneo_onnx.models.manifest import (
     Manifest,
     sha256_of,
 )
+from gptneo_onnx.models.staging import remove_leftovers
 from gptneo_onnx.models.tasks import Task
 
 
@@ -143,6 +144,8 @@ def export_model(
         adapter=adapter,
     )
     report = report or _ignore
+    for leftover in remove_leftovers(plan.out.absolute().parent):
+        report(str(leftover))
     check_replaceable(plan.out.absolute())
     source = open_source(plan)
     task = task_of(plan, source)

@@ -2,8 +2,6 @@
 
 import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,39 +9,36 @@ from pathlib import Path
 from gptneo_onnx.export import transformers_js
 from gptneo_onnx.export.replace_directory import replace_directory
 from gptneo_onnx.models.errors import ExportError, InputError, ModelFileError, shown
+from gptneo_onnx.models.interruption import renaming
 from gptneo_onnx.models.json_file import read_json_object
-from gptneo_onnx.models.manifest import MANIFEST_FILE, partial_prefix
+from gptneo_onnx.models.manifest import MANIFEST_FILE
+from gptneo_onnx.models.staging import staging_directory
 
 
 @contextmanager
 def atomic_directory(out: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `out` to write into; rename it to `out` if the block succeeds.
+    """Yield a temporary directory to write into; rename it to `out` if the block succeeds.
 
-    If the block fails (an error, a full disk, Ctrl-C), the sibling is removed and whatever was at
+    If the block fails (an error, a full disk, Ctrl-C), the directory is removed and whatever was at
     `out` stays as it was. Only an empty directory or an earlier export is ever replaced.
 
     Raises:
         InputError: something else is at `out`.
-        ExportError: the disk is full or `out` cannot be written.
+        ExportError: the disk is full, `out` cannot be written, or another process writes it.
     """
     out = out.absolute()
     check_replaceable(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=partial_prefix(out.name), dir=out.parent))
-    except OSError as error:
-        raise write_error(out, error) from error
-    try:
-        yield partial
-        partial.chmod(0o755)  # mkdtemp makes it private
-        _sync(partial)
-        _replace(partial, out)
+        with staging_directory(out) as partial:
+            yield partial
+            partial.chmod(0o755)  # whatever the user's umask says
+            _sync(partial)
+            _replace(partial, out)
     except OSError as error:
         if isinstance(error, ExportError):
             raise
         raise write_error(out, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_replaceable(out: Path) -> None:
@@ -102,4 +97,5 @@ def _replace(partial: Path, out: Path) -> None:
     if out.exists():
         replace_directory(partial, out)
     else:
-        partial.rename(out)
+        with renaming():
+            partial.rename(out)

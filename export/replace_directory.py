@@ -3,10 +3,11 @@
 import ctypes
 import errno
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
+
+from gptneo_onnx.models.interruption import renaming
+from gptneo_onnx.models.staging import OLD
 
 _CURRENT_FOLDER = -100  # AT_FDCWD of Linux
 _EXCHANGE = 2  # RENAME_EXCHANGE of Linux, RENAME_SWAP of macOS
@@ -15,18 +16,18 @@ _CANNOT = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EXDEV)
 
 
 def replace_directory(new: Path, old: Path) -> None:
-    """Put one directory where another is, and remove the other; both are on one file system.
+    """Put one directory where another is; both are on one file system.
 
-    Where the system cannot swap names in one step (Windows, some network disks), they are renamed
-    one after the other: a process that is killed in between leaves `old` under a hidden name.
+    `new` is a staging_directory(), which removes the old one at its end. Where the system cannot
+    swap names in one step (Windows, some network disks), they are renamed one after the other; if
+    the process is killed in between, remove_leftovers() gives `old` its name back.
 
     Raises:
         OSError: they cannot be renamed; both are as they were.
     """
-    if _swapped(new, old):
-        shutil.rmtree(new, ignore_errors=True)
-    else:
-        _rename_in_turn(new, old)
+    with renaming():
+        if not _swapped(new, old):
+            _rename_in_turn(new, old)
 
 
 def _swapped(first: Path, second: Path) -> bool:
@@ -51,15 +52,11 @@ def _swapped(first: Path, second: Path) -> bool:
 
 def _rename_in_turn(new: Path, old: Path) -> None:
     """Move the old directory aside first, and back if the new one cannot take its place."""
-    aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.replaced-", dir=old.parent))
-    earlier = aside / old.name
+    aside = new.parent / OLD
     try:
-        old.rename(earlier)
+        old.rename(aside)
         new.rename(old)
     except BaseException:
-        if earlier.exists() and not old.exists():
-            earlier.rename(old)
+        if aside.exists() and not old.exists():
+            aside.rename(old)
         raise
-    finally:
-        if old.exists():
-            shutil.rmtree(aside, ignore_errors=True)

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from gptneo_onnx.export.tokenizer_files import (
 )
 from gptneo_onnx.models.chat_template import CHAT_TEMPLATE_FOLDER
 from gptneo_onnx.models.config import GPTNeoConfig
-from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.models.errors import ExportError, InputError, shown
+from gptneo_onnx.models.interruption import half_written
 from gptneo_onnx.models.manifest import (
     CONFIG_FILE,
     MANIFEST_FILE,
@@ -27,6 +29,7 @@ from gptneo_onnx.models.manifest import (
     Manifest,
     sha256_of,
 )
+from gptneo_onnx.models.staging import remove_leftovers, staging_directory
 from gptneo_onnx.models.tokenizer_files import READ_FILES
 
 _WRITTEN = (TOKENIZER_CONFIG_FILE, TOKENIZER_FILE)
@@ -65,6 +68,9 @@ def set_tokenizer(
         ExportError: the export cannot be written; it is as it was.
     """
     out = _export_at(export_directory)
+    if not dry_run:
+        for leftover in remove_leftovers(out.parent):
+            (report or _ignore)(str(leftover))
     manifest = Manifest.read(out) if (out / MANIFEST_FILE).exists() else None
     vocab_size = GPTNeoConfig.from_file(out / CONFIG_FILE).vocab_size
     with tokenizer_source(tokenizer, revision) as source, tempfile.TemporaryDirectory() as name:
@@ -77,12 +83,18 @@ def set_tokenizer(
         return source.name
 
 
+def _ignore(line: str) -> None:
+    """Stand in for `report` where the caller gives none."""
+
+
 def _replace(written: Path, out: Path, manifest: Manifest | None) -> None:
     try:
         if manifest is None:
             _replace_files(written, out)
         else:
             _replace_directory(written, out, manifest)
+    except ExportError:
+        raise
     except OSError as error:
         raise write_error(out, error) from error
 
@@ -106,41 +118,46 @@ def _export_at(directory: str | Path) -> Path:
 
 def _replace_directory(written: Path, out: Path, manifest: Manifest) -> None:
     """Replace an export by one that has the new files, and links to its other ones."""
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.partial-", dir=out.parent))
-    try:
-        left_out = shutil.ignore_patterns(*_WRITTEN, MANIFEST_FILE)
-        shutil.copytree(
-            out, partial, symlinks=True, ignore=left_out, copy_function=os.link, dirs_exist_ok=True
-        )
+    with staging_directory(out) as new:
+        _link(out, new)
         records = dict(manifest.files)
         for name in _WRITTEN:
-            shutil.copyfile(written / name, partial / name)
-            records[name] = FileRecord((partial / name).stat().st_size, sha256_of(partial / name))
-        replace(manifest, files=records).write(partial)
+            shutil.copyfile(written / name, new / name)
+            records[name] = FileRecord((new / name).stat().st_size, sha256_of(new / name))
+        replace(manifest, files=records).write(new)
         for name in (*_WRITTEN, MANIFEST_FILE):
-            _flush(partial / name)
-        replace_directory(partial, out)
+            _flush(new / name)
+        replace_directory(new, out)
+
+
+def _link(out: Path, new: Path) -> None:
+    """Link the files of an export that stay into another directory."""
+    left_out = shutil.ignore_patterns(*_WRITTEN, MANIFEST_FILE)
+    try:
+        shutil.copytree(
+            out, new, symlinks=True, ignore=left_out, copy_function=os.link, dirs_exist_ok=True
+        )
     except shutil.Error as error:  # copytree's list of what could not be linked
         raise OSError(None, f"its files cannot be linked ({str(error)[:200]})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _replace_files(written: Path, out: Path) -> None:
     """Replace the files of a tokenizer one by one, in the order that set_tokenizer() tells."""
-    partial = {name: out / f".{name}.partial" for name in _WRITTEN}
-    try:
-        for name, path in partial.items():
+    copies = {name: out / f".{name}.partial" for name in _WRITTEN}
+    with half_written(partial(_remove_files, [*copies.values()])):
+        for name, path in copies.items():
             shutil.copyfile(written / name, path)
             _flush(path)
         for name in READ_FILES:  # the first are those without which there is no tokenizer
             (out / name).unlink(missing_ok=True)
         shutil.rmtree(out / CHAT_TEMPLATE_FOLDER, ignore_errors=True)
         for name in _WRITTEN:
-            partial[name].replace(out / name)
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+            copies[name].replace(out / name)
+
+
+def _remove_files(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

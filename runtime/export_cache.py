@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError
+from gptneo_onnx.models.file_lock import file_lock, is_locked
+from gptneo_onnx.models.interruption import half_written
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import FORMAT_VERSION, MANIFEST_FILE, partial_prefix
-from gptneo_onnx.runtime.file_lock import file_lock, is_locked
-from gptneo_onnx.runtime.files import cache_folder, replace_atomically
+from gptneo_onnx.models.staging import OWNER, remove_leftovers
+from gptneo_onnx.runtime.files import cache_folder, remove_abandoned_files, replace_atomically
 
 FOLDER = "exports"
 _RECORD_SUFFIX, _LOCK_SUFFIX = ".json", ".lock"
@@ -96,7 +98,7 @@ class CachedExport:
     def being_made(self, on_wait: Callable[[], object]) -> Iterator[bool]:
         """Let one process make it while others wait; yield whether it is still to be made.
 
-        What a killed process left of it is removed first. If the block fails, no record remains.
+        If the block fails, no record remains.
 
         Raises:
             InputError: the cache folder cannot be written.
@@ -107,18 +109,20 @@ class CachedExport:
                 stack.enter_context(file_lock(_lock(self.name), on_wait))
                 is_missing = not self.is_there
                 if is_missing:
-                    _remove_partial(self.name)
+                    _remove_doomed(self.name)
                     self._write_record()
             except OSError as error:
                 raise InputError(
                     f"the cache folder {exports_folder()} cannot be written: {error.strerror}; "
                     "set GPTNEO_ONNX_CACHE to a folder that can"
                 ) from error
-            try:
+            with half_written(self._forget):
                 yield is_missing
-            finally:
-                if not self.is_there:
-                    _record(self.name).unlink(missing_ok=True)
+
+    def _forget(self) -> None:
+        """Remove the record of an export that was not made."""
+        if not self.is_there:
+            _record(self.name).unlink(missing_ok=True)
 
     def _write_record(self) -> None:
         made = datetime.now(UTC).isoformat(timespec="seconds")
@@ -139,10 +143,10 @@ class CachedExport:
         if is_locked(_lock(self.name)):
             return False
         # First under a hidden name: a directory that is half removed is no export.
-        doomed = exports_folder() / f"{partial_prefix(self.name)}removed"
+        _remove_doomed(self.name)
         with suppress(OSError):
-            self.path.rename(doomed)
-        _remove_partial(self.name)
+            self.path.rename(_doomed(self.name))
+        _remove_doomed(self.name)
         shutil.rmtree(self.path, ignore_errors=True)
         if self.path.exists():
             return False
@@ -166,15 +170,18 @@ def cached_exports() -> list[CachedExport]:
     return sorted(exports, key=lambda export: export.last_used, reverse=True)
 
 
-def remove_leftovers() -> int:
+def remove_all_leftovers() -> int:
     """Remove what processes left that were killed while they exported; return the bytes freed."""
     folder = exports_folder()
-    freed = 0
+    freed = remove_abandoned_files(folder) + remove_abandoned_files(cache_folder())
+    freed += sum(leftover.size for leftover in remove_leftovers(folder))
     for path in [*folder.iterdir()] if folder.is_dir() else []:
         if not path.name.startswith(".") or path.suffix == ".partial":  # a record, being written
             continue
+        if (path / OWNER).exists():  # it is being written
+            continue
         name = path.name[1:].rpartition(".")[0]
-        if is_locked(_lock(name)) or (folder / name).exists():
+        if is_locked(_lock(name)) or ((folder / name).exists() and path != _doomed(name)):
             continue
         freed += folder_size(path) if path.is_dir() else path.stat().st_size
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -209,6 +216,10 @@ def _lock(name: str) -> Path:
     return exports_folder() / f".{name}{_LOCK_SUFFIX}"
 
 
-def _remove_partial(name: str) -> None:
-    for path in exports_folder().glob(f"{partial_prefix(name)}*"):
-        shutil.rmtree(path, ignore_errors=True)
+def _doomed(name: str) -> Path:
+    """Return the name that an export has while it is removed."""
+    return exports_folder() / f"{partial_prefix(name)}removed"
+
+
+def _remove_doomed(name: str) -> None:
+    shutil.rmtree(_doomed(name), ignore_errors=True)

@@ -2,13 +2,17 @@
 
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.file_lock import take_lock
+from gptneo_onnx.models.interruption import half_written
 from gptneo_onnx.models.named_file import (
     TooLargeError,
     is_stream,
@@ -23,6 +27,8 @@ MAX_TEXT_BYTES = 1024 * 1024 * 1024
 MAX_STREAM_BYTES = 256 * 1024 * 1024
 MAX_ROW_BYTES = 32 * 1024 * 1024
 _BYTE_ORDER_MARK = "\ufeff"
+# The names of files that are being written.
+_PREFIX, _SUFFIX = ".gptneo-onnx-", ".partial"
 
 
 def read_text(path: str | Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
@@ -121,10 +127,8 @@ def check_writable(path: Path, read: Iterable[Path] = ()) -> None:
             raise InputError(f"{path} is a directory; name a file")
         if path.exists() and any(file.exists() and path.samefile(file) for file in read):
             raise InputError(f"{path} is one of the texts, and would be lost; name another file")
-        trial = _temporary(path.resolve())
-        with trial.open("x"):
-            pass
-        trial.unlink()
+        with ExitStack() as removed, ExitStack() as closed:
+            _new_file(path.resolve().parent, removed, closed)
     except OSError as error:
         raise _cannot_be_written(path, error) from error
 
@@ -150,27 +154,86 @@ def atomic_file(path: Path, mode: str) -> Iterator[IO[Any]]:
 
 
 @contextmanager
-def replace_atomically(path: Path, mode: str) -> Iterator[IO[Any]]:
+def replace_atomically(path: Path, mode: str, permissions: int = 0o666) -> Iterator[IO[Any]]:
     """Write a file as atomic_file does, but replace a link itself, and let errors pass.
+
+    What killed processes left in the folder is removed.
+
+    Args:
+        path: the file to write.
+        mode: w (UTF-8) or wb.
+        permissions: of the file, less what the user's umask takes away.
 
     Raises:
         OSError: the file cannot be written; an earlier one stays as it was.
     """
-    # Not tempfile's: its files can only be read by the user, and keep that when they are renamed.
-    temporary = _temporary(path)
+    remove_abandoned_files(path.parent)
     encoding, errors = (None, None) if "b" in mode else ("utf-8", "backslashreplace")
-    try:
-        with temporary.open(mode.replace("w", "x"), encoding=encoding, errors=errors) as file:
+    with ExitStack() as removed, ExitStack() as closed:
+        temporary, descriptor = _new_file(path.parent, removed, closed, permissions)
+        with os.fdopen(os.dup(descriptor), mode, encoding=encoding, errors=errors) as file:
             yield file
+        if sys.platform == "win32":  # an open file cannot be renamed there
+            closed.close()
         temporary.replace(path)
+
+
+def remove_abandoned_files(folder: Path) -> int:
+    """Remove the half-written files of processes that were killed; return the bytes freed.
+
+    Those of running processes stay: they hold the locks of their files.
+    """
+    freed = 0
+    if sys.platform == "win32":  # files are not locked there while they are written
+        return freed
+    with suppress(OSError):
+        for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+            with suppress(OSError):
+                freed += _removed(path)
+    return freed
+
+
+def _removed(path: Path) -> int:
+    """Remove a file if nobody holds its lock; return the bytes freed."""
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        return 0
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        if not take_lock(descriptor, path):
+            return 0
+        path.unlink()
+        return status.st_size
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
-def _temporary(path: Path) -> Path:
-    """Return an unused name in the folder of `path`."""
-    return path.parent / f".{secrets.token_hex(8)}.partial"
+def _new_file(
+    folder: Path, removed: ExitStack, closed: ExitStack, permissions: int = 0o666
+) -> tuple[Path, int]:
+    """Make an empty file of an unused name; return it, open for writing.
+
+    Its lock is held, so that no other process takes it for one that was left.
+
+    Args:
+        folder: the folder to make it in.
+        removed: removes the file at its end, if it was not renamed.
+        closed: closes it at its end, which frees the lock.
+        permissions: of the file, less what the user's umask takes away.
+    """
+    while True:
+        # Not tempfile's: its files can only be read by the user, and keep that when renamed.
+        path = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+        removed.enter_context(half_written(partial(_unlink, path)))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, permissions)
+        closed.callback(os.close, descriptor)
+        if sys.platform == "win32" or take_lock(descriptor, path) is not False:
+            return path, descriptor
+
+
+def _unlink(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _cannot_be_written(path: Path, error: OSError) -> InputError:

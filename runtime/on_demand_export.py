@@ -23,7 +23,9 @@ from gptneo_onnx.models.graph import Precision
 from gptneo_onnx.models.hub_cache import MAIN, is_offline
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.manifest import CONFIG_FILE, GRAPH_FILE, sha256_of
+from gptneo_onnx.models.staging import remove_leftovers
 from gptneo_onnx.models.tasks import Head, Task
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.checkpoint_source import (
     CheckpointSource,
     SourceArguments,
@@ -33,7 +35,6 @@ from gptneo_onnx.runtime.checkpoint_source import (
 from gptneo_onnx.runtime.engine.task_check import check_head
 from gptneo_onnx.runtime.export_cache import CachedExport, cached_exports, exports_folder
 from gptneo_onnx.runtime.hub import HubArguments
-from gptneo_onnx.runtime.units import readable_size
 
 _AUTO = "auto"
 # The task of a checkpoint that is exported for a head; others are read without a head of their own.
@@ -144,6 +145,8 @@ def _make(export: CachedExport, found: CheckpointSource, heads: Collection[Head]
             return
         from gptneo_onnx.export import check_export, export_model
 
+        for leftover in remove_leftovers(exports_folder()):  # before the space is looked at
+            _tell(str(leftover))
         directory = _with_weights(found, export.settings["variant"])
         arguments: dict[str, Any] = dict(export.settings)
         planned = check_export(directory, **arguments)

@@ -47,10 +47,14 @@ NAMESPACE = "runtime.namespace"
 LAYERS = {
     "models": [
         "models.errors",
-        ("models.activations", "models.json_file", "models.named_file", "models.tokenizer_check"),
+        (
+            "models.activations", "models.json_file", "models.named_file", "models.units",
+            "models.file_lock", "models.interruption", "models.tokenizer_check",
+        ),
         "models.labels",
         "models.config_names", "models.config", "models.tasks", "models.graph",
         "models.fused_operators", "models.portable_graph", "models.genai_graph", "models.manifest",
+        "models.staging",
         "models.generation_settings", "models.embedded", "models.hub_cache", "models.chat_template",
         ("models.added_tokens", "models.post_processor"), "models.special_tokens",
         ("models.gpt2_vocabulary", "models.tokenizer_config"), "models.tokenizer_files",
@@ -68,8 +72,8 @@ LAYERS = {
     ],
     "runtime": [
         (
-            "runtime.files", "runtime.file_lock", "runtime.onnx_runtime", "runtime.arrays",
-            "runtime.text_settings", "runtime.units",
+            "runtime.files", "runtime.onnx_runtime", "runtime.arrays",
+            "runtime.text_settings",
         ),
         "runtime.model_files", "runtime.companion_files",
         "runtime.model_output", "runtime.export_cache",

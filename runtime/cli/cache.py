@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from gptneo_onnx.models.errors import InputError, printable
 from gptneo_onnx.models.manifest import FORMAT_VERSION, MANIFEST_FILE
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.cli.options import add_json
 from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.files import cache_folder
-from gptneo_onnx.runtime.units import readable_size
 
 if TYPE_CHECKING:
     from gptneo_onnx.runtime.export_cache import CachedExport
@@ -120,7 +120,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _prune(options: argparse.Namespace) -> None:
-    from gptneo_onnx.runtime.export_cache import cached_exports, remove_leftovers
+    from gptneo_onnx.runtime.export_cache import cached_exports, remove_all_leftovers
 
     removed = []
     for export in cached_exports():
@@ -133,7 +133,7 @@ def _prune(options: argparse.Namespace) -> None:
         reason = "an earlier version's embedded model"
         entry = {"model": "the embedded model", "path": str(folder), "size": size}
         removed.append(entry | {"reason": reason, "precision": "fp32"})
-    leftovers = 0 if options.dry_run else remove_leftovers()
+    leftovers = 0 if options.dry_run else remove_all_leftovers()
     total = leftovers + sum(entry["size"] for entry in removed)
     if options.json:
         print(json.dumps({"removed": removed, "bytes": total, "dry_run": options.dry_run}))

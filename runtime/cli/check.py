@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gptneo_onnx.models.errors import printable
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.cli.export_options import (
     add_checkpoint,
     add_graphs,
@@ -16,7 +17,6 @@ from gptneo_onnx.runtime.cli.export_options import (
 )
 from gptneo_onnx.runtime.cli.options import add_json
 from gptneo_onnx.runtime.cli.parser import add_examples
-from gptneo_onnx.runtime.units import readable_size
 
 WIDTH = 80
 _LABEL = 16

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 
 from gptneo_onnx.models.graph import ACTIVATION_NAMES
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.model_files.stored_size import stored_bytes
-from gptneo_onnx.runtime.units import readable_size
 
 _UNKNOWN = "not recorded"
 

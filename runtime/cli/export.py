@@ -8,6 +8,8 @@ from typing import Any
 
 from gptneo_onnx.models.errors import InputError, printable
 from gptneo_onnx.models.manifest import Manifest
+from gptneo_onnx.models.staging import remove_leftovers
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.cli.check import run_check
 from gptneo_onnx.runtime.cli.export_options import (
     add_checkpoint,
@@ -20,7 +22,6 @@ from gptneo_onnx.runtime.cli.next_command import next_command
 from gptneo_onnx.runtime.cli.options import add_json, add_quiet
 from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.cli.terminal import wrapped
-from gptneo_onnx.runtime.units import readable_size
 
 UP_TO_DATE, EXPORTED = "up to date", "exported"
 # Other programs load it without a word, and ONNX Runtime then misses an input.
@@ -84,6 +85,9 @@ def run_export(options: argparse.Namespace) -> None:
 
     options.out = _output_directory(options)
     arguments = export_arguments(options)
+    if not options.dry_run:  # before OUT is looked at: it may be put back
+        for leftover in remove_leftovers(options.out.absolute().parent):
+            notice(str(leftover))
     if not options.force and not needs_export(options.checkpoint, options.out, **arguments):
         _print(options, UP_TO_DATE, [])
         return

@@ -6,11 +6,11 @@ when it is typed: sessions that run at the same time do not lose each other's.
 
 import json
 import os
-import secrets
 import sys
 from pathlib import Path
 
 from gptneo_onnx.models.named_file import open_file
+from gptneo_onnx.runtime.files import replace_atomically
 
 MAX_ENTRIES = 1000
 MAX_ENTRY_CHARACTERS = 10_000
@@ -92,11 +92,8 @@ class History:
             if (room := room - len(line)) < 0:
                 break
             kept.append(line)
-        partial = self._file.parent / f".{secrets.token_hex(8)}.partial"
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        with replace_atomically(self._file, "w", _PRIVATE) as file:
             file.writelines(reversed(kept))
-        partial.replace(self._file)
 
 
 def _entry(line: str) -> str | None:

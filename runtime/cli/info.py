@@ -11,10 +11,10 @@ from gptneo_onnx.models.config import GPTNeoConfig
 from gptneo_onnx.models.errors import printable
 from gptneo_onnx.models.graph import ACTIVATION_NAMES, BATCH, CAPACITY, Precision
 from gptneo_onnx.models.manifest import CONFIG_FILE, Manifest
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.cli.options import add_graph_choice, add_json, add_model, chosen_graph
 from gptneo_onnx.runtime.cli.parser import add_examples
 from gptneo_onnx.runtime.cli.terminal import wrapped
-from gptneo_onnx.runtime.units import readable_size
 
 _SHOWN_LABELS = 8
 # The column of values in the table.

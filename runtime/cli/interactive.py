@@ -9,6 +9,7 @@ from gptneo_onnx.runtime.cli.interactive_commands import complete, run_command
 from gptneo_onnx.runtime.cli.interactive_session import Session
 from gptneo_onnx.runtime.cli.interactive_settings import Settings
 from gptneo_onnx.runtime.cli.line_input import Entry, LineInput
+from gptneo_onnx.runtime.cli.signals import going_on
 
 WELCOME = (
     "Type how the text begins; the model continues it, then you again, each time on a new line. "
@@ -29,6 +30,11 @@ def converse(generator: DescribingPipeline, settings: Settings, keeps_history: b
         InputError: standard input is closed, or not UTF-8.
         KeyboardInterrupt: Ctrl-C was typed, and the input comes from no terminal.
     """
+    with going_on():
+        _converse(generator, settings, keeps_history)
+
+
+def _converse(generator: DescribingPipeline, settings: Settings, keeps_history: bool) -> None:
     session = Session(generator, settings)
     lines = LineInput(partial(complete, session), keeps_history)
     if lines.is_terminal:

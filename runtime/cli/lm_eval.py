@@ -1,7 +1,6 @@
 """The command `gptneo-onnx lm-eval`: lm-evaluation-harness on an exported model."""
 
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -62,8 +61,6 @@ def run_lm_eval(arguments: Sequence[str]) -> None:
             "lm-eval needs EleutherAI's lm-evaluation-harness: pip install 'gptneo-onnx[eval]'"
         ) from error
     harness_arguments = _with_model(list(arguments), NAME)
-    # The harness ends its worker processes by this signal, which must not raise there.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.argv = [LM_EVAL, *harness_arguments]
     cli_evaluate()
 

@@ -1,12 +1,10 @@
 """The command line, gptneo-onnx: runs one command, and turns what goes wrong into one line."""
 
 import argparse
-import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import FrameType
 from typing import Any, NoReturn
 
 from gptneo_onnx.models.errors import GPTNeoOnnxError, MissingDependencyError
@@ -26,9 +24,17 @@ from gptneo_onnx.runtime.cli import (
     set_tokenizer,
     show_help,
 )
-from gptneo_onnx.runtime.cli.colours import RED, coloured, coloured_help
-from gptneo_onnx.runtime.cli.messages import BAD_INPUT, PROGRAM, complain, reason_of, show_warning
+from gptneo_onnx.runtime.cli.colours import coloured_help
+from gptneo_onnx.runtime.cli.messages import (
+    BAD_INPUT,
+    PROGRAM,
+    complain,
+    reason_of,
+    say_interrupted,
+    show_warning,
+)
 from gptneo_onnx.runtime.cli.parser import Parser, add_examples
+from gptneo_onnx.runtime.cli.signals import EndingBySignals, end_process
 from gptneo_onnx.runtime.cli.streams import (
     discard_output,
     flush_output,
@@ -37,7 +43,7 @@ from gptneo_onnx.runtime.cli.streams import (
 )
 from gptneo_onnx.runtime.onnx_runtime import require_onnx_runtime, silence_onnx_runtime
 
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED = 130
 COMMAND = "command"
 
 # In the order of --help, by what people want. Each module has add_command(), which adds its parser
@@ -50,21 +56,47 @@ GROUPS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run_program() -> int:
+    """Run main() as the whole process, which a signal that ends the command ends too."""
+    ending = EndingBySignals()
+    try:
+        return main(ending=ending)
+    finally:
+        end_process(ending.received)
+
+
+def main(arguments: Sequence[str] | None = None, ending: EndingBySignals | None = None) -> int:
     """Run one command and return its exit status.
 
     The status is 0, 2 for bad input, 130 after an interruption, or the command's own: compare
     returns 1 if models diverge too much, generate 3 if a text is cut before its form is complete.
 
+    Args:
+        arguments: of the command line; those of the process by default.
+        ending: learns of the signal that ended the command.
+
     Raises:
         SystemExit: after --help (0), for options that cannot be parsed or where ONNX Runtime is
-            missing (2), and after SIGTERM (143).
+            missing (2), after SIGTERM (143) and SIGHUP (129).
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    ending = ending or EndingBySignals()
+    try:
+        with ending:
+            try:
+                return _run(sys.argv[1:] if arguments is None else list(arguments))
+            except KeyboardInterrupt:
+                say_interrupted()
+                return INTERRUPTED
+    except KeyboardInterrupt:  # in the moment in which the command ended by itself
+        return INTERRUPTED
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command; turn what goes wrong into one line."""
     prepare_streams()
     try:
         try:
-            run = _parse(sys.argv[1:] if arguments is None else list(arguments))
+            run = _parse(arguments)
         except SystemExit:  # --help and --version have printed
             flush_output()
             raise
@@ -75,9 +107,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status or 0
     except GPTNeoOnnxError as error:
         return complain(str(error))
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: {coloured('interrupted', RED, sys.stderr)}", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as `| head` does
         discard_output()
         return 0
@@ -215,9 +244,5 @@ def _commands(parser: argparse.ArgumentParser) -> Any:
     return commands
 
 
-def _terminate(signal_number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(TERMINATED)  # unwinds, so that a half-written export is removed
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program())

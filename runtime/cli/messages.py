@@ -25,6 +25,11 @@ def reason_of(error: OSError) -> str:
     return str(error)
 
 
+def say_interrupted() -> None:
+    """Print that Ctrl-C ended the command."""
+    print(f"{PROGRAM}: {coloured('interrupted', RED, sys.stderr)}", file=sys.stderr)
+
+
 def show_warning(message: Warning | str, *place: Any, **details: Any) -> None:
     """Print a warning as one line: it takes the place of warnings.showwarning."""
     _say("warning:", YELLOW, str(message))

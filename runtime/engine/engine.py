@@ -1,8 +1,9 @@
 """Engine: an exported model that can be stepped, by one call at a time."""
 
+import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from gptneo_onnx.models.manifest import GRAPH_FILE
 from gptneo_onnx.models.tasks import Head, Task
 from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, Decoder
 from gptneo_onnx.runtime.engine.device import Device
+from gptneo_onnx.runtime.engine.forked_process import opening_after_fork
 from gptneo_onnx.runtime.engine.load_decoders import DecoderFactory, load_decoders
 from gptneo_onnx.runtime.engine.step_cost import step_cost
 from gptneo_onnx.runtime.engine.task_check import check_head
@@ -59,6 +61,7 @@ class Engine:
         self._model = model
         self._make_decoder = make_decoder
         self._decoder = self._larger_decoder(int(slots))
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None  # the one that has entered the engine
         self._loaded_by: dict[str, Any] | None = None  # load()'s arguments
@@ -273,11 +276,15 @@ class Engine:
 
         Two calls at once would write into the same cache.
 
+        In a process that was forked, the model is opened again first.
+
         Raises:
             InputError: this thread has entered it already, so it would wait for itself: a
                 streamer or a processor calls the model that calls it, or an iterator of
-                generate_tokens() is open.
+                generate_tokens() is open. Or it cannot be opened again.
         """
+        if self._process != os.getpid():
+            self._open_again()
         if self._thread is threading.current_thread():
             raise InputError(
                 "this model is at work in another call; wait for it, or load a second model: a "
@@ -291,19 +298,19 @@ class Engine:
             finally:
                 self._thread = None
 
+    def _open_again(self) -> None:
+        """Open the model in a process that was forked."""
+        with opening_after_fork():
+            if self._process == os.getpid():  # another thread was faster
+                return
+            if self._loaded_by is None:
+                raise InputError(
+                    "this model was not loaded from a directory, and this process was forked "
+                    "since; load a model in this process"
+                )
+            again = vars(Engine.load(**self._loaded_by))
+            vars(self).update(again, prefill_chunk=self.prefill_chunk)
+
     def enter_thread(self) -> None:
         """Let this thread be the one that has entered, when it resumes an iterator of another."""
         self._thread = threading.current_thread()
-
-
-@contextmanager
-def exclusive(*engines: Engine) -> Iterator[None]:
-    """Enter several engines, in one order for every caller, so that no two wait for each other.
-
-    Raises:
-        InputError: this thread has entered one of them already.
-    """
-    with ExitStack() as stack:
-        for engine in sorted(engines, key=id):
-            stack.enter_context(engine.exclusive())
-        yield

@@ -22,6 +22,7 @@ from gptneo_onnx.runtime.engine.device import (
     warn_fallback,
     warn_saturating_sums,
 )
+from gptneo_onnx.runtime.engine.forked_process import keep_in_forked_processes
 from gptneo_onnx.runtime.engine.threads import thread_count, threads_spin
 from gptneo_onnx.runtime.model_files.held_file import HeldGraph
 from gptneo_onnx.runtime.onnx_runtime import is_onnx_runtime
@@ -228,6 +229,7 @@ def _create(
                 f"device {device} cannot be used: {reason}; run `gptneo-onnx doctor`"
             ) from error
         raise ModelFileError(f"ONNX Runtime refuses {source.name}: {reason}") from error
+    keep_in_forked_processes(inference)
     if device.provider not in inference.get_providers():
         raise DeviceError(
             f"device {device} cannot be used: ONNX Runtime could not load {device.provider}; "

@@ -9,7 +9,8 @@ from gptneo_onnx.runtime.arrays import Ids, Logits
 from gptneo_onnx.runtime.documents import Document, counted
 from gptneo_onnx.runtime.engine.batching import in_groups
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.engine.engine import Engine, exclusive
+from gptneo_onnx.runtime.engine.engine import Engine
+from gptneo_onnx.runtime.engine.several_engines import exclusive
 from gptneo_onnx.runtime.evaluation.comparison_result import Comparison
 from gptneo_onnx.runtime.evaluation.differences import Difference, LargestDifferences
 from gptneo_onnx.runtime.evaluation.divergence import MEASURED, Measured, measure, side_by_side

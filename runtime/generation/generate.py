@@ -13,8 +13,9 @@ import numpy as np
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.engine.decoder import Decoder
-from gptneo_onnx.runtime.engine.engine import Engine, exclusive
+from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.engine.prompt_cache import PromptCache
+from gptneo_onnx.runtime.engine.several_engines import exclusive
 from gptneo_onnx.runtime.generation.arguments import check_streamer
 from gptneo_onnx.runtime.generation.call import GenerationCall, prepare_call
 from gptneo_onnx.runtime.generation.chain import Prompt

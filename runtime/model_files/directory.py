@@ -187,9 +187,7 @@ def _open_own_export(path: Path, file_name: str) -> ModelDirectory:
     config = GPTNeoConfig.from_dict(config_values, str(path / CONFIG_FILE))
     contract = fused_contract(config, numbers, manifest.hidden_states, manifest.task)
     graph = held[file_name]
-    names = check_fused_graph(
-        graph.path, contract, config, manifest.weights_files, graph.view()
-    )
+    names = check_fused_graph(graph.path, contract, config, manifest.weights_files, graph.view())
     weights = {name: HeldFile.inside(path, name, hashed=True) for name in names}
     held_graph = HeldGraph(graph, tuple(weights.values()))
     watched = [held[CONFIG_FILE], *held_graph.files]

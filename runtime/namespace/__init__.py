@@ -7,7 +7,10 @@ repository are its parts. A name is imported when it is first used.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+
+# Not typing's, whose import takes longer than this file: Ctrl-C cannot be told in a line before
+# the program has begun. Type checkers know the name.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from gptneo_onnx.export import *  # noqa: F403
@@ -42,7 +45,7 @@ _EXPORT = ("check_export", "export_model", "set_tokenizer")
 
 if not TYPE_CHECKING:  # type checkers see the imports above, and refuse names that are not there
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         """Import a public name on first use; __version__ is the installed distribution's."""
         if name == "__version__":
             from importlib.metadata import version

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -20,6 +21,7 @@ from gptneo_onnx.export import export_model, output_directory, replace_directory
 from gptneo_onnx.export.output_directory import atomic_directory
 from gptneo_onnx.models import ExportError, InputError, ModelFileError
 from gptneo_onnx.models.manifest import MANIFEST_FILE
+from gptneo_onnx.runtime.cli.main import main
 
 GPT2 = Path(__file__).parent.parent / "gpt2_tokenizer"
 SMALL = Shape(vocab_size=61, hidden_size=16, num_heads=2, max_position_embeddings=16)
@@ -256,7 +258,7 @@ def wait_for_weights(process, parent):
     """Wait until some of the weights are written, and not all."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        for path in parent.glob(".out.partial-*/model.onnx_data"):
+        for path in parent.glob(".out.partial-*/new/model.onnx_data"):
             if path.stat().st_size > MEGABYTE:
                 return
         time.sleep(0.002)
@@ -265,7 +267,11 @@ def wait_for_weights(process, parent):
 
 @pytest.mark.parametrize(
     ("number", "status", "last_line"),
-    [(signal.SIGTERM, 143, ""), (signal.SIGINT, 130, "gptneo-onnx: interrupted\n")],
+    [
+        (signal.SIGTERM, -signal.SIGTERM, ""),
+        (signal.SIGHUP, -signal.SIGHUP, ""),
+        (signal.SIGINT, -signal.SIGINT, "gptneo-onnx: interrupted\n"),
+    ],
 )
 class TestSignals:
     @pytest.fixture
@@ -299,6 +305,65 @@ class TestSignals:
         assert end() == (status, last_line)
         assert contents(out) == earlier
         assert names(out.parent) == ["out"]
+
+
+class TestLeftovers:
+    @pytest.fixture
+    def leftover(self, tmp_path, out):
+        """What a killed export to `out` left."""
+        large = write_zero_checkpoint(tmp_path / "large", LARGE)
+        with subprocess.Popen(command(large, out), stderr=subprocess.PIPE, text=True) as process:
+            wait_for_weights(process, out.parent)
+            process.kill()
+        [area] = out.parent.glob(".out.partial-*")
+        return area
+
+    def test_are_removed_by_the_next_export(self, leftover, checkpoint, out):
+        lines = []
+        export_model(checkpoint, out, report=lines.append)
+        assert re.fullmatch(
+            rf"removed {leftover} \([\d.]+ [GM]B\), which a killed process left", lines[0]
+        )
+        assert names(out.parent) == ["out"]
+
+    def test_are_removed_by_an_export_beside_it(self, leftover, checkpoint, out):
+        export_model(checkpoint, out.parent / "another")
+        assert names(out.parent) == ["another"]
+
+    def test_are_told_in_one_line(self, leftover, checkpoint, out, capsys):
+        assert main(["export", str(checkpoint), str(out)]) == 0
+        said = capsys.readouterr().err
+        assert said.count(f"removed {leftover} (") == 1
+
+    def test_are_removed_although_the_export_is_up_to_date(self, leftover, checkpoint, out, capsys):
+        leftover.rename(out.parent / "aside")
+        export_model(checkpoint, out)
+        (out.parent / "aside").rename(leftover)
+        assert main(["export", str(checkpoint), str(out)]) == 0
+        assert "(up to date)" in capsys.readouterr().out
+        assert names(out.parent) == ["out"]
+
+    def test_stay_where_nothing_is_written(self, leftover, checkpoint, out):
+        assert main(["export", str(checkpoint), str(out), "--dry-run"]) == 0
+        assert names(out.parent) == [leftover.name]
+
+    def test_an_earlier_export_comes_back(self, earlier, checkpoint, out, capsys):
+        area = out.parent / ".out.partial-0123abcd"
+        area.mkdir()
+        (area / "owner.json").write_text('{"program": "gptneo-onnx"}')
+        out.rename(area / "old")
+        assert main(["export", str(checkpoint), str(out)]) == 0
+        shown = capsys.readouterr()
+        assert f"and put back {out}, which it was about to replace" in shown.err
+        assert "(up to date)" in shown.out
+        assert contents(out) == earlier
+        assert names(out.parent) == ["out"]
+
+
+def test_of_two_exports_to_one_directory_the_second_is_refused(checkpoint, out):
+    with atomic_directory(out), refused(ExportError, "out is being written by another process"):
+        export_model(checkpoint, out)
+    assert names(out.parent) == ["out"]
 
 
 class TestFullDisks:

@@ -1,12 +1,35 @@
 """UTF-8 texts are read as they are, and files are written whole or not at all."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from refusals import refused
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.files import atomic_file, check_writable, read_lines, read_text
+from gptneo_onnx.runtime.files import (
+    atomic_file,
+    check_writable,
+    read_lines,
+    read_text,
+    remove_abandoned_files,
+    replace_atomically,
+)
+
+# Writes a file until it is killed.
+WRITER = """
+import sys
+from pathlib import Path
+from gptneo_onnx.runtime.files import replace_atomically
+with replace_atomically(Path(sys.argv[1]), "wb") as file:
+    file.write(bytes(1000))
+    file.flush()
+    print("written", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_a_text_keeps_its_line_ends(tmp_path):
@@ -91,3 +114,62 @@ def test_a_file_that_is_read_is_not_overwritten(tmp_path):
     check_writable(tmp_path / "new", [tmp_path / "text"])
     with refused(InputError, "is a directory; name a file"):
         check_writable(tmp_path)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write(tmp_path):
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "file")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"written\n"
+        assert remove_abandoned_files(tmp_path) == 0  # of a process that runs
+        [partial] = tmp_path.iterdir()
+        process.send_signal(signal.SIGKILL)
+    (tmp_path / ".mine.partial").write_text("")
+    (tmp_path / ".gptneo-onnx-link.partial").symlink_to("nowhere")
+    os.mkfifo(tmp_path / ".gptneo-onnx-pipe.partial")
+    others = {*tmp_path.iterdir()} - {partial}
+    with atomic_file(tmp_path / "other", "w") as file:
+        file.write("text")
+    assert {*tmp_path.iterdir()} == others | {tmp_path / "other"}
+
+
+def test_the_bytes_freed_are_counted(tmp_path):
+    (tmp_path / ".gptneo-onnx-0123.partial").write_bytes(bytes(77))
+    assert remove_abandoned_files(tmp_path) == 77
+    assert remove_abandoned_files(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.parametrize("permissions", [0o600, 0o666])
+def test_a_file_has_the_permissions_that_were_asked_for(tmp_path, permissions):
+    path = tmp_path / "file"
+    mask = os.umask(0)
+    try:
+        with replace_atomically(path, "w", permissions) as file:
+            file.write("text")
+    finally:
+        os.umask(mask)
+    assert path.stat().st_mode & 0o777 == permissions
+
+
+def test_a_check_leaves_nothing(tmp_path):
+    check_writable(tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+def test_a_file_is_closed_before_it_is_renamed_on_windows(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    renamed = []
+
+    def replace(partial, target):
+        links = Path("/proc/self/fd").iterdir()
+        descriptors = [link.readlink() for link in links if link.is_symlink()]
+        assert partial not in descriptors
+        renamed.append(os.rename(partial, target))  # noqa: PTH104
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(Path, "replace", replace)
+    with atomic_file(path, "w") as file:
+        file.write("text")
+    assert renamed == [None]
+    assert path.read_text() == "text"
+    assert list(tmp_path.iterdir()) == [path]

@@ -257,10 +257,11 @@ def test_what_a_killed_process_left_is_removed(cache, checkpoint, capsys):
         done = subprocess.run([sys.executable, "-c", KILLED, str(checkpoint)], capture_output=True)
         assert done.returncode == -signal.SIGKILL
         [partial] = cache.glob(".*.partial-*")
-        assert (partial / "model.onnx_data").stat().st_size > 0
+        assert (partial / "new" / "model.onnx_data").stat().st_size > 0
         assert cached_exports() == []
         if again == "load":
             text_of(checkpoint)
+            assert f"removed {partial} (" in capsys.readouterr().err
             assert len(exports(cache)) == 1
             [*map(shutil.rmtree, exports(cache))]
         else:

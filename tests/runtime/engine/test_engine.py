@@ -15,7 +15,8 @@ from refusals import refused
 from gptneo_onnx.models.errors import InputError, ModelFileError
 from gptneo_onnx.runtime import GenerationConfig, GPTNeoForCausalLM, GPTNeoModel
 from gptneo_onnx.runtime.engine.decoder import PREFILL_CHUNK, check_finite
-from gptneo_onnx.runtime.engine.engine import Engine, exclusive
+from gptneo_onnx.runtime.engine.engine import Engine
+from gptneo_onnx.runtime.engine.several_engines import exclusive
 
 PROMPTS = [[1, 2, 3], [4, 5], [6, 7, 8, 9], [10]]
 

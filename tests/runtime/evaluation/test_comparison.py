@@ -19,6 +19,7 @@ from refusals import refused
 from gptneo_onnx.export import export_model
 from gptneo_onnx.models import EMBEDDED_CHECKPOINT
 from gptneo_onnx.models.errors import InputError, ModelFileError
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 from gptneo_onnx.runtime.cli.compare import _names
 from gptneo_onnx.runtime.cli.compared_models import about_models, about_run
@@ -30,7 +31,6 @@ from gptneo_onnx.runtime.evaluation.comparison_report import comparison_page
 from gptneo_onnx.runtime.evaluation.perplexity import perplexity
 from gptneo_onnx.runtime.evaluation.windows import rolling_windows
 from gptneo_onnx.runtime.model_files.stored_size import stored_bytes
-from gptneo_onnx.runtime.units import readable_size
 
 # Windows of 7 in a context of 48, over the embedded model's tokenizer.
 SHAPE = Shape(vocab_size=4096, window_size=7, max_position_embeddings=48)

@@ -5,7 +5,8 @@ import subprocess
 import sys
 import threading
 
-from gptneo_onnx.runtime.file_lock import file_lock, is_locked
+from gptneo_onnx.models.file_lock import file_lock, is_locked
+from gptneo_onnx.models.interruption import remove_half_written
 
 
 def test_a_lock_is_held_and_freed(tmp_path):
@@ -36,7 +37,7 @@ def test_threads_wait_for_each_other(tmp_path):
 HOLDER = """
 import sys
 from pathlib import Path
-from gptneo_onnx.runtime.file_lock import file_lock
+from gptneo_onnx.models.file_lock import file_lock
 with file_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -54,3 +55,12 @@ def test_a_killed_process_holds_nothing(tmp_path):
     assert not is_locked(path)
     with file_lock(path, on_wait=lambda: 1 / 0):
         pass
+
+
+def test_the_end_of_a_process_removes_the_file(tmp_path):
+    path = tmp_path / "lock"
+    with file_lock(path):
+        remove_half_written()
+        assert not path.exists()
+        with file_lock(path, on_wait=lambda: 1 / 0):
+            pass

@@ -210,9 +210,9 @@ def _create(
     providers: list[Any] = [(device.provider, user_options)]
     if device != CPU:
         providers.append(CPU.provider)  # for the shape arithmetic that has no GPU kernels
-    if isinstance(graph, Path) and not is_utf8(graph):
+    if isinstance(source.model, Path) and not is_utf8(source.model):
         raise ModelFileError(
-            f"{graph} has a name that is not UTF-8, which ONNX Runtime cannot open; rename it"
+            f"{source.name} has a name that is not UTF-8, which ONNX Runtime cannot open; rename it"
         )
     # The fused kernel takes four times as long as the Add and LayerNormalization it replaces.
     optimizers = {"disabled_optimizers": ["SkipLayerNormFusion"]} if device == CPU else {}

@@ -9,7 +9,7 @@ Format: https://parquet.apache.org/docs/file-format, thrift-compact-protocol.md 
 from typing import Any, BinaryIO
 
 from gptneo_onnx.models.errors import shown
-from gptneo_onnx.runtime.units import readable_size
+from gptneo_onnx.models.units import readable_size
 
 # The pages of a row group may have so many bytes once they are unpacked, or so many times those
 # that they have packed.

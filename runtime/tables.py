@@ -19,10 +19,10 @@ from gptneo_onnx.models.errors import (
 )
 from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.named_file import open_file
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.files import MAX_ROW_BYTES
 from gptneo_onnx.runtime.parquet_pages import check_pages
 from gptneo_onnx.runtime.table_text import checked_text, no_field, too_long
-from gptneo_onnx.runtime.units import readable_size
 
 # Enough that what a row group has in common, its dictionary, is not copied too often.
 _ROWS = 16384

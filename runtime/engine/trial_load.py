@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import onnxruntime
 
 from gptneo_onnx.models.errors import InputError, ModelFileError, shown
+from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.engine.trial_process import LOADED, MEMORY, REFUSED, Limits, Trial
 from gptneo_onnx.runtime.model_files.directory import ModelDirectory, PortableModel
 from gptneo_onnx.runtime.model_files.remembered import read_remembered, write_remembered
-from gptneo_onnx.runtime.units import readable_size
 
 REMEMBERED_FILE = "tried.json"
 

@@ -26,8 +26,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A shell has what it starts in the background ignore Ctrl-C, and what that starts in turn.
+    # A shell has what it starts in the background ignore Ctrl-C, and what that starts in turn;
+    # nohup has it ignore the end of the terminal.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if config.getoption("--draw-seed") == "fresh":
         config.option.draw_seed = str(secrets.randbelow(2**32))
 

@@ -1,6 +1,7 @@
 """The command `gptneo-onnx generate`: continues a prompt, several, or a text written in turns."""
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,8 @@ def run_generate(options: argparse.Namespace) -> int:
     _check(options)
     directory, prompt = model_and_prompt(options)
     prompts = None if options.prompts is None else read_prompts(options.prompts)
-    with loading_notice(directory.resolve().name):
+    name = directory.resolve().name
+    with contextlib.nullcontext() if options.quiet else loading_notice(name):
         generator = _load_generator(options, directory)
     if prompts is None and prompt is None:
         _converse(generator, options)

@@ -25,6 +25,9 @@ _LAUNCH = (
 # What readline switches on around a prompt, and the colours.
 _MODES = re.compile(rb"\x1b\[(?:\?2004[hl]|[0-9;]*m)")
 
+# What generate shows while it loads a model for more than a second, and then erases.
+_LOADING = re.compile(r"(?:\r[|/\\-] loading [^\r]*)+\r *\r")
+
 # What would decide about colours or widths in the environment of the tests themselves.
 _DECIDING = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS")
 
@@ -111,7 +114,8 @@ class Terminal:
         """Return what is still shown, and the program's exit status."""
         while more := self._read():
             self._rest = _MODES.sub(b"", self._rest + more)
-        return self._rest.decode(), self._process.wait(timeout=_LIMIT_S)
+        shown = _LOADING.sub("", self._rest.decode())
+        return shown, self._process.wait(timeout=_LIMIT_S)
 
     def _read(self) -> bytes:
         """Return more of what is shown; nothing at the end."""

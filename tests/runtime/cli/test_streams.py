@@ -197,8 +197,8 @@ def test_names_that_are_not_utf8(paths, tmp_path):
     moved.symlink_to(paths["MODEL"])
     status, output, _ = shell("info MODEL --json", {**paths, "MODEL": str(moved)})
     assert json.loads(output)["precision"] == "fp32"
-    status, _, error = shell("generate MODEL It", {**paths, "MODEL": str(moved)})
-    assert (status, error.count("\n")) == (2, 1)
+    status, output, _ = shell("generate MODEL It -n 2", {**paths, "MODEL": str(moved)})
+    assert (status, output.startswith("It")) == (0, True)
     environment = {**os.environ, "GPTNEO_ONNX_CACHE": str(tmp_path / f"cache{NOT_UTF8}")}
     status, output, error = shell("cache list --json", paths, env=environment)
     assert (status, error) == (0, "")

@@ -121,7 +121,7 @@ PORTABLE = ModelSchemas(
         {
             5: ("t", Kind.BYTES),
             6: ("g", Kind.BYTES),
-            7: ("floats", Kind.REPEATED_BYTES),
+            7: ("floats", Kind.FLOATS),
             9: ("strings", Kind.REPEATED_BYTES),
             13: ("doc_string", Kind.BYTES),
         }

@@ -29,7 +29,7 @@ class Kind(Enum):
     """What a field holds: its protobuf type, and whether it is repeated.
 
     INTEGER is int64, INTEGER32 int32, SIZES are int64 that must not be negative, ENUM is one of the
-    values that the schema lists.
+    values that the schema lists. FLOATS are kept as bytes, four for each number.
     """
 
     INTEGER = auto()
@@ -38,18 +38,19 @@ class Kind(Enum):
     INTEGERS = auto()
     SIZES = auto()
     FLOAT = auto()
+    FLOATS = auto()
     BYTES = auto()
     REPEATED_BYTES = auto()
 
     @property
     def wire_type(self) -> int:
-        if self is Kind.FLOAT:
+        if self in (Kind.FLOAT, Kind.FLOATS):
             return _FIXED32
         return _LENGTH_DELIMITED if self in (Kind.BYTES, Kind.REPEATED_BYTES) else _VARINT
 
     @property
     def is_repeated(self) -> bool:
-        return self in (Kind.INTEGERS, Kind.SIZES, Kind.REPEATED_BYTES)
+        return self in (Kind.INTEGERS, Kind.SIZES, Kind.FLOATS, Kind.REPEATED_BYTES)
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,11 @@ class Message:
         if kind in (Kind.INTEGERS, Kind.SIZES) and wire_type == _LENGTH_DELIMITED:
             assert isinstance(value, memoryview)
             values.extend(self._number(name, kind, each) for each in _packed_integers(value))
+        elif kind is Kind.FLOATS and wire_type == _LENGTH_DELIMITED:
+            assert isinstance(value, memoryview)
+            if len(value) % _FIXED_BYTES[_FIXED32]:
+                raise ModelFileError(f"{self.schema.name}'s {name} ends inside a number")
+            values.append(value)
         elif wire_type != kind.wire_type:
             raise ModelFileError(f"{self.schema.name}'s {name} has wire type {wire_type}")
         elif values and not kind.is_repeated:

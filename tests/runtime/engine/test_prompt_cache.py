@@ -7,7 +7,6 @@ import io
 import os
 import tracemalloc
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -653,9 +652,10 @@ class TestFilesThatCannotBeWritten:
         def refuse(path, *arguments, **options):
             raise PermissionError(13, "Permission denied", "the temporary file")
 
-        monkeypatch.setattr(Path, "open", refuse)
-        with refused(OSError, "saved cannot be written: Permission denied$"):
-            small_cache().save(tmp_path / "saved")
+        with monkeypatch.context() as changed:
+            changed.setattr(os, "open", refuse)
+            with refused(OSError, "saved cannot be written: Permission denied$"):
+                small_cache().save(tmp_path / "saved")
         assert [*tmp_path.iterdir()] == []
 
     def test_a_disk_that_is_full_leaves_the_former_file(self, tmp_path, monkeypatch):

@@ -25,7 +25,9 @@ TENSOR = Schema(
     enums={"data_location": range(2)},
 )
 ENTRY = Schema("an entry", {1: ("key", Kind.BYTES), 2: ("value", Kind.BYTES)})
-ATTRIBUTE = Schema("an attribute", {2: ("f", Kind.FLOAT), 3: ("i", Kind.INTEGER)})
+ATTRIBUTE = Schema(
+    "an attribute", {2: ("f", Kind.FLOAT), 3: ("i", Kind.INTEGER), 7: ("floats", Kind.FLOATS)}
+)
 int64s = st.integers(-(2**63), 2**63 - 1)
 
 
@@ -90,6 +92,15 @@ def test_what_is_not_there_has_protobufs_default() -> None:
     assert (message.text("name"), bytes(message.view("raw_data"))) == ("", b"")
     assert "name" not in message
     assert "name" in read(content(8, b""))
+
+
+def test_lists_of_floats_are_read_as_onnx_writes_them_and_packed() -> None:
+    written = AttributeProto(floats=[1.5, -2.0]).SerializeToString()
+    packed = content(7, struct.pack("<2f", 1.5, -2.0))
+    for message in (written, packed):
+        views = read(message, ATTRIBUTE).views("floats")
+        assert struct.unpack("<2f", b"".join(views)) == (1.5, -2.0)
+    refused(content(7, b"\0" * 6), "an attribute's floats ends inside a number", ATTRIBUTE)
 
 
 def test_repeated_numbers_are_read_packed_unpacked_and_mixed_as_protobuf_does() -> None:

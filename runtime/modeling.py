@@ -74,7 +74,7 @@ class GPTNeoForCausalLM(GenerationMixin, PretrainedModel):
             spin: whether threads spin while they wait; None as GPTNEO_ONNX_SPIN says.
             batch_invariant: whether bits are the same in any batch (docs/precision.md).
             trust_graph: whether to load another exporter's graph at once. By default it is loaded
-                in a process of its own first, once: ONNX Runtime may not survive it.
+                in a separate process first, once: ONNX Runtime may not survive it.
             kwargs: transformers' and Optimum's arguments: see LoadArguments.
                 Which files of a checkpoint are meant (revision, export, ...): see SourceArguments.
 

@@ -29,7 +29,7 @@ def require_onnx_runtime() -> None:
 
 
 def silence_onnx_runtime() -> None:
-    """Keep ONNX Runtime from writing lines of its own: a program says in one what went wrong."""
+    """Keep ONNX Runtime from logging: the program says in one line what went wrong."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(4)

@@ -128,7 +128,7 @@ class _Parser:
                 found.append(tuple(sequence))
                 sequence = []
             elif flags := self._bare_flags():
-                if found or sequence:  # what follows would be a group of its own
+                if found or sequence:  # what follows would be a separate group
                     raise PatternError("flags in the middle")
                 ignores_case = flags == "i"
             else:

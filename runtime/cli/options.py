@@ -117,7 +117,7 @@ def add_device(command: argparse.ArgumentParser, second: str | None = None) -> N
     group.add_argument(
         "--trust-graph",
         action="store_true",
-        help="load a graph of another exporter at once, without a trial in a process of its own",
+        help="load a graph of another exporter at once, without a trial in a separate process",
     )
 
 

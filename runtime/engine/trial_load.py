@@ -1,4 +1,4 @@
-"""Load a graph in a process of its own first, where the check cannot know what loading it takes.
+"""Load a graph in a separate process first, where the check cannot know what loading it takes.
 
 The check of a graph says that it reads no foreign files and has no foreign operators. It does not
 say that ONNX Runtime survives it: constants are folded while a session is made, and an operator may

@@ -160,7 +160,7 @@ def _check_node(node: Node, attributes: Mapping[str, Attribute]) -> None:
             _check_inline(constant)
         if branch is not None:
             if operator != IF:
-                raise ModelFileError(f"the operator {shown(operator)} has a graph of its own")
+                raise ModelFileError(f"the operator {shown(operator)} holds a graph")
             for tensor in branch.initializers():
                 _check_inline(tensor)
 

@@ -1,6 +1,6 @@
 """Graphs of ours and of Optimum's: what the checks accept is loaded in ONNX Runtime, and run.
 
-An input is the number of an export, in a byte, and a graph that takes the place of its own.
+An input is the number of an export, in a byte, and a graph that replaces the export's.
 """
 
 import contextlib
@@ -103,7 +103,7 @@ def run(data: bytes, folder: Path) -> None:
         signature = check_portable_graph(path, config)
         PortableInterface.recognise(path, signature, config)
         if signature.unbounded:
-            return  # it is loaded in a process of its own
+            return  # it is loaded in a separate process
     _load_and_run(path, numbers, config)
 
 

@@ -42,7 +42,7 @@ def run(data: bytes, folder: Path) -> None:
     walk = Walk(PORTABLE, LIMITS, lambda node, attributes: None, ADDRESSED)
     known = walk.run(Model(memoryview(data), onnx_schema.PORTABLE).graph(), {})
     if walk.unbounded:
-        return  # it is loaded in a process of its own
+        return  # it is loaded in a separate process
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1

@@ -3,7 +3,7 @@
     make fuzz [SECONDS_EACH=3600] [TARGETS="graph tokenizer"]
     python tests/fuzz/run.py [NAME ...] [--seconds 60] [--jobs 2] [--seed N | --seed fresh]
 
-Each target runs in processes of its own, under limits of memory and time. What fails is written to
+Each target runs in separate processes, under limits of memory and time. What fails is written to
 build/fuzz/NAME/ with a traceback: mend it, and move the input to tests/fuzz/corpus/NAME/. Prints
 what was run as a table. The status is 1 if anything failed.
 """

@@ -1,4 +1,4 @@
-"""Runs inputs of one fuzz target in a process of its own, under limits.
+"""Runs inputs of one fuzz target in a separate process, under limits.
 
     python fuzz_worker.py NAME FOLDER --seconds N --seed S      # drawn inputs
     python fuzz_worker.py NAME FOLDER --kept                    # the seeds, and what failed once

@@ -373,7 +373,7 @@ def session_options(graph):
     ("change", "match"),
     [
         (constant_outside, "the constant 'c' lies in another file"),
-        (loop, "the operator 'Loop' has a graph of its own"),
+        (loop, "the operator 'Loop' holds a graph"),
         (weights_in_a_branch, "the constant 'c' lies in another file"),
         pytest.param(
             graphs_in_graphs, "graphs lie in graphs more than 8 deep", marks=pytest.mark.slow

@@ -9,10 +9,8 @@ of the next token's distribution from float32's, and how often the likeliest tok
 (`gptneo-onnx compare` prints the same figures for any two models).
 
 Needs the `export` extra. Takes several minutes on two cores for the embedded model. Exports are
-temporary, or kept in --folder and taken from there again. So another processor is measured with
-QEMU, on the exports that a run without it made:
-
-    qemu-x86_64 -cpu Haswell .venv/bin/python benchmarks/quality.py --characters 1200 --folder DIR
+temporary, or kept in --folder and taken from there again. benchmarks/only_avx2.c measures a
+processor without VNNI on one that has it.
 """
 
 import argparse

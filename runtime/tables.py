@@ -21,7 +21,7 @@ from gptneo_onnx.models.json_file import read_json_object
 from gptneo_onnx.models.named_file import open_file
 from gptneo_onnx.models.units import readable_size
 from gptneo_onnx.runtime.files import MAX_ROW_BYTES
-from gptneo_onnx.runtime.parquet_pages import check_pages
+from gptneo_onnx.runtime.parquet_pages import PageError, check_pages, read_chunks
 from gptneo_onnx.runtime.table_text import checked_text, no_field, too_long
 
 # Enough that what a row group has in common, its dictionary, is not copied too often.
@@ -59,12 +59,11 @@ def read_parquet(path: Path, field: str) -> Iterator[str]:
                 f"{path}: its {field!r} is of type {column.physical_type} "
                 f"({column.logical_type.type}); a text is expected"
             )
-        chunks = [
-            table.metadata.row_group(group).column(number)
-            for group in range(table.metadata.num_row_groups)
-        ]
+        chunks = read_chunks(file, number)
+        if len(chunks) != table.metadata.num_row_groups:
+            raise PageError("the footer is damaged")
         # pyarrow keeps a text that repeats once, but not in these encodings: then a row at a time.
-        is_delta = any("DELTA_" in encoding for chunk in chunks for encoding in chunk.encodings)
+        is_delta = any(chunk.is_delta for chunk in chunks)
         table = parquet.ParquetFile(
             file,
             metadata=table.metadata,

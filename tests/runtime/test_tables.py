@@ -197,6 +197,23 @@ def test_texts_that_are_as_large_as_their_file_are_read_whatever_their_size(tmp_
     assert texts(write_parquet(tmp_path / "a.parquet", text=rows)) == rows
 
 
+def test_what_the_footer_says_of_a_column_is_what_pyarrow_reads_in_it(tmp_path):
+    """It is read without pyarrow, which ends the process where a column's statistics are damaged."""
+    path = tmp_path / "a.parquet"
+    table = pyarrow.table({"number": range(40), "text": ["one", "two"] * 20})
+    parquet.write_table(table, path, row_group_size=15, use_dictionary=["number"])
+    metadata = parquet.ParquetFile(path).metadata
+    with path.open("rb") as file:
+        chunks = parquet_pages.read_chunks(file, 1)
+    assert len(chunks) == metadata.num_row_groups == 3
+    for group, chunk in enumerate(chunks):
+        column = metadata.row_group(group).column(1)
+        assert chunk.place == column.data_page_offset
+        assert chunk.size == column.total_compressed_size
+        assert chunk.num_values == column.num_values
+        assert len(chunk.encodings) == len(column.encodings)
+
+
 @pytest.mark.parametrize("cut", [4, 100, -4, -100])
 def test_a_parquet_file_that_was_cut_is_refused(tmp_path, cut):
     path = write_parquet(tmp_path / "a.parquet", text=["one", "two"])

@@ -25,7 +25,7 @@ import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fuzzing import Target, kept_inputs, load_target
+from fuzzing import Target, kept_inputs, load_target, mutate_bytes
 
 MAX_BYTES = 2 * 1024**3
 MAX_SECONDS = 20
@@ -118,7 +118,10 @@ def draw_guided(worker: Worker, seconds: float, seed: int) -> None:
         source = random.Random(seed)
         if source.random() < 0.5:
             return bytes(atheris.Mutate(data, max_size))
-        return worker.target.mutate(source, data, seeds)[:max_size]
+        try:
+            return worker.target.mutate(source, data, seeds)[:max_size]
+        except Exception:  # it changes well-formed inputs, and this one may be damaged
+            return mutate_bytes(source, data, seeds)[:max_size]
 
     options = [
         f"-max_total_time={int(seconds)}", f"-seed={seed % 2**31 or 1}", f"-timeout={MAX_SECONDS}",

@@ -198,7 +198,7 @@ def test_texts_that_are_as_large_as_their_file_are_read_whatever_their_size(tmp_
 
 
 def test_what_the_footer_says_of_a_column_is_what_pyarrow_reads_in_it(tmp_path):
-    """It is read without pyarrow, which ends the process where a column's statistics are damaged."""
+    """pyarrow itself ends the process where a column's statistics are damaged."""
     path = tmp_path / "a.parquet"
     table = pyarrow.table({"number": range(40), "text": ["one", "two"] * 20})
     parquet.write_table(table, path, row_group_size=15, use_dictionary=["number"])

@@ -11,7 +11,7 @@ GPTNeoOnnxError
 import unicodedata
 from typing import Any
 
-# Of a message. A path alone may have 4096 characters.
+# Characters of a message: a path alone may have 4096.
 _LONGEST = 1200
 _JOINERS = "\u200c\u200d"
 

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 from gptneo_onnx.models.errors import shown
 from gptneo_onnx.models.units import readable_size
 
-# The pages of a row group may have so many bytes once they are unpacked, or so many times those
-# that they have packed.
+# The most bytes that the pages of a row group may unpack to: this many, or this many times their
+# packed size if that is more.
 _LEAST_BYTES = 512 * 1024 * 1024
 _MOST_UNPACKED = 20
 # Where a text is stored as what differs from the one before it, a page can be unpacked to more.

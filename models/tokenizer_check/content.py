@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from gptneo_onnx.models.errors import GPTNeoOnnxError, InputError, ModelFileError, printable, shown
 from gptneo_onnx.models.tokenizer_check.components import PartError, Pipeline
 
-# Of one token. Real ones have some hundred characters at most: a line of dashes, a code's licence.
+# Characters of one token. Real ones have a few hundred at most: a line of dashes, a licence.
 MAX_TOKEN = 16_384
-# Of all added tokens together, what begins alike counted once: so large is the tree in which they
-# are looked for. 200,000 numbered tokens have 420,000.
+# Characters of all added tokens, with a shared beginning counted once: the size of the tree that
+# they are looked up in. 200,000 numbered tokens have 420,000.
 MAX_ADDED_TEXT = 500_000
 MAX_ADDED = 200_000
 _MAX_WORD = 1000  # WordPiece takes time with the square of it

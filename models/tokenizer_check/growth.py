@@ -31,7 +31,7 @@ class Budget:
     made: set[str] = field(default_factory=set)
 
     def grow(self, factor: float) -> None:
-        """Note that every character may become so many.
+        """Note how many characters each one may become.
 
         Raises:
             BudgetError: all growth together is too much.

@@ -101,7 +101,7 @@ def _limit(limits: Limits) -> None:
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM, signal.SIGXCPU})
     signal.setitimer(signal.ITIMER_REAL, limits.seconds)
-    # Of one byte: 0 would still start a program that takes dumps by a pipe.
+    # A dump may have one byte: with 0, a program that takes dumps by a pipe would still start.
     for what, most in (
         (resource.RLIMIT_CORE, 1),
         (resource.RLIMIT_DATA, limits.memory),

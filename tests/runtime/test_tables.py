@@ -124,7 +124,7 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path):
 
 
 def repeated(text, count):
-    """Return a column with a text so many times, without as much memory."""
+    """Return a column that repeats a text, without the memory that it would take unpacked."""
     return pyarrow.DictionaryArray.from_arrays(np.zeros(count, np.int32), [text])
 
 

@@ -33,7 +33,7 @@ def is_whole_number(value: object) -> TypeGuard[int | np.integer[Any]]:
 def is_number(value: object) -> TypeGuard[float | np.integer[Any] | np.floating[Any]]:
     """Tell whether a value is a real number, Python's or numpy's; True and False are not.
 
-    A whole number that no float can hold is none.
+    A whole number that is too large for a float does not count.
     """
     if is_whole_number(value):
         return abs(int(value)) <= sys.float_info.max

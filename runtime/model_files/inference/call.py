@@ -71,7 +71,7 @@ class Call:
         return self.from_start(self.integer(name, default), rank)
 
     def from_start(self, axis: int, rank: int) -> int:
-        """Return an axis counted from the start; raises ModelFileError if there is none."""
+        """Return an axis, counted from the start; raises ModelFileError if the input lacks it."""
         if not -rank <= axis < rank:
             raise self.wrong(f"counts to axis {axis} of {rank}")
         return axis + rank if axis < 0 else axis
@@ -79,7 +79,7 @@ class Call:
     def axes(self, place: int, rank: int) -> list[int] | None:
         """Return the axes that the attribute `axes` or an input names, from the start.
 
-        None if there are none.
+        None if neither names any.
 
         Raises:
             Unfollowed: they are computed.

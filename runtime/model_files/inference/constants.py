@@ -21,7 +21,7 @@ def tensor_value(tensor: Tensor) -> Value:
     """Return what is known of a weight or a constant, with its numbers if they decide sizes.
 
     Raises:
-        ModelFileError: its type or its shape is none that a tensor has.
+        ModelFileError: no tensor has such a type or shape.
     """
     dims = [signed(size) for size in tensor.dims]
     if tensor.element_type not in ELEMENT_BITS:

@@ -1,4 +1,4 @@
-"""What the tensors of a GPT-Neo take at the most: the measure for those of a graph."""
+"""The most memory and work that a GPT-Neo needs: the limits for a graph that says it is one."""
 
 from dataclasses import dataclass
 

@@ -33,7 +33,7 @@ class Size:
     """A number that is not known before the graph runs, from `least` to `most`.
 
     Attributes:
-        terms: the polynomial of axes that it is; None where it is none.
+        terms: the size as a polynomial of axes; None if it is not one.
     """
 
     least: int

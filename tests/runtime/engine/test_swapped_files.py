@@ -120,7 +120,7 @@ def test_where_files_are_opened_by_path_swapped_weights_are_noticed(
 def test_a_graph_that_the_check_refuses_is_never_run(
     export_shape: Callable[..., Path], random: np.random.Generator, trick: str
 ) -> None:
-    """Of another exporter's directory, nothing says which contents are right."""
+    """Nothing says which contents of another exporter's directory are right."""
     model = export_shape(graph="portable")
     (model / MANIFEST_FILE).unlink()
     right = logits_of(load(model))

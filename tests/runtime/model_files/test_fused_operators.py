@@ -90,7 +90,7 @@ def test_every_operator_that_is_written_has_one_form_and_every_form_is_written()
 
 
 def test_every_value_that_an_attribute_may_have_is_written() -> None:
-    """Of those that are listed, but for sizes of blocks and types, which the shape decides."""
+    """Block sizes and types are left out: they follow from the shape."""
     config = GPTNeoConfig.from_dict(Shape().config)
     for form in fused_operators(config):
         for name, attribute in form.attributes.items():

@@ -34,7 +34,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 class Hostile:
-    """A copy of an export, whose graph gets operators that compute its input ids anew."""
+    """A copy of an export, whose graph gets operators that change its input ids first."""
 
     def __init__(self, export: Path, folder: Path, signed: bool) -> None:
         self.directory = Path(shutil.copytree(export, folder / "model"))

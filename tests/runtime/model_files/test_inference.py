@@ -202,7 +202,7 @@ OPERATIONS = {
 
 
 def test_numbers_keep_within_their_bounds(random: np.random.Generator) -> None:
-    """Of expressions of several operations, for any sizes that the axes may have."""
+    """Sizes from several operations are right for any sizes that the axes may have."""
     source = random_module.Random(int(random.integers(2**32)))
     for _ in range(3000):
         axes = axes_of(source)

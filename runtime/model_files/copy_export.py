@@ -1,11 +1,12 @@
 """Copies an exported directory, for save_pretrained()."""
 
-import secrets
 import shutil
 from pathlib import Path
 
-from gptneo_onnx.models.errors import InputError
+from gptneo_onnx.models.errors import ExportError, InputError
+from gptneo_onnx.models.interruption import renaming
 from gptneo_onnx.models.manifest import MANIFEST_FILE, Manifest
+from gptneo_onnx.models.staging import remove_leftovers, staging_directory
 
 
 def copy_export(source: Path, out: Path) -> None:
@@ -20,6 +21,7 @@ def copy_export(source: Path, out: Path) -> None:
 
     Raises:
         InputError: out is a file, holds files that the export has not, or cannot be written.
+        ExportError: another process is writing out.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"save_directory is {out}, which is a file; name a folder")
@@ -32,18 +34,20 @@ def copy_export(source: Path, out: Path) -> None:
             f"save_directory {out} holds {foreign[0]}, which is no file of the export; name a new "
             "or an empty folder"
         )
-    staging = out.parent / f".{out.name}.{secrets.token_hex(8)}.partial"
     try:
-        for file in files:
-            (staging / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / file, staging / file)
-        _put(staging, out, files)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(out.parent)
+        with staging_directory(out) as staging:
+            for file in files:
+                (staging / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / file, staging / file)
+            _put(staging, out, files)
+    except ExportError:
+        raise
     except OSError as error:
         raise InputError(
             f"save_directory {out} cannot be written: {error.strerror}; name another folder"
         ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _files(source: Path) -> list[Path]:
@@ -62,7 +66,8 @@ def _put(staging: Path, out: Path, files: list[Path]) -> None:
     if not out.is_dir() or not any(out.iterdir()):
         if out.is_dir():
             out.rmdir()
-        staging.rename(out)
+        with renaming():
+            staging.rename(out)
         return
     for file in files:
         (out / file).parent.mkdir(parents=True, exist_ok=True)

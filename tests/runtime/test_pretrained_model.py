@@ -3,6 +3,9 @@
 import copy
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +21,19 @@ from gptneo_onnx.runtime import (
     Tokenizer,
     pipeline,
 )
+
+# Copies a model, and is killed once the first file is copied.
+KILLED_COPY = """
+import os, shutil, signal, sys
+from pathlib import Path
+from gptneo_onnx.runtime.model_files.copy_export import copy_export
+copy = shutil.copyfile
+def kill(source, target):
+    copy(source, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+shutil.copyfile = kill
+copy_export(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +183,15 @@ class TestSavePretrained:
         again.generation_config.save_pretrained(tmp_path / "out")
         again = GPTNeoForCausalLM.from_pretrained(tmp_path / "out")
         assert again.generation_config.max_new_tokens == 8
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+    def test_the_next_copy_removes_what_a_killed_one_left(self, model, embedded_export, tmp_path):
+        command = [sys.executable, "-c", KILLED_COPY, str(embedded_export), str(tmp_path / "out")]
+        assert subprocess.run(command).returncode == -signal.SIGKILL
+        [left] = tmp_path.glob(".out.partial-*/new")
+        assert [*left.iterdir()]
+        model.save_pretrained(tmp_path / "another")
+        assert [path.name for path in tmp_path.iterdir()] == ["another"]
 
     def test_into_itself(self, model, embedded_export):
         model.save_pretrained(embedded_export)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,3 +163,29 @@ def test_loading_full_range_warns_where_sums_are_cut_off(
 ):
     said = run_on(processor, folder, [directories[name]])[1]
     assert (WARNING in said) == (warns and processor == HASWELL)
+
+
+CAN_HIDE = (
+    shutil.which("gcc") is not None
+    and device.CPU_INFO.is_file()
+    and "cpuid_fault" in device.CPU_INFO.read_text().split()
+)
+FEATURES = """
+from numpy._core._multiarray_umath import __cpu_features__ as found
+print(found["AVX2"], found["AVX512F"])
+"""
+
+
+@pytest.mark.skipif(
+    not CAN_HIDE, reason="needs gcc, and Linux on a processor whose CPUID can fault"
+)
+def test_what_is_newer_than_avx2_can_be_hidden(tmp_path):
+    """As benchmarks measure a processor without VNNI on one that has it."""
+    source = Path(__file__).parents[3] / "benchmarks/only_avx2.c"
+    library = tmp_path / "only_avx2.so"
+    flags = ("-O2", "-Wall", "-Werror", "-shared", "-fPIC")
+    subprocess.run(["gcc", *flags, "-o", library, source], check=True)
+    environment = {**os.environ, "LD_PRELOAD": str(library)}
+    command = [sys.executable, "-c", FEATURES]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout == "True False\n"

@@ -70,7 +70,8 @@ def set_tokenizer(
     out = _export_at(export_directory)
     if not dry_run:
         for leftover in remove_leftovers(out.parent):
-            (report or _ignore)(str(leftover))
+            if report is not None:
+                report(str(leftover))
     manifest = Manifest.read(out) if (out / MANIFEST_FILE).exists() else None
     vocab_size = GPTNeoConfig.from_file(out / CONFIG_FILE).vocab_size
     with tokenizer_source(tokenizer, revision) as source, tempfile.TemporaryDirectory() as name:
@@ -81,10 +82,6 @@ def set_tokenizer(
         if not dry_run:
             _replace(written, out, manifest)
         return source.name
-
-
-def _ignore(line: str) -> None:
-    """Stand in for `report` where the caller gives none."""
 
 
 def _replace(written: Path, out: Path, manifest: Manifest | None) -> None:

@@ -168,26 +168,28 @@ def _candidates(call: GenerationCall, prompt: Prompt, sequence: GrowingSequence)
 
 def _search(call: GenerationCall, record: StepRecorder) -> Sequence[BeamsOfPrompt]:
     """Run beam search; return each prompt's finished search."""
-    config, hooks = call.config, call.hooks
     decoder = call.decoder()
+    search = beam_search(call)
+    batch = call.batch(decoder, call.prompts, call.repeats)
+    run_search(batch, search, call.config.num_beams, record)
+    return search.prompts
+
+
+def beam_search(call: GenerationCall) -> Search:
+    """Return a call's search before its first step."""
+    config, hooks = call.config, call.hooks
     beams = _beams(call)
-    search: Search
     if config.num_beam_groups > 1:
         groups = [
             PromptGroups(rows, config, call.limit_of(prompt), hooks)
             for prompt, rows in zip(call.prompts, beams, strict=True)
         ]
-        search = GroupBeamSearch(groups, config, hooks)
-    else:
-        prompts = [
-            PromptBeams(rows, config, call.limit_of(prompt), hooks, noise)
-            for prompt, rows, noise in zip(
-                call.prompts, beams, call.noise(call.prompts), strict=True
-            )
-        ]
-        search = BeamSearch(prompts, hooks)
-    run_search(call.batch(decoder, call.prompts, call.repeats), search, config.num_beams, record)
-    return search.prompts
+        return GroupBeamSearch(groups, config, hooks)
+    prompts = [
+        PromptBeams(rows, config, call.limit_of(prompt), hooks, noise)
+        for prompt, rows, noise in zip(call.prompts, beams, call.noise(call.prompts), strict=True)
+    ]
+    return BeamSearch(prompts, hooks)
 
 
 def _beams(call: GenerationCall) -> list[SequenceGroup]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -64,24 +64,65 @@ def run_search(batch: SlotBatch, search: Search, beams: int, record: StepRecorde
 
     The batch has `beams` rows for each prompt, in order.
     """
-    prompts = [prompt.rows for prompt in search.prompts]
+    rows = BeamRows(search, beams, is_guided=batch.guidance is not None)
     logits, guided = batch.prefill()
     while True:
-        likelihoods = log_probabilities(guided) if batch.guidance is None else guided
-        scores = np.split(likelihoods, len(prompts))  # [beams, vocab] of each prompt
-        parents = search.advance(scores)
-        order = np.arange(batch.rows)
-        for index, prompt_parents in parents.items():
-            start = index * beams
-            order[start : start + beams] = start + prompt_parents
-        stepped = [index * beams + beam for index in parents for beam in range(beams)]
-        record.step(stepped, batch.rows, logits, [scores[index] for index in parents])
-        if all(prompt.is_finished for prompt in prompts):
+        step = rows.advance(guided)
+        record.step(step.rows, batch.rows, logits, step.scores)
+        if not rows.active.any():
             return
-        batch.reorder(order)
-        tokens = np.concatenate([prompt.ids[:, -1] for prompt in prompts])
-        active = np.repeat([not prompt.is_finished for prompt in prompts], beams)
-        logits, guided = batch.decode(tokens, active)
+        batch.reorder(step.order)
+        logits, guided = batch.decode(rows.last_tokens, rows.active)
+
+
+class BeamStep(NamedTuple):
+    """What a step of a search did.
+
+    Attributes:
+        order: int64 [rows], the row that each row continues.
+        rows: the rows that took part.
+        scores: what they were chosen by, [beams, vocab] of each of their prompts.
+    """
+
+    order: Ids
+    rows: list[int]
+    scores: list[Scores]
+
+
+class BeamRows:
+    """The beams of all prompts, `beams` rows of each, whoever steps the model."""
+
+    def __init__(self, search: Search, beams: int, is_guided: bool) -> None:
+        self.search = search
+        self._beams = beams
+        self._is_guided = is_guided
+
+    @property
+    def _prompts(self) -> list[SequenceGroup]:
+        return [prompt.rows for prompt in self.search.prompts]
+
+    @property
+    def active(self) -> Mask:
+        """Which rows go on."""
+        return np.repeat([not prompt.is_finished for prompt in self._prompts], self._beams)
+
+    @property
+    def last_tokens(self) -> Ids:
+        """The last token of each row."""
+        return np.concatenate([prompt.ids[:, -1] for prompt in self._prompts])
+
+    def advance(self, guided: Scores) -> BeamStep:
+        """Continue the best beams by scores [rows, vocab], as guidance leaves them."""
+        likelihoods = guided if self._is_guided else log_probabilities(guided)
+        prompts = len(self.search.prompts)
+        scores = np.split(likelihoods, prompts)  # [beams, vocab] of each prompt
+        parents = self.search.advance(scores)
+        order = np.arange(prompts * self._beams)
+        for index, prompt_parents in parents.items():
+            start = index * self._beams
+            order[start : start + self._beams] = start + prompt_parents
+        rows = [index * self._beams + beam for index in parents for beam in range(self._beams)]
+        return BeamStep(order, rows, [scores[index] for index in parents])
 
 
 def stopped_candidates(

@@ -9,7 +9,7 @@ from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessorList
 from gptneo_onnx.runtime.generation.stopping_criteria import StoppingCriteriaList, Verdicts
-from gptneo_onnx.runtime.generation.strategies.sequences import SequenceGroup
+from gptneo_onnx.runtime.generation.strategies.sequences import GrowingSequence, SequenceGroup
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def process_scores(
 
 
 def finish_stopped(
-    sequences: Sequence[SequenceGroup],
+    sequences: Sequence[GrowingSequence],
     chosen: Sequence[int],
     scores: Sequence[Scores],
     hooks: CallerHooks,
@@ -105,4 +105,5 @@ def finish_stopped(
     for index in chosen:
         sequence = sequences[index]
         by_config = sequence.criteria(sequence.ids, scores[index])
-        sequence.is_finished |= bool(stopped[index] or by_config.any())
+        if stopped[index] or by_config.any():
+            sequence.is_stopped = sequence.is_finished = True

@@ -54,11 +54,13 @@ class GrowingSequence(SequenceGroup):
         max_new_tokens: how many tokens to generate at most.
         noise: the noise of its draws; None takes the likeliest token.
         generated: the tokens after the prompt.
+        is_stopped: whether a criterion finished it, and not max_new_tokens alone.
     """
 
     max_new_tokens: int
     noise: TokenNoise | None
     generated: list[int] = field(default_factory=list)
+    is_stopped: bool = False
 
     def __post_init__(self) -> None:
         length = self.ids.shape[1]

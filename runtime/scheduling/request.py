@@ -1,0 +1,93 @@
+"""A request: what was asked for, and how far it is."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gptneo_onnx.runtime.arrays import Ids
+from gptneo_onnx.runtime.generation.call import GenerationCall
+from gptneo_onnx.runtime.scheduling.errors import RequestTimeoutError
+from gptneo_onnx.runtime.scheduling.events import Event, TokenEvent
+from gptneo_onnx.runtime.scheduling.stream import Delivery, End, RequestStatistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestOptions:
+    """What a request asks of the scheduler, beside generate()'s arguments.
+
+    Attributes:
+        logprobs: how many of the likeliest tokens to name beside each token's log probability;
+            None for no log probabilities.
+        prompt_logprobs: the same for the prompt's tokens.
+        timeout: seconds after its arrival in which the request must be finished.
+    """
+
+    logprobs: int | None = None
+    prompt_logprobs: int | None = None
+    timeout: float | None = None
+
+
+class Request:
+    """A request, from its arrival to its last token.
+
+    Attributes:
+        prompts: the texts to be read, int64 [length] each: the prompt, and a negative one after it.
+        call: what to generate; None if only the prompt's log probabilities are asked for.
+        options: what else is asked for.
+        statistics: what it took so far.
+        is_cancelled: whether nobody waits for it any more.
+        is_finished: whether its stream has ended.
+    """
+
+    def __init__(
+        self,
+        prompts: Sequence[Ids],
+        call: GenerationCall | None,
+        options: RequestOptions,
+        deliver: Callable[[Delivery], None],
+    ) -> None:
+        self.prompts = prompts
+        self.call = call
+        self.options = options
+        self.statistics = RequestStatistics(prompt_tokens=len(prompts[0]))
+        self.is_cancelled = False
+        self.is_finished = False
+        self._deliver = deliver
+
+    @property
+    def slots(self) -> int:
+        """Slots that the request takes once its prompt is read."""
+        if self.call is None:
+            return 0
+        return self.call.repeats * len(self.prompts)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its time is over."""
+        timeout = self.options.timeout
+        return timeout is not None and time.perf_counter() - self.statistics.arrived > timeout
+
+    def cancel(self) -> None:
+        """Free the request's slots at the next step."""
+        self.is_cancelled = True
+
+    def send(self, events: Sequence[Event]) -> None:
+        """Deliver events."""
+        tokens = sum(isinstance(event, TokenEvent) for event in events)
+        if tokens and self.statistics.first_token is None:
+            self.statistics.first_token = time.perf_counter()
+        self.statistics.generated_tokens += tokens
+        if events:
+            self._deliver(events)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """End the stream."""
+        if not self.is_finished:
+            self.is_finished = True
+            self.statistics.finished = time.perf_counter()
+            self._deliver(End(error))
+
+    def time_out(self) -> None:
+        """End the stream of a request whose time is over."""
+        seconds = self.options.timeout
+        self.finish(RequestTimeoutError(f"the request was not finished in {seconds:g} seconds"))

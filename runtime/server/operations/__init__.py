@@ -1,0 +1,1 @@
+"""Health, metrics, logs, keys and limits."""

@@ -235,7 +235,6 @@ def _import_pyarrow(path: Path) -> Any:
         import pyarrow.ipc
     except ImportError as error:
         raise MissingDependencyError(
-            f"{path} needs pyarrow, which comes with Hugging Face's datasets: "
-            "pip install 'gptneo-onnx[datasets]'"
+            f"{path} needs pyarrow, which is not installed: pip install 'gptneo-onnx[datasets]'"
         ) from error
     return pyarrow

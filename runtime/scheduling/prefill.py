@@ -60,13 +60,22 @@ class Prefill:
         self._scores: list[TokenScore | None] = [None]
         for slot in staging:
             decoder.cache.clear(slot)
-        self._begin_prompt()
+        self._has_begun = False
 
     def step(self, tokens: int) -> int:
-        """Read a chunk of about so many tokens; return how many were read."""
+        """Read a chunk; return how many tokens were read.
+
+        Args:
+            tokens: how many to read at most; more are read where the prompt cannot be cut there.
+        """
+        if not self._has_begun:
+            self._begin_prompt()
         ids = self.request.prompts[self._prompt]
         slot = self._staging[self._prompt]
-        count = self._cuts.next(self._read, len(ids), tokens)
+        window = self._decoder.cache.window
+        if self._path is not None and window is not None:  # whose rows are copied after the step
+            tokens = min(tokens, window)
+        count = self._cuts.next_count(self._read, len(ids), tokens)
         chunk = ids[self._read : self._read + count]
         is_last = self._read + count == len(ids)
         wants_last = is_last and self.request.call is not None
@@ -94,6 +103,7 @@ class Prefill:
 
     def _begin_prompt(self) -> None:
         """Find out what is known of the next prompt, and take it over."""
+        self._has_begun = True
         if self._prefixes is None:
             return
         ids, slot = self.request.prompts[self._prompt], self._staging[self._prompt]
@@ -129,9 +139,8 @@ class Prefill:
         self.close()
         self._prompt += 1
         self._read = 0
+        self._has_begun = False
         self.request.is_read = self.is_done = self._prompt == len(self.request.prompts)
-        if not self.is_done:
-            self._begin_prompt()
 
     def hand_over(self) -> Logits:
         """Copy what was read to the request's slots; return the logits [slots, vocab] there."""

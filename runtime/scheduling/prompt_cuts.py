@@ -35,7 +35,7 @@ class PromptCuts:
     chunk: int
     free_until: int | None = None
 
-    def next(self, done: int, length: int, most: int) -> int:
+    def next_count(self, done: int, length: int, most: int) -> int:
         """Return how many tokens to read next.
 
         Args:
@@ -45,8 +45,7 @@ class PromptCuts:
         """
         last = min(length, done + self.chunk)
         first_block = (done // BLOCK + 1) * BLOCK
-        next_chunk = (done // self.chunk + 1) * self.chunk
-        ends = {*range(first_block, last, BLOCK), next_chunk, last}
+        ends: set[int] = {*range(first_block, last, BLOCK), self._chunk_end(done), last}
         allowed = sorted(end for end in ends if end <= last and self._may_end(done, end, length))
         fitting = [end for end in allowed if end - done <= most]
         return (fitting[-1] if fitting else allowed[0]) - done
@@ -57,10 +56,10 @@ class PromptCuts:
             return True
         if end % BLOCK or (self.free_until is not None and end > self.free_until):
             return False
-        is_in_last_chunk = end > self._last_chunk(length)
-        return not (is_in_last_chunk and _has_single_row(length - self._last_chunk(length))) and (
-            not _has_single_row(length - end)
-        )
+        last_chunk = self._last_chunk(length)
+        if end > last_chunk and _has_single_row(length - last_chunk):
+            return False
+        return not _has_single_row(length - end)
 
     def reusable(self, known: int, length: int) -> int:
         """Return how many of a prompt's tokens need not be read, out of the first `known`.
@@ -74,8 +73,15 @@ class PromptCuts:
     def _may_end(self, done: int, end: int, length: int) -> bool:
         if end < length:
             return self.is_cut(end, length)
-        begins_before = done < self._last_chunk(length)
-        return not (begins_before and _has_single_row(length - self._last_chunk(length)))
+        if end <= self._chunk_end(done):
+            return True
+        if self.free_until is not None and self._chunk_end(done) > self.free_until:
+            return False
+        return not _has_single_row(length - self._last_chunk(length))
+
+    def _chunk_end(self, done: int) -> int:
+        """Return where generate()'s chunk ends that has the token after `done`."""
+        return (done // self.chunk + 1) * self.chunk
 
     def _last_chunk(self, length: int) -> int:
         """Return where the last of generate()'s chunks begins."""

@@ -22,6 +22,7 @@ from gptneo_onnx.runtime.scheduling.budget import StepBudget
 from gptneo_onnx.runtime.scheduling.errors import QueueFullError, SchedulerClosedError
 from gptneo_onnx.runtime.scheduling.generation_rows import RunningRequest
 from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS, Prefill
+from gptneo_onnx.runtime.scheduling.prompt_lane import PromptLane
 from gptneo_onnx.runtime.scheduling.prompt_requests import PromptRequests
 from gptneo_onnx.runtime.scheduling.prompt_results import sole_prompt
 from gptneo_onnx.runtime.scheduling.request import Request, RequestOptions
@@ -71,6 +72,7 @@ class Scheduler(PromptRequests):
         self._condition = threading.Condition()
         self._waiting: deque[Request] = deque()
         self._is_closed = False
+        self._prompts = PromptLane(self.engine, self.settings)
         self._prefill: Prefill | None = None
         self._running: list[RunningRequest] = []
         self._free = FreeSlots(self.settings.slots)
@@ -220,6 +222,7 @@ class Scheduler(PromptRequests):
         with self._condition:
             self._waiting = deque(each for each in self._waiting if not each.is_finished)
         if self._prefill is not None and self._prefill.request.is_finished:
+            self._prefill.close()
             self._free.free(self._prefill.slots)
             self._prefill = None
         self._remove_finished(decoder)
@@ -233,9 +236,8 @@ class Scheduler(PromptRequests):
                 return
             request = self._waiting.popleft()
             slots = self._free.take(request.slots)
-            staging = [*range(self.settings.slots, self.settings.slots + STAGING_SLOTS)]
             request.statistics.admitted = time.perf_counter()
-            self._prefill = Prefill(request, slots, decoder, staging)
+            self._prefill = self._prompts.begin(request, slots, decoder)
 
     def _read_prompt(self, decoder: Decoder) -> None:
         """Read a chunk of the prompt at hand; when it is read, let its request run."""
@@ -264,6 +266,7 @@ class Scheduler(PromptRequests):
             prefill.request.finish(error)
             if self._prefill is prefill:
                 self._prefill = None
+                prefill.close()
                 self._free.free(prefill.slots)
             self._remove_finished(decoder)
 

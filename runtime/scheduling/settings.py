@@ -19,6 +19,11 @@ class SchedulerSettings:
             keeps it.
         prefix_cache_bytes: memory for the keys and values of texts that later prompts may begin
             with; 0 keeps none.
+        exact: whether results are those of generate() alone, in 8 and 4 bits too. Then prompts
+            beyond the window of local layers are read in chunks as long as generate()'s, even if
+            running requests wait longer than max_step_seconds, and reused up to the end of one.
+            Otherwise any chunk will do, which changes the last bits of keys and values: in float32
+            that is all, in 8 and 4 bits texts may change.
         draft_tokens: tokens that are looked up in the text and checked in one step while a single
             sequence runs; 0 for none. It changes no token.
 
@@ -30,6 +35,7 @@ class SchedulerSettings:
     max_waiting: int = 128
     max_step_seconds: float = 0.25
     prefix_cache_bytes: int = 1 << 30
+    exact: bool = True
     draft_tokens: int = 0
 
     def __post_init__(self) -> None:
@@ -37,6 +43,8 @@ class SchedulerSettings:
         _check_whole("max_waiting", self.max_waiting, least=0)
         _check_whole("prefix_cache_bytes", self.prefix_cache_bytes, least=0)
         _check_whole("draft_tokens", self.draft_tokens, least=0)
+        if not isinstance(self.exact, bool):
+            raise InputError(f"exact is {shown(self.exact)}; True or False is allowed")
         if not isinstance(self.max_step_seconds, int | float) or not self.max_step_seconds > 0:
             raise InputError(
                 f"max_step_seconds is {shown(self.max_step_seconds)}; a number above 0 is allowed"

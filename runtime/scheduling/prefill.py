@@ -4,10 +4,12 @@ decode() overwrites a row of every slot in its range that takes no part, so prom
 slots behind that range. Their rows are copied to the request's own slots once they are complete.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from gptneo_onnx.runtime.arrays import Logits
-from gptneo_onnx.runtime.engine.decoder import Decoder, check_finite
+from gptneo_onnx.runtime.arrays import Ids, Logits
+from gptneo_onnx.runtime.engine.decoder import Decoder, StepOutputs, check_finite
 from gptneo_onnx.runtime.scheduling.events import PromptEvent, TokenScore
 from gptneo_onnx.runtime.scheduling.prefix_store import PrefixPath, PrefixStore
 from gptneo_onnx.runtime.scheduling.prompt_cuts import PromptCuts
@@ -62,40 +64,50 @@ class Prefill:
             decoder.cache.clear(slot)
         self._has_begun = False
 
-    def step(self, tokens: int) -> int:
-        """Read a chunk; return how many tokens were read.
+    def chunks(self) -> list[int]:
+        """Return how many tokens the next step may read, in ascending order; at least one number.
 
-        Args:
-            tokens: how many to read at most; more are read where the prompt cannot be cut there.
+        What is known of the prompt is taken over first.
         """
         if not self._has_begun:
             self._begin_prompt()
+        chunks = self._cuts.chunks(self._read, len(self.request.prompts[self._prompt]))
+        window = self._decoder.cache.window
+        if self._path is None or window is None:
+            return chunks
+        # After a longer step, windows have dropped some of the rows that are to be stored.
+        return [count for count in chunks if count <= window] or chunks[:1]
+
+    def step(self, count: int) -> None:
+        """Read a chunk of one of the lengths that chunks() returned."""
         ids = self.request.prompts[self._prompt]
         slot = self._staging[self._prompt]
-        window = self._decoder.cache.window
-        if self._path is not None and window is not None:  # whose rows are copied after the step
-            tokens = min(tokens, window)
-        count = self._cuts.next_count(self._read, len(ids), tokens)
         chunk = ids[self._read : self._read + count]
         is_last = self._read + count == len(ids)
         wants_last = is_last and self.request.call is not None
         first = 0 if self._wants_scores else count - 1 if wants_last else count
         pooled = self.request.pooled
         layers = () if pooled is None else (pooled.layer,)
-        logits = np.empty((0, 0), np.float32)
-        self._decoder.prefill_chunk = self._cuts.chunk
-        for outputs in self._decoder.prefill_chunks(slot, chunk, first=first, layers=layers):
-            logits = outputs.logits
-            if pooled is not None:
-                pooled.add(outputs.hidden_states[0][0])
+        outputs = self._outputs(slot, chunk, first, layers)
+        if pooled is not None:
+            pooled.add(outputs.hidden_states[0][0])
         if self._wants_scores:
-            self._score(logits)
+            self._score(outputs.logits)
         self._read += count
         if self._path is not None:
             self._path.extend(self._decoder.cache, slot)
         if is_last:
-            self._end_prompt(logits[-1] if wants_last else None)
-        return count
+            self._end_prompt(outputs.logits[-1] if wants_last else None)
+
+    def _outputs(self, slot: int, ids: Ids, first: int, layers: Sequence[int]) -> StepOutputs:
+        """Read the ids of a chunk; see Decoder.prefill_chunks."""
+        decoder, usual = self._decoder, self._decoder.prefill_chunk
+        decoder.prefill_chunk = self._cuts.chunk
+        try:
+            [outputs] = decoder.prefill_chunks(slot, ids, first=first, layers=layers)
+        finally:
+            decoder.prefill_chunk = usual
+        return outputs
 
     @property
     def _wants_scores(self) -> bool:

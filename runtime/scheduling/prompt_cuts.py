@@ -35,20 +35,18 @@ class PromptCuts:
     chunk: int
     free_until: int | None = None
 
-    def next_count(self, done: int, length: int, most: int) -> int:
-        """Return how many tokens to read next.
+    def chunks(self, done: int, length: int) -> list[int]:
+        """Return how many tokens may be read next: one number or several, in ascending order.
 
         Args:
             done: tokens that have been read; 0, or a cut.
             length: tokens of the prompt; more than `done`.
-            most: how many to read at most; more are read if the prompt cannot be cut there.
         """
         last = min(length, done + self.chunk)
         first_block = (done // BLOCK + 1) * BLOCK
         ends: set[int] = {*range(first_block, last, BLOCK), self._chunk_end(done), last}
-        allowed = sorted(end for end in ends if end <= last and self._may_end(done, end, length))
-        fitting = [end for end in allowed if end - done <= most]
-        return (fitting[-1] if fitting else allowed[0]) - done
+        allowed = (end for end in ends if end <= last and self._may_end(done, end, length))
+        return sorted(end - done for end in allowed)
 
     def is_cut(self, end: int, length: int) -> bool:
         """Return whether a prompt of that length may be cut after its first `end` tokens."""
@@ -88,13 +86,13 @@ class PromptCuts:
         return (length - 1) // self.chunk * self.chunk
 
 
-def prompt_cuts(engine: Engine, decoder: Decoder, chunk: int | None, is_exact: bool) -> PromptCuts:
+def prompt_cuts(engine: Engine, decoder: Decoder, chunk: int, is_exact: bool) -> PromptCuts:
     """Return where prompts may be cut.
 
     Args:
         engine: whose prompts they are.
         decoder: what reads them.
-        chunk: tokens that generate() reads at once; None for the engine's number.
+        chunk: tokens that generate() reads at once.
         is_exact: whether cuts must not change results in 8 and 4 bits. In float32 they change the
             last bits at most.
     """
@@ -103,7 +101,7 @@ def prompt_cuts(engine: Engine, decoder: Decoder, chunk: int | None, is_exact: b
     is_float = engine.dtype == "float32" and engine.precision == "fp32"
     is_portable = engine.dtype == "float32" and not isinstance(engine.directory, FusedModel)
     is_free = is_float or is_portable or not is_exact
-    return PromptCuts(chunk or engine.prefill_chunk, None if is_free else decoder.cache.window)
+    return PromptCuts(chunk, None if is_free else decoder.cache.window)
 
 
 def _has_single_row(rows: int) -> bool:

@@ -23,14 +23,15 @@ class PromptLane:
         """What was reused so far."""
         return PrefixStatistics() if self._prefixes is None else self._prefixes.statistics
 
-    def begin(self, request: Request, slots: list[int], decoder: Decoder) -> Prefill:
-        """Begin to read a request's prompts; `slots` are those that it takes afterwards."""
-        chunk = None if request.call is None else request.call.config.prefill_chunk_size
-        cuts = prompt_cuts(self._engine, decoder, chunk, self._settings.exact)
-        # Keys and values have the last bits that chunks of the engine's length give them.
-        is_usual = chunk in (None, self._engine.prefill_chunk) or not self._settings.exact
+    def begin(self, request: Request, decoder: Decoder) -> Prefill:
+        """Begin to read a request's prompts."""
+        usual = self._settings.prefill_chunk or self._engine.prefill_chunk
+        own = None if request.call is None else request.call.config.prefill_chunk_size
+        cuts = prompt_cuts(self._engine, decoder, own or usual, self._settings.exact)
+        # What is stored has the last bits that chunks of the usual length give it.
+        is_usual = own in (None, usual) or not self._settings.exact
         keeps = is_usual and not decoder.reads_whole_prompts
         first = self._settings.slots
         staging = [*range(first, first + STAGING_SLOTS)]
         prefixes = self._prefixes if keeps else None
-        return Prefill(request, slots, decoder, staging, cuts, prefixes)
+        return Prefill(request, [], decoder, staging, cuts, prefixes)

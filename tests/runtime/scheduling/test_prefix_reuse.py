@@ -14,7 +14,7 @@ from gptneo_onnx.runtime.engine.row_copies import DeviceRowCopier
 from gptneo_onnx.runtime.engine.slot_cache import SlotCache
 from gptneo_onnx.runtime.scheduling import PromptEvent, Scheduler, SchedulerSettings, TokenEvent
 from gptneo_onnx.runtime.scheduling.prefix_store import PrefixStore
-from gptneo_onnx.runtime.scheduling.prompt_cuts import BLOCK, prompt_cuts
+from gptneo_onnx.runtime.scheduling.prompt_cuts import BLOCK, PromptCuts
 
 CHUNK = 32
 WINDOWED = Shape(
@@ -77,8 +77,7 @@ def test_reusing_a_prefix_changes_no_bit(
 ) -> None:
     model = load(precision, batch_invariant)
     decoder = model.engine.decoder(slots=3)
-    cuts = prompt_cuts(model.engine, decoder, None, is_exact=True)
-    cuts = type(cuts)(CHUNK, CHUNK)  # in float32 too
+    cuts = PromptCuts(CHUNK, CHUNK)
     store = PrefixStore(1 << 30)
     cache, hits = decoder.cache, []
     for prompt in drawn_prompts(random, 80):
@@ -92,7 +91,7 @@ def test_reusing_a_prefix_changes_no_bit(
         if done:
             path.restore(cache, 2, done)
         while done < len(ids):
-            count = cuts.next_count(done, len(ids), int(random.integers(1, 40)))
+            count = int(random.choice(cuts.chunks(done, len(ids))))
             logits = decoder.prefill(2, ids[done : done + count])
             done += count
             path.extend(cache, 2)

@@ -24,7 +24,7 @@ def drawn_cuts(cuts: PromptCuts, length: int, random: np.random.Generator) -> li
     """Cut a prompt as a scheduler with a changing budget does; return the chunks' ends."""
     ends, done = [], 0
     while done < length:
-        done += cuts.next_count(done, length, int(random.integers(1, 300)))
+        done += int(random.choice(cuts.chunks(done, length)))
         ends.append(done)
     return ends
 
@@ -50,15 +50,17 @@ def test_chunks_end_where_they_may(
         assert reused == 0 or cuts.is_cut(reused, length)
 
 
-def test_as_much_is_read_as_was_asked_for() -> None:
+def test_chunks_have_these_lengths() -> None:
     cuts = PromptCuts(256, 256)
-    assert cuts.next_count(0, 700, 256) == 256
-    assert cuts.next_count(0, 700, 100) == 96
-    assert cuts.next_count(96, 700, 16) == 16
-    assert cuts.next_count(256, 700, 16) == 256, "past the window, chunks are whole"
-    assert PromptCuts(256).next_count(256, 700, 16) == 16, "in float32 they need not be"
-    assert cuts.next_count(0, 17, 16) == 17, "a single token is not left"
-    assert cuts.next_count(0, 257, 300) == 256, "but where generate() leaves it"
+    blocks = [*range(BLOCK, 257, BLOCK)]
+    assert cuts.chunks(0, 700) == blocks
+    assert cuts.chunks(96, 700) == blocks[:10]
+    assert cuts.chunks(256, 700) == [256], "past the window, chunks are whole"
+    assert PromptCuts(256).chunks(256, 700) == blocks, "in float32 they need not be"
+    assert cuts.chunks(512, 700) == [188]
+    assert cuts.chunks(0, 17) == [17], "a single token is not left"
+    assert cuts.chunks(0, 257)[-1] == 256, "but where generate() leaves it"
+    assert cuts.chunks(256, 257) == [1]
 
 
 def test_as_much_is_reused_as_gives_the_same_bits() -> None:
@@ -81,7 +83,7 @@ def test_cuts_change_no_bit(
     decoder = model.engine.decoder(slots=2)
     cuts = PromptCuts(32, decoder.cache.window)
     if precision != "fp32":
-        assert prompt_cuts(model.engine, decoder, None, is_exact=True) == cuts
+        assert prompt_cuts(model.engine, decoder, 32, is_exact=True) == cuts
     for length in (2, 17, 31, 33, 129, 161, 256, 257, 385, *random.integers(34, 700, 12).tolist()):
         ids = random.integers(0, 301, length)
         decoder.cache.clear(0)
@@ -104,7 +106,7 @@ def test_portable_graphs_can_be_cut_at_any_block(
     directory = export_shape(WINDOWED, precision, graph="portable")
     model = GPTNeoForCausalLM.from_pretrained(directory, "cpu")
     decoder = model.engine.decoder(slots=2)
-    cuts = prompt_cuts(model.engine, decoder, None, is_exact=True)
+    cuts = prompt_cuts(model.engine, decoder, 256, is_exact=True)
     assert cuts == PromptCuts(256, None)
     for length in random.integers(34, 700, 6).tolist():
         ids = random.integers(0, 301, length)

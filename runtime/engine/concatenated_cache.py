@@ -119,6 +119,9 @@ class ConcatenatedCache(Cache):
         self.put(slot, self._on_device([rows[None] for rows in layers]))
         self.lengths[slot] = length
 
+    def view_rows(self, slot: int, start: int, stop: int) -> list[NDArray[Any]]:
+        return [rows[0, :, start:stop] for rows in self._host_rows(slot)]
+
     def row_shapes(self, length: int) -> list[tuple[int, ...]]:
         return [(self._heads, length, self._head_dim)] * self._tensors
 
@@ -141,9 +144,10 @@ class ConcatenatedCache(Cache):
         return [np.zeros(shape, self.host_type) for _ in range(self._tensors)]
 
     def _on_device(self, rows: Sequence[NDArray[Any]]) -> Rows:
+        # Copies: a view of a tensor that ONNX Runtime made does not keep the tensor's memory.
         return [
             onnxruntime.OrtValue.ortvalue_from_numpy(
-                np.ascontiguousarray(each), self._device.type, self._device.index
+                np.array(each, order="C"), self._device.type, self._device.index
             )
             for each in rows
         ]

@@ -197,6 +197,7 @@ class PastDecoder(PortableDecoder):
     def __init__(self, sessions: PortableSessions, cache: ConcatenatedCache) -> None:
         super().__init__(sessions)
         self.cache = cache
+        self.reads_whole_prompts = sessions.continues_by_single_tokens
 
     def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
         mask = self._slot_mask(int(self.cache.lengths[slot]) + len(ids))

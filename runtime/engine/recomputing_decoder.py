@@ -18,6 +18,7 @@ class RecomputingDecoder(PortableDecoder):
     """The steps of a portable graph without past."""
 
     cache: TokenHistory
+    reads_whole_prompts = True
 
     def __init__(self, sessions: PortableSessions, cache: TokenHistory) -> None:
         super().__init__(sessions)

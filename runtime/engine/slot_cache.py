@@ -118,6 +118,15 @@ class SlotCache(Cache):
                 self._copier.put(each.buffer, slot, evicted, part, remaining)
         self.lengths[slot] = length
 
+    def first_rows(self, slot: int) -> list[Any]:
+        """Return copies of a slot's first row in each buffer: all that a step beside it changes."""
+        return [self._copier.read(each.buffer, slot, 0, 1) for each in self._buffers]
+
+    def put_first_rows(self, slot: int, rows: Sequence[Any]) -> None:
+        """Put what first_rows() returned back."""
+        for each, row in zip(self._buffers, rows, strict=True):
+            self._copier.put(each.buffer, slot, row, slice(None), keep=0)
+
     def read(self, slot: int) -> list[NDArray[Any]]:
         length = int(self.lengths[slot])
         return [
@@ -128,6 +137,26 @@ class SlotCache(Cache):
     def write(self, slot: int, layers: Sequence[NDArray[Any]], length: int) -> None:
         for each, rows in zip(self._buffers, layers, strict=True):
             self._copier.put(each.buffer, slot, rows, slice(None), keep=0)
+        self.lengths[slot] = length
+
+    def view_rows(self, slot: int, start: int, stop: int) -> list[NDArray[Any]]:
+        length = int(self.lengths[slot])
+        views = []
+        for each in self._buffers:
+            first = length - each.resident(length)  # the token of the buffer's first row
+            views.append(self._copier.view(each.buffer, slot, start - first, stop - first))
+        return views
+
+    def restore(self, slot: int, blocks: Sequence[NDArray[Any]], length: int) -> None:
+        for layer, each in enumerate(self._buffers):
+            missing = length - each.resident(length)
+            parts = []
+            for block in blocks:
+                skipped = min(missing, block.shape[2])
+                missing -= skipped
+                if skipped < block.shape[2]:
+                    parts.append(block[layer, :, skipped:])
+            self._copier.put_parts(each.buffer, slot, parts)
         self.lengths[slot] = length
 
     def row_shapes(self, length: int) -> list[tuple[int, ...]]:

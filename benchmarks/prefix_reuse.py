@@ -1,6 +1,6 @@
 """Time to the first token of prompts that begin alike, and what it costs to keep what they share.
 
-    python benchmarks/prefix_reuse.py [--models 125M-w8a8 125M-fp32] [--shared 512 1024] [--rounds 5]
+    python benchmarks/prefix_reuse.py [--models 125M-w8a8 125M-fp32] [--shared 512 1024]
 
 Random weights of the 125M shape (vocabulary 50257). A prompt of some shared tokens and 32 others
 goes to a scheduler that is idle: one that keeps nothing, and one that has read another prompt with

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from fastapi import FastAPI
 
 from gptneo_onnx.runtime.server.api import ROUTERS
+from gptneo_onnx.runtime.server.errors import add_error_handlers
 from gptneo_onnx.runtime.server.served_model import ServedModel
 from gptneo_onnx.runtime.server.settings import ServerSettings
 
@@ -16,4 +17,5 @@ def create_app(models: Iterable[ServedModel], settings: ServerSettings | None = 
     app.state.settings = settings or ServerSettings()
     for router in ROUTERS:
         app.include_router(router)
+    add_error_handlers(app)
     return app

@@ -101,6 +101,7 @@ def generation_plan(
     temperature = _temperature(fields, model)
     is_sampled = beams == 1 and temperature > 0
     rows = results if is_sampled or beams > 1 else 1  # greedy results are all the same
+    _check_slots(rows if beams == 1 else beams, fields, model)
     stopped = StoppedSequences() if rows > 1 and beams == 1 and fields.stops else None
     arguments: dict[str, Any] = {
         **_OFF,
@@ -169,6 +170,18 @@ def _checked_beams(fields: SamplingFields, results: int, logprobs: int | None) -
             "temperature",
         )
     return beams
+
+
+def _check_slots(rows: int, fields: SamplingFields, model: ServedModel) -> None:
+    """Raise ParameterError where a prompt's results need more slots than the engine has."""
+    is_guided = fields.guidance_scale not in (None, 1)
+    slots, needed = model.engine.scheduler.settings.slots, rows * (2 if is_guided else 1)
+    if needed > slots:
+        raise ParameterError(
+            f"the results, beams and guidance of a prompt need {needed} slots, and the server has "
+            f"{slots}; ask for fewer, or start the server with more --slots",
+            "n",
+        )
 
 
 def _temperature(fields: SamplingFields, model: ServedModel) -> float:

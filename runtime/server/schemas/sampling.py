@@ -69,6 +69,11 @@ class StructuredOutputs(RequestBody):
         default=None, description="a context-free grammar, in llguidance's variant of Lark's syntax"
     )
 
+    disable_any_whitespace: bool | None = Field(
+        default=None,
+        description="compact JSON; true, since small models write white space without end",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_others(cls, values: Any) -> Any:

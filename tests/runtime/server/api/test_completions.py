@@ -316,7 +316,10 @@ def test_a_prompt_is_scored_with_echo_and_no_new_token(client, tiny):
     assert listed.text_offset[-3:] == [9, 9, 10]
     ids = tiny.tokenizer.encode(text)
     logits = tiny.model(np.array([ids])).logits[0].astype(np.float64)
-    own = [row[token] - np.log(np.exp(row).sum()) for row, token in zip(logits[:-1], ids[1:], strict=True)]
+    own = [
+        row[token] - np.log(np.exp(row).sum())
+        for row, token in zip(logits[:-1], ids[1:], strict=True)
+    ]
     assert listed.token_logprobs[0] is None
     assert listed.token_logprobs[1:] == pytest.approx(own, abs=1e-4)
 

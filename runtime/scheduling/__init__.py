@@ -12,6 +12,7 @@
 - generation_rows.py: the rows of a running request: sampled, guided or beams
 - slots.py: which slot holds what
 - budget.py: how many tokens of a prompt a step may read
+- statistics.py: what requests and the scheduler took
 - settings.py, arguments.py, errors.py
 """
 
@@ -25,5 +26,8 @@ from gptneo_onnx.runtime.scheduling.events import TokenEvent as TokenEvent
 from gptneo_onnx.runtime.scheduling.events import TokenScore as TokenScore
 from gptneo_onnx.runtime.scheduling.scheduler import Scheduler as Scheduler
 from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings as SchedulerSettings
-from gptneo_onnx.runtime.scheduling.stream import RequestStatistics as RequestStatistics
+from gptneo_onnx.runtime.scheduling.statistics import FinishObserver as FinishObserver
+from gptneo_onnx.runtime.scheduling.statistics import Outcome as Outcome
+from gptneo_onnx.runtime.scheduling.statistics import RequestStatistics as RequestStatistics
+from gptneo_onnx.runtime.scheduling.statistics import SchedulerStatistics as SchedulerStatistics
 from gptneo_onnx.runtime.scheduling.stream import TokenStream as TokenStream

@@ -9,6 +9,7 @@ from gptneo_onnx.runtime.scheduling.events import Event
 from gptneo_onnx.runtime.scheduling.request import RequestOptions
 from gptneo_onnx.runtime.scheduling.scheduler import Scheduler
 from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings
+from gptneo_onnx.runtime.scheduling.statistics import FinishObserver, SchedulerStatistics
 from gptneo_onnx.runtime.scheduling.stream import AsyncTokenStream
 
 
@@ -28,9 +29,10 @@ class AsyncEngine:
         model: Any,
         settings: SchedulerSettings | None = None,
         generation_config: GenerationConfig | None = None,
+        on_finish: FinishObserver | None = None,
     ) -> None:
         """Start to serve; see Scheduler for arguments."""
-        self.scheduler = Scheduler(model, settings, generation_config)
+        self.scheduler = Scheduler(model, settings, generation_config, on_finish)
 
     def submit(
         self,
@@ -62,6 +64,11 @@ class AsyncEngine:
                 yield event
         finally:
             stream.cancel()
+
+    @property
+    def statistics(self) -> SchedulerStatistics:
+        """What the scheduler does now, and what it did so far."""
+        return self.scheduler.statistics
 
     async def close(self, seconds: float = 0.0) -> None:
         """Take no more requests; wait that long for those that are there, then end them."""

@@ -8,7 +8,8 @@ from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.generation.call import GenerationCall
 from gptneo_onnx.runtime.scheduling.errors import RequestTimeoutError
 from gptneo_onnx.runtime.scheduling.events import Event, TokenEvent
-from gptneo_onnx.runtime.scheduling.stream import Delivery, End, RequestStatistics
+from gptneo_onnx.runtime.scheduling.statistics import FinishObserver, Outcome, RequestStatistics
+from gptneo_onnx.runtime.scheduling.stream import Delivery, End
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ class Request:
         call: GenerationCall | None,
         options: RequestOptions,
         deliver: Callable[[Delivery], None],
+        on_finish: FinishObserver | None = None,
     ) -> None:
         self.prompts = prompts
         self.call = call
@@ -53,6 +55,7 @@ class Request:
         self.is_cancelled = False
         self.is_finished = False
         self._deliver = deliver
+        self._on_finish = on_finish
 
     @property
     def slots(self) -> int:
@@ -82,12 +85,23 @@ class Request:
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the stream."""
-        if not self.is_finished:
-            self.is_finished = True
-            self.statistics.finished = time.perf_counter()
-            self._deliver(End(error))
+        if self.is_finished:
+            return
+        self.is_finished = True
+        self.statistics.finished = time.perf_counter()
+        self.statistics.outcome = self._outcome(error)
+        self._deliver(End(error))
+        if self._on_finish is not None:
+            self._on_finish(self.statistics)
 
     def time_out(self) -> None:
         """End the stream of a request whose time is over."""
         seconds = self.options.timeout
         self.finish(RequestTimeoutError(f"the request was not finished in {seconds:g} seconds"))
+
+    def _outcome(self, error: BaseException | None) -> Outcome:
+        if isinstance(error, RequestTimeoutError):
+            return Outcome.TIMED_OUT
+        if error is not None:
+            return Outcome.FAILED
+        return Outcome.CANCELLED if self.is_cancelled else Outcome.FINISHED

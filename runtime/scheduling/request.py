@@ -8,6 +8,7 @@ from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.generation.call import GenerationCall
 from gptneo_onnx.runtime.scheduling.errors import RequestTimeoutError
 from gptneo_onnx.runtime.scheduling.events import Event, TokenEvent
+from gptneo_onnx.runtime.scheduling.pooled_states import PooledStates
 from gptneo_onnx.runtime.scheduling.statistics import FinishObserver, Outcome, RequestStatistics
 from gptneo_onnx.runtime.scheduling.stream import Delivery, End
 
@@ -33,10 +34,12 @@ class Request:
 
     Attributes:
         prompts: the texts to be read, int64 [length] each: the prompt, and a negative one after it.
-        call: what to generate; None if only the prompt's log probabilities are asked for.
+        call: what to generate; None if only the prompt is to be read.
+        pooled: takes the prompt's hidden states; None if they are not asked for.
         options: what else is asked for.
         statistics: what it took so far.
         is_cancelled: whether nobody waits for it any more.
+        is_read: whether all prompts have been read.
         is_finished: whether its stream has ended.
     """
 
@@ -47,6 +50,7 @@ class Request:
         options: RequestOptions,
         deliver: Callable[[Delivery], None],
         on_finish: FinishObserver | None = None,
+        pooled: PooledStates | None = None,
     ) -> None:
         self.prompts = prompts
         self.call = call
@@ -54,6 +58,8 @@ class Request:
         self.statistics = RequestStatistics(prompt_tokens=len(prompts[0]))
         self.is_cancelled = False
         self.is_finished = False
+        self.is_read = False
+        self.pooled = pooled
         self._deliver = deliver
         self._on_finish = on_finish
 

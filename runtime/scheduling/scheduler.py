@@ -16,13 +16,14 @@ import numpy as np
 from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.engine import Engine
-from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.scheduling.arguments import scheduled_call
 from gptneo_onnx.runtime.scheduling.budget import StepBudget
 from gptneo_onnx.runtime.scheduling.errors import QueueFullError, SchedulerClosedError
 from gptneo_onnx.runtime.scheduling.generation_rows import RunningRequest
 from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS, Prefill
+from gptneo_onnx.runtime.scheduling.prompt_requests import PromptRequests
+from gptneo_onnx.runtime.scheduling.prompt_results import sole_prompt
 from gptneo_onnx.runtime.scheduling.request import Request, RequestOptions
 from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings
 from gptneo_onnx.runtime.scheduling.slots import FreeSlots
@@ -36,7 +37,7 @@ from gptneo_onnx.runtime.scheduling.statistics import (
 from gptneo_onnx.runtime.scheduling.stream import Delivery, TokenStream
 
 
-class Scheduler:
+class Scheduler(PromptRequests):
     """Serves many requests at once with one engine.
 
     Attributes:
@@ -111,12 +112,16 @@ class Scheduler:
         With max_new_tokens=0 and prompt_logprobs, nothing is generated.
         """
         if options.prompt_logprobs is not None and kwargs.get("max_new_tokens") == 0:
-            prompts = PaddedInputs.check(kwargs["input_ids"], None, self.engine.config, "left")
-            request = Request([prompts.tokens(0)], None, options, deliver, self._ended)
+            prompt = sole_prompt(self.engine, kwargs.get("input_ids"))
+            request = Request([prompt], None, options, deliver, self._ended)
         else:
             call = scheduled_call(self.engine, self._defaults, self.settings.slots, **kwargs)
             negative = call.guidance.prompts if call.guidance else ()
             request = Request([call.prompts[0].ids, *negative], call, options, deliver, self._ended)
+        self._add(request)
+        return request
+
+    def _add(self, request: Request) -> None:
         with self._condition:
             if self._is_closed:
                 raise SchedulerClosedError("the scheduler is closed, and takes no more requests")
@@ -127,7 +132,6 @@ class Scheduler:
                 )
             self._waiting.append(request)
             self._condition.notify_all()
-        return request
 
     def close(self, seconds: float = 0.0) -> None:
         """Take no more requests; wait that long for those that are there, then end them."""

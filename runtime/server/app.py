@@ -7,6 +7,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from prometheus_client import CollectorRegistry
 
 from gptneo_onnx.runtime.server.api import ROUTERS
+from gptneo_onnx.runtime.server.errors import add_error_handlers
 from gptneo_onnx.runtime.server.operations import health, metrics
 from gptneo_onnx.runtime.server.operations.body_limits import BodyLimits
 from gptneo_onnx.runtime.server.operations.draining import DrainGate
@@ -50,6 +51,7 @@ def create_app(
     _count(app)
     for router in (health.router, metrics.router, *ROUTERS):
         app.include_router(router)
+    add_error_handlers(app)
     _add_middleware(app, settings, tracer)
     return app
 

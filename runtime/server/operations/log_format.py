@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from gptneo_onnx.models.errors import printable
 
 LOGGER = "gptneo_onnx.server"
+_ALL_OURS = "gptneo_onnx"
 # What uvicorn says again that a line of ours has said already.
 _SAID_TWICE = ("Exception in ASGI application", "ASGI callable returned without")
 _FIELDS = "fields"
@@ -27,7 +28,7 @@ def set_up_logs(log_format: str, level: str, stream: TextIO | None = None) -> No
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     handler.addFilter(_is_said_once)
-    for name, least in ((LOGGER, level), ("uvicorn", "warning" if level == "info" else level)):
+    for name, least in ((_ALL_OURS, level), ("uvicorn", "warning" if level == "info" else level)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False

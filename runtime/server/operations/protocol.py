@@ -12,7 +12,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gptneo_onnx.runtime.server.operations.refusals import error_content
+from gptneo_onnx.runtime.server.errors import error_response
 
 HEAD_S = 10.0
 READ_S = 60.0
@@ -99,7 +99,7 @@ class Connection(H11Protocol):
         """Send an error without the state of h11, which may allow nothing any more; close."""
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if not is_answering:
-            body = error_content(status, message, code)
+            body = bytes(error_response(status, message, code=code).body)
             reason = _REASONS.get(status, b"Bad Request")
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"

@@ -1,24 +1,10 @@
 """Answers to requests that no endpoint sees, in the form of OpenAI's errors."""
 
-import json
 from collections.abc import Mapping
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-_TYPES = {
-    401: "authentication_error",
-    429: "rate_limit_error",
-    500: "server_error",
-    503: "server_error",
-}
-
-
-def error_content(status: int, message: str, code: str) -> bytes:
-    """Return the body of an error, in JSON."""
-    kind = _TYPES.get(status, "invalid_request_error")
-    error = {"message": message, "type": kind, "param": None, "code": code}
-    return json.dumps({"error": error}).encode()
+from gptneo_onnx.runtime.server.errors import error_response
 
 
 class Refusal(Exception):  # noqa: N818, an answer, not a fault
@@ -42,6 +28,5 @@ class Refusal(Exception):  # noqa: N818, an answer, not a fault
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
-        content = error_content(self.status, self.message, self.code)
-        response = Response(content, self.status, self.headers, media_type="application/json")
+        response = error_response(self.status, self.message, code=self.code, headers=self.headers)
         await response(scope, receive, send)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from fastapi import FastAPI
 
 from gptneo_onnx.runtime.server.api import ROUTERS
+from gptneo_onnx.runtime.server.errors import add_error_handlers
 from gptneo_onnx.runtime.server.operations import health
 from gptneo_onnx.runtime.server.operations.state import ServerState
 from gptneo_onnx.runtime.server.page import router as page
@@ -28,4 +29,5 @@ def create_app(models: Iterable[ServedModel], settings: ServerSettings | None = 
     app.state.server = ServerState()
     for router in (health.router, *ROUTERS, page.router):
         app.include_router(router)
+    add_error_handlers(app)
     return app

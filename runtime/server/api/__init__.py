@@ -2,6 +2,6 @@
 
 from fastapi import APIRouter
 
-from gptneo_onnx.runtime.server.api import models
+from gptneo_onnx.runtime.server.api import completions, models
 
-ROUTERS: list[APIRouter] = [models.router]
+ROUTERS: list[APIRouter] = [completions.router, models.router]

@@ -141,7 +141,7 @@ class Scheduler(PromptRequests):
         self._thread.join(seconds)
         with self._condition:
             for request in self._requests():
-                request.cancel()
+                request.cancel(SchedulerClosedError("the scheduler was closed meanwhile"))
         if self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -214,7 +214,7 @@ class Scheduler(PromptRequests):
         """Free the slots of requests that were cancelled or are late."""
         for request in self._requests():
             if request.is_cancelled:
-                request.finish()
+                request.finish_cancelled()
             elif request.is_late:
                 request.time_out()
         with self._condition:

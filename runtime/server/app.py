@@ -17,6 +17,7 @@ from gptneo_onnx.runtime.server.operations.request_log import REQUEST_ID, Reques
 from gptneo_onnx.runtime.server.operations.scheduler_metrics import SchedulerCollector
 from gptneo_onnx.runtime.server.operations.state import ServerState
 from gptneo_onnx.runtime.server.operations.tracing import Tracer
+from gptneo_onnx.runtime.server.page import router as page
 from gptneo_onnx.runtime.server.served_model import ServedModel
 from gptneo_onnx.runtime.server.settings import ServerSettings
 
@@ -49,7 +50,7 @@ def create_app(
     app.state.server = ServerState()
     app.state.registry = registry or CollectorRegistry()
     _count(app)
-    for router in (health.router, metrics.router, *ROUTERS):
+    for router in (health.router, metrics.router, *ROUTERS, page.router):
         app.include_router(router)
     add_error_handlers(app)
     _add_middleware(app, settings, tracer)

@@ -36,6 +36,8 @@ from gptneo_onnx.runtime.scheduling.statistics import (
 )
 from gptneo_onnx.runtime.scheduling.stream import Delivery, TokenStream
 
+_CLOSED = "the scheduler was closed before the text was read or written to its end"
+
 
 class Scheduler(PromptRequests):
     """Serves many requests at once with one engine.
@@ -141,7 +143,7 @@ class Scheduler(PromptRequests):
         self._thread.join(seconds)
         with self._condition:
             for request in self._requests():
-                request.cancel(SchedulerClosedError("the scheduler was closed meanwhile"))
+                request.cancel(SchedulerClosedError(_CLOSED))
         if self._thread is not threading.current_thread():
             self._thread.join()
 

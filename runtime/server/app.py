@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from prometheus_client import CollectorRegistry
+from starlette.routing import Route
 
 from gptneo_onnx.runtime.server.api import ROUTERS
 from gptneo_onnx.runtime.server.errors import add_error_handlers
 from gptneo_onnx.runtime.server.operations import health, metrics
-from gptneo_onnx.runtime.server.operations.body_limits import BodyLimits
 from gptneo_onnx.runtime.server.operations.draining import DrainGate
 from gptneo_onnx.runtime.server.operations.keys import KeyGuard
 from gptneo_onnx.runtime.server.operations.metrics import HttpMetrics
+from gptneo_onnx.runtime.server.operations.request_limits import RequestLimits
 from gptneo_onnx.runtime.server.operations.request_log import REQUEST_ID, RequestLog
 from gptneo_onnx.runtime.server.operations.scheduler_metrics import SchedulerCollector
 from gptneo_onnx.runtime.server.operations.state import ServerState
@@ -66,7 +67,7 @@ def _count(app: FastAPI) -> None:
 
 def _add_middleware(app: FastAPI, settings: ServerSettings, tracer: Tracer | None) -> None:
     """Wrap the endpoints; what is added last sees a request first."""
-    app.add_middleware(BodyLimits, settings=settings)
+    app.add_middleware(RequestLimits, settings=settings)
     app.add_middleware(
         KeyGuard, keys=settings.api_keys, max_concurrent=settings.max_concurrent_per_key
     )
@@ -79,4 +80,6 @@ def _add_middleware(app: FastAPI, settings: ServerSettings, tracer: Tracer | Non
             allow_headers=("*",),
             expose_headers=(REQUEST_ID, "Retry-After"),
         )
-    app.add_middleware(RequestLog, metrics=HttpMetrics(app.state.registry), tracer=tracer)
+    paths = {route.path for route in app.routes if isinstance(route, Route)}
+    http_metrics = HttpMetrics(app.state.registry, paths)
+    app.add_middleware(RequestLog, metrics=http_metrics, tracer=tracer)

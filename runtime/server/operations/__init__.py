@@ -5,6 +5,6 @@
 - request_log.py, request_record.py, log_format.py: a line for each request
 - trace_context.py, tracing.py: W3C's trace context, OpenTelemetry's spans
 - metrics.py, scheduler_metrics.py, observed_engine.py: what Prometheus reads
-- keys.py, body_limits.py, json_depth.py: who may ask, and how much
+- keys.py, request_limits.py, json_depth.py: who may ask, and how much
 - refusals.py: answers of the middleware
 """

@@ -14,6 +14,7 @@ from gptneo_onnx.runtime.server.operations.request_record import record_of
 # What anybody may see: whether the server lives, and the page, which asks for a key itself.
 OPEN_PATHS = frozenset({"/", "/health", "/ready", "/version", "/favicon.ico"})
 OPEN_FOLDERS = ("/page/",)
+CLOSED_PATHS = frozenset({"/page/status"})  # names the models
 RETRY_S = 1
 
 
@@ -81,4 +82,4 @@ def path_of(scope: Scope) -> str:
 def is_open(scope: Scope) -> bool:
     """Return whether a request's path needs no key."""
     path = path_of(scope)
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDERS)
+    return path in OPEN_PATHS or (path.startswith(OPEN_FOLDERS) and path not in CLOSED_PATHS)

@@ -3,12 +3,15 @@
 Where vLLM's server has a metric, it has the same name here after the prefix, and the same labels.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
 from prometheus_client import generate_latest as text_of
 from starlette.types import Scope
+
+from gptneo_onnx.runtime.server.operations.keys import path_of
 
 PREFIX = "gptneo_onnx:"
 MODEL = "model_name"
@@ -32,7 +35,9 @@ async def metrics(request: Request) -> Response:
 class HttpMetrics:
     """Metrics of requests of HTTP, whatever they are for."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, paths: Collection[str]) -> None:
+        """Count into a registry, each of these paths by itself."""
+        self._paths = paths
         labels = ("method", "handler", "status")
         self._requests = Counter(
             "http_requests_total", "Requests by method, path and status.", labels, registry=registry
@@ -57,7 +62,8 @@ class HttpMetrics:
         """Count a request of HTTP."""
         method = scope["method"] if scope["method"] in _METHODS else "other"
         # Paths that lead nowhere are counted together too.
-        handler = getattr(scope.get("route"), "path", "none")
+        path = path_of(scope)
+        handler = path if path in self._paths else getattr(scope.get("route"), "path", "none")
         self._requests.labels(method, handler, status).inc()
         self._seconds.labels(method, handler).observe(seconds)
         if status in _REFUSALS:

@@ -1,4 +1,4 @@
-"""Limits on the bodies of requests: their size, the time that they take to come, their depth."""
+"""Limits on requests: the size of their heads; size, time and depth of their bodies."""
 
 import asyncio
 
@@ -9,11 +9,14 @@ from gptneo_onnx.runtime.server.operations.json_depth import is_too_deep
 from gptneo_onnx.runtime.server.operations.refusals import Refusal
 from gptneo_onnx.runtime.server.settings import ServerSettings
 
+MAX_HEAD_BYTES = 64 << 10
+MAX_HEADERS = 200
+_VERSIONS = ("1.0", "1.1")
 _CLOSE = {"Connection": "close"}  # the rest of the body is not read
 
 
-class BodyLimits:
-    """Middleware that reads a request's body within limits, and then passes it on whole."""
+class RequestLimits:
+    """Middleware that reads a request within limits, and then passes it on with its whole body."""
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
@@ -26,7 +29,8 @@ class BodyLimits:
             await self._app(scope, receive, send)
             return
         try:
-            self._check_headers(Headers(scope=scope))
+            _check_head(scope)
+            self._check_length(Headers(scope=scope))
             body = await self._read(receive)
             if body is not None and is_too_deep(body, self._depth):
                 raise Refusal(
@@ -40,7 +44,7 @@ class BodyLimits:
         if body is not None:  # otherwise the client has left
             await self._app(scope, _replayed(body, receive), send)
 
-    def _check_headers(self, headers: Headers) -> None:
+    def _check_length(self, headers: Headers) -> None:
         length = headers.get("content-length")
         if length is not None and "transfer-encoding" in headers:
             # Proxies disagree about which one counts; whoever sends both may want them to.
@@ -81,6 +85,24 @@ class BodyLimits:
             f"the body has more than {self._most} bytes; shorten it",
             "request_too_large",
             _CLOSE,
+        )
+
+
+def _check_head(scope: Scope) -> None:
+    """Refuse a head that is too large, which h11 takes if it arrives at once; and other versions."""
+    headers = scope["headers"]
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    size += sum(len(name) + len(value) for name, value in headers)
+    if size > MAX_HEAD_BYTES or len(headers) > MAX_HEADERS:
+        raise Refusal(
+            431,
+            f"the head has more than {MAX_HEAD_BYTES} bytes, or {MAX_HEADERS} headers; shorten it",
+            "head_too_large",
+            _CLOSE,
+        )
+    if scope["http_version"] not in _VERSIONS:
+        raise Refusal(
+            505, f"HTTP {scope['http_version']} is not spoken here; use 1.1", "http_version", _CLOSE
         )
 
 

@@ -1,6 +1,7 @@
 """An engine whose requests are counted, and noted in the record of the request of HTTP."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from gptneo_onnx.runtime.scheduling import (
@@ -11,6 +12,7 @@ from gptneo_onnx.runtime.scheduling import (
     SchedulerSettings,
     TokenEvent,
 )
+from gptneo_onnx.runtime.scheduling.events import Event
 from gptneo_onnx.runtime.scheduling.stream import AsyncTokenStream, Delivery, End
 from gptneo_onnx.runtime.server.operations.metrics import OneModelMetrics
 from gptneo_onnx.runtime.server.operations.request_record import current_record
@@ -63,11 +65,14 @@ class _CountedStream(AsyncTokenStream):
         self._reason = FinishReason.STOP
 
     def deliver(self, delivery: Delivery) -> None:
-        """Take events, and count them."""
-        super().deliver(delivery)
+        """Count events, and pass them on: who has the answer finds it counted."""
         if isinstance(delivery, End):
             self._count_end(self.statistics)
-            return
+        else:
+            self._count_tokens(delivery)
+        super().deliver(delivery)
+
+    def _count_tokens(self, delivery: Sequence[Event]) -> None:
         tokens = [event for event in delivery if isinstance(event, TokenEvent)]
         if not tokens:
             return

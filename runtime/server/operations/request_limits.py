@@ -89,7 +89,7 @@ class RequestLimits:
 
 
 def _check_head(scope: Scope) -> None:
-    """Refuse a head that is too large, which h11 takes if it arrives at once; and other versions."""
+    """Refuse a head that is too large, which h11 takes if it comes at once, and other versions."""
     headers = scope["headers"]
     size = len(scope["raw_path"]) + len(scope["query_string"])
     size += sum(len(name) + len(value) for name, value in headers)

@@ -41,14 +41,14 @@ class CommonFields(RequestBody):
     """Fields of every request for a model; those that OpenAI's clients may send are passed over."""
 
     model: str | None = Field(
-        None, description="a model's name from /v1/models; by default the first"
+        default=None, description="a model's name from /v1/models; by default the first"
     )
-    user: str | None = Field(None, description="passed over")
-    metadata: dict[str, Any] | None = Field(None, description="passed over")
-    store: bool | None = Field(None, description="passed over")
-    service_tier: str | None = Field(None, description="passed over")
-    safety_identifier: str | None = Field(None, description="passed over")
-    prompt_cache_key: str | None = Field(None, description="passed over")
+    user: str | None = Field(default=None, description="passed over")
+    metadata: dict[str, Any] | None = Field(default=None, description="passed over")
+    store: bool | None = Field(default=None, description="passed over")
+    service_tier: str | None = Field(default=None, description="passed over")
+    safety_identifier: str | None = Field(default=None, description="passed over")
+    prompt_cache_key: str | None = Field(default=None, description="passed over")
 
 
 class ResponseBody(BaseModel):

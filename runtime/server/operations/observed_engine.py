@@ -17,8 +17,7 @@ from gptneo_onnx.runtime.scheduling.stream import AsyncTokenStream, Delivery, En
 from gptneo_onnx.runtime.server.operations.metrics import OneModelMetrics
 from gptneo_onnx.runtime.server.operations.request_record import current_record
 
-_ENDS = {
-    Outcome.CANCELLED: "abort",
+_ENDS: dict[Outcome | None, str] = {
     Outcome.TIMED_OUT: "timeout",
     Outcome.FAILED: "error",
 }
@@ -62,7 +61,8 @@ class _CountedStream(AsyncTokenStream):
         super().__init__()
         self._metrics = metrics
         self._last: float | None = None
-        self._reason = FinishReason.STOP
+        self._unfinished: set[int] = set()  # results that have begun, and not ended
+        self._reason: FinishReason | None = None
 
     def deliver(self, delivery: Delivery) -> None:
         """Count events, and pass them on: who has the answer finds it counted."""
@@ -84,13 +84,16 @@ class _CountedStream(AsyncTokenStream):
             for _ in range(rounds):
                 self._metrics.inter_token.observe((now - self._last) / rounds)
         self._last = now
-        if any(event.finish_reason is FinishReason.LENGTH for event in tokens):
-            self._reason = FinishReason.LENGTH
+        for event in tokens:
+            self._unfinished.add(event.sequence)
+            if event.finish_reason is not None:
+                self._unfinished.remove(event.sequence)
+                if self._reason is not FinishReason.LENGTH:
+                    self._reason = event.finish_reason
 
     def _count_end(self, took: RequestStatistics) -> None:
         metrics, finished = self._metrics, took.finished or time.perf_counter()
-        reason = _ENDS.get(took.outcome, self._reason.value) if took.outcome else "error"
-        metrics.ends[reason].inc()
+        metrics.ends[self._why(took)].inc()
         metrics.latency.observe(finished - took.arrived)
         metrics.queue.observe((took.admitted or finished) - took.arrived)
         metrics.request_prompt_tokens.observe(took.prompt_tokens)
@@ -104,3 +107,11 @@ class _CountedStream(AsyncTokenStream):
         if took.generated_tokens > 1:
             per_token = (finished - took.first_token) / (took.generated_tokens - 1)
             metrics.per_output_token.observe(per_token)
+
+    def _why(self, took: RequestStatistics) -> str:
+        """Return why the request ended, by vLLM's words."""
+        is_whole = self._reason is not None and not self._unfinished
+        # Whoever has the last token cancels what is left, which is nothing.
+        if took.outcome is Outcome.CANCELLED and not is_whole:
+            return "abort"
+        return _ENDS.get(took.outcome, self._reason or FinishReason.STOP)

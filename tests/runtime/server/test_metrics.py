@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 ROOT = Path(__file__).parent.parent.parent.parent
 DASHBOARD = ROOT / "examples/serving/dashboard.json"
 MODEL = {"model_name": "tiny"}
+ENDED = "gptneo_onnx:request_success_total"
 
 
 @pytest.fixture
@@ -31,6 +33,16 @@ def samples(url: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
+def once_counted(url: str, before: float) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """The samples after one more request has ended: an answer may be there a moment before."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        found = samples(url)
+        if value(found, ENDED, **MODEL, finished_reason="length") > before:
+            return found
+    raise AssertionError("the request is not counted")
+
+
 def value(found, name, **labels):
     return found.get((name, frozenset(labels.items())), 0.0)
 
@@ -39,7 +51,7 @@ def test_a_request_is_counted(url):
     before = samples(url)
     body = {"prompt": "She was not", "max_tokens": 7, "ignore_eos": True}
     usage = httpx.post(f"{url}/v1/completions", json=body).json()["usage"]
-    after = samples(url)
+    after = once_counted(url, value(before, ENDED, **MODEL, finished_reason="length"))
 
     def added(name, **labels):
         name = f"gptneo_onnx:{name}"

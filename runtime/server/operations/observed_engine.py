@@ -110,8 +110,8 @@ class _CountedStream(AsyncTokenStream):
 
     def _why(self, took: RequestStatistics) -> str:
         """Return why the request ended, by vLLM's words."""
-        is_whole = self._reason is not None and not self._unfinished
-        # Whoever has the last token cancels what is left, which is nothing.
+        # Who has the last token cancels what is left, which is nothing.
+        is_whole = self.is_enough or (self._reason is not None and not self._unfinished)
         if took.outcome is Outcome.CANCELLED and not is_whole:
             return "abort"
         return _ENDS.get(took.outcome, self._reason or FinishReason.STOP)

@@ -11,7 +11,8 @@
 - waiting.py, slots.py, budget.py: the queue; which slots are free; how much of the prompts a turn
   reads
 - request.py, stream.py, events.py: a request, from its arrival to its last token
-- prefill.py: reads prompts, a chunk at a time
+- prompt_lane.py, prefill.py, prompt_cuts.py: read prompts, a chunk at a time, where they may be cut
+- prefix_store.py, prefix_tree.py: what later prompts may begin with
 - prompt_scores.py, pooled_states.py: what is kept of what a chunk gives
 - prompt_requests.py, prompt_results.py: requests that only read a prompt, and their results
 - running.py, generation_rows.py: a request in its slots; how it chooses: sampled, guided or beams
@@ -29,6 +30,7 @@ from gptneo_onnx.runtime.scheduling.events import PromptEvent as PromptEvent
 from gptneo_onnx.runtime.scheduling.events import TokenEvent as TokenEvent
 from gptneo_onnx.runtime.scheduling.events import TokenScore as TokenScore
 from gptneo_onnx.runtime.scheduling.pooled_states import Pooling as Pooling
+from gptneo_onnx.runtime.scheduling.prefix_store import PrefixStatistics as PrefixStatistics
 from gptneo_onnx.runtime.scheduling.prompt_results import PromptScores as PromptScores
 from gptneo_onnx.runtime.scheduling.scheduler import Scheduler as Scheduler
 from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings as SchedulerSettings

@@ -1,5 +1,7 @@
 """How much of the prompts may be read between two steps of the running requests."""
 
+from collections.abc import Sequence
+
 # Older measurements count this much, after each newer one.
 _MEMORY = 0.8
 
@@ -12,18 +14,23 @@ class StepBudget:
         self._chunks = _Line()
         self._decode_seconds = 0.0
 
-    def allows(self, tokens: int, spent: float) -> bool:
-        """Return whether a chunk may be read before the next step of the running requests.
+    def fitting(self, chunks: Sequence[int], spent: float) -> int:
+        """Return how many tokens to read before the next step of the running requests.
 
-        One chunk may in any case: prompts go on however long steps take.
+        After a step, one chunk is read in any case: prompts go on however long steps take.
 
         Args:
-            tokens: the chunk's.
+            chunks: lengths that the next chunk may have, in ascending order.
             spent: seconds since the last step.
+
+        Returns:
+            The longest of the chunks that there is time for; 0 if there is none.
         """
-        if spent <= 0.0:
-            return True
-        return spent + self._chunks.at(tokens) + self._decode_seconds <= self._bound
+        left = self._bound - spent - self._decode_seconds
+        fitting = [tokens for tokens in chunks if self._chunks.at(tokens) <= left]
+        if fitting:
+            return fitting[-1]
+        return 0 if spent > 0.0 else chunks[0]
 
     def prefilled(self, tokens: int, seconds: float) -> None:
         """Take note of how long a chunk took."""

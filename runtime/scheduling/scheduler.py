@@ -18,6 +18,7 @@ from gptneo_onnx.runtime.scheduling.arguments import scheduled_call
 from gptneo_onnx.runtime.scheduling.drafts import Drafts, draft_engine
 from gptneo_onnx.runtime.scheduling.errors import QueueFullError, SchedulerClosedError
 from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS
+from gptneo_onnx.runtime.scheduling.prompt_lane import PromptLane
 from gptneo_onnx.runtime.scheduling.prompt_requests import PromptRequests
 from gptneo_onnx.runtime.scheduling.prompt_results import sole_prompt
 from gptneo_onnx.runtime.scheduling.request import Request, RequestOptions
@@ -70,9 +71,9 @@ class Scheduler(PromptRequests):
         self._counters = Counters()
         self._counters_lock = threading.Lock()  # for what several threads count
         self._waiting = WaitingRequests(self.settings.max_waiting)
-        self._turns = Turns(
-            self.settings, self._waiting, self._counters, Drafts(self.settings, self._assistant)
-        )
+        self._prompts = PromptLane(self.engine, self.settings)
+        drafts = Drafts(self.settings, self._assistant)
+        self._turns = Turns(self.settings, self._waiting, self._counters, self._prompts, drafts)
         self._is_ending = False
         with self._exclusive():
             self._decoder()  # what does not fit into memory is noticed here

@@ -14,7 +14,8 @@ from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.device import CPU
 from gptneo_onnx.runtime.scheduling.budget import StepBudget
 from gptneo_onnx.runtime.scheduling.drafts import Drafts
-from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS, Prefill
+from gptneo_onnx.runtime.scheduling.prefill import Prefill
+from gptneo_onnx.runtime.scheduling.prompt_lane import PromptLane
 from gptneo_onnx.runtime.scheduling.request import Request
 from gptneo_onnx.runtime.scheduling.running import RunningRequest
 from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings
@@ -39,15 +40,15 @@ class Turns:
         settings: SchedulerSettings,
         waiting: WaitingRequests,
         counters: Counters,
+        prompts: PromptLane,
         drafts: Drafts,
     ) -> None:
         self.free = FreeSlots(settings.slots)
-        self._staging = [*range(settings.slots, settings.slots + STAGING_SLOTS)]
         self._waiting = waiting
         self._counters = counters
+        self._prompts = prompts
         self._drafts = drafts
         self._budget = StepBudget(settings.max_step_seconds)
-        self._chunk = settings.prefill_chunk
         self._reading: Prefill | None = None
         self._running: list[RunningRequest] = []
 
@@ -97,6 +98,7 @@ class Turns:
         if is_any_finished:
             self._waiting.drop_finished()
             if self._reading is not None and self._reading.request.is_finished:
+                self._reading.close()
                 self._reading = None
             self._remove_finished(decoder)
 
@@ -111,7 +113,7 @@ class Turns:
             reading = self._reading
             assert reading is not None
             try:
-                if not reading.is_done and not self._read_chunk(decoder, reading, spent):
+                if not reading.is_done and not self._read_chunk(reading, spent):
                     return
                 if not reading.is_done:
                     if not self._running:  # nobody waits but whoever may cancel
@@ -120,6 +122,7 @@ class Turns:
                     return
             except BaseException as error:  # one request's failure is its own
                 reading.request.finish(error)
+                reading.close()
                 self._reading = None
                 self._remove_finished(decoder)
             spent = time.perf_counter() - started
@@ -129,24 +132,18 @@ class Turns:
             return False
         request = self._waiting.take()
         request.statistics.admitted = time.perf_counter()
-        self._reading = Prefill(request, [], decoder, self._staging)
+        self._reading = self._prompts.begin(request, decoder)
         return True
 
-    def _read_chunk(self, decoder: Decoder, reading: Prefill, spent: float) -> bool:
+    def _read_chunk(self, reading: Prefill, spent: float) -> bool:
         """Read a chunk, if there is time; return whether there was."""
-        call = reading.request.call
-        own = None if call is None else call.config.prefill_chunk_size
-        usual = decoder.prefill_chunk
-        decoder.prefill_chunk = own or self._chunk or usual
-        try:
-            tokens = reading.next_chunk
-            if self._running and not self._budget.allows(tokens, spent):
-                return False
-            start = time.perf_counter()
-            tokens = reading.step(tokens)
-            seconds = time.perf_counter() - start
-        finally:
-            decoder.prefill_chunk = usual
+        start = time.perf_counter()
+        chunks = reading.chunks()
+        tokens = self._budget.fitting(chunks, spent) if self._running else chunks[-1]
+        if not tokens:
+            return False
+        reading.step(tokens)
+        seconds = time.perf_counter() - start
         self._budget.prefilled(tokens, seconds)
         self._counters.prefill_seconds += seconds
         return True

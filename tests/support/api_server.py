@@ -19,10 +19,16 @@ from gptneo_onnx.runtime.server.settings import ServerSettings
 
 
 def served_model(
-    export: Path, name: str = "tiny", tokenizer: Tokenizer | None = None, **settings: Any
+    export: Path,
+    name: str = "tiny",
+    tokenizer: Tokenizer | None = None,
+    file_name: str | None = None,
+    **settings: Any,
 ) -> ServedModel:
     """Load an export for a server."""
-    model = GPTNeoForCausalLM.from_pretrained(export, "cpu", batch_invariant=True)
+    model = GPTNeoForCausalLM.from_pretrained(
+        export, "cpu", file_name=file_name, batch_invariant=file_name is None
+    )
     engine = AsyncEngine(model, SchedulerSettings(**settings))
     return ServedModel(name, model, tokenizer or Tokenizer.from_pretrained(export), engine)
 

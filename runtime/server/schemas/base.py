@@ -2,15 +2,23 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gptneo_onnx.models.errors import printable, shown
 
 # Token ids, and lengths in tokens: beyond every model's, and within int64.
 LARGEST = 2**31 - 1
+
+
+def _whole(value: Any) -> Any:
+    """Return a number as JSON means it: 16.0 is a whole number there."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
 
 
 class RequestBody(BaseModel):

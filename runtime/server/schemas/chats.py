@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from gptneo_onnx.runtime.scheduling import FinishReason
-from gptneo_onnx.runtime.server.schemas.base import LARGEST, ResponseBody
+from gptneo_onnx.runtime.server.schemas.base import LARGEST, Integer, ResponseBody
 from gptneo_onnx.runtime.server.schemas.completions import PromptLogprob
 from gptneo_onnx.runtime.server.schemas.messages import Messages
 from gptneo_onnx.runtime.server.schemas.sampling import MOST_LOGPROBS, SamplingFields
@@ -31,14 +31,14 @@ class ChatRequest(SamplingFields):
     }
 
     messages: Messages
-    max_completion_tokens: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
+    max_completion_tokens: Annotated[Integer, Field(ge=1, le=LARGEST)] | None = Field(
         default=None, description="most tokens to generate; all that the context has room for"
     )
-    max_tokens: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
+    max_tokens: Annotated[Integer, Field(ge=1, le=LARGEST)] | None = Field(
         default=None, description="an older name of max_completion_tokens"
     )
     logprobs: bool | None = Field(default=None, description="add tokens' log probabilities")
-    top_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
+    top_logprobs: Annotated[Integer, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
         default=None, description="as many of the likeliest tokens beside each; needs logprobs"
     )
     modalities: list[Literal["text"]] | None = Field(default=None, description="passed over")

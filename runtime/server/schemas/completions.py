@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from gptneo_onnx.runtime.scheduling import FinishReason
-from gptneo_onnx.runtime.server.schemas.base import LARGEST, ResponseBody
+from gptneo_onnx.runtime.server.schemas.base import LARGEST, Integer, ResponseBody
 from gptneo_onnx.runtime.server.schemas.sampling import MOST_LOGPROBS, SamplingFields, TokenId
 from gptneo_onnx.runtime.server.schemas.usage import Usage
 
@@ -31,11 +31,11 @@ class CompletionRequest(SamplingFields):
         default=None,
         description="a text, texts, token ids, or lists of them; by default the first token",
     )
-    max_tokens: Annotated[int, Field(ge=0, le=LARGEST)] | None = Field(
+    max_tokens: Annotated[Integer, Field(ge=0, le=LARGEST)] | None = Field(
         default=None, description="most tokens to generate; 16. 0 needs echo, or prompt_logprobs"
     )
     echo: bool | None = Field(default=None, description="begin each result with its prompt")
-    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
+    logprobs: Annotated[Integer, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
         default=None, description="add tokens' log probabilities, with as many others beside each"
     )
 

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from gptneo_onnx.runtime.server.schemas.base import LARGEST, CommonFields, RequestBody
+from gptneo_onnx.runtime.server.schemas.base import LARGEST, CommonFields, Integer, RequestBody
 
 # As vLLM's --max-logprobs.
 MOST_LOGPROBS = 20
 MOST_STOPS = 64
-TokenId = Annotated[int, Field(ge=0, le=LARGEST)]
+TokenId = Annotated[Integer, Field(ge=0, le=LARGEST)]
 StopString = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -97,15 +97,15 @@ class SamplingFields(CommonFields):
 
     stream: bool | None = Field(default=None, description="send the text while it is generated")
     stream_options: StreamOptions | None = Field(default=None, description="needs stream")
-    n: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
+    n: Annotated[Integer, Field(ge=1, le=LARGEST)] | None = Field(
         default=None, description="results; 1"
     )
-    best_of: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
+    best_of: Annotated[Integer, Field(ge=1, le=LARGEST)] | None = Field(
         default=None,
         description="generate this many, and return the n of the best mean log probability; with "
         "use_beam_search, the beams; n",
     )
-    max_tokens: Annotated[int, Field(ge=0, le=LARGEST)] | None = Field(
+    max_tokens: Annotated[Integer, Field(ge=0, le=LARGEST)] | None = Field(
         default=None, description="most tokens to generate"
     )
     temperature: Annotated[float, Field(ge=0, le=1e6)] | None = Field(
@@ -114,7 +114,7 @@ class SamplingFields(CommonFields):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="draw from the likeliest tokens of this total probability; 1"
     )
-    top_k: Annotated[int, Field(ge=-1, le=LARGEST)] | None = Field(
+    top_k: Annotated[Integer, Field(ge=-1, le=LARGEST)] | None = Field(
         default=None, description="draw from this many of the likeliest tokens; 0 and -1 for all; 0"
     )
     min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
@@ -124,7 +124,7 @@ class SamplingFields(CommonFields):
     typical_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None, description="draw from typical tokens of this total probability; 1"
     )
-    seed: Annotated[int, Field(ge=-(2**63), le=2**64 - 1)] | None = Field(
+    seed: Annotated[Integer, Field(ge=-(2**63), le=2**64 - 1)] | None = Field(
         default=None,
         description="sets the draws; the same seed gives the same text, whatever else runs",
     )
@@ -138,7 +138,7 @@ class SamplingFields(CommonFields):
         default=None, description="leave the stop text, or the end token's text, in the result"
     )
     ignore_eos: bool | None = Field(default=None, description="go on after the model's end token")
-    min_tokens: Annotated[int, Field(ge=0, le=LARGEST)] | None = Field(
+    min_tokens: Annotated[Integer, Field(ge=0, le=LARGEST)] | None = Field(
         default=None, description="tokens before which nothing ends a result; 0"
     )
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = Field(
@@ -150,7 +150,7 @@ class SamplingFields(CommonFields):
     repetition_penalty: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
         default=None, description="divides positive scores of tokens of prompt and result; 1"
     )
-    no_repeat_ngram_size: Annotated[int, Field(ge=0, le=LARGEST)] | None = Field(
+    no_repeat_ngram_size: Annotated[Integer, Field(ge=0, le=LARGEST)] | None = Field(
         default=None,
         description="length of the runs of tokens that may not occur twice; 0 for none",
     )
@@ -160,7 +160,7 @@ class SamplingFields(CommonFields):
     use_beam_search: bool | None = Field(
         default=None, description="search with n beams, or num_beams, rather than sample"
     )
-    num_beams: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
+    num_beams: Annotated[Integer, Field(ge=1, le=LARGEST)] | None = Field(
         default=None, description="beams to search with; 1 for no search"
     )
     length_penalty: Annotated[float, Field(ge=-1e3, le=1e3)] | None = Field(
@@ -185,14 +185,14 @@ class SamplingFields(CommonFields):
     add_special_tokens: bool | None = Field(
         default=None, description="put the tokens around a text that the tokenizer has for that"
     )
-    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=LARGEST)] | None = Field(
+    truncate_prompt_tokens: Annotated[Integer, Field(ge=-1, le=LARGEST)] | None = Field(
         default=None,
         description="keep this many of the prompt's last tokens; -1 for as many as fit",
     )
     return_token_ids: bool | None = Field(
         default=None, description="add token_ids and prompt_token_ids to choices"
     )
-    prompt_logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
+    prompt_logprobs: Annotated[Integer, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
         default=None,
         description="add the prompt's log probabilities, with as many others beside each",
     )

@@ -51,13 +51,20 @@ class Prefill:
         chunk = ids[self._read : self._read + count]
         is_last = count == remaining
         top = self.request.options.prompt_logprobs if self._prompt == 0 else None
-        first = 0 if top is not None else count - 1 if is_last else count
-        logits = [step.logits for step in self._decoder.prefill_chunks(slot, chunk, first=first)]
+        wants_last = is_last and self.request.call is not None
+        first = 0 if top is not None else count - 1 if wants_last else count
+        pooled = self.request.pooled
+        layers = () if pooled is None else (pooled.layer,)
+        logits = []
+        for outputs in self._decoder.prefill_chunks(slot, chunk, first=first, layers=layers):
+            logits.append(outputs.logits)
+            if pooled is not None:
+                pooled.add(outputs.hidden_states[0][0])
         if top is not None:
             self._score(np.concatenate(logits), top)
         self._read += count
         if is_last:
-            self._end_prompt(logits[-1][-1])
+            self._end_prompt(logits[-1][-1] if wants_last else None)
         return count
 
     def _score(self, logits: Logits, top: int) -> None:
@@ -65,16 +72,19 @@ class Prefill:
         following = self.request.prompts[0][self._read + 1 : self._read + 1 + len(logits)]
         self._scores += token_scores(logits[: len(following)], following, top)
 
-    def _end_prompt(self, logits: Logits) -> None:
-        call = self.request.call
-        if call is not None and not call.config.remove_invalid_values:
-            check_finite(logits[None])
+    def _end_prompt(self, logits: Logits | None) -> None:
+        """Go on with the next prompt, after one whose last token has these logits [vocab]."""
+        if logits is not None:
+            call = self.request.call
+            assert call is not None
+            if not call.config.remove_invalid_values:
+                check_finite(logits[None])
+            self._logits.append(logits)
         if self._prompt == 0 and self.request.options.prompt_logprobs is not None:
             self.request.send([PromptEvent(tuple(self._scores))])
-        self._logits.append(logits)
         self._prompt += 1
         self._read = 0
-        self.is_done = self._prompt == len(self.request.prompts)
+        self.request.is_read = self.is_done = self._prompt == len(self.request.prompts)
 
     def hand_over(self) -> Logits:
         """Copy what was read to the request's slots; return the logits [slots, vocab] there."""

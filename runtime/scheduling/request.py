@@ -8,7 +8,9 @@ from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.generation.call import GenerationCall
 from gptneo_onnx.runtime.scheduling.errors import RequestTimeoutError
 from gptneo_onnx.runtime.scheduling.events import Event, TokenEvent
-from gptneo_onnx.runtime.scheduling.stream import Delivery, End, RequestStatistics
+from gptneo_onnx.runtime.scheduling.pooled_states import PooledStates
+from gptneo_onnx.runtime.scheduling.statistics import FinishObserver, Outcome, RequestStatistics
+from gptneo_onnx.runtime.scheduling.stream import Delivery, End
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,10 +34,12 @@ class Request:
 
     Attributes:
         prompts: the texts to be read, int64 [length] each: the prompt, and a negative one after it.
-        call: what to generate; None if only the prompt's log probabilities are asked for.
+        call: what to generate; None if only the prompt is to be read.
+        pooled: takes the prompt's hidden states; None if they are not asked for.
         options: what else is asked for.
         statistics: what it took so far.
         is_cancelled: whether nobody waits for it any more.
+        is_read: whether all prompts have been read.
         is_finished: whether its stream has ended.
     """
 
@@ -45,6 +49,8 @@ class Request:
         call: GenerationCall | None,
         options: RequestOptions,
         deliver: Callable[[Delivery], None],
+        on_finish: FinishObserver | None = None,
+        pooled: PooledStates | None = None,
     ) -> None:
         self.prompts = prompts
         self.call = call
@@ -52,7 +58,10 @@ class Request:
         self.statistics = RequestStatistics(prompt_tokens=len(prompts[0]))
         self.is_cancelled = False
         self.is_finished = False
+        self.is_read = False
+        self.pooled = pooled
         self._deliver = deliver
+        self._on_finish = on_finish
 
     @property
     def slots(self) -> int:
@@ -82,12 +91,23 @@ class Request:
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the stream."""
-        if not self.is_finished:
-            self.is_finished = True
-            self.statistics.finished = time.perf_counter()
-            self._deliver(End(error))
+        if self.is_finished:
+            return
+        self.is_finished = True
+        self.statistics.finished = time.perf_counter()
+        self.statistics.outcome = self._outcome(error)
+        self._deliver(End(error))
+        if self._on_finish is not None:
+            self._on_finish(self.statistics)
 
     def time_out(self) -> None:
         """End the stream of a request whose time is over."""
         seconds = self.options.timeout
         self.finish(RequestTimeoutError(f"the request was not finished in {seconds:g} seconds"))
+
+    def _outcome(self, error: BaseException | None) -> Outcome:
+        if isinstance(error, RequestTimeoutError):
+            return Outcome.TIMED_OUT
+        if error is not None:
+            return Outcome.FAILED
+        return Outcome.CANCELLED if self.is_cancelled else Outcome.FINISHED

@@ -16,20 +16,28 @@ import numpy as np
 from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.engine import Engine
-from gptneo_onnx.runtime.engine.inputs import PaddedInputs
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.scheduling.arguments import scheduled_call
 from gptneo_onnx.runtime.scheduling.budget import StepBudget
 from gptneo_onnx.runtime.scheduling.errors import QueueFullError, SchedulerClosedError
 from gptneo_onnx.runtime.scheduling.generation_rows import RunningRequest
 from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS, Prefill
+from gptneo_onnx.runtime.scheduling.prompt_requests import PromptRequests
+from gptneo_onnx.runtime.scheduling.prompt_results import sole_prompt
 from gptneo_onnx.runtime.scheduling.request import Request, RequestOptions
 from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings
 from gptneo_onnx.runtime.scheduling.slots import FreeSlots
+from gptneo_onnx.runtime.scheduling.statistics import (
+    Counters,
+    FinishObserver,
+    Outcome,
+    RequestStatistics,
+    SchedulerStatistics,
+)
 from gptneo_onnx.runtime.scheduling.stream import Delivery, TokenStream
 
 
-class Scheduler:
+class Scheduler(PromptRequests):
     """Serves many requests at once with one engine.
 
     Attributes:
@@ -42,6 +50,7 @@ class Scheduler:
         model: Any,
         settings: SchedulerSettings | None = None,
         generation_config: GenerationConfig | None = None,
+        on_finish: FinishObserver | None = None,
     ) -> None:
         """Start to serve.
 
@@ -49,12 +58,16 @@ class Scheduler:
             model: a GPTNeoForCausalLM, or an Engine.
             settings: how the engine is shared.
             generation_config: defaults of every request; by default the model's own.
+            on_finish: called with the statistics of each request that has ended, by the
+                scheduler's thread, which waits for it.
         """
         self.engine = Engine.of(model)
         self.settings = settings or SchedulerSettings()
         self._defaults = (
             generation_config or getattr(model, "generation_config", None) or GenerationConfig()
         )
+        self._on_finish = on_finish
+        self._counters = Counters()
         self._condition = threading.Condition()
         self._waiting: deque[Request] = deque()
         self._is_closed = False
@@ -99,22 +112,26 @@ class Scheduler:
         With max_new_tokens=0 and prompt_logprobs, nothing is generated.
         """
         if options.prompt_logprobs is not None and kwargs.get("max_new_tokens") == 0:
-            prompts = PaddedInputs.check(kwargs["input_ids"], None, self.engine.config, "left")
-            request = Request([prompts.tokens(0)], None, options, deliver)
+            prompt = sole_prompt(self.engine, kwargs.get("input_ids"))
+            request = Request([prompt], None, options, deliver, self._ended)
         else:
             call = scheduled_call(self.engine, self._defaults, self.settings.slots, **kwargs)
             negative = call.guidance.prompts if call.guidance else ()
-            request = Request([call.prompts[0].ids, *negative], call, options, deliver)
+            request = Request([call.prompts[0].ids, *negative], call, options, deliver, self._ended)
+        self._add(request)
+        return request
+
+    def _add(self, request: Request) -> None:
         with self._condition:
             if self._is_closed:
                 raise SchedulerClosedError("the scheduler is closed, and takes no more requests")
             if len(self._waiting) >= self.settings.max_waiting and not self._is_idle:
+                self._counters.requests[Outcome.REFUSED] += 1
                 raise QueueFullError(
                     f"{len(self._waiting)} requests wait, and no more may; try again later"
                 )
             self._waiting.append(request)
             self._condition.notify_all()
-        return request
 
     def close(self, seconds: float = 0.0) -> None:
         """Take no more requests; wait that long for those that are there, then end them."""
@@ -135,6 +152,18 @@ class Scheduler:
         self.close()
 
     @property
+    def statistics(self) -> SchedulerStatistics:
+        """What the scheduler does now, and what it did so far."""
+        counters = dict(vars(self._counters)) | {"requests": dict(self._counters.requests)}
+        return SchedulerStatistics(
+            slots=self.settings.slots,
+            slots_in_use=self.slots_in_use,
+            waiting=self.waiting,
+            running=len(self._running) + (self._prefill is not None),
+            **counters,
+        )
+
+    @property
     def waiting(self) -> int:
         """Requests that wait."""
         return len(self._waiting)
@@ -147,6 +176,14 @@ class Scheduler:
     @property
     def _is_idle(self) -> bool:
         return not self._running and self._prefill is None and not self._waiting
+
+    def _ended(self, statistics: RequestStatistics) -> None:
+        """Count a request that has ended."""
+        assert statistics.outcome is not None
+        self._counters.requests[statistics.outcome] += 1
+        self._counters.generated_tokens += statistics.generated_tokens
+        if self._on_finish is not None:
+            self._on_finish(statistics)
 
     def _requests(self) -> list[Request]:
         """Return all requests that are not finished."""
@@ -208,10 +245,14 @@ class Scheduler:
         try:
             start = time.perf_counter()
             tokens = prefill.step(self._budget.chunk(bool(self._running)))
-            self._budget.prefilled(tokens, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self._budget.prefilled(tokens, seconds)
+            self._counters.prefill_seconds += seconds
             if not prefill.is_done:
                 return
             self._prefill = None
+            self._counters.prompt_tokens += prefill.request.statistics.prompt_tokens
+            self._counters.cached_tokens += prefill.request.statistics.cached_tokens
             if prefill.request.call is None:
                 prefill.request.finish()
                 return
@@ -241,7 +282,10 @@ class Scheduler:
                 each.request.finish(error)
             self._remove_finished(decoder)
             return
-        self._budget.decoded(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        self._budget.decoded(seconds)
+        self._counters.decode_seconds += seconds
+        self._counters.steps += 1
         self._advance(decoder, logits)
         self._remove_finished(decoder)
 

@@ -2,33 +2,12 @@
 
 import asyncio
 import queue
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from gptneo_onnx.runtime.scheduling.events import Event
-
-
-@dataclass
-class RequestStatistics:
-    """What a request took; times are time.perf_counter()'s, None until they come.
-
-    Attributes:
-        prompt_tokens: tokens of the prompt.
-        cached_tokens: those of them that were not read again, since another prompt had begun alike.
-        generated_tokens: tokens of all results so far.
-        arrived, admitted, first_token, finished: when the request came, when its prompt began to
-            be read, when its first token was chosen, and when it ended, for whatever reason.
-    """
-
-    prompt_tokens: int
-    cached_tokens: int = 0
-    generated_tokens: int = 0
-    arrived: float = field(default_factory=time.perf_counter)
-    admitted: float | None = None
-    first_token: float | None = None
-    finished: float | None = None
+from gptneo_onnx.runtime.scheduling.statistics import RequestStatistics
 
 
 @dataclass(frozen=True)

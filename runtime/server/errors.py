@@ -111,7 +111,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def refuse_fields(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        message, param = described(error.errors())
+        message, param = described(error.errors(), error.body)
         return error_response(400, message, param=param)
 
     async def refuse_path(request: Request, error: Exception) -> Response:
@@ -136,11 +136,12 @@ def _http_message(request: Request, error: HTTPException) -> str:
     return str(error.detail)
 
 
-def described(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str | None]:
+def described(errors: Sequence[Mapping[str, Any]], body: Any) -> tuple[str, str | None]:
     """Return what is wrong with a request's fields in a line, and the first field that is wrong.
 
     Args:
         errors: pydantic's.
+        body: the request's, parsed.
     """
     first = errors[0]
     context = first.get("ctx") or {}
@@ -157,7 +158,8 @@ def described(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str | None]:
         name = ".".join(map(str, place))
         return f"{name} is {_value(first)}; {_allowed(first)}", field
     reasons = dict.fromkeys(_allowed(each) for each in of_field)
-    return f"{field} is wrong: {', or '.join(reasons)}", field
+    value = body.get(field) if isinstance(body, dict) else None
+    return f"{field} is {shown(value)}; {', or '.join(reasons)}", field
 
 
 def _of_body(error: Mapping[str, Any]) -> str:

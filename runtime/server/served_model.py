@@ -38,6 +38,15 @@ class ServedModel:
         return self.model.config.max_position_embeddings
 
     @property
+    def fingerprint(self) -> str:
+        """What tells its graph and weights from others."""
+        return f"fp_{self.model.engine.fingerprint[:16]}"
+
+    def default_tokens(self, default: int | None) -> int | None:
+        """Return how many tokens a request without a number gets: the model's settings, if any."""
+        return self.generation_config.max_new_tokens or default
+
+    @property
     def generation_config(self) -> GenerationConfig:
         """The model's own settings."""
         return self.model.generation_config

@@ -1,6 +1,6 @@
 """Server-sent events, as OpenAI's clients expect them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -11,6 +11,7 @@ from gptneo_onnx.runtime.server.api.merged import while_connected
 from gptneo_onnx.runtime.server.errors import status_of
 from gptneo_onnx.runtime.server.schemas.base import ResponseBody
 
+Chunks = AsyncGenerator[ResponseBody, None]
 # For the `responses` of endpoints that stream.
 STREAM_CONTENT: dict[str, Any] = {
     "text/event-stream": {
@@ -25,7 +26,7 @@ _DONE = b"data: [DONE]\n\n"
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
-async def event_stream(request: Request, chunks: AsyncIterator[ResponseBody]) -> StreamingResponse:
+async def event_stream(request: Request, chunks: Chunks) -> StreamingResponse:
     """Return a response with these chunks; wait for the first, so that its error has a status.
 
     Raises:
@@ -37,9 +38,9 @@ async def event_stream(request: Request, chunks: AsyncIterator[ResponseBody]) ->
     )
 
 
-async def _events(first: ResponseBody, chunks: AsyncIterator[ResponseBody]) -> AsyncIterator[bytes]:
+async def _events(first: ResponseBody, chunks: Chunks) -> AsyncIterator[bytes]:
     """Yield the events; an error in their midst becomes the last one but [DONE]."""
-    async with aclosing(chunks):  # type: ignore[type-var]  # async generators can be closed
+    async with aclosing(chunks):
         yield _event(first)
         try:
             async for chunk in chunks:

@@ -20,6 +20,7 @@ from gptneo_onnx.runtime.server.api.structured_text import structured_processor
 from gptneo_onnx.runtime.server.errors import ParameterError
 from gptneo_onnx.runtime.server.schemas.sampling import SamplingFields
 from gptneo_onnx.runtime.server.served_model import ServedModel
+from gptneo_onnx.runtime.server.settings import ServerSettings
 
 # OpenAI's defaults, and vLLM's for the fields that OpenAI lacks: the whole distribution.
 _DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None, "typical_p": 1.0}
@@ -96,10 +97,11 @@ def generation_plan(
     Raises:
         ParameterError, InputError: a field cannot be used.
     """
-    beams = _beams(fields, results, logprobs)
+    beams = _checked_beams(fields, results, logprobs)
     temperature = _temperature(fields, model)
     is_sampled = beams == 1 and temperature > 0
     rows = results if is_sampled or beams > 1 else 1  # greedy results are all the same
+    _check_slots(rows if beams == 1 else beams, fields, model)
     stopped = StoppedSequences() if rows > 1 and beams == 1 and fields.stops else None
     arguments: dict[str, Any] = {
         **_OFF,
@@ -129,10 +131,33 @@ def generation_plan(
     return GenerationPlan(arguments, rows, _text_options(fields, model), stopped)
 
 
-def _beams(fields: SamplingFields, results: int, logprobs: int | None) -> int:
-    beams = fields.num_beams or (
-        (getattr(fields, "best_of", None) or results) if fields.use_beam_search else 1
-    )
+def check_results(fields: SamplingFields, results: int, settings: ServerSettings) -> None:
+    """Raise ParameterError for more results than are allowed, and for a stream's options alone."""
+    counts = {"n": results, "best_of": fields.best_of, "num_beams": fields.num_beams}
+    for name, count in counts.items():
+        if count is not None and count > settings.max_results:
+            raise ParameterError(
+                f"{name} is {count}; at most {settings.max_results} are allowed", name
+            )
+    if fields.stream_options is not None and not fields.stream:
+        raise ParameterError(
+            "stream_options are for stream: true; leave them out", "stream_options"
+        )
+
+
+def beams_of(fields: SamplingFields, results: int) -> int:
+    """Return the beams that a request searches with; 1 for no search.
+
+    Args:
+        fields: the request's.
+        results: that it returns.
+    """
+    width = (fields.best_of or results) if fields.use_beam_search else 1
+    return fields.num_beams or width
+
+
+def _checked_beams(fields: SamplingFields, results: int, logprobs: int | None) -> int:
+    beams = beams_of(fields, results)
     if beams == 1:
         return 1
     if results > beams:
@@ -145,6 +170,18 @@ def _beams(fields: SamplingFields, results: int, logprobs: int | None) -> int:
             "temperature",
         )
     return beams
+
+
+def _check_slots(rows: int, fields: SamplingFields, model: ServedModel) -> None:
+    """Raise ParameterError where a prompt's results need more slots than the engine has."""
+    is_guided = fields.guidance_scale not in (None, 1)
+    slots, needed = model.engine.scheduler.settings.slots, rows * (2 if is_guided else 1)
+    if needed > slots:
+        raise ParameterError(
+            f"the results, beams and guidance of a prompt need {needed} slots, and the server has "
+            f"{slots}; ask for fewer, or start the server with more --slots",
+            "n",
+        )
 
 
 def _temperature(fields: SamplingFields, model: ServedModel) -> float:

@@ -1,6 +1,7 @@
 """Text of tokens, as they come: what is returned in parts is what decode() returns of all."""
 
 import codecs
+import re
 from typing import Protocol
 
 from tokenizers import decoders
@@ -8,6 +9,7 @@ from tokenizers import decoders
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 _REPLACEMENT = "\ufffd"
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 class IncrementalText(Protocol):
@@ -63,7 +65,8 @@ class BytesText:
 class DecodedText:
     """Decodes all tokens again for each; ends that a later token may change are held back.
 
-    Where spaces are cleaned up, whole lines are held back.
+    Where tokens such as <0xC3> stand for bytes, a run of them is decoded as a whole, so its end is
+    waited for. Where spaces are cleaned up, whole lines are held back.
     """
 
     def __init__(self, tokenizer: Tokenizer, skip_special_tokens: bool) -> None:
@@ -74,6 +77,8 @@ class DecodedText:
 
     def add(self, token: int) -> str:
         self._tokens.append(token)
+        if _BYTE.fullmatch(self._tokenizer.backend.id_to_token(token) or ""):
+            return ""
         text = self._decoded()
         final = text.rstrip(_REPLACEMENT)
         if self._tokenizer.clean_up_tokenization_spaces:

@@ -1,7 +1,7 @@
 """Several streams as one, and work that ends with its client."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from typing import TypeVar
 
 from fastapi import Request
@@ -12,7 +12,9 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-async def merged(streams: Sequence[AsyncIterator[Item]]) -> AsyncIterator[tuple[int, Item]]:
+async def merged(
+    streams: Sequence[AsyncIterator[Item]],
+) -> AsyncGenerator[tuple[int, Item], None]:
     """Yield the items of all streams as they come, each with its stream's number.
 
     Raises what a stream raises. The other streams are closed then, and when nobody iterates any

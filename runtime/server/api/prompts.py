@@ -9,6 +9,9 @@ from gptneo_onnx.runtime.server.schemas.completions import Prompt
 from gptneo_onnx.runtime.server.schemas.sampling import SamplingFields
 from gptneo_onnx.runtime.server.served_model import ServedModel
 
+# What a prompt that is cut to what fits leaves for new tokens, where nobody says how many follow.
+_ROOM = 16
+
 
 @dataclass(frozen=True)
 class PromptTokens:
@@ -32,14 +35,14 @@ def prompts_of(
         InputError: a text cannot be encoded.
         ParameterError: a token id is out of range, or an empty text has no first token.
     """
-    given: Sequence[str | Sequence[int]]
-    if prompt is None or isinstance(prompt, str):
-        given = [prompt or ""]
-    elif isinstance(prompt[0], int):
-        given = [prompt]  # type: ignore[list-item]  # of ids
-    else:
-        given = prompt  # type: ignore[assignment]  # of texts, or of lists of ids
-    return [_cut(_prompt(each, fields, model), fields, model) for each in given]
+    return [_cut(_prompt(each, fields, model), fields, model) for each in each_of(prompt or "")]
+
+
+def each_of(prompts: Prompt) -> Sequence[str | Sequence[int]]:
+    """Return prompts as a list, whether they are one or several, of text or of token ids."""
+    if isinstance(prompts, str) or isinstance(prompts[0], int):
+        return [prompts]
+    return prompts
 
 
 def checked_ids(name: str, ids: Sequence[int], model: ServedModel) -> Sequence[int]:
@@ -56,8 +59,31 @@ def checked_ids(name: str, ids: Sequence[int], model: ServedModel) -> Sequence[i
 def _prompt(given: str | Sequence[int], fields: SamplingFields, model: ServedModel) -> PromptTokens:
     if not isinstance(given, str):
         return PromptTokens(model.tokenizer.decode([*given]), checked_ids("prompt", given, model))
-    ids = model.tokenizer.encode(given, fields.add_special_tokens is not False)
-    return PromptTokens(given, checked_ids("prompt", ids, model) or [first_token(model)])
+    return _of_text(given, fields.add_special_tokens is not False, model)
+
+
+def prompt_of_text(
+    text: str, fields: SamplingFields, model: ServedModel, *, adds_special_tokens: bool
+) -> PromptTokens:
+    """Return a text as a prompt, cut if the request asks for that.
+
+    Args:
+        text: to be continued.
+        fields: the request's.
+        model: whose tokenizer encodes it.
+        adds_special_tokens: what counts where the request does not say.
+
+    Raises:
+        InputError, ParameterError: as prompts_of().
+    """
+    asked = fields.add_special_tokens
+    adds = adds_special_tokens if asked is None else asked
+    return _cut(_of_text(text, adds, model), fields, model)
+
+
+def _of_text(text: str, adds_special_tokens: bool, model: ServedModel) -> PromptTokens:
+    ids = model.tokenizer.encode(text, adds_special_tokens)
+    return PromptTokens(text, checked_ids("prompt", ids, model) or [first_token(model)])
 
 
 def first_token(model: ServedModel) -> int:
@@ -85,8 +111,8 @@ def _cut(prompt: PromptTokens, fields: SamplingFields, model: ServedModel) -> Pr
             "truncate_prompt_tokens is 0; at least 1 is allowed, or -1 for as many as fit",
             "truncate_prompt_tokens",
         )
-    wanted = getattr(fields, "max_tokens", None)
-    room = max(1, model.context + 1 - max(1, 16 if wanted is None else wanted))
+    wanted = fields.max_tokens
+    room = max(1, model.context + 1 - max(1, _ROOM if wanted is None else wanted))
     kept = min(kept, room) if kept > 0 else room
     if len(prompt.ids) <= kept:
         return prompt

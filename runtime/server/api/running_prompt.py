@@ -1,8 +1,8 @@
 """A prompt of a request while its results are generated."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
-from gptneo_onnx.runtime.scheduling import PromptEvent, TokenScore
+from gptneo_onnx.runtime.scheduling import PromptEvent, SchedulerClosedError, TokenScore
 from gptneo_onnx.runtime.server.api.choice_text import ChoiceText, Part
 from gptneo_onnx.runtime.server.api.generation_arguments import GenerationPlan
 from gptneo_onnx.runtime.server.api.prompts import PromptTokens
@@ -28,6 +28,7 @@ class RunningPrompt:
         self.scores: Sequence[TokenScore | None] = ()
         self.choices = [ChoiceText(model.tokenizer, plan.text) for _ in range(plan.results)]
         self._stopped = plan.stopped
+        self._is_generated = plan.arguments["max_new_tokens"] > 0
         self._stream = model.engine.submit(**plan.arguments)
 
     @property
@@ -44,7 +45,7 @@ class RunningPrompt:
         """End what is left."""
         self._stream.cancel()
 
-    async def parts(self) -> AsyncIterator[tuple[int, Part] | None]:
+    async def parts(self) -> AsyncGenerator[tuple[int, Part] | None, None]:
         """Yield the parts of the results, each with its result's number.
 
         None comes first where the prompt's log probabilities were asked for, once they are there.
@@ -68,5 +69,7 @@ class RunningPrompt:
                         return
                     if self._stopped is not None:
                         self._stopped.stop(event.sequence)
+            if self._is_generated:
+                raise SchedulerClosedError("the server stopped before the text was finished")
         finally:
             self.cancel()

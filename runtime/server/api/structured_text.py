@@ -32,6 +32,11 @@ def structured_processor(
     outputs = fields.structured_outputs
     text_format = fields.response_format
     is_text = text_format is None or text_format.type == "text"
+    if fields.ignore_eos and (outputs is not None or not is_text):
+        raise ParameterError(
+            "ignore_eos is true, and a text that matches must be able to end; leave it out",
+            "ignore_eos",
+        )
     if outputs is None:
         return None if text_format is None or is_text else _of_format(text_format, model, prompt)
     if not is_text:
@@ -46,7 +51,7 @@ def _of_format(text_format: ResponseFormat, model: ServedModel, prompt: int) -> 
     named = text_format.json_schema
     schema = _OBJECT if named is None or named.schema_ is None else named.schema_
     return StructuredOutput.from_json_schema(
-        model.tokenizer, schema, eos_token_id=_ends(model), prompt_length=prompt
+        model.tokenizer, schema, whitespace=False, eos_token_id=_ends(model), prompt_length=prompt
     )
 
 
@@ -67,7 +72,11 @@ def _of_outputs(outputs: StructuredOutputs, model: ServedModel, prompt: int) -> 
         )
     schema = _OBJECT if outputs.json_ is None else outputs.json_
     return StructuredOutput.from_json_schema(
-        tokenizer, schema, eos_token_id=ends, prompt_length=prompt
+        tokenizer,
+        schema,
+        whitespace=outputs.disable_any_whitespace is False,
+        eos_token_id=ends,
+        prompt_length=prompt,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from gptneo_onnx.runtime.scheduling import TokenScore
 from gptneo_onnx.runtime.server.api.choice_text import PlacedToken
 from gptneo_onnx.runtime.server.api.incremental_text import incremental_text
+from gptneo_onnx.runtime.server.schemas.chats import ChatLogprob, ChatLogprobs, TopLogprob
 from gptneo_onnx.runtime.server.schemas.completions import CompletionLogprobs, PromptLogprob
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
@@ -55,6 +56,29 @@ def joined(parts: Sequence[CompletionLogprobs]) -> CompletionLogprobs:
         top_logprobs=[each for part in parts for each in part.top_logprobs],
         text_offset=[each for part in parts for each in part.text_offset],
     )
+
+
+def chat_logprobs(tokenizer: Tokenizer, tokens: Iterable[PlacedToken], most: int) -> ChatLogprobs:
+    """Return log probabilities in the form of /v1/chat/completions.
+
+    Args:
+        tokenizer: the model's.
+        tokens: each with its score.
+        most: how many of the likeliest to name beside each.
+    """
+    content = []
+    for placed in tokens:
+        score = placed.score
+        assert score is not None
+        top = [_top(tokenizer, *each) for each in score.top[:most]]
+        own = _top(tokenizer, score.token, score.logprob)
+        content.append(ChatLogprob(**own.model_dump(), top_logprobs=top))
+    return ChatLogprobs(content=content, refusal=None)
+
+
+def _top(tokenizer: Tokenizer, token: int, logprob: float) -> TopLogprob:
+    raw = tokenizer.vocabulary_bytes.get(token, b"")
+    return TopLogprob(token=token_text(tokenizer, token), logprob=finite(logprob), bytes=[*raw])
 
 
 def placed_prompt(

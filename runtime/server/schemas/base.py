@@ -2,15 +2,23 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from gptneo_onnx.models.errors import printable, shown
 
 # Token ids, and lengths in tokens: beyond every model's, and within int64.
 LARGEST = 2**31 - 1
+
+
+def _whole(value: Any) -> Any:
+    """Return a number as JSON means it: 16.0 is a whole number there."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
 
 
 class RequestBody(BaseModel):
@@ -41,14 +49,14 @@ class CommonFields(RequestBody):
     """Fields of every request for a model; those that OpenAI's clients may send are passed over."""
 
     model: str | None = Field(
-        None, description="a model's name from /v1/models; by default the first"
+        default=None, description="a model's name from /v1/models; by default the first"
     )
-    user: str | None = Field(None, description="passed over")
-    metadata: dict[str, Any] | None = Field(None, description="passed over")
-    store: bool | None = Field(None, description="passed over")
-    service_tier: str | None = Field(None, description="passed over")
-    safety_identifier: str | None = Field(None, description="passed over")
-    prompt_cache_key: str | None = Field(None, description="passed over")
+    user: str | None = Field(default=None, description="passed over")
+    metadata: dict[str, Any] | None = Field(default=None, description="passed over")
+    store: bool | None = Field(default=None, description="passed over")
+    service_tier: str | None = Field(default=None, description="passed over")
+    safety_identifier: str | None = Field(default=None, description="passed over")
+    prompt_cache_key: str | None = Field(default=None, description="passed over")
 
 
 class ResponseBody(BaseModel):

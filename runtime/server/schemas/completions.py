@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from gptneo_onnx.runtime.server.schemas.base import LARGEST, ResponseBody
+from gptneo_onnx.runtime.scheduling import FinishReason
+from gptneo_onnx.runtime.server.schemas.base import LARGEST, Integer, ResponseBody
 from gptneo_onnx.runtime.server.schemas.sampling import MOST_LOGPROBS, SamplingFields, TokenId
 from gptneo_onnx.runtime.server.schemas.usage import Usage
 
@@ -27,18 +28,15 @@ class CompletionRequest(SamplingFields):
     }
 
     prompt: Prompt | None = Field(
-        None,
+        default=None,
         description="a text, texts, token ids, or lists of them; by default the first token",
     )
-    max_tokens: Annotated[int, Field(ge=0, le=LARGEST)] | None = Field(
-        None, description="most tokens to generate; 16. 0 needs echo, or prompt_logprobs"
+    max_tokens: Annotated[Integer, Field(ge=0, le=LARGEST)] | None = Field(
+        default=None, description="most tokens to generate; 16. 0 needs echo, or prompt_logprobs"
     )
-    best_of: Annotated[int, Field(ge=1, le=LARGEST)] | None = Field(
-        None, description="generate this many, and return the n of the best mean log probability"
-    )
-    echo: bool | None = Field(None, description="begin each result with its prompt")
-    logprobs: Annotated[int, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
-        None, description="add tokens' log probabilities, with as many others beside each"
+    echo: bool | None = Field(default=None, description="begin each result with its prompt")
+    logprobs: Annotated[Integer, Field(ge=0, le=MOST_LOGPROBS)] | None = Field(
+        default=None, description="add tokens' log probabilities, with as many others beside each"
     )
 
 
@@ -69,14 +67,14 @@ class CompletionChoice(ResponseBody):
     index: int = Field(description="prompt * n + result")
     text: str
     logprobs: CompletionLogprobs | None = None
-    finish_reason: Literal["stop", "length"] | None = Field(
+    finish_reason: FinishReason | None = Field(
         description="stop: an end token or stop text; length: max_tokens; null while it goes on"
     )
-    stop_reason: str | int | None = Field(None, description="the stop text, or end token")
-    token_ids: list[int] | None = Field(None, description="with return_token_ids")
-    prompt_token_ids: list[int] | None = Field(None, description="with return_token_ids")
+    stop_reason: str | int | None = Field(default=None, description="the stop text, or end token")
+    token_ids: list[int] | None = Field(default=None, description="with return_token_ids")
+    prompt_token_ids: list[int] | None = Field(default=None, description="with return_token_ids")
     prompt_logprobs: list[dict[str, PromptLogprob] | None] | None = Field(
-        None, description="by token id; null for the first token"
+        default=None, description="by token id; null for the first token"
     )
 
 
@@ -89,4 +87,4 @@ class Completion(ResponseBody):
     model: str
     choices: list[CompletionChoice]
     usage: Usage | None = None
-    system_fingerprint: str | None = Field(None, description="the model's")
+    system_fingerprint: str | None = Field(default=None, description="the model's")

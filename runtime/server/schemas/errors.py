@@ -12,8 +12,8 @@ class ErrorBody(ResponseBody):
 
     message: str = Field(description="one line: the value, what is allowed, and what to do")
     type: str = Field(description="the kind of the error, as OpenAI's API names it")
-    param: str | None = Field(None, description="the field that is wrong, if it is one")
-    code: str | None = Field(None, description="a name for programs")
+    param: str | None = Field(default=None, description="the field that is wrong, if it is one")
+    code: str | None = Field(default=None, description="a name for programs")
 
 
 class ErrorResponse(ResponseBody):

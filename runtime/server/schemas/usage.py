@@ -8,7 +8,7 @@ from gptneo_onnx.runtime.server.schemas.base import ResponseBody
 class PromptTokensDetails(ResponseBody):
     """What prompts' tokens were."""
 
-    cached_tokens: int = Field(0, description="tokens that were not read again")
+    cached_tokens: int = Field(default=0, description="tokens that were not read again")
 
 
 class Usage(ResponseBody):
@@ -16,7 +16,7 @@ class Usage(ResponseBody):
 
     prompt_tokens: int = Field(description="of all prompts")
     completion_tokens: int = Field(
-        0, description="of all results, those that best_of dropped included"
+        default=0, description="of all results, those that best_of dropped included"
     )
     total_tokens: int = Field(description="the sum of both")
     prompt_tokens_details: PromptTokensDetails | None = None

@@ -20,6 +20,8 @@ from gptneo_onnx.runtime.cli.sizes import bytes_of
 from gptneo_onnx.runtime.files import is_directory
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from gptneo_onnx.runtime.server.served_model import ServedModel
     from gptneo_onnx.runtime.server.settings import ServerSettings
 
@@ -48,8 +50,12 @@ def run_serve(options: argparse.Namespace) -> None:
         ModelFileError: a model is damaged.
     """
     try:
+        from prometheus_client import CollectorRegistry
+
         from gptneo_onnx.runtime.server.app import create_app
         from gptneo_onnx.runtime.server.operations.listener import bind
+        from gptneo_onnx.runtime.server.operations.log_format import set_up_logs
+        from gptneo_onnx.runtime.server.operations.tracing import tracer_of_environment
         from gptneo_onnx.runtime.server.run import Server
     except ImportError as error:
         raise MissingDependencyError(
@@ -57,10 +63,15 @@ def run_serve(options: argparse.Namespace) -> None:
         ) from error
     settings = _settings(options)
     named = _named_models(options)
+    set_up_logs(options.log_format, "warning" if options.quiet else options.log_level)
+    tracer = tracer_of_environment()
+    registry = CollectorRegistry()
     listener = bind(options.host, options.port, options.ssl_certfile, options.ssl_keyfile)
     with contextlib.closing(listener.socket), contextlib.ExitStack() as stack:
-        models = [*_load(named, options, settings, stack)]
-        server = Server(create_app(models, settings), listener)
+        if tracer is not None:
+            stack.callback(tracer.close)
+        models = [*_load(named, options, settings, registry, stack)]
+        server = Server(create_app(models, settings, registry, tracer), listener)
         with first_passed_to(lambda number: server.stop()):
             server.run(lambda: _say_ready(listener.url, models))
 
@@ -122,19 +133,23 @@ def _load(
     named: list[tuple[list[str], Path | None]],
     options: argparse.Namespace,
     settings: "ServerSettings",
+    registry: "CollectorRegistry",
     stack: contextlib.ExitStack,
 ) -> "Iterator[ServedModel]":
     """Load each model, and try a step; yield it under each of its names."""
     from dataclasses import replace
 
-    from gptneo_onnx.runtime.scheduling import AsyncEngine
+    from gptneo_onnx.runtime.server.operations.metrics import ModelMetrics
+    from gptneo_onnx.runtime.server.operations.observed_engine import ObservedEngine
     from gptneo_onnx.runtime.server.served_model import ServedModel
 
+    metrics = ModelMetrics(registry)
     for names, model in named:
         with contextlib.nullcontext() if options.quiet else loading_notice(names[0]):
             loaded = _load_model(embedded.embedded_model() if model is None else model, options)
             loaded.model.generate([[0]], max_new_tokens=2, do_sample=False)
-        engine = AsyncEngine(loaded.model, settings.scheduling)
+        counted = metrics.of(names[0])
+        engine = ObservedEngine(loaded.model, settings.scheduling, names[0], counted)
         stack.callback(engine.scheduler.close)
         served = ServedModel(names[0], loaded.model, loaded.tokenizer, engine)
         yield from (replace(served, name=name) for name in names)

@@ -133,6 +133,14 @@ class Decoder(ABC):
             positions = np.arange(length, length + len(ids))
         return [(ids[part], positions[part]) for part in self._cuts(length, len(ids))]
 
+    def next_chunk(self, length: int, count: int) -> int:
+        """Return how many of a prompt's last `count` tokens the next step reads, after `length`.
+
+        Chunks end where they do when the prompt is read in one call: the last bits of keys and
+        values may depend on where a chunk began.
+        """
+        return min(count, self.prefill_chunk - length % self.prefill_chunk)
+
     def _cuts(self, length: int, count: int) -> Iterator[slice]:
         """Yield the chunks that `count` tokens are cut into, after `length` others."""
         for start in range(0, count, self.prefill_chunk):

@@ -5,7 +5,8 @@ More than one new token over an existing past works for one sequence at a time o
 at its own length.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import onnxruntime
@@ -26,8 +27,8 @@ class FusedDecoder(Decoder):
     """A session of the fused graph with its slot cache.
 
     Attributes:
-        least_rows: decode() steps at least so many slots. Kernels add up a single row in another
-            order than several; two rows or more give each the same results.
+        least_rows: a step has at least so many rows: tokens of one slot, or slots. Kernels add up a
+            single row in another order than several; two rows or more give each the same results.
     """
 
     cache: SlotCache
@@ -68,12 +69,17 @@ class FusedDecoder(Decoder):
     def _decode_beside_others(self, tokens: Ids, active: Mask, added: int) -> Logits:
         """Step `added` slots more, and leave the sequences that they may hold as they were."""
         count = len(tokens)
-        others = range(count, count + added)
-        kept = {slot: self.cache.read(slot) for slot in others if self.cache.lengths[slot]}
-        logits = self.decode(np.pad(tokens, (0, added)), np.pad(active, (0, added)))
-        for slot, rows in kept.items():
-            self.cache.write(slot, rows, int(self.cache.lengths[slot]))
+        with self._unchanged(range(count, count + added)):
+            logits = self.decode(np.pad(tokens, (0, added)), np.pad(active, (0, added)))
         return logits[:count]
+
+    @contextmanager
+    def _unchanged(self, slots: Iterable[int]) -> Iterator[None]:
+        """Leave the sequences of slots that are stepped without a token as they were."""
+        kept = {slot: self.cache.first_rows(slot) for slot in slots if self.cache.lengths[slot]}
+        yield
+        for slot, rows in kept.items():
+            self.cache.put_first_rows(slot, rows)
 
     def prefill_together(self, ids: Ids, rows: Ids, layers: Sequence[int] = ()) -> StepOutputs:
         batch, length = ids.shape
@@ -92,13 +98,40 @@ class FusedDecoder(Decoder):
     def _append(
         self, slot: int, ids: Ids, positions: Ids, logits_from: int, layers: Sequence[int] = ()
     ) -> StepOutputs:
-        indices = np.arange(logits_from, len(ids))
+        if len(ids) < self.least_rows:
+            return self._append_beside_others(slot, ids, positions, logits_from, layers)
+        indices = self._at_least_rows(np.arange(logits_from, len(ids)))
         rows = np.stack([np.zeros_like(indices), indices], axis=1)  # [rows, 2]
         step = _BoundStep(self, first=slot, batch=1, length=len(ids), logits_rows=rows)
         states = step.bind_hidden_states(layers)
         logits = step.run(ids[None], positions[None], self.cache.lengths[[slot]] + len(ids))
         self.cache.lengths[slot] += len(ids)
-        return StepOutputs(logits, states)
+        return StepOutputs(logits[: len(ids) - logits_from], states)
+
+    def _append_beside_others(
+        self, slot: int, ids: Ids, positions: Ids, logits_from: int, layers: Sequence[int]
+    ) -> StepOutputs:
+        """Append a single token in a step that has slots beside it, which stay as they were."""
+        batch = self.least_rows
+        first = min(slot, self.cache.slots - batch)
+        row = slot - first
+        indices = self._at_least_rows(np.zeros(1 - logits_from, np.int64))
+        rows = np.stack([np.full_like(indices, row), indices], axis=1)  # [rows, 2]
+        step = _BoundStep(self, first=first, batch=batch, length=1, logits_rows=rows)
+        states = step.bind_hidden_states(layers)
+        tokens, columns = np.zeros((2, batch), np.int64)
+        tokens[row], columns[row] = ids[0], positions[0]
+        lengths = np.ones(batch, np.int64)
+        lengths[row] += self.cache.lengths[slot]
+        with self._unchanged(other for other in range(first, first + batch) if other != slot):
+            logits = step.run(tokens[:, None], columns[:, None], lengths)
+        self.cache.lengths[slot] += 1
+        return StepOutputs(logits[: 1 - logits_from], tuple(each[[row]] for each in states))
+
+    def _at_least_rows(self, indices: Ids) -> Ids:
+        """Repeat the last index until there are enough rows; of none, none are made."""
+        missing = max(0, self.least_rows - len(indices)) if len(indices) else 0
+        return np.pad(indices, (0, missing), mode="edge") if missing else indices
 
 
 class _BoundStep:

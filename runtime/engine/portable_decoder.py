@@ -217,6 +217,11 @@ class PastDecoder(PortableDecoder):
         self.cache.put_batch(present, len(ids))
         return outputs
 
+    def next_chunk(self, length: int, count: int) -> int:
+        if not self.sessions.continues_by_single_tokens:
+            return super().next_chunk(length, count)
+        return 1 if length else count
+
     def _cuts(self, length: int, count: int) -> Iterator[slice]:
         """Yield chunks; where the graph promises no more, a whole prompt, then single tokens."""
         if not self.sessions.continues_by_single_tokens:

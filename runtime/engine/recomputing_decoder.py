@@ -66,6 +66,9 @@ class RecomputingDecoder(PortableDecoder):
         (logits, states), _ = self.sessions.run(ids, positions, mask, (), layers)
         return logits[:, -count:], [state[:, -count:] for state in states]
 
+    def next_chunk(self, length: int, count: int) -> int:
+        return count
+
     def _cuts(self, length: int, count: int) -> Iterator[slice]:
         """Read everything in one step: chunks would each read all that comes before them."""
         yield slice(0, count)

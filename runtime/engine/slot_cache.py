@@ -118,6 +118,15 @@ class SlotCache(Cache):
                 self._copier.put(each.buffer, slot, evicted, part, remaining)
         self.lengths[slot] = length
 
+    def first_rows(self, slot: int) -> list[Any]:
+        """Return copies of a slot's first row in each buffer: all that a step beside it changes."""
+        return [self._copier.read(each.buffer, slot, 0, 1) for each in self._buffers]
+
+    def put_first_rows(self, slot: int, rows: Sequence[Any]) -> None:
+        """Put what first_rows() returned back."""
+        for each, row in zip(self._buffers, rows, strict=True):
+            self._copier.put(each.buffer, slot, row, slice(None), keep=0)
+
     def read(self, slot: int) -> list[NDArray[Any]]:
         length = int(self.lengths[slot])
         return [

@@ -40,14 +40,18 @@ class Prefill:
         for slot in staging:
             decoder.cache.clear(slot)
 
+    @property
+    def next_chunk(self) -> int:
+        """Tokens that the next step is to read: as many as generate() would."""
+        remaining = len(self.request.prompts[self._prompt]) - self._read
+        return self._decoder.next_chunk(self._read, remaining)
+
     def step(self, tokens: int) -> int:
-        """Read a chunk of at most so many tokens, at least 2; return how many were read."""
+        """Read a chunk of so many tokens, or what is left; return how many were read."""
         ids = self.request.prompts[self._prompt]
         slot = self._staging[self._prompt]
         remaining = len(ids) - self._read
         count = min(tokens, remaining)
-        if remaining - count == 1:  # a single token would be added up in another order
-            count -= 1
         chunk = ids[self._read : self._read + count]
         is_last = count == remaining
         top = self.request.options.prompt_logprobs if self._prompt == 0 else None

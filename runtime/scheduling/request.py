@@ -57,6 +57,7 @@ class Request:
         self.options = options
         self.statistics = RequestStatistics(prompt_tokens=len(prompts[0]))
         self.is_cancelled = False
+        self._cancelled_by: BaseException | None = None
         self.is_finished = False
         self.is_read = False
         self.pooled = pooled
@@ -76,9 +77,14 @@ class Request:
         timeout = self.options.timeout
         return timeout is not None and time.perf_counter() - self.statistics.arrived > timeout
 
-    def cancel(self) -> None:
-        """Free the request's slots at the next step."""
+    def cancel(self, error: BaseException | None = None) -> None:
+        """Free the request's slots at the next step; its stream ends with the error, if any."""
+        self._cancelled_by = error
         self.is_cancelled = True
+
+    def finish_cancelled(self) -> None:
+        """End the stream of a request that was cancelled."""
+        self.finish(self._cancelled_by)
 
     def send(self, events: Sequence[Event]) -> None:
         """Deliver events."""
@@ -108,6 +114,6 @@ class Request:
     def _outcome(self, error: BaseException | None) -> Outcome:
         if isinstance(error, RequestTimeoutError):
             return Outcome.TIMED_OUT
-        if error is not None:
-            return Outcome.FAILED
-        return Outcome.CANCELLED if self.is_cancelled else Outcome.FINISHED
+        if self.is_cancelled and error is self._cancelled_by:
+            return Outcome.CANCELLED
+        return Outcome.FINISHED if error is None else Outcome.FAILED

@@ -36,6 +36,8 @@ from gptneo_onnx.runtime.scheduling.statistics import (
 )
 from gptneo_onnx.runtime.scheduling.stream import Delivery, TokenStream
 
+_CLOSED = "the scheduler was closed before the text was read or written to its end"
+
 
 class Scheduler(PromptRequests):
     """Serves many requests at once with one engine.
@@ -141,7 +143,7 @@ class Scheduler(PromptRequests):
         self._thread.join(seconds)
         with self._condition:
             for request in self._requests():
-                request.cancel()
+                request.cancel(SchedulerClosedError(_CLOSED))
         if self._thread is not threading.current_thread():
             self._thread.join()
 
@@ -214,7 +216,7 @@ class Scheduler(PromptRequests):
         """Free the slots of requests that were cancelled or are late."""
         for request in self._requests():
             if request.is_cancelled:
-                request.finish()
+                request.finish_cancelled()
             elif request.is_late:
                 request.time_out()
         with self._condition:

@@ -9,13 +9,15 @@ import uvicorn
 from fastapi import FastAPI
 
 from gptneo_onnx.runtime.server.operations.listener import Listener
+from gptneo_onnx.runtime.server.operations.log_format import LOGGER
+from gptneo_onnx.runtime.server.operations.protocol import Connection
 from gptneo_onnx.runtime.server.operations.state import ServerState
 from gptneo_onnx.runtime.server.served_model import ServedModel
 
 # For those who wait for a request to write that it was ended.
 _LAST_WORDS_S = 2.0
 _POLL_S = 0.05
-_log = logging.getLogger("gptneo_onnx.server")
+_log = logging.getLogger(LOGGER)
 
 
 class Server:
@@ -34,7 +36,7 @@ class Server:
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=Connection,
                 loop="asyncio",
                 ws="none",
                 lifespan="off",

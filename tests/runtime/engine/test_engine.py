@@ -242,3 +242,27 @@ def test_batch_invariant_is_for_fused_graphs(export_shape):
     portable = export_shape(graph="portable")
     with refused(InputError, "batch_invariant is for fused graphs, and this is a portable one"):
         Engine.load(portable, batch_invariant=True)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4", "w8a8"])
+def test_a_batch_invariant_model_reads_a_single_token_as_one_of_several(
+    export_shape, precision, random
+):
+    shape = Shape(hidden_size=64, layers=("global", "local") * 3)
+    engine = Engine.load(export_shape(shape, precision), "cpu", batch_invariant=True)
+    ids = random.integers(1, shape.vocab_size, 33)
+    with engine.exclusive():
+        decoder = engine.decoder(slots=3)
+        for slot in range(3):
+            decoder.cache.clear(slot)
+        [several] = decoder.prefill_chunks(1, ids)
+        others = decoder.cache.read(1)
+        for slot in (0, 2):
+            assert np.array_equal(decoder.prefill(slot, ids[:1]), several.logits[0])
+        assert all(map(np.array_equal, decoder.cache.read(1), others))
+
+
+def test_chunks_that_are_asked_for_one_by_one_end_where_those_of_one_call_do(export_shape):
+    decoder = Engine.load(export_shape(), "cpu").decoder(slots=1, prefill_chunk=8)
+    assert [decoder.next_chunk(length, 20 - length) for length in (0, 8, 16)] == [8, 8, 4]
+    assert decoder.next_chunk(5, 15) == 3

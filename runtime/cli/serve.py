@@ -50,7 +50,7 @@ def run_serve(options: argparse.Namespace) -> None:
         ModelFileError: a model is damaged.
     """
     try:
-        from prometheus_client import CollectorRegistry
+        from prometheus_client import CollectorRegistry, disable_created_metrics
 
         from gptneo_onnx.runtime.server.app import create_app
         from gptneo_onnx.runtime.server.operations.listener import bind
@@ -65,6 +65,7 @@ def run_serve(options: argparse.Namespace) -> None:
     named = _named_models(options)
     set_up_logs(options.log_format, "warning" if options.quiet else options.log_level)
     tracer = tracer_of_environment()
+    disable_created_metrics()  # a second series for each, which nobody reads
     registry = CollectorRegistry()
     listener = bind(options.host, options.port, options.ssl_certfile, options.ssl_keyfile)
     with contextlib.closing(listener.socket), contextlib.ExitStack() as stack:

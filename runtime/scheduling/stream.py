@@ -92,10 +92,13 @@ class AsyncTokenStream:
         self.is_enough = False
 
     def deliver(self, delivery: Delivery) -> None:
-        """Take events, from any thread; a loop that was closed takes none."""
+        """Take events, from any thread; once the loop is closed, the request is cancelled."""
         call: Callable[[Delivery], None] = self._deliveries.put_nowait
-        if not self._loop.is_closed():
+        try:
             self._loop.call_soon_threadsafe(call, delivery)
+        except RuntimeError:  # the loop is closed
+            if self._request is not None:
+                self._request.cancel()
 
     def attach(self, request: Cancellable) -> None:
         """Take the request that this is the stream of."""

@@ -21,6 +21,7 @@ from gptneo_onnx.runtime.cli import (
     info,
     lm_eval,
     perplexity,
+    serve,
     set_tokenizer,
     show_help,
 )
@@ -50,7 +51,7 @@ COMMAND = "command"
 # and says what to run.
 GROUPS = {
     "make a model": (export, check, set_tokenizer),
-    "use a model": (generate, embed, classify),
+    "use a model": (generate, serve, embed, classify),
     "measure a model": (perplexity, compare, lm_eval),
     "look": (info, cache, doctor, show_help, completion),
 }

@@ -7,6 +7,9 @@ second thread is woken by signals too. If the command has not ended GRACE_S afte
 the second SIGINT, it removes what is half written and ends the process. (ONNX Runtime 1.30 keeps
 all threads waiting while it makes a session; later releases do not.)
 
+A server ends otherwise: within first_passed_to() the first signal is given to a function, and
+raises nothing; the next one is handled as above.
+
 A signal that was ignored when the command began stays ignored, as nohup and shells want it.
 """
 
@@ -17,7 +20,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any
@@ -50,6 +53,8 @@ class EndingBySignals:
         self._handled = 0  # signals that the main thread has handled
         self._resent = 0  # signals of the other thread that it has not read yet
         self._put_off: int | None = None
+        self._first_to: Callable[[int], None] | None = None
+        self._unwatched = 0  # signals that the other thread leaves to that function
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "EndingBySignals":
@@ -87,7 +92,16 @@ class EndingBySignals:
         signal.set_wakeup_fd(self._wakeup_before)
         self._waker.close()  # which ends the thread
 
+    def pass_first(self, take: Callable[[int], None] | None) -> None:
+        """Give the next signal to a function, in the main thread; None ends that."""
+        self._first_to = take
+        self._unwatched = 0 if take is None else 1
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._first_to is not None:
+            take, self._first_to = self._first_to, None
+            take(number)
+            return
         self._handled += 1
         is_repeated, self._put_off = number == self._put_off, None
         if self._is_over:
@@ -122,6 +136,8 @@ class EndingBySignals:
                     number = received[0]
                     if number == _AGAIN:
                         self._send_again()
+                    elif self._unwatched:
+                        self._unwatched -= 1
                     elif self._resent:
                         self._resent -= 1
                     elif number == signal.SIGINT and self._is_first(handled):
@@ -192,6 +208,23 @@ def going_on() -> Iterator[None]:
         raise
     finally:
         ending.may_go_on = False
+
+
+@contextmanager
+def first_passed_to(take: Callable[[int], None]) -> Iterator[None]:
+    """In this context the first signal is given to `take`, in the main thread, and raises nothing.
+
+    Further ones end the command. Where this module handles no signals, nothing is given.
+    """
+    ending = _current
+    if ending is None:
+        yield
+        return
+    ending.pass_first(take)
+    try:
+        yield
+    finally:
+        ending.pass_first(None)
 
 
 def end_process(received: int | None) -> None:

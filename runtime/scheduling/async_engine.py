@@ -54,9 +54,13 @@ class AsyncEngine:
         options = RequestOptions(
             logprobs=logprobs, prompt_logprobs=prompt_logprobs, timeout=timeout
         )
-        stream = AsyncTokenStream()
+        stream = self._new_stream()
         stream.attach(self.scheduler.submit_to(stream.deliver, options, **kwargs))
         return stream
+
+    def _new_stream(self) -> AsyncTokenStream:
+        """Return what events are delivered to; for classes that watch them."""
+        return AsyncTokenStream()
 
     async def generate(self, **kwargs: Any) -> AsyncIterator[Event]:
         """Add a request, and yield its events; whoever stops iterating cancels it.

@@ -79,12 +79,17 @@ class TokenStream:
 
 
 class AsyncTokenStream:
-    """The events of a request, for a coroutine of the loop that made the stream."""
+    """The events of a request, for a coroutine of the loop that made the stream.
+
+    Attributes:
+        is_enough: whether who cancels it has what was asked for, as after a stop text.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
         self._request: Cancellable | None = None
+        self.is_enough = False
 
     def deliver(self, delivery: Delivery) -> None:
         """Take events, from any thread; once the loop is closed, the request is cancelled."""

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from gptneo_onnx.models.errors import shown
+from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.modeling import GPTNeoForCausalLM
 from gptneo_onnx.runtime.scheduling import AsyncEngine
+from gptneo_onnx.runtime.server.errors import UnknownModelError
 from gptneo_onnx.runtime.tokenizer import Tokenizer
 
 
@@ -29,8 +32,48 @@ class ServedModel:
     engine: AsyncEngine
     created: int = field(default_factory=lambda: int(time.time()))
 
+    @property
+    def context(self) -> int:
+        """Tokens of a prompt and its result at most."""
+        return self.model.config.max_position_embeddings
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells its graph and weights from others."""
+        return f"fp_{self.model.engine.fingerprint[:16]}"
+
+    def default_tokens(self, default: int | None) -> int | None:
+        """Return how many tokens a request without a number gets: the model's settings, if any."""
+        return self.generation_config.max_new_tokens or default
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """The model's own settings."""
+        return self.model.generation_config
+
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        """The tokens that end a text."""
+        return tuple(self.generation_config.eos_token_ids)
+
 
 def served_models(request: Request) -> Mapping[str, ServedModel]:
     """Return the models of the application by name; the first is the default."""
     models: Mapping[str, ServedModel] = request.app.state.models
     return models
+
+
+def requested_model(request: Request, name: str | None) -> ServedModel:
+    """Return the model of a name; the first for None.
+
+    Raises:
+        UnknownModelError: there is no model of that name.
+    """
+    models = served_models(request)
+    if name is None:
+        return next(iter(models.values()))
+    if name not in models:
+        raise UnknownModelError(
+            f"there is no model {shown(name)}; these are served: {', '.join(models)}"
+        )
+    return models[name]

@@ -2,6 +2,18 @@
 
 from fastapi import APIRouter
 
-from gptneo_onnx.runtime.server.api import models
+from gptneo_onnx.runtime.server.api import (
+    chat_completions,
+    completions,
+    embeddings,
+    models,
+    tokenization,
+)
 
-ROUTERS: list[APIRouter] = [models.router]
+ROUTERS: list[APIRouter] = [
+    completions.router,
+    chat_completions.router,
+    embeddings.router,
+    models.router,
+    tokenization.router,
+]

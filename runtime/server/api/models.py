@@ -1,21 +1,33 @@
-"""GET /v1/models."""
+"""GET /v1/models, /v1/models/{model} and /version."""
 
-from typing import Any
+from importlib.metadata import version
 
 from fastapi import APIRouter, Request
 
-from gptneo_onnx.runtime.server.served_model import served_models
+from gptneo_onnx.runtime.server.schemas.errors import ERRORS
+from gptneo_onnx.runtime.server.schemas.models import ModelCard, ModelList, Version
+from gptneo_onnx.runtime.server.served_model import ServedModel, requested_model, served_models
 
 router = APIRouter()
 
 
-@router.get("/v1/models")
-async def list_models(request: Request) -> dict[str, Any]:
+@router.get("/v1/models", responses=ERRORS)
+async def list_models(request: Request) -> ModelList:
     """List the models that are served."""
-    return {
-        "object": "list",
-        "data": [
-            {"id": model.name, "object": "model", "created": model.created, "owned_by": "user"}
-            for model in served_models(request).values()
-        ],
-    }
+    return ModelList(data=[_card(model) for model in served_models(request).values()])
+
+
+@router.get("/v1/models/{model:path}", responses=ERRORS)
+async def retrieve_model(model: str, request: Request) -> ModelCard:
+    """Describe a model."""
+    return _card(requested_model(request, model))
+
+
+@router.get("/version", responses=ERRORS)
+async def show_version() -> Version:
+    """Return the release of gptneo-onnx."""
+    return Version(version=version("gptneo-onnx"))
+
+
+def _card(model: ServedModel) -> ModelCard:
+    return ModelCard(id=model.name, created=model.created, max_model_len=model.context)

@@ -43,7 +43,9 @@ def main() -> None:
     checkpoint = made_checkpoint(options.shape, options.folder)
     chosen = {name: CONTESTANTS[name] for name in options.servers if is_installed(name)}
     directories = {
-        name: each.export(checkpoint, options.folder / f"{checkpoint.name}-{each.engine}-{each.format}")
+        name: each.export(
+            checkpoint, options.folder / f"{checkpoint.name}-{each.engine}-{each.format}"
+        )
         for name, each in tqdm(chosen.items(), desc="exports")
     }
     words = single_token_words(checkpoint)
@@ -108,8 +110,9 @@ def measure(
     command = [str(part) for part in contestant.command(setting)]
     log = options.folder / f"serve-{contestant.engine or 'checkpoint'}-{setting.port}.log"
     figures: dict[str, Any] = {"title": contestant.title, "clients": {}, "rates": {}}
-    with running(command, setting.port, contestant.ready, log) as server:
-        target = Target(server.url, contestant.fields)
+    threads = {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
+    with running(command, setting.port, contestant.ready, log, threads) as server:
+        target = Target(server.url, {"model": str(setting.directory), **contestant.fields})
         asyncio.run(by_clients(target, drawn(words, 2, seed=99), 2))  # warms up
         for clients in options.clients:
             work = drawn(words, options.requests * clients, SEED + clients)

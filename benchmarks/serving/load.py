@@ -67,7 +67,9 @@ async def _measured(run: Any, count: int) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     share = (time.process_time() - processor) / seconds
     good = [answer for answer in answers if answer.is_done and answer.times]
-    failures = sorted({answer.error or str(answer.status) for answer in answers if answer not in good})
+    failures = sorted(
+        {answer.error or str(answer.status) for answer in answers if answer not in good}
+    )
     figures: dict[str, Any] = {
         "requests": count,
         "failed": count - len(good),

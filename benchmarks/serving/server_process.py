@@ -51,7 +51,11 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], port: int, ready_path: str, log: Path, environment: Mapping[str, str] = {}
+    command: Sequence[str],
+    port: int,
+    ready_path: str,
+    log: Path,
+    environment: Mapping[str, str] = {},
 ) -> Iterator[ServerProcess]:
     """Run a server until the block is left.
 

@@ -43,9 +43,7 @@ def main() -> None:
     checkpoint = made_checkpoint(options.shape, options.folder)
     chosen = {name: CONTESTANTS[name] for name in options.servers if is_installed(name)}
     directories = {
-        name: each.export(
-            checkpoint, options.folder / f"{checkpoint.name}-{each.engine}-{each.format}"
-        )
+        name: each.export(checkpoint, options.folder / f"{checkpoint.name}-{each.export_name}")
         for name, each in tqdm(chosen.items(), desc="exports")
     }
     words = single_token_words(checkpoint)
@@ -108,7 +106,7 @@ def measure(
     """Run a server under each load; return its figures."""
     setting = Setting(directory.absolute(), free_port(), options.threads, options.slots)
     command = [str(part) for part in contestant.command(setting)]
-    log = options.folder / f"serve-{contestant.engine or 'checkpoint'}-{setting.port}.log"
+    log = options.folder / f"serve-{contestant.export_name}-{setting.port}.log"
     figures: dict[str, Any] = {"title": contestant.title, "clients": {}, "rates": {}}
     threads = {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
     with running(command, setting.port, contestant.ready, log, threads) as server:

@@ -36,6 +36,9 @@ class Setting:
     slots: int
 
 
+Command = Callable[[Setting], list[Any]]
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A server with weights of one format.
@@ -58,9 +61,14 @@ class Contestant:
     engine: str
     format: str
     python: str
-    command: Callable[[Setting], list[Any]]
+    command: Command
     fields: dict[str, Any] = field(default_factory=dict)
     ready: str = "/health"
+
+    @property
+    def export_name(self) -> str:
+        """What tells its directory from others."""
+        return f"{self.engine}-{self.format}" if self.engine else "checkpoint"
 
     def export(self, checkpoint: Path, out: Path) -> Path:
         """Return the directory that it loads, which is made if it is missing."""
@@ -120,14 +128,12 @@ _OURS = {"ignore_eos": True}
 _END = {"logit_bias": {"50256": -100}}
 
 
-def _gptneo_onnx(title: str, precision: str, command: Callable[[Setting], list[Any]]) -> Contestant:
+def _gptneo_onnx(title: str, precision: str, command: Command) -> Contestant:
     python = sys.executable
     return Contestant(title, python, "gptneo_onnx", precision, python, command, _OURS)
 
 
-def _llama(
-    title: str, kind: str, needs: str, command: Callable[[Setting], list[Any]]
-) -> Contestant:
+def _llama(title: str, kind: str, needs: str, command: Command) -> Contestant:
     fields = {"ignore_eos": True, "cache_prompt": False, **_END}
     ready = "/health" if needs == LLAMA_SERVER else "/v1/models"
     return Contestant(title, needs, "llama_cpp", kind, LLAMA_CPP, command, fields, ready)
@@ -146,7 +152,7 @@ CONTESTANTS = {
     "llama8-python": _llama(
         "llama-cpp-python Q8_0, as GPT-2", "Q8_0", LLAMA_CPP, _llama_cpp_python
     ),
-    # Not with --continuous-batching: it fails with GPT-Neo (transformers 5.14).
+    # Not with --continuous-batching: it fails with GPT-Neo (transformers 5.24).
     "transformers": Contestant("transformers serve fp32", TRANSFORMERS, "", "", "", _transformers),
 }
 

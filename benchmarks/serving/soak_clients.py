@@ -11,8 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.http_stream import (
-    Answer, Behaviour, connected, post, read_head, request_bytes, stream_completion,
-)  # fmt: skip
+    Answer,
+    Behaviour,
+    connected,
+    post,
+    read_head,
+    request_bytes,
+    stream_completion,
+)
 from serving.soak_jobs import Job
 
 # Seconds in which a request is answered, however busy the server is; later it counts as lost.

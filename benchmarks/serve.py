@@ -7,7 +7,7 @@ Writes a random checkpoint of a published shape with GPT-2's tokenizer and expor
 server. Each server runs in its own process and is asked for streamed completions in OpenAI's form:
 by clients that each send a request once their last one is answered, then by requests that arrive at
 random. All get the same requests: prompts and results of mixed lengths, drawn from a fixed seed.
-The results are written to FOLDER/serve-SHAPE.json and .md, with charts if matplotlib is installed.
+The results are written to FOLDER/serve-SHAPE.json and .md; serving/chart.py draws them.
 
 --shape tiny measures the embedded model: a check that everything runs. A server whose environment
 is missing is left out. Linux only.

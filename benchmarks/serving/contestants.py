@@ -136,7 +136,8 @@ def _gptneo_onnx(title: str, precision: str, command: Command) -> Contestant:
 def _llama(title: str, kind: str, needs: str, command: Command) -> Contestant:
     fields = {"ignore_eos": True, "cache_prompt": False, **_END}
     ready = "/health" if needs == LLAMA_SERVER else "/v1/models"
-    return Contestant(title, needs, "llama_cpp", kind, LLAMA_CPP, command, fields, ready)
+    python = str(Path(needs).parent / "python")
+    return Contestant(title, needs, "llama_cpp", kind, python, command, fields, ready)
 
 
 CONTESTANTS = {

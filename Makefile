@@ -8,6 +8,7 @@ BUILD := build
 ARM := $(BUILD)/arm64
 OLDER := $(BUILD)/transformers-4.53
 NODE := $(BUILD)/node
+OPENAI_NODE := $(BUILD)/openai-node
 CPP := $(BUILD)/cpp
 FAST := $(wildcard tests/test_*.py) tests/models tests/export $(addprefix tests/runtime/,model_files engine generation test_documents.py test_files.py test_smoke.py test_tokenizer.py)
 # The newest Python 3 that pyenv has, if it has one that this project runs on.
@@ -46,9 +47,9 @@ pages: .venv/.ready
 	.venv/bin/python docs/site/write_pages.py
 
 # The exported graphs against transformers itself, and in the stacks that they are for.
-test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready $(BUILD)/lm-eval/.ready
-	$(BUILD)/lm-eval/bin/python -m pytest tests/peers/test_lm_eval.py
-	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_CPP=$(CPP)/generate GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python GPTNEO_ONNX_GENAI=$(BUILD)/genai/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
+test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready $(OPENAI_NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready $(BUILD)/lm-eval/.ready
+	$(BUILD)/lm-eval/bin/python -m pytest tests/peers/test_lm_eval.py tests/peers/test_openai_clients.py
+	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_OPENAI_NODE=$(OPENAI_NODE) GPTNEO_ONNX_CPP=$(CPP)/generate GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python GPTNEO_ONNX_GENAI=$(BUILD)/genai/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
 
 # onnxruntime-gpu: the CPU provider runs, and with stand-ins for CUDA's libraries every node of the
 # float16 and bfloat16 graphs is placed on the GPU.
@@ -116,6 +117,13 @@ $(NODE)/.ready: examples/node/package.json
 	npm install --prefix $(NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
 	touch $@
 
+# OpenAI's client for Node, which talks to a server of ours.
+$(OPENAI_NODE)/.ready: tests/peers/openai_client/package.json
+	mkdir -p $(OPENAI_NODE)
+	cp tests/peers/openai_client/package.json $(OPENAI_NODE)
+	npm install --prefix $(OPENAI_NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
+	touch $@
+
 # ONNX Runtime's library is the Python package's. Its headers are those of the Debian release that has
 # them: apt reads separate lists for that, and installs nothing.
 $(CPP)/generate: examples/cpp/generate.cpp .venv-peers/.ready
@@ -143,11 +151,12 @@ $(BUILD)/openvino/.ready:
 	$(BUILD)/openvino/bin/python -m pip install --quiet openvino==2026.4.1
 	touch $@
 
-# In a separate environment: the packages that it brings are too new for optimum-onnx.
+# In a separate environment: the packages that it brings are too new for optimum-onnx. Its client for HTTP
+# needs tenacity.
 $(BUILD)/lm-eval/.ready: pyproject.toml
 	$(PYTHON) -m venv $(BUILD)/lm-eval
 	$(BUILD)/lm-eval/bin/python -m pip install --quiet "$(TORCH)"
-	$(BUILD)/lm-eval/bin/python -m pip install --quiet -e ".[cpu,eval,test]" "transformers>=4.57,<4.58" accelerate
+	$(BUILD)/lm-eval/bin/python -m pip install --quiet -e ".[cpu,eval,test]" "transformers>=4.57,<4.58" accelerate tenacity
 	touch $@
 
 # With this project: benchmarks/engines/genai_engine.py exports for it.

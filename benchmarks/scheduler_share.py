@@ -90,8 +90,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/benchmark"))
     options = parser.parse_args()
     print(
-        "| model | requests | tokens | ms per turn | inside ONNX Runtime | outside | share outside |"
-        "\n|---|---|---|---|---|---|---|"
+        "| model | requests | way | ms per turn | inside ONNX Runtime | outside | share outside |\n"
+        "|---|---|---|---|---|---|---|"
     )
     for name in options.models:
         directory = exported(options.folder, name)

@@ -65,6 +65,11 @@ class ChatRenderer:
         return (_cut_at_end(text, ending) if self.continue_final_message else text), spans
 
 
+def check_template(template: str) -> None:
+    """Raise InputError unless a template can be compiled; MissingDependencyError without jinja2."""
+    _compiled(template)
+
+
 def checked_messages(chat: Any) -> Sequence[Message]:
     """Return a chat's messages; raise InputError unless they are a list with messages."""
     chat = getattr(chat, "messages", chat)

@@ -35,7 +35,14 @@ PACKAGES_INSIDE = {
     },
 }
 # What the server may import at the top: the extra `serve`.
-SERVER_PACKAGES = {"fastapi", "prometheus_client", "pydantic", "starlette", "uvicorn"}
+SERVER_PACKAGES = {
+    "fastapi",
+    "prometheus_client",
+    "pydantic",
+    "pydantic_core",
+    "starlette",
+    "uvicorn",
+}
 # lm-evaluation-harness imports this one itself.
 HARNESS = "runtime.evaluation.harness"
 # The only modules that reach from the runtime into the exporter, inside a function.

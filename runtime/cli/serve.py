@@ -17,7 +17,7 @@ from gptneo_onnx.runtime.cli.options import chosen_graph, load_with_tokenizer
 from gptneo_onnx.runtime.cli.serve_options import add_options
 from gptneo_onnx.runtime.cli.signals import first_passed_to
 from gptneo_onnx.runtime.cli.sizes import bytes_of
-from gptneo_onnx.runtime.files import is_directory
+from gptneo_onnx.runtime.files import is_directory, read_text
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -50,7 +50,7 @@ def run_serve(options: argparse.Namespace) -> None:
         ModelFileError: a model is damaged.
     """
     try:
-        from prometheus_client import CollectorRegistry
+        from prometheus_client import CollectorRegistry, disable_created_metrics
 
         from gptneo_onnx.runtime.server.app import create_app
         from gptneo_onnx.runtime.server.operations.listener import bind
@@ -65,6 +65,7 @@ def run_serve(options: argparse.Namespace) -> None:
     named = _named_models(options)
     set_up_logs(options.log_format, "warning" if options.quiet else options.log_level)
     tracer = tracer_of_environment()
+    disable_created_metrics()  # a second series for each, which nobody reads
     registry = CollectorRegistry()
     listener = bind(options.host, options.port, options.ssl_certfile, options.ssl_keyfile)
     with contextlib.closing(listener.socket), contextlib.ExitStack() as stack:
@@ -126,7 +127,7 @@ def _named_models(options: argparse.Namespace) -> list[tuple[list[str], Path | N
 
 def _name_of(model: Path) -> str:
     is_id = is_hub_id(str(model), with_owner=True) and not is_directory(model)
-    return model.as_posix() if is_id else model.resolve().name
+    return model.as_posix() if is_id else model.absolute().name
 
 
 def _load(
@@ -144,15 +145,29 @@ def _load(
     from gptneo_onnx.runtime.server.served_model import ServedModel
 
     metrics = ModelMetrics(registry)
+    template = _chat_template(options.chat_template)
     for names, model in named:
         with contextlib.nullcontext() if options.quiet else loading_notice(names[0]):
             loaded = _load_model(embedded.embedded_model() if model is None else model, options)
             loaded.model.generate([[0]], max_new_tokens=2, do_sample=False)
+        if template is not None:
+            loaded.tokenizer.chat_template = template
         counted = metrics.of(names[0])
         engine = ObservedEngine(loaded.model, settings.scheduling, names[0], counted)
         stack.callback(engine.scheduler.close)
         served = ServedModel(names[0], loaded.model, loaded.tokenizer, engine)
         yield from (replace(served, name=name) for name in names)
+
+
+def _chat_template(file: Path | None) -> str | None:
+    """Return the text of a template that can be compiled."""
+    from gptneo_onnx.runtime.chat_template import check_template
+
+    if file is None:
+        return None
+    template = read_text(file)
+    check_template(template)
+    return template
 
 
 def _load_model(model: Path, options: argparse.Namespace) -> Any:

@@ -93,7 +93,7 @@ def _add_models(group: Any) -> None:
         "--chat-template",
         type=Path,
         metavar="FILE",
-        help="a chat template of jinja, for models without one (default: the tokenizer's)",
+        help="a chat template of jinja, in place of the models' own (default: the models' own)",
     )
 
 

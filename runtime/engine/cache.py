@@ -105,5 +105,28 @@ class Cache(ABC):
         """Put what `read` returned for a sequence of that length into a slot."""
 
     @abstractmethod
+    def view_rows(self, slot: int, start: int, stop: int) -> list[NDArray[Any]]:
+        """Return the rows [heads, stop - start, head_dim] of some tokens, keys and values by layer.
+
+        They may be views that the next step changes. Every layer must still have them: windows have
+        those of the last `window` tokens.
+        """
+
+    def restore(self, slot: int, blocks: Sequence[NDArray[Any]], length: int) -> None:
+        """Put a sequence of that length into a slot.
+
+        Args:
+            slot: the slot.
+            blocks: rows of all its tokens, [keys and values by layer, heads, tokens, head_dim]
+                each; at least one.
+            length: tokens of all blocks together.
+        """
+        layers = []
+        for layer, (_, count, _) in enumerate(self.row_shapes(length)):
+            rows = [block[layer] for block in blocks]
+            layers.append(np.concatenate(rows, axis=1)[:, length - count :])
+        self.write(slot, layers, length)
+
+    @abstractmethod
     def row_shapes(self, length: int) -> list[tuple[int, ...]]:
         """Return the shapes that `read` has for a sequence of that length."""

@@ -119,6 +119,9 @@ class ConcatenatedCache(Cache):
         self.put(slot, self._on_device([rows[None] for rows in layers]))
         self.lengths[slot] = length
 
+    def view_rows(self, slot: int, start: int, stop: int) -> list[NDArray[Any]]:
+        return [rows[0, :, start:stop] for rows in self._host_rows(slot)]
+
     def row_shapes(self, length: int) -> list[tuple[int, ...]]:
         return [(self._heads, length, self._head_dim)] * self._tensors
 

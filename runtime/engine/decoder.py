@@ -42,6 +42,7 @@ class Decoder(ABC):
         hidden_layers: the layers whose hidden states the graph gives; see GraphContract.
         pools_by_padding: whether the graph gives logits of each text's last token alone, which it
             finds by pad_token_id: portable graphs for text classification.
+        reads_whole_prompts: whether an empty slot's prompt is read in one step however long it is.
         takes_masks: whether a step can hide columns between tokens; see prefill_chunks().
         prefill_chunk: tokens of a prompt that one step reads at most; Engine.decoder() sets it.
         prefill_seconds: how long the prompts of generate() took so far; whoever measures sets it
@@ -52,6 +53,7 @@ class Decoder(ABC):
     device: Device
     hidden_layers: tuple[int, ...]
     pools_by_padding: bool = False
+    reads_whole_prompts: bool = False
     prefill_chunk: int = PREFILL_CHUNK
     prefill_seconds: float = 0.0
     takes_masks: bool = False
@@ -132,14 +134,6 @@ class Decoder(ABC):
         if positions is None:
             positions = np.arange(length, length + len(ids))
         return [(ids[part], positions[part]) for part in self._cuts(length, len(ids))]
-
-    def next_chunk(self, length: int, count: int) -> int:
-        """Return how many of a prompt's last `count` tokens the next step reads, after `length`.
-
-        Chunks end where they do when the prompt is read in one call: the last bits of keys and
-        values may depend on where a chunk began.
-        """
-        return min(count, self.prefill_chunk - length % self.prefill_chunk)
 
     def _cuts(self, length: int, count: int) -> Iterator[slice]:
         """Yield the chunks that `count` tokens are cut into, after `length` others."""

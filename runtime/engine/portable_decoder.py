@@ -197,6 +197,7 @@ class PastDecoder(PortableDecoder):
     def __init__(self, sessions: PortableSessions, cache: ConcatenatedCache) -> None:
         super().__init__(sessions)
         self.cache = cache
+        self.reads_whole_prompts = sessions.continues_by_single_tokens
 
     def _run_slot(self, slot: int, ids: Ids, positions: Ids, layers: Sequence[int]) -> Outputs:
         mask = self._slot_mask(int(self.cache.lengths[slot]) + len(ids))
@@ -216,11 +217,6 @@ class PastDecoder(PortableDecoder):
         outputs, present = self.sessions.run(ids, positions, mask, past, layers)
         self.cache.put_batch(present, len(ids))
         return outputs
-
-    def next_chunk(self, length: int, count: int) -> int:
-        if not self.sessions.continues_by_single_tokens:
-            return super().next_chunk(length, count)
-        return 1 if length else count
 
     def _cuts(self, length: int, count: int) -> Iterator[slice]:
         """Yield chunks; where the graph promises no more, a whole prompt, then single tokens."""

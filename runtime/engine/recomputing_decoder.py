@@ -18,6 +18,7 @@ class RecomputingDecoder(PortableDecoder):
     """The steps of a portable graph without past."""
 
     cache: TokenHistory
+    reads_whole_prompts = True
 
     def __init__(self, sessions: PortableSessions, cache: TokenHistory) -> None:
         super().__init__(sessions)
@@ -65,9 +66,6 @@ class RecomputingDecoder(PortableDecoder):
         """Run sequences [batch, columns]; return the outputs of their last `count` columns."""
         (logits, states), _ = self.sessions.run(ids, positions, mask, (), layers)
         return logits[:, -count:], [state[:, -count:] for state in states]
-
-    def next_chunk(self, length: int, count: int) -> int:
-        return count
 
     def _cuts(self, length: int, count: int) -> Iterator[slice]:
         """Read everything in one step: chunks would each read all that comes before them."""

@@ -4,6 +4,7 @@ Rows are [heads, rows, head_dim] of one slot. On a CPU they are numpy arrays; on
 stay there, as [1, heads, rows, head_dim], until `to_host` fetches them.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,6 +33,12 @@ class RowCopier(Protocol):
     def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> Any:
         """Return a copy of rows start to stop - 1 of a slot."""
 
+    def view(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> NDArray[Any]:
+        """Return rows start to stop - 1 of a slot on the host, valid until they change."""
+
+    def put_parts(self, buffer: DeviceBuffer, slot: int, parts: Sequence[NDArray[Any]]) -> None:
+        """Write rows of the host at a slot's start, those of one part after another."""
+
     def put(self, buffer: DeviceBuffer, slot: int, rows: Any, part: slice, keep: int) -> None:
         """Write rows[:, part] at a slot's start; move its first `keep` rows to just after them."""
 
@@ -51,7 +58,14 @@ class HostRowCopier:
     """Copies rows on a CPU: by numpy in the buffers' memory, touching only rows in use."""
 
     def read(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> NDArray[Any]:
-        return buffer.host[slot, :, start:stop].copy()
+        return self.view(buffer, slot, start, stop).copy()
+
+    def view(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> NDArray[Any]:
+        return buffer.host[slot, :, start:stop]
+
+    def put_parts(self, buffer: DeviceBuffer, slot: int, parts: Sequence[NDArray[Any]]) -> None:
+        count = sum(part.shape[1] for part in parts)
+        np.concatenate(parts, axis=1, out=buffer.host[slot, :, :count])
 
     def put(
         self, buffer: DeviceBuffer, slot: int, rows: NDArray[Any], part: slice, keep: int
@@ -85,6 +99,12 @@ class DeviceRowCopier:
         binding.bind_output(MOVED, self.device.type, self.device.index)
         self._run(_ROW_AXIS, binding)
         return binding.get_outputs()[0]
+
+    def view(self, buffer: DeviceBuffer, slot: int, start: int, stop: int) -> NDArray[Any]:
+        return self.to_host(self.read(buffer, slot, start, stop))
+
+    def put_parts(self, buffer: DeviceBuffer, slot: int, parts: Sequence[NDArray[Any]]) -> None:
+        self.put(buffer, slot, np.concatenate(parts, axis=1), slice(None), keep=0)
 
     def put(self, buffer: DeviceBuffer, slot: int, rows: Any, part: slice, keep: int) -> None:
         kept = rows if isinstance(rows, onnxruntime.OrtValue) else self._from_host(rows[None])

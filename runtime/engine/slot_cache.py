@@ -139,6 +139,26 @@ class SlotCache(Cache):
             self._copier.put(each.buffer, slot, rows, slice(None), keep=0)
         self.lengths[slot] = length
 
+    def view_rows(self, slot: int, start: int, stop: int) -> list[NDArray[Any]]:
+        length = int(self.lengths[slot])
+        views = []
+        for each in self._buffers:
+            first = length - each.resident(length)  # the token of the buffer's first row
+            views.append(self._copier.view(each.buffer, slot, start - first, stop - first))
+        return views
+
+    def restore(self, slot: int, blocks: Sequence[NDArray[Any]], length: int) -> None:
+        for layer, each in enumerate(self._buffers):
+            missing = length - each.resident(length)
+            parts = []
+            for block in blocks:
+                skipped = min(missing, block.shape[2])
+                missing -= skipped
+                if skipped < block.shape[2]:
+                    parts.append(block[layer, :, skipped:])
+            self._copier.put_parts(each.buffer, slot, parts)
+        self.lengths[slot] = length
+
     def row_shapes(self, length: int) -> list[tuple[int, ...]]:
         return [
             (each.buffer.shape[1], each.resident(length), each.buffer.shape[3])

@@ -56,6 +56,9 @@ class TokenHistory(Cache):
             array[slot, :length] = rows.ravel()
         self.lengths[slot] = length
 
+    def view_rows(self, slot: int, start: int, stop: int) -> list[NDArray[Any]]:
+        return [array[slot, start:stop].reshape(1, -1, 1) for array in self._arrays]
+
     def row_shapes(self, length: int) -> list[tuple[int, ...]]:
         return [(1, length, 1)] * len(self._arrays)
 

@@ -16,18 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gptneo_onnx.models.errors import InputError
-from gptneo_onnx.runtime.arrays import Ids, Scores
+from gptneo_onnx.runtime.arrays import Floats, Ids, Scores
 from gptneo_onnx.runtime.generation.processors.checks import check_whole_number
+from gptneo_onnx.runtime.generation.workspace import Workspace
 
+_workspace = Workspace()
 _seeds = np.random.default_rng()
 _seeds_lock = threading.Lock()
 
 # The constants of MurmurHash3's finalizer (Appleby 2011), and of Fibonacci hashing.
 _FACTORS = (np.uint32(0x85EBCA6B), np.uint32(0xC2B2AE35))
 _GOLDEN = np.uint32(0x9E3779B9)
+_BITS = 2**32 - 1
 # With more candidates than this it is faster to find first which of them can win.
 _MANY = 4096
 _MARGIN = 1.001  # allows for the rounding of float32
+_LEAST_LIKELIHOOD = 1e-30  # smaller ones, relative to the likeliest token's, lose digits
 _FAR = 4.0  # margins beyond are as good as any
 
 
@@ -70,14 +74,37 @@ class TokenNoise:
         uniform = (coarse + (fine + 0.5) * 2.0**-32) * 2.0**-32
         return np.asarray(-np.log1p(-uniform))
 
-    def lower_bounds(self, position: int, vocab_size: int) -> NDArray[np.uint32]:
-        """Return lower bounds of every token's exponential noise, times 2**32: [vocab]."""
-        return self._hashes(position, _every_token(vocab_size), 0)
+    def lower_bounds(
+        self, position: int, vocab_size: int, tokens: Ids | None = None
+    ) -> NDArray[np.uint32]:
+        """Return lower bounds of tokens' exponential noise, times 2**32; until the next call.
 
-    def _hashes(self, position: int, scattered: NDArray[np.uint32], key: int) -> NDArray[np.uint32]:
-        keys = self._keys[key : key + 2]
-        position_hash = _mixed(_scattered(np.array([position])) + keys[0], keys[1:])
-        return _mixed(scattered + position_hash, position_hash ^ keys[1])
+        Args:
+            position: the position that the noise is for.
+            vocab_size: how many tokens there are.
+            tokens: those whose bounds are asked for; None for all of them.
+        """
+        scattered = _every_token(vocab_size) if tokens is None else _scattered(tokens)
+        return self._hashes(position, scattered, 0, _arrays(len(scattered)))
+
+    def _hashes(
+        self,
+        position: int,
+        scattered: NDArray[np.uint32],
+        key: int,
+        arrays: tuple[NDArray[np.uint32], NDArray[np.uint32]] | None = None,
+    ) -> NDArray[np.uint32]:
+        """Return the hashes of tokens; `arrays` are for them and for what is in between."""
+        first, second = self._keys[key : key + 2].tolist()
+        position_hash = _mixed_number(position * int(_GOLDEN) + first, second)
+        result, scratch = arrays or (np.empty_like(scattered), np.empty_like(scattered))
+        np.add(scattered, np.uint32(position_hash), out=result)
+        return _mixed(result, np.uint32(position_hash ^ second), scratch)
+
+
+def _arrays(count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    result, scratch = (_workspace.array(name, count, np.uint32) for name in ("hashes", "mixed"))
+    return result, scratch
 
 
 def sequence_noise(seed: int | Sequence[int] | None, prompts: Sequence[Ids]) -> list[TokenNoise]:
@@ -150,13 +177,21 @@ def _contenders(scores: Scores, noise: TokenNoise, position: int, distance: floa
     if np.count_nonzero(possible) <= _MANY:
         return np.flatnonzero(possible)
     best = scores.argmax()
-    likeliest = noise.exponential(position, np.array([best]))[0] * 2.0**32
-    to_beat = likeliest * _MARGIN * np.exp(distance)
     likelihoods = np.exp(scores - scores[best])
     lower_bounds = noise.lower_bounds(position, len(scores)).astype(np.float32)
-    can_win = lower_bounds <= likelihoods * np.float32(to_beat)
+    # Whatever wins beats this token, which is likely to win.
+    rival = _likely_winner(lower_bounds, likelihoods, best)
+    to_beat = noise.exponential(position, np.array([rival]))[0] * 2.0**32 / likelihoods[rival]
+    can_win = lower_bounds <= likelihoods * np.float32(to_beat * _MARGIN * np.exp(distance))
     can_win[best] = True
     return np.flatnonzero(can_win & possible)
+
+
+def _likely_winner(lower_bounds: Floats, likelihoods: Floats, best: np.intp) -> np.intp:
+    """Return a token whose key is likely the largest, and whose likelihood is not too rough."""
+    with np.errstate(divide="ignore", over="ignore"):
+        winner = ((lower_bounds + 1) / likelihoods).argmin()
+    return winner if likelihoods[winner] > _LEAST_LIKELIHOOD else best
 
 
 def _scattered(values: Ids) -> NDArray[np.uint32]:
@@ -169,10 +204,24 @@ def _every_token(vocab_size: int) -> NDArray[np.uint32]:
     return _scattered(np.arange(vocab_size))
 
 
-def _mixed(values: NDArray[np.uint32], key: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """Apply MurmurHash3's finalizer with a key in its midst, in place; products wrap around."""
-    shifted = values >> np.uint32(16)
-    values ^= shifted
+def _mixed_number(value: int, key: int) -> int:
+    """Return what _mixed() makes of one number, of which 32 bits count."""
+    value &= _BITS
+    value ^= value >> 16
+    value = (value * int(_FACTORS[0]) & _BITS) ^ key
+    value ^= value >> 13
+    value = value * int(_FACTORS[1]) & _BITS
+    return value ^ value >> 16
+
+
+def _mixed(
+    values: NDArray[np.uint32], key: np.uint32, shifted: NDArray[np.uint32]
+) -> NDArray[np.uint32]:
+    """Apply MurmurHash3's finalizer with a key in its midst, in place; products wrap around.
+
+    `shifted` is overwritten.
+    """
+    values ^= np.right_shift(values, np.uint32(16), out=shifted)
     values *= _FACTORS[0]
     values ^= key
     values ^= np.right_shift(values, np.uint32(13), out=shifted)

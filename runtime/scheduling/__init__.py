@@ -5,15 +5,18 @@
         for event in stream:
             print(event.token)
 
-- scheduler.py: the loop: admit, prefill a chunk, decode a token of every slot
+- scheduler.py: takes requests, and has a thread that serves them
 - async_engine.py: the same for asyncio: `async for event in engine.generate(...)`
+- turns.py: what the thread does in a turn: admit, read prompts, decode a token of every slot
+- waiting.py, slots.py, budget.py: the queue; which slots are free; how much of the prompts a turn
+  reads
 - request.py, stream.py, events.py: a request, from its arrival to its last token
-- prefill.py: reads prompts, a chunk at a time
+- prompt_lane.py, prefill.py, prompt_cuts.py: read prompts, a chunk at a time, where they may be cut
+- prefix_store.py, prefix_tree.py: what later prompts may begin with
 - prompt_scores.py, pooled_states.py: what is kept of what a chunk gives
 - prompt_requests.py, prompt_results.py: requests that only read a prompt, and their results
-- generation_rows.py: the rows of a running request: sampled, guided or beams
-- slots.py: which slot holds what
-- budget.py: how many tokens of a prompt a step may read
+- running.py, generation_rows.py: a request in its slots; how it chooses: sampled, guided or beams
+- drafts.py: candidates for a sequence that runs alone
 - statistics.py: what requests and the scheduler took
 - settings.py, arguments.py, errors.py
 """
@@ -27,6 +30,7 @@ from gptneo_onnx.runtime.scheduling.events import PromptEvent as PromptEvent
 from gptneo_onnx.runtime.scheduling.events import TokenEvent as TokenEvent
 from gptneo_onnx.runtime.scheduling.events import TokenScore as TokenScore
 from gptneo_onnx.runtime.scheduling.pooled_states import Pooling as Pooling
+from gptneo_onnx.runtime.scheduling.prefix_store import PrefixStatistics as PrefixStatistics
 from gptneo_onnx.runtime.scheduling.prompt_results import PromptScores as PromptScores
 from gptneo_onnx.runtime.scheduling.scheduler import Scheduler as Scheduler
 from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings as SchedulerSettings

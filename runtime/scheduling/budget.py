@@ -1,41 +1,67 @@
-"""How many tokens of a prompt may be read between two steps of the running requests."""
+"""How much of the prompts may be read between two steps of the running requests."""
 
-LEAST_CHUNK = 16
-# The newest measurement counts this much.
-_WEIGHT = 0.2
+from collections.abc import Sequence
+
+# Older measurements count this much, after each newer one.
+_MEMORY = 0.8
 
 
 class StepBudget:
-    """Measures steps, and says how much of a prompt fits beside one into a bound of time."""
+    """Measures steps and chunks of prompts, and says what still fits into a bound of time."""
 
-    def __init__(self, max_step_seconds: float, largest_chunk: int) -> None:
+    def __init__(self, max_step_seconds: float) -> None:
         self._bound = max_step_seconds
-        self._largest = largest_chunk
-        self._prefill_token_seconds: float | None = None
-        self._decode_seconds: float | None = None
+        self._chunks = _Line()
+        self._decode_seconds = 0.0
 
-    def chunk(self, is_decoding: bool) -> int:
-        """Return how many tokens of a prompt to read now, at most.
+    def fitting(self, chunks: Sequence[int], spent: float) -> int:
+        """Return how many tokens to read before the next step of the running requests.
+
+        After a step, one chunk is read in any case: prompts go on however long steps take.
 
         Args:
-            is_decoding: whether running requests wait for their next token.
+            chunks: lengths that the next chunk may have, in ascending order.
+            spent: seconds since the last step.
+
+        Returns:
+            The longest of the chunks that there is time for; 0 if there is none.
         """
-        if not is_decoding:
-            return self._largest
-        if self._prefill_token_seconds is None:
-            return LEAST_CHUNK
-        left = self._bound - (self._decode_seconds or 0.0)
-        tokens = int(left / self._prefill_token_seconds) if left > 0 else 0
-        return max(LEAST_CHUNK, min(self._largest, tokens))
+        left = self._bound - spent - self._decode_seconds
+        fitting = [tokens for tokens in chunks if self._chunks.at(tokens) <= left]
+        if fitting:
+            return fitting[-1]
+        return 0 if spent > 0.0 else chunks[0]
 
     def prefilled(self, tokens: int, seconds: float) -> None:
         """Take note of how long a chunk took."""
-        self._prefill_token_seconds = _average(self._prefill_token_seconds, seconds / tokens)
+        self._chunks.learn(tokens, seconds)
 
     def decoded(self, seconds: float) -> None:
         """Take note of how long a step of the running requests took."""
-        self._decode_seconds = _average(self._decode_seconds, seconds)
+        known = self._decode_seconds or seconds
+        self._decode_seconds = _MEMORY * known + (1 - _MEMORY) * seconds
 
 
-def _average(old: float | None, new: float) -> float:
-    return new if old is None else (1 - _WEIGHT) * old + _WEIGHT * new
+class _Line:
+    """A straight line through points (x, y), the newest of which count most; it never falls."""
+
+    def __init__(self) -> None:
+        self._weight = self._x = self._y = self._xx = self._xy = 0.0
+
+    def learn(self, x: float, y: float) -> None:
+        self._weight = _MEMORY * self._weight + 1
+        self._x = _MEMORY * self._x + x
+        self._y = _MEMORY * self._y + y
+        self._xx = _MEMORY * self._xx + x * x
+        self._xy = _MEMORY * self._xy + x * y
+
+    def at(self, x: float) -> float:
+        """Return y at x; 0 before the first point."""
+        if not self._weight:
+            return 0.0
+        mean_x, mean_y = self._x / self._weight, self._y / self._weight
+        variance = self._xx / self._weight - mean_x**2
+        covariance = self._xy / self._weight - mean_x * mean_y
+        # Points of about one x tell no slope: then y is taken to be proportional.
+        slope = covariance / variance if variance > 1e-3 * mean_x**2 else mean_y / mean_x
+        return max(0.0, mean_y + max(0.0, slope) * (x - mean_x))

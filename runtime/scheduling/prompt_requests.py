@@ -1,4 +1,4 @@
-"""Requests that only read a prompt: for its vector, or for its tokens' scores."""
+"""Work on prompts: what is reused of them, and requests that only read one."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.scheduling.pooled_states import Pooling
+from gptneo_onnx.runtime.scheduling.prefix_store import PrefixStatistics
+from gptneo_onnx.runtime.scheduling.prompt_lane import PromptLane
 from gptneo_onnx.runtime.scheduling.prompt_results import (
     PromptScores,
     embedding_request,
@@ -26,6 +28,12 @@ class PromptRequests(ABC):
     """
 
     engine: Engine
+    _prompts: PromptLane
+
+    @property
+    def prefixes(self) -> PrefixStatistics:
+        """What was reused of earlier prompts so far, and what is kept."""
+        return self._prompts.statistics
 
     def embed(
         self, ids: Sequence[int], *, pooling: Pooling = "mean", timeout: float | None = None

@@ -1,16 +1,19 @@
 """A request: what was asked for, and how far it is."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.generation.call import GenerationCall
-from gptneo_onnx.runtime.scheduling.errors import RequestTimeoutError
+from gptneo_onnx.runtime.scheduling.errors import RequestTimeoutError, SchedulerClosedError
 from gptneo_onnx.runtime.scheduling.events import Event, TokenEvent
 from gptneo_onnx.runtime.scheduling.pooled_states import PooledStates
 from gptneo_onnx.runtime.scheduling.statistics import FinishObserver, Outcome, RequestStatistics
 from gptneo_onnx.runtime.scheduling.stream import Delivery, End
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,6 @@ class Request:
         self.options = options
         self.statistics = RequestStatistics(prompt_tokens=len(prompts[0]))
         self.is_cancelled = False
-        self._cancelled_by: BaseException | None = None
         self.is_finished = False
         self.is_read = False
         self.pooled = pooled
@@ -71,20 +73,21 @@ class Request:
             return 0
         return self.call.repeats * len(self.prompts)
 
-    @property
-    def is_late(self) -> bool:
-        """Whether its time is over."""
+    def end_if_due(self, now: float) -> None:
+        """End the stream of a request that was cancelled, or whose time is over.
+
+        Args:
+            now: time.perf_counter()'s.
+        """
         timeout = self.options.timeout
-        return timeout is not None and time.perf_counter() - self.statistics.arrived > timeout
+        if self.is_cancelled:
+            self.finish()
+        elif timeout is not None and now - self.statistics.arrived > timeout:
+            self.finish(RequestTimeoutError(f"the request was not finished in {timeout:g} seconds"))
 
-    def cancel(self, error: BaseException | None = None) -> None:
-        """Free the request's slots at the next step; its stream ends with the error, if any."""
-        self._cancelled_by = error
+    def cancel(self) -> None:
+        """Free the request's slots at the next step."""
         self.is_cancelled = True
-
-    def finish_cancelled(self) -> None:
-        """End the stream of a request that was cancelled."""
-        self.finish(self._cancelled_by)
 
     def send(self, events: Sequence[Event]) -> None:
         """Deliver events."""
@@ -93,7 +96,7 @@ class Request:
             self.statistics.first_token = time.perf_counter()
         self.statistics.generated_tokens += tokens
         if events:
-            self._deliver(events)
+            self._hand_out(events)
 
     def finish(self, error: BaseException | None = None) -> None:
         """End the stream."""
@@ -102,18 +105,26 @@ class Request:
         self.is_finished = True
         self.statistics.finished = time.perf_counter()
         self.statistics.outcome = self._outcome(error)
-        self._deliver(End(error))
+        self._hand_out(End(error))
         if self._on_finish is not None:
-            self._on_finish(self.statistics)
-
-    def time_out(self) -> None:
-        """End the stream of a request whose time is over."""
-        seconds = self.options.timeout
-        self.finish(RequestTimeoutError(f"the request was not finished in {seconds:g} seconds"))
+            try:
+                self._on_finish(self.statistics)
+            except BaseException:  # whoever counts requests must not end them
+                _log.exception("a request was finished, and on_finish failed")
 
     def _outcome(self, error: BaseException | None) -> Outcome:
         if isinstance(error, RequestTimeoutError):
             return Outcome.TIMED_OUT
-        if self.is_cancelled and error is self._cancelled_by:
+        if isinstance(error, SchedulerClosedError):
             return Outcome.CANCELLED
-        return Outcome.FINISHED if error is None else Outcome.FAILED
+        if error is not None:
+            return Outcome.FAILED
+        return Outcome.CANCELLED if self.is_cancelled else Outcome.FINISHED
+
+    def _hand_out(self, delivery: Delivery) -> None:
+        """Deliver something; a request whose events nobody takes is cancelled."""
+        try:
+            self._deliver(delivery)
+        except BaseException:
+            self.is_cancelled = True
+            _log.exception("a request's events could not be delivered: it is cancelled")

@@ -1,32 +1,28 @@
 """Scheduler: many requests in the slots of one engine, stepped by one thread.
 
-A turn of its loop admits a request, reads a chunk of a prompt, and decodes a token of every slot.
-A request is served by arrival. What it gets is what generate() gives alone: its tokens depend on
+Requests are served by arrival. What each gets is what generate() gives alone: its tokens depend on
 its own scores and seed only, and those on nothing else in the batch (docs/precision.md).
 """
 
+import logging
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-
-from gptneo_onnx.runtime.arrays import Logits
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.engine import Engine
+from gptneo_onnx.runtime.engine.several_engines import exclusive
 from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.scheduling.arguments import scheduled_call
-from gptneo_onnx.runtime.scheduling.budget import StepBudget
+from gptneo_onnx.runtime.scheduling.drafts import Drafts, draft_engine
 from gptneo_onnx.runtime.scheduling.errors import QueueFullError, SchedulerClosedError
-from gptneo_onnx.runtime.scheduling.generation_rows import RunningRequest
-from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS, Prefill
+from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS
+from gptneo_onnx.runtime.scheduling.prompt_lane import PromptLane
 from gptneo_onnx.runtime.scheduling.prompt_requests import PromptRequests
 from gptneo_onnx.runtime.scheduling.prompt_results import sole_prompt
 from gptneo_onnx.runtime.scheduling.request import Request, RequestOptions
 from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings
-from gptneo_onnx.runtime.scheduling.slots import FreeSlots
 from gptneo_onnx.runtime.scheduling.statistics import (
     Counters,
     FinishObserver,
@@ -35,8 +31,10 @@ from gptneo_onnx.runtime.scheduling.statistics import (
     SchedulerStatistics,
 )
 from gptneo_onnx.runtime.scheduling.stream import Delivery, TokenStream
+from gptneo_onnx.runtime.scheduling.turns import Turns
+from gptneo_onnx.runtime.scheduling.waiting import WaitingRequests
 
-_CLOSED = "the scheduler was closed before the text was read or written to its end"
+_log = logging.getLogger(__name__)
 
 
 class Scheduler(PromptRequests):
@@ -68,15 +66,17 @@ class Scheduler(PromptRequests):
         self._defaults = (
             generation_config or getattr(model, "generation_config", None) or GenerationConfig()
         )
+        self._assistant = draft_engine(self.settings.draft, self.engine)
         self._on_finish = on_finish
         self._counters = Counters()
-        self._condition = threading.Condition()
-        self._waiting: deque[Request] = deque()
-        self._is_closed = False
-        self._prefill: Prefill | None = None
-        self._running: list[RunningRequest] = []
-        self._free = FreeSlots(self.settings.slots)
-        self._budget = StepBudget(self.settings.max_step_seconds, self.engine.prefill_chunk)
+        self._counters_lock = threading.Lock()  # for what several threads count
+        self._waiting = WaitingRequests(self.settings.max_waiting)
+        self._prompts = PromptLane(self.engine, self.settings)
+        drafts = Drafts(self.settings, self._assistant)
+        self._turns = Turns(self.settings, self._waiting, self._counters, self._prompts, drafts)
+        self._is_ending = False
+        with self._exclusive():
+            self._decoder()  # what does not fit into memory is noticed here
         self._thread = threading.Thread(target=self._serve, name="scheduler", daemon=True)
         self._thread.start()
 
@@ -124,27 +124,24 @@ class Scheduler(PromptRequests):
         return request
 
     def _add(self, request: Request) -> None:
-        with self._condition:
-            if self._is_closed:
-                raise SchedulerClosedError("the scheduler is closed, and takes no more requests")
-            if len(self._waiting) >= self.settings.max_waiting and not self._is_idle:
+        try:
+            self._waiting.put(request, self._turns.unclaimed)
+        except QueueFullError:
+            with self._counters_lock:
                 self._counters.requests[Outcome.REFUSED] += 1
-                raise QueueFullError(
-                    f"{len(self._waiting)} requests wait, and no more may; try again later"
-                )
-            self._waiting.append(request)
-            self._condition.notify_all()
+            raise
 
     def close(self, seconds: float = 0.0) -> None:
-        """Take no more requests; wait that long for those that are there, then end them."""
-        with self._condition:
-            self._is_closed = True
-            self._condition.notify_all()
-        self._thread.join(seconds)
-        with self._condition:
-            for request in self._requests():
-                request.cancel(SchedulerClosedError(_CLOSED))
-        if self._thread is not threading.current_thread():
+        """Take no more requests; wait that long for those that are there, then end them.
+
+        Streams of those that are ended raise SchedulerClosedError after the tokens that they have.
+        """
+        self._waiting.close()
+        is_own_thread = self._thread is threading.current_thread()
+        if not is_own_thread:
+            self._thread.join(seconds)
+        self._is_ending = True
+        if not is_own_thread:
             self._thread.join()
 
     def __enter__(self) -> "Scheduler":
@@ -161,7 +158,7 @@ class Scheduler(PromptRequests):
             slots=self.settings.slots,
             slots_in_use=self.slots_in_use,
             waiting=self.waiting,
-            running=len(self._running) + (self._prefill is not None),
+            running=self._turns.admitted,
             **counters,
         )
 
@@ -173,146 +170,39 @@ class Scheduler(PromptRequests):
     @property
     def slots_in_use(self) -> int:
         """Slots that are taken."""
-        return self.settings.slots - len(self._free)
-
-    @property
-    def _is_idle(self) -> bool:
-        return not self._running and self._prefill is None and not self._waiting
+        return self.settings.slots - len(self._turns.free)
 
     def _ended(self, statistics: RequestStatistics) -> None:
         """Count a request that has ended."""
         assert statistics.outcome is not None
-        self._counters.requests[statistics.outcome] += 1
-        self._counters.generated_tokens += statistics.generated_tokens
+        with self._counters_lock:
+            self._counters.requests[statistics.outcome] += 1
         if self._on_finish is not None:
             self._on_finish(statistics)
 
-    def _requests(self) -> list[Request]:
-        """Return all requests that are not finished."""
-        reading = [self._prefill.request] if self._prefill else []
-        return [*(each.request for each in self._running), *reading, *self._waiting]
+    def _exclusive(self) -> AbstractContextManager[None]:
+        """Enter the engines; other calls of them wait meanwhile."""
+        engines = [self.engine] if self._assistant is None else [self.engine, self._assistant]
+        return exclusive(*engines)
+
+    def _decoder(self) -> Decoder:
+        return self.engine.decoder(self.settings.slots + STAGING_SLOTS)
 
     def _serve(self) -> None:
         """Serve until the scheduler is closed and nothing is left; the thread's function."""
-        while True:
-            with self._condition:
-                while self._is_idle:
-                    if self._is_closed:
-                        return
-                    self._condition.wait()
-            with self.engine.exclusive():
-                decoder = self.engine.decoder(self.settings.slots + STAGING_SLOTS)
-                while not self._is_idle:
-                    self._turn(decoder)
-
-    def _turn(self, decoder: Decoder) -> None:
-        self._drop_ended(decoder)
-        self._admit(decoder)
-        self._read_prompt(decoder)
-        if self._running:
-            self._decode(decoder)
-
-    def _drop_ended(self, decoder: Decoder) -> None:
-        """Free the slots of requests that were cancelled or are late."""
-        for request in self._requests():
-            if request.is_cancelled:
-                request.finish_cancelled()
-            elif request.is_late:
-                request.time_out()
-        with self._condition:
-            self._waiting = deque(each for each in self._waiting if not each.is_finished)
-        if self._prefill is not None and self._prefill.request.is_finished:
-            self._free.free(self._prefill.slots)
-            self._prefill = None
-        self._remove_finished(decoder)
-
-    def _admit(self, decoder: Decoder) -> None:
-        """Begin to read the next request's prompt, if there are slots for it."""
-        if self._prefill is not None:
-            return
-        with self._condition:
-            if not self._waiting or self._waiting[0].slots > len(self._free):
-                return
-            request = self._waiting.popleft()
-            slots = self._free.take(request.slots)
-            staging = [*range(self.settings.slots, self.settings.slots + STAGING_SLOTS)]
-            request.statistics.admitted = time.perf_counter()
-            self._prefill = Prefill(request, slots, decoder, staging)
-
-    def _read_prompt(self, decoder: Decoder) -> None:
-        """Read a chunk of the prompt at hand; when it is read, let its request run."""
-        if self._prefill is None:
-            return
-        prefill = self._prefill
         try:
-            start = time.perf_counter()
-            tokens = prefill.step(self._budget.chunk(bool(self._running)))
-            seconds = time.perf_counter() - start
-            self._budget.prefilled(tokens, seconds)
-            self._counters.prefill_seconds += seconds
-            if not prefill.is_done:
-                return
-            self._prefill = None
-            self._counters.prompt_tokens += prefill.request.statistics.prompt_tokens
-            self._counters.cached_tokens += prefill.request.statistics.cached_tokens
-            if prefill.request.call is None:
-                prefill.request.finish()
-                return
-            running = RunningRequest(prefill.request, prefill.slots)
-            self._running.append(running)
-            self._reorder(decoder, running.advance(prefill.hand_over()))
-            self._remove_finished(decoder)
-        except Exception as error:  # one request's failure is its own
-            prefill.request.finish(error)
-            if self._prefill is prefill:
-                self._prefill = None
-                self._free.free(prefill.slots)
-            self._remove_finished(decoder)
+            while self._waiting.wait():
+                with self._exclusive():
+                    decoder = self._decoder()
+                    while not self._turns.is_idle:
+                        if self._is_ending:
+                            self._turns.end(_closed())
+                        self._turns.take(decoder)
+        except BaseException as error:
+            _log.exception("the scheduler was ended by an error")
+            self._waiting.close(error)
+            self._turns.end(error)
 
-    def _decode(self, decoder: Decoder) -> None:
-        """Decode a token of every active slot, and let each request choose by its logits."""
-        stepped = 1 + max(max(each.slots) for each in self._running)
-        tokens, active = np.zeros(stepped, np.int64), np.zeros(stepped, np.bool_)
-        for each in self._running:
-            tokens[each.slots] = each.tokens
-            active[each.slots] = each.active
-        start = time.perf_counter()
-        try:
-            logits = decoder.decode(tokens, active)
-        except Exception as error:
-            for each in self._running:
-                each.request.finish(error)
-            self._remove_finished(decoder)
-            return
-        seconds = time.perf_counter() - start
-        self._budget.decoded(seconds)
-        self._counters.decode_seconds += seconds
-        self._counters.steps += 1
-        self._advance(decoder, logits)
-        self._remove_finished(decoder)
 
-    def _advance(self, decoder: Decoder, logits: Logits) -> None:
-        sources: dict[int, int] = {}
-        for each in self._running:
-            try:
-                sources |= each.advance(logits[each.slots])
-            except Exception as error:  # one request's failure is its own
-                each.request.finish(error)
-        self._reorder(decoder, sources)
-
-    def _reorder(self, decoder: Decoder, sources: dict[int, int]) -> None:
-        if sources:
-            order = np.arange(decoder.cache.slots)
-            order[[*sources]] = [*sources.values()]
-            decoder.cache.reorder(order)
-
-    def _remove_finished(self, decoder: Decoder) -> None:
-        """Free the slots of running requests that are finished."""
-        for each in list(self._running):
-            if not each.active.any():
-                each.request.finish()
-            if each.request.is_finished:
-                self._running.remove(each)
-                self._free.free(each.slots)
-                for slot in each.slots:
-                    decoder.cache.clear(slot)
+def _closed() -> SchedulerClosedError:
+    return SchedulerClosedError("the scheduler was closed before the request was finished")

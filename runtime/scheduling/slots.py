@@ -1,5 +1,6 @@
 """Which slots of the cache are taken."""
 
+from bisect import insort
 from collections.abc import Iterable
 
 
@@ -8,17 +9,22 @@ class FreeSlots:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._free = set(range(count))
+        self._free = [*range(count)]  # in ascending order
 
     def __len__(self) -> int:
         return len(self._free)
 
+    @property
+    def lowest(self) -> int:
+        """The lowest free slot; `count` if none is free."""
+        return self._free[0] if self._free else self.count
+
     def take(self, count: int) -> list[int]:
         """Return the lowest free slots, in order; there must be that many."""
-        taken = sorted(self._free)[:count]
-        self._free.difference_update(taken)
+        taken, self._free = self._free[:count], self._free[count:]
         return taken
 
     def free(self, slots: Iterable[int]) -> None:
         """Give slots back."""
-        self._free.update(slots)
+        for slot in slots:
+            insort(self._free, slot)

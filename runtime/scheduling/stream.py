@@ -79,18 +79,26 @@ class TokenStream:
 
 
 class AsyncTokenStream:
-    """The events of a request, for a coroutine of the loop that made the stream."""
+    """The events of a request, for a coroutine of the loop that made the stream.
+
+    Attributes:
+        is_enough: whether who cancels it has what was asked for, as after a stop text.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._deliveries: asyncio.Queue[Delivery] = asyncio.Queue()
         self._request: Cancellable | None = None
+        self.is_enough = False
 
     def deliver(self, delivery: Delivery) -> None:
-        """Take events, from any thread; a loop that was closed takes none."""
+        """Take events, from any thread; once the loop is closed, the request is cancelled."""
         call: Callable[[Delivery], None] = self._deliveries.put_nowait
-        if not self._loop.is_closed():
+        try:
             self._loop.call_soon_threadsafe(call, delivery)
+        except RuntimeError:  # the loop is closed
+            if self._request is not None:
+                self._request.cancel()
 
     def attach(self, request: Cancellable) -> None:
         """Take the request that this is the stream of."""

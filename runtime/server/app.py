@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from starlette.routing import Route
 
 from gptneo_onnx.runtime.server.api import ROUTERS
@@ -63,6 +63,7 @@ def _count(app: FastAPI) -> None:
     engines = {id(model.engine): model for model in reversed(app.state.models.values())}
     named = {model.name: model.engine for model in reversed(engines.values())}
     app.state.registry.register(SchedulerCollector(named))
+    ProcessCollector(registry=app.state.registry)
 
 
 def _add_middleware(app: FastAPI, settings: ServerSettings, tracer: Tracer | None) -> None:

@@ -15,7 +15,8 @@ class ServerSettings:
 
     Attributes:
         scheduling: how each model's engine is shared.
-        chat_template: a file with a chat template, for models without one.
+        chat_template: a file with a chat template, for models without one; the command gives it to
+            all of its models.
         api_keys: keys that requests may name; without any, every request is served.
         cors_origins: origins whose pages may call the API; by default none.
         max_body_bytes: of a request's body.

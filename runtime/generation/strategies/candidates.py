@@ -67,10 +67,11 @@ class PromptLookup:
     with itself, as repetitions do.
     """
 
-    def __init__(self, config: GenerationConfig) -> None:
+    def __init__(self, config: GenerationConfig, limit: int | None = None) -> None:
+        """Prepare to look up `limit` tokens at most; None takes the config's number, or 10."""
         self._longest = config.max_matching_ngram_size or 2
         self._ends = set(config.eos_token_ids)
-        self._adaptive = AdaptiveLength(config.prompt_lookup_num_tokens or 10)
+        self._adaptive = AdaptiveLength(limit or config.prompt_lookup_num_tokens or 10)
         self._following: dict[tuple[int, ...], int] = {}  # a run -> where its continuation starts
         self._seen = 0
 

@@ -1,8 +1,9 @@
 """GET /v1/models, /v1/models/{model} and /version."""
 
+from importlib.metadata import version
+
 from fastapi import APIRouter, Request
 
-from gptneo_onnx import __version__
 from gptneo_onnx.runtime.server.schemas.errors import ERRORS
 from gptneo_onnx.runtime.server.schemas.models import ModelCard, ModelList, Version
 from gptneo_onnx.runtime.server.served_model import ServedModel, requested_model, served_models
@@ -23,9 +24,9 @@ async def retrieve_model(model: str, request: Request) -> ModelCard:
 
 
 @router.get("/version", responses=ERRORS)
-async def version() -> Version:
+async def show_version() -> Version:
     """Return the release of gptneo-onnx."""
-    return Version(version=__version__)
+    return Version(version=version("gptneo-onnx"))
 
 
 def _card(model: ServedModel) -> ModelCard:

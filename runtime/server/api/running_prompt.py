@@ -66,6 +66,7 @@ class RunningPrompt:
                     yield event.sequence, part
                 if choice.is_finished:
                     if all(each.is_finished for each in self.choices):
+                        self._stream.is_enough = True
                         return
                     if self._stopped is not None:
                         self._stopped.stop(event.sequence)

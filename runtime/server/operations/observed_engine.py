@@ -1,5 +1,6 @@
 """An engine whose requests are counted, and noted in the record of the request of HTTP."""
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from gptneo_onnx.runtime.scheduling import (
     TokenEvent,
 )
 from gptneo_onnx.runtime.scheduling.events import Event
-from gptneo_onnx.runtime.scheduling.stream import AsyncTokenStream, Delivery, End
+from gptneo_onnx.runtime.scheduling.stream import AsyncTokenStream, Cancellable, Delivery, End
 from gptneo_onnx.runtime.server.operations.metrics import OneModelMetrics
 from gptneo_onnx.runtime.server.operations.request_record import current_record
 
@@ -60,6 +61,9 @@ class _CountedStream(AsyncTokenStream):
     def __init__(self, metrics: OneModelMetrics) -> None:
         super().__init__()
         self._metrics = metrics
+        self._lock = threading.Lock()
+        self._is_ended = False
+        self._is_counted = False
         self._last: float | None = None
         self._unfinished: set[int] = set()  # results that have begun, and not ended
         self._reason: FinishReason | None = None
@@ -67,10 +71,23 @@ class _CountedStream(AsyncTokenStream):
     def deliver(self, delivery: Delivery) -> None:
         """Count events, and pass them on: who has the answer finds it counted."""
         if isinstance(delivery, End):
-            self._count_end(self.statistics)
+            self._is_ended = True
+            self._count_end_once()
         else:
             self._count_tokens(delivery)
         super().deliver(delivery)
+
+    def attach(self, request: Cancellable) -> None:
+        """Take the request that this is the stream of; it may have ended already."""
+        super().attach(request)
+        self._count_end_once()
+
+    def _count_end_once(self) -> None:
+        with self._lock:
+            is_due = self._is_ended and self._request is not None and not self._is_counted
+            self._is_counted = self._is_counted or is_due
+        if is_due:
+            self._count_end(self.statistics)
 
     def _count_tokens(self, delivery: Sequence[Event]) -> None:
         tokens = [event for event in delivery if isinstance(event, TokenEvent)]
@@ -110,8 +127,8 @@ class _CountedStream(AsyncTokenStream):
 
     def _why(self, took: RequestStatistics) -> str:
         """Return why the request ended, by vLLM's words."""
-        is_whole = self._reason is not None and not self._unfinished
-        # Whoever has the last token cancels what is left, which is nothing.
+        # Who has the last token cancels what is left, which is nothing.
+        is_whole = self.is_enough or (self._reason is not None and not self._unfinished)
         if took.outcome is Outcome.CANCELLED and not is_whole:
             return "abort"
         return _ENDS.get(took.outcome, self._reason or FinishReason.STOP)

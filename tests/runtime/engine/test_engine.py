@@ -260,9 +260,3 @@ def test_a_batch_invariant_model_reads_a_single_token_as_one_of_several(
         for slot in (0, 2):
             assert np.array_equal(decoder.prefill(slot, ids[:1]), several.logits[0])
         assert all(map(np.array_equal, decoder.cache.read(1), others))
-
-
-def test_chunks_that_are_asked_for_one_by_one_end_where_those_of_one_call_do(export_shape):
-    decoder = Engine.load(export_shape(), "cpu").decoder(slots=1, prefill_chunk=8)
-    assert [decoder.next_chunk(length, 20 - length) for length in (0, 8, 16)] == [8, 8, 4]
-    assert decoder.next_chunk(5, 15) == 3

@@ -1,0 +1,37 @@
+"""How prompts are read: where they are cut, and what is known of them."""
+
+from gptneo_onnx.runtime.engine.decoder import Decoder
+from gptneo_onnx.runtime.engine.engine import Engine
+from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS, Prefill
+from gptneo_onnx.runtime.scheduling.prefix_store import PrefixStatistics, PrefixStore
+from gptneo_onnx.runtime.scheduling.prompt_cuts import prompt_cuts
+from gptneo_onnx.runtime.scheduling.request import Request
+from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings
+
+
+class PromptLane:
+    """Begins to read prompts, with what is kept of earlier ones."""
+
+    def __init__(self, engine: Engine, settings: SchedulerSettings) -> None:
+        self._engine = engine
+        self._settings = settings
+        bound = settings.prefix_cache_bytes
+        self._prefixes = PrefixStore(bound) if bound else None
+
+    @property
+    def statistics(self) -> PrefixStatistics:
+        """What was reused so far."""
+        return PrefixStatistics() if self._prefixes is None else self._prefixes.statistics
+
+    def begin(self, request: Request, decoder: Decoder) -> Prefill:
+        """Begin to read a request's prompts."""
+        usual = self._settings.prefill_chunk or self._engine.prefill_chunk
+        own = None if request.call is None else request.call.config.prefill_chunk_size
+        cuts = prompt_cuts(self._engine, decoder, own or usual, self._settings.exact)
+        # What is stored has the last bits that chunks of the usual length give it.
+        is_usual = own in (None, usual) or not self._settings.exact
+        keeps = is_usual and not decoder.reads_whole_prompts
+        first = self._settings.slots
+        staging = [*range(first, first + STAGING_SLOTS)]
+        prefixes = self._prefixes if keeps else None
+        return Prefill(request, [], decoder, staging, cuts, prefixes)

@@ -1,0 +1,318 @@
+"""gptneo-onnx serve as a process: it starts, answers, drains and ends, or says why it does not."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from server_process import ServerProcess, serving
+
+from gptneo_onnx.runtime.cli.main import main
+
+# Nearly as long as the context allows, for what is asked meanwhile.
+LONG = {"prompt": "She", "max_tokens": 500, "ignore_eos": True, "n": 8}
+
+
+def run(*arguments: object, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command until it ends."""
+    command = [sys.executable, "-m", "gptneo_onnx", "serve", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=os.environ | environment
+    )
+
+
+def refusal(*arguments: object, **environment: str) -> str:
+    """Return the one line that a command that cannot serve says."""
+    ended = run(*arguments, **environment)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    return ended.stderr.removeprefix("gptneo-onnx: error: ").removesuffix("\n")
+
+
+def ask(url: str, **fields: object) -> httpx.Response:
+    return httpx.post(f"{url}/v1/completions", json=fields, timeout=120)
+
+
+# It starts and answers.
+
+
+def test_it_answers_what_generate_prints(embedded_export, capsys):
+    words = ["generate", str(embedded_export), "It is a truth", "-n", "20", "--no-do-sample"]
+    assert main([*words, "--quiet", "--no-stream", "--batch-invariant"]) == 0
+    text = capsys.readouterr().out.removesuffix("\n")
+    with serving(embedded_export) as server:
+        answer = ask(server.url, prompt="It is a truth", max_tokens=20, temperature=0)
+    assert answer.status_code == 200
+    assert "It is a truth" + answer.json()["choices"][0]["text"] == text
+
+
+def test_without_a_model_it_serves_the_embedded_one():
+    with serving() as server:
+        [model] = httpx.get(f"{server.url}/v1/models").json()["data"]
+        assert model["id"] == "embedded"
+        assert httpx.get(f"{server.url}/ready").json() == {"status": "ready"}
+        said = server.log.read_text()
+    assert said.startswith(f"serving embedded on {server.url}\n")
+
+
+def test_several_models_are_chosen_by_name(embedded_export):
+    options = ["--served-model-name", "first", "--served-model-name", "alias"]
+    with serving(*options, "-m", f"a={embedded_export}", "-m", f"b={embedded_export}") as server:
+        models = httpx.get(f"{server.url}/v1/models").json()["data"]
+        assert [model["id"] for model in models] == ["first", "alias", "b"]
+        for name in ("first", "alias", "b"):
+            assert ask(server.url, model=name, prompt="She", max_tokens=1).json()["model"] == name
+        assert ask(server.url, model="a", prompt="She").status_code == 404
+        metrics = httpx.get(f"{server.url}/metrics").text
+    for name, count in (("first", 2), ("b", 1)):  # an alias counts as the model that it names
+        assert f'generation_tokens_total{{model_name="{name}"}} {count}.0' in metrics
+
+
+def test_a_folder_gives_its_name(embedded_export, tmp_path):
+    (tmp_path / "gpt-neo-small").symlink_to(embedded_export, target_is_directory=True)
+    with serving(tmp_path / "gpt-neo-small") as server:
+        [model] = httpx.get(f"{server.url}/v1/models").json()["data"]
+    assert model["id"] == "gpt-neo-small"
+
+
+def test_a_chat_template_makes_chats_possible(embedded_export, tmp_path):
+    template = tmp_path / "template.jinja"
+    template.write_text("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    chat = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 2}
+    with serving(embedded_export, "--chat-template", template) as server:
+        answer = httpx.post(f"{server.url}/v1/chat/completions", json=chat)
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["role"] == "assistant"
+
+
+def test_the_environment_may_have_the_key(embedded_export, monkeypatch):
+    monkeypatch.setenv("GPTNEO_ONNX_API_KEY", "sk-environment")
+    with serving(embedded_export) as server:
+        assert httpx.get(f"{server.url}/v1/models").status_code == 401
+        headers = {"Authorization": "Bearer sk-environment"}
+        assert httpx.get(f"{server.url}/v1/models", headers=headers).status_code == 200
+
+
+def test_quiet_says_where_it_is_and_nothing_of_requests(embedded_export):
+    with serving(embedded_export, "-q") as server:
+        ask(server.url, prompt="She", max_tokens=1)
+        said = server.log.read_text()
+    assert said == f"serving {embedded_export.name} on {server.url}\n"
+
+
+def test_a_path_of_a_proxy_is_left_out(embedded_export):
+    with serving(embedded_export, "--root-path", "/llm") as server:
+        assert httpx.get(f"{server.url}/v1/models").status_code == 200
+        document = httpx.get(f"{server.url}/openapi.json").json()
+    assert document["servers"] == [{"url": "/llm"}]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("certificate")
+    files = folder / "cert.pem", folder / "key.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *names]
+    subprocess.run(
+        [*command, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True
+    )
+    return files
+
+
+def test_it_speaks_https(embedded_export, certificate):
+    options = ["--ssl-certfile", certificate[0], "--ssl-keyfile", certificate[1]]
+    with serving(embedded_export, *options) as server:
+        assert server.url.startswith("https://")
+        trusted = ssl.create_default_context(cafile=str(certificate[0]))
+        assert httpx.get(f"{server.url}/health", verify=trusted).status_code == 200
+
+
+# It does not start, and says why before any port is open.
+
+
+def test_a_port_in_use_is_named(embedded_export):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = refusal(embedded_export, "--port", port)
+    assert said == (
+        f"port {port} of 127.0.0.1 is in use by another program; end that one, or choose another "
+        "with --port (0 picks a free one)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no-such-model"], "no-such-model"),
+        (["--port", "65536"], "--port is 65536; 0 to 65535 is allowed"),
+        (["--host", "no.such.host.invalid"], "--host no.such.host.invalid is no address"),
+        (["--slots", "0"], "slots is 0; a whole number of at least 1 is allowed"),
+        (["--timeout", "0"], "timeout is 0.0; a number of seconds above 0 is allowed"),
+        (["--timeout", "nan"], "timeout is nan; a number of seconds above 0 is allowed"),
+        (["--drain-seconds", "-1"], "drain_seconds is -1.0; a number of seconds of at least 0"),
+        (["--prefix-cache", "much"], "--prefix-cache is 'much'; a number of bytes is allowed"),
+        (["--max-body-size", "0"], "max_body_bytes is 0; a whole number of at least 1"),
+        (["--api-key-file", "missing"], "missing"),
+        (["--chat-template", "missing"], "missing"),
+        (["--ssl-keyfile", "key"], "--ssl-keyfile needs the certificate too"),
+        (["--ssl-certfile", "missing"], "missing cannot be used for https: No such file"),
+        (["--model", "a=x", "--model", "a=y"], "two models are called 'a'"),
+        (["--model", "=x"], "a model's name is empty; write --model NAME=MODEL"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said in refusal("--port", "0", *arguments)
+
+
+def test_a_chat_template_that_is_none_is_refused(tmp_path):
+    (tmp_path / "template").write_text("{% for %}")
+    said = refusal("--chat-template", tmp_path / "template", "--port", "0")
+    assert said.startswith("the chat template cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "has no key"), ("# nothing\n\n", "has no key"), ("a key\n", "has a key with spaces")],
+)
+def test_a_file_without_usable_keys_is_refused(content, said, tmp_path):
+    (tmp_path / "keys").write_text(content)
+    (tmp_path / "keys").chmod(0o600)
+    assert said in refusal("--api-key-file", tmp_path / "keys", "--port", "0")
+
+
+def test_a_file_of_keys_that_others_read_is_told(embedded_export, tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("sk-one\n")
+    keys.chmod(0o644)
+    with serving(embedded_export, "--api-key-file", keys) as server:
+        said = server.log.read_text()
+    assert f"{keys} can be read by other users of this machine; chmod 600 {keys}" in said
+
+
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn", "prometheus_client"])
+def test_a_missing_extra_is_named(package, monkeypatch, capsys):
+    for name in [*sys.modules]:
+        if name.startswith("gptneo_onnx.runtime.server"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["serve"]) == 2
+    said = capsys.readouterr().err
+    assert f"serve needs the package {package}: pip install 'gptneo-onnx[serve]'" in said
+
+
+def test_tracing_without_its_extra_is_named(embedded_export):
+    pytest.importorskip("opentelemetry")
+    if importable("opentelemetry.exporter.otlp.proto.http"):
+        pytest.skip("the extra is installed")
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    assert "pip install 'gptneo-onnx[tracing]'" in refusal(embedded_export, **endpoint)
+
+
+def importable(name: str) -> bool:
+    import importlib.util
+
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
+
+
+# It ends.
+
+
+def signalled(server: ServerProcess, number: int) -> int:
+    """Send a signal; return the exit status."""
+    server.process.send_signal(number)
+    return server.process.wait(60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_an_idle_server_with_status_0(embedded_export, number):
+    with serving(embedded_export) as server:
+        assert signalled(server, number) == 0
+        assert "Traceback" not in server.log.read_text()
+
+
+def stream_of(url: str, started: threading.Event, events: list[dict[str, object]]) -> None:
+    """Read a long stream; set the event when its first token is there."""
+    body = LONG | {"stream": True}
+    with httpx.stream("POST", f"{url}/v1/completions", json=body, timeout=120) as answer:
+        for line in answer.iter_lines():
+            if line.startswith("data: {"):
+                events.append(json.loads(line.removeprefix("data: ")))
+            started.set()
+
+
+def test_running_requests_finish_and_new_ones_are_refused(embedded_export):
+    started, events = threading.Event(), []
+    with serving(embedded_export) as server:
+        thread = threading.Thread(target=stream_of, args=(server.url, started, events))
+        thread.start()
+        assert started.wait(60)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for_drain(server)
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        not_ready = httpx.get(f"{server.url}/ready")
+        assert (not_ready.status_code, not_ready.json()) == (503, {"status": "draining"})
+        refused = ask(server.url, prompt="She", max_tokens=1)
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert refused.json()["error"]["code"] == "shutting_down"
+        assert server.process.wait(60) == 0
+        thread.join()
+    assert len(events) > 100
+    assert events[-1]["choices"][0]["finish_reason"] == "length"
+
+
+def test_what_does_not_finish_in_time_ends_with_an_error(embedded_export):
+    started, events = threading.Event(), []
+    with serving(embedded_export, "--drain-seconds", "0") as server:
+        thread = threading.Thread(target=stream_of, args=(server.url, started, events))
+        thread.start()
+        assert started.wait(60)
+        assert signalled(server, signal.SIGTERM) == 0
+        thread.join()
+        log = server.log.read_text()
+    assert events[-1]["error"]["code"] == "shutting_down"
+    assert "1 requests were not finished" in log
+    assert "Traceback" not in log
+
+
+def test_a_second_signal_ends_at_once(embedded_export):
+    started, events = threading.Event(), []
+    with serving(embedded_export, "--drain-seconds", "600", "--slots", "1") as server:
+        readers = [
+            threading.Thread(target=read_to_the_end_or_not, args=(server.url, started, events))
+            for _ in range(20)
+        ]
+        for reader in readers:
+            reader.start()
+        assert started.wait(60)
+        server.process.send_signal(signal.SIGTERM)
+        wait_for_drain(server)
+        assert signalled(server, signal.SIGTERM) == -signal.SIGTERM
+        for reader in readers:
+            reader.join()
+
+
+def read_to_the_end_or_not(*arguments) -> None:
+    with contextlib.suppress(httpx.TransportError):
+        stream_of(*arguments)
+
+
+def wait_for_drain(server: ServerProcess) -> None:
+    end = time.monotonic() + 60
+    while "draining" not in server.log.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -131,7 +131,7 @@ def test_an_error_in_the_midst_of_a_stream_is_raised_by_openais_client(embedded_
         )
         next(stream)
         model.engine.scheduler.close()
-        with pytest.raises(openai.APIError, match="the server stopped before the text was"):
+        with pytest.raises(openai.APIError, match="was closed before the text was read"):
             for _ in stream:
                 pass
 
@@ -187,11 +187,7 @@ def test_an_unexpected_error_shows_no_traceback(embedded_export):
         response = httpx.get(f"{address}/broken")
     model.engine.scheduler.close()
     assert response.status_code == 500
-    assert response.json() == {
-        "error": {
-            "message": "the server failed; see its log",
-            "type": "server_error",
-            "param": None,
-            "code": "internal_error",
-        }
-    }
+    error = response.json()["error"]
+    assert error["message"].startswith("the server failed")
+    assert (error["type"], error["code"]) == ("server_error", "internal_error")
+    assert "secret" not in response.text

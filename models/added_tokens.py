@@ -86,7 +86,8 @@ class AddedVocabulary:
         """
         model = content.get("model")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
-        self._model: dict[str, int] = vocabulary if isinstance(vocabulary, dict) else {}
+        self._source = source
+        self._model: dict[str, Any] = vocabulary if isinstance(vocabulary, dict) else {}
         self._size = len(vocabulary) if isinstance(vocabulary, dict | list) else 0
         self._ids: dict[str, int] = {}
         self._tokens: dict[str, AddedToken] = {}
@@ -103,8 +104,9 @@ class AddedVocabulary:
         return self.id_of(text) is not None
 
     def id_of(self, text: str) -> int | None:
-        """Return the id of a token of the whole vocabulary; None if there is none."""
-        return self._ids.get(text, self._model.get(text))
+        """Return the id of a token of the whole vocabulary; None if it is missing."""
+        known: int | None = self._ids.get(text, self._model.get(text))
+        return known
 
     @property
     def texts(self) -> set[str]:
@@ -116,6 +118,9 @@ class AddedVocabulary:
 
         Flags of a token that is there already are replaced, but it stays special. Source:
         AddedVocabulary::add_tokens of the tokenizers package.
+
+        Raises:
+            ModelFileError: the vocabulary gives one of them what is no id.
         """
         for token in tokens:
             text, there = token.content, self._tokens.get(token.content)
@@ -125,7 +130,8 @@ class AddedVocabulary:
                 token = replace(token, special=True)
             if text not in self._ids:
                 known = self._model.get(text)
-                self._ids[text] = self._next_id() if known is None else known
+                own_id = None if known is None else checked_id(known, self._source)
+                self._ids[text] = self._next_id() if own_id is None else own_id
             self._tokens[text] = token
 
     def _next_id(self) -> int:

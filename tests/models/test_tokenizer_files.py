@@ -190,6 +190,14 @@ def test_damage_of_older_files(tmp_path, name, content):
         read_tokenizer_files(directory)
 
 
+@pytest.mark.parametrize("index", [[1], {"a": 1}, -1, 2**40, 1.5, True])
+def test_damage_of_the_id_of_a_token_that_is_added(tmp_path, index):
+    directory = write_vocabulary(tmp_path, eos_token="a")
+    write_json(directory / "vocab.json", vocabulary()[0] | {"a": index})
+    with refused(ModelFileError, r"vocab\.json has the id .*; 0 to 4294967295 are allowed"):
+        read_tokenizer_files(directory)
+
+
 @pytest.mark.parametrize(
     "added", [3, [3], [{"content": "a"}], [{"id": -1, "content": "a"}], [{"id": 1}]]
 )

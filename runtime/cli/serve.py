@@ -111,6 +111,8 @@ def _named_models(options: argparse.Namespace) -> list[tuple[list[str], Path | N
         models.append(([_name_of(options.served)], options.served))
     for each in options.models:
         name, sign, model = each.partition("=")
+        if sign and not (name and model):
+            raise InputError(f"--model is {shown(each)}; NAME=MODEL is allowed, or MODEL")
         models.append(([name], Path(model)) if sign else ([_name_of(Path(each))], Path(each)))
     if not models:
         models.append(([EMBEDDED], None))
@@ -119,7 +121,7 @@ def _named_models(options: argparse.Namespace) -> list[tuple[list[str], Path | N
     names = [name for each, _ in models for name in each]
     for name in names:
         if not name:
-            raise InputError("a model's name is empty; write --model NAME=MODEL")
+            raise InputError("--served-model-name is empty; give a name, or leave it out")
         if names.count(name) > 1:
             raise InputError(f"two models are called {shown(name)}; name them apart by --model")
     return models

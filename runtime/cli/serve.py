@@ -35,7 +35,7 @@ def add_command(commands: Any) -> None:
         usage="%(prog)s [MODEL] [OPTIONS]",
         help="answer requests over HTTP, with OpenAI's API",
         description="Serve a model, or several, over HTTP with OpenAI's API, many requests at the "
-        "same time (needs the serve extra). docs/serving.md has more.",
+        "same time (needs the serve extra).",
     )
     add_options(command)
     command.set_defaults(run=run_serve)
@@ -90,13 +90,13 @@ def _settings(options: argparse.Namespace) -> "ServerSettings":
         ),
         chat_template=options.chat_template,
         api_keys=read_api_keys(options.api_key_file),
-        cors_origins=tuple(options.cors_origins),
+        cors_origins=tuple(options.cors_origins or ()),
         max_body_bytes=bytes_of(options.max_body_size, "--max-body-size"),
         max_results=options.max_results,
         max_concurrent_per_key=options.max_concurrent_per_key,
         timeout=options.timeout,
         drain_seconds=options.drain_seconds,
-        root_path=options.root_path,
+        root_path=options.root_path or "",
     )
 
 
@@ -109,7 +109,7 @@ def _named_models(options: argparse.Namespace) -> list[tuple[list[str], Path | N
     models: list[tuple[list[str], Path | None]] = []
     if options.served is not None:
         models.append(([_name_of(options.served)], options.served))
-    for each in options.models:
+    for each in options.models or ():
         name, sign, model = each.partition("=")
         if sign and not (name and model):
             raise InputError(f"--model is {shown(each)}; NAME=MODEL is allowed, or MODEL")

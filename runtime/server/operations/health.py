@@ -8,13 +8,15 @@ from gptneo_onnx.runtime.server.operations.state import ServerState
 router = APIRouter()
 
 
-@router.api_route("/health", methods=["GET", "HEAD"])
+@router.get("/health")
+@router.head("/health", include_in_schema=False)
 async def health() -> JSONResponse:
     """Say that the process lives and answers."""
     return JSONResponse({"status": "ok"})
 
 
-@router.api_route("/ready", methods=["GET", "HEAD"])
+@router.get("/ready")
+@router.head("/ready", include_in_schema=False)
 async def ready(request: Request) -> JSONResponse:
     """Say whether new requests are taken: status 503 while the server drains."""
     state: ServerState = request.app.state.server

@@ -19,7 +19,7 @@ OTHERS = ("#8a8a8a", "#b06a3b", "#b8b8b8", "#c9a227", "#9a7fb0")
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw a line for each server in two panels: tokens a second, and seconds to the first token."""
+    """Draw a line for each server: tokens a second, and seconds to the first token."""
     figure, (speed, wait) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
     colours = {True: iter(OURS), False: iter(OTHERS)}
     for server in results["servers"].values():

@@ -30,6 +30,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         wait.plot([*runs], [run["first_token"]["p95"] for run in runs.values()], **style)
     speed.set_title("Throughput, tokens a second", fontsize=11)
     wait.set_title("Seconds to the first token, p95", fontsize=11)
+    speed.set_ylim(bottom=0)
     wait.set_yscale("log")
     for axis in (speed, wait):
         axis.set_xlabel("clients")

@@ -81,7 +81,7 @@ def alone(model: GPTNeoForCausalLM, request: Request) -> list[list[int]]:
     width = len(request["input_ids"][0])
     rows = []
     for row in model.generate(**request)[:, width:].tolist():
-        ends = request.get("eos_token_id", [model.generation_config.eos_token_id])
+        ends = request.get("eos_token_id", [model.generation_config.eos_token_id]) or []
         end = next((i for i, token in enumerate(row) if token in ends), len(row))
         rows.append(row[: end + 1])
     return rows

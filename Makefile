@@ -47,9 +47,9 @@ pages: .venv/.ready
 	.venv/bin/python docs/site/write_pages.py
 
 # The exported graphs against transformers itself, and in the stacks that they are for.
-test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready $(OPENAI_NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready $(BUILD)/lm-eval/.ready
+test-peers: .venv-peers/.ready $(OLDER)/.ready $(if $(shell command -v npm),$(NODE)/.ready $(OPENAI_NODE)/.ready) $(if $(shell command -v apt-get),$(CPP)/generate) $(BUILD)/openvino/.ready $(BUILD)/genai/.ready $(BUILD)/llm/.ready $(BUILD)/lm-eval/.ready
 	$(BUILD)/lm-eval/bin/python -m pytest tests/peers/test_lm_eval.py tests/peers/test_openai_clients.py
-	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_OPENAI_NODE=$(OPENAI_NODE) GPTNEO_ONNX_CPP=$(CPP)/generate GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python GPTNEO_ONNX_GENAI=$(BUILD)/genai/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
+	GPTNEO_ONNX_OLDER_TRANSFORMERS=$(OLDER) GPTNEO_ONNX_NODE=$(NODE) GPTNEO_ONNX_OPENAI_NODE=$(OPENAI_NODE) GPTNEO_ONNX_LLM=$(BUILD)/llm/bin/llm GPTNEO_ONNX_CPP=$(CPP)/generate GPTNEO_ONNX_OPENVINO=$(BUILD)/openvino/bin/python GPTNEO_ONNX_GENAI=$(BUILD)/genai/bin/python .venv-peers/bin/python -m pytest tests/peers $(ARGS)
 
 # onnxruntime-gpu: the CPU provider runs, and with stand-ins for CUDA's libraries every node of the
 # float16 and bfloat16 graphs is placed on the GPU.
@@ -149,6 +149,12 @@ $(ARM)/.ready: pyproject.toml .venv/.ready
 $(BUILD)/openvino/.ready:
 	$(PYTHON) -m venv $(BUILD)/openvino
 	$(BUILD)/openvino/bin/python -m pip install --quiet openvino==2026.4.1
+	touch $@
+
+# The command llm, which talks to a server of ours.
+$(BUILD)/llm/.ready:
+	$(PYTHON) -m venv $(BUILD)/llm
+	$(BUILD)/llm/bin/python -m pip install --quiet llm==0.36
 	touch $@
 
 # In a separate environment: the packages that it brings are too new for optimum-onnx. Its client for HTTP

@@ -88,6 +88,32 @@ def test_openais_client_for_node(address, served):
     assert "these are served: tiny" in found["refusal"]["message"]
 
 
+@pytest.mark.parametrize("options", [[], ["--no-stream"]])
+@pytest.mark.parametrize("is_chat", [False, True])
+def test_the_llm_command(address, tmp_path, options, is_chat):
+    """https://llm.datasette.io with a model of the file extra-openai-models.yaml."""
+    command = os.environ.get("GPTNEO_ONNX_LLM")
+    if command is None:
+        pytest.skip("needs llm: make test-peers installs it")
+    model = {"model_id": "served", "model_name": "tiny", "api_base": f"{address}/v1"}
+    (tmp_path / "extra-openai-models.yaml").write_text(
+        json.dumps([{**model, "completion": not is_chat}])
+    )
+    done = subprocess.run(
+        [command, "-m", "served", "She was", "-o", "max_tokens", "12", "-o", "seed", "5", *options],
+        env={**os.environ, "LLM_USER_PATH": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    prompt = "user: She was\nassistant:" if is_chat else "She was"
+    fields = {"prompt": prompt, "seed": 5, "max_tokens": 12}
+    expected = httpx.post(f"{address}/v1/completions", json=fields, timeout=60).json()
+    assert done.stdout.rstrip("\n") == expected["choices"][0]["text"].rstrip("\n")
+
+
 @pytest.fixture
 def tasks(tmp_path, monkeypatch):
     """A folder with the tasks."""

@@ -2,6 +2,7 @@
 
 import json
 
+from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.generation.processors.structured import StructuredOutput
 from gptneo_onnx.runtime.server.errors import ParameterError
 from gptneo_onnx.runtime.server.schemas.sampling import (
@@ -25,8 +26,7 @@ def structured_processor(
         prompt: the prompt's length in tokens.
 
     Raises:
-        ParameterError: both of two fields are set.
-        InputError: the schema, expression or grammar cannot be used.
+        ParameterError: both fields are set, or the schema, expression or grammar cannot be used.
         MissingDependencyError: llguidance is not installed.
     """
     outputs = fields.structured_outputs
@@ -37,14 +37,18 @@ def structured_processor(
             "ignore_eos is true, and a text that matches must be able to end; leave it out",
             "ignore_eos",
         )
-    if outputs is None:
-        return None if text_format is None or is_text else _of_format(text_format, model, prompt)
-    if not is_text:
+    if outputs is not None and not is_text:
         raise ParameterError(
             "response_format and structured_outputs exclude each other; give one of them",
             "structured_outputs",
         )
-    return _of_outputs(outputs, model, prompt)
+    try:
+        if outputs is not None:
+            return _of_outputs(outputs, model, prompt)
+        return None if text_format is None or is_text else _of_format(text_format, model, prompt)
+    except InputError as error:
+        name = "response_format" if outputs is None else "structured_outputs"
+        raise ParameterError(str(error), name) from error
 
 
 def _of_format(text_format: ResponseFormat, model: ServedModel, prompt: int) -> StructuredOutput:

@@ -9,7 +9,7 @@ from gptneo_onnx.runtime.scheduling import FinishReason
 from gptneo_onnx.runtime.server.schemas.base import LARGEST, Integer, ResponseBody
 from gptneo_onnx.runtime.server.schemas.completions import PromptLogprob
 from gptneo_onnx.runtime.server.schemas.messages import Messages
-from gptneo_onnx.runtime.server.schemas.sampling import MOST_LOGPROBS, SamplingFields
+from gptneo_onnx.runtime.server.schemas.sampling import MOST_LOGPROBS, OLDER_NAMES, SamplingFields
 from gptneo_onnx.runtime.server.schemas.usage import Usage
 
 _NO_TOOLS = "the server calls no tools; ask for JSON by response_format"
@@ -20,6 +20,7 @@ class ChatRequest(SamplingFields):
     """A request to answer a chat."""
 
     REFUSED: ClassVar[Mapping[str, str]] = {
+        **OLDER_NAMES,
         **dict.fromkeys(
             ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call"), _NO_TOOLS
         ),

@@ -7,7 +7,12 @@ from pydantic import Field
 
 from gptneo_onnx.runtime.scheduling import FinishReason
 from gptneo_onnx.runtime.server.schemas.base import LARGEST, Integer, ResponseBody
-from gptneo_onnx.runtime.server.schemas.sampling import MOST_LOGPROBS, SamplingFields, TokenId
+from gptneo_onnx.runtime.server.schemas.sampling import (
+    MOST_LOGPROBS,
+    OLDER_NAMES,
+    SamplingFields,
+    TokenId,
+)
 from gptneo_onnx.runtime.server.schemas.usage import Usage
 
 Prompt = (
@@ -24,7 +29,8 @@ class CompletionRequest(SamplingFields):
     """A request to continue texts."""
 
     REFUSED: ClassVar[Mapping[str, str]] = {
-        "suffix": "GPT-Neo reads from left to right only; put all that is known into prompt"
+        **OLDER_NAMES,
+        "suffix": "GPT-Neo reads from left to right only; put all that is known into prompt",
     }
 
     prompt: Prompt | None = Field(

@@ -14,6 +14,13 @@ TokenId = Annotated[Integer, Field(ge=0, le=LARGEST)]
 StopString = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
+# Names that vLLM had before structured_outputs.
+OLDER_NAMES = {
+    f"guided_{kind}": f"its newer name is structured_outputs: {{{kind}: ...}}"
+    for kind in ("json", "regex", "choice", "grammar")
+}
+
+
 class StreamOptions(RequestBody):
     """Options of a stream."""
 
@@ -63,7 +70,7 @@ class StructuredOutputs(RequestBody):
     json_object: bool | None = Field(default=None, description="true for any JSON object")
     regex: str | None = Field(default=None, description="a regular expression, in Rust's syntax")
     choice: list[str] | None = Field(
-        default=None, description="texts of which it is one", min_length=1
+        default=None, description="texts of which it is one", min_length=1, max_length=10_000
     )
     grammar: str | None = Field(
         default=None, description="a context-free grammar, in llguidance's variant of Lark's syntax"
@@ -154,9 +161,10 @@ class SamplingFields(CommonFields):
         default=None,
         description="length of the runs of tokens that may not occur twice; 0 for none",
     )
-    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = Field(
-        default=None, description="numbers added to tokens' scores, by token id"
-    )
+    logit_bias: (
+        Annotated[dict[str, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1024)]
+        | None
+    ) = Field(default=None, description="numbers added to tokens' scores, by token id")
     use_beam_search: bool | None = Field(
         default=None, description="search with n beams, or num_beams, rather than sample"
     )

@@ -65,7 +65,8 @@ def run_serve(options: argparse.Namespace) -> None:
     named = _named_models(options)
     set_up_logs(options.log_format, "warning" if options.quiet else options.log_level)
     tracer = tracer_of_environment()
-    disable_created_metrics()  # a second series for each, which nobody reads
+    # They are a second series for each, which nobody reads.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     listener = bind(options.host, options.port, options.ssl_certfile, options.ssl_keyfile)
     with contextlib.closing(listener.socket), contextlib.ExitStack() as stack:

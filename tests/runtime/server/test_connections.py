@@ -53,7 +53,7 @@ def test_a_client_that_does_not_read_is_cut_off(monkeypatch):
 def test_a_port_that_another_program_took_meanwhile_is_named():
     listener = bind("127.0.0.1", 0)
     port = listener.socket.getsockname()[1]
-    with socket.socket() as faster:
+    with listener.socket, socket.socket() as faster:
         faster.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         faster.bind(("127.0.0.1", port))
         faster.listen()

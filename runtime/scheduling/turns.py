@@ -74,6 +74,7 @@ class Turns:
         self._read_prompts(decoder)
         if self._running:
             self._decode(decoder)
+            self._prompts.keep(self._running, decoder)
             self._remove_finished(decoder)
             self._close_up(decoder)
 

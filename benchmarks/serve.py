@@ -7,7 +7,7 @@ Writes a random checkpoint of a published shape with GPT-2's tokenizer and expor
 server. Each server runs in its own process and is asked for streamed completions in OpenAI's form:
 by clients that each send a request once their last one is answered, then by requests that arrive at
 random. All get the same requests: prompts and results of mixed lengths, drawn from a fixed seed.
-The results are written to FOLDER/serve-SHAPE.json and .md, with charts if matplotlib is installed.
+The results are written to FOLDER/serve-SHAPE.json and .md; serving/chart.py draws them.
 
 --shape tiny measures the embedded model: a check that everything runs. A server whose environment
 is missing is left out. Linux only.
@@ -43,7 +43,7 @@ def main() -> None:
     checkpoint = made_checkpoint(options.shape, options.folder)
     chosen = {name: CONTESTANTS[name] for name in options.servers if is_installed(name)}
     directories = {
-        name: each.export(checkpoint, options.folder / f"{checkpoint.name}-{each.engine}-{each.format}")
+        name: each.export(checkpoint, options.folder / f"{checkpoint.name}-{each.export_name}")
         for name, each in tqdm(chosen.items(), desc="exports")
     }
     words = single_token_words(checkpoint)
@@ -106,10 +106,11 @@ def measure(
     """Run a server under each load; return its figures."""
     setting = Setting(directory.absolute(), free_port(), options.threads, options.slots)
     command = [str(part) for part in contestant.command(setting)]
-    log = options.folder / f"serve-{contestant.engine or 'checkpoint'}-{setting.port}.log"
+    log = options.folder / f"serve-{contestant.export_name}-{setting.port}.log"
     figures: dict[str, Any] = {"title": contestant.title, "clients": {}, "rates": {}}
-    with running(command, setting.port, contestant.ready, log) as server:
-        target = Target(server.url, contestant.fields)
+    threads = {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
+    with running(command, setting.port, contestant.ready, log, threads) as server:
+        target = Target(server.url, {"model": str(setting.directory), **contestant.fields})
         asyncio.run(by_clients(target, drawn(words, 2, seed=99), 2))  # warms up
         for clients in options.clients:
             work = drawn(words, options.requests * clients, SEED + clients)

@@ -37,6 +37,7 @@ def export(checkpoint: str, out: str, quantization: str) -> None:
     config = json.loads((directory / "config.json").read_text())
     writer = gguf.GGUFWriter(directory / MODEL, "gpt2", use_temp_file=True)
     _write_keys(writer, config)
+    _write_tokenizer(writer, config["vocab_size"], Path(checkpoint) / "tokenizer.json")
     kind = gguf.GGMLQuantizationType[quantization]
     with safe_open(Path(checkpoint) / "model.safetensors", "numpy") as tensors:
         for name, array in _gpt2_tensors(tensors, config["num_layers"]):
@@ -52,19 +53,26 @@ def export(checkpoint: str, out: str, quantization: str) -> None:
 
 
 def _write_keys(writer: Any, config: dict[str, Any]) -> None:
-    """Write the model's dimensions, and a tokenizer that is never used."""
-    hidden, vocabulary = config["hidden_size"], config["vocab_size"]
+    """Write the model's dimensions."""
+    hidden = config["hidden_size"]
     writer.add_context_length(config["max_position_embeddings"])
     writer.add_embedding_length(hidden)
     writer.add_feed_forward_length(4 * hidden)
     writer.add_block_count(config["num_layers"])
     writer.add_head_count(config["num_heads"])
     writer.add_layer_norm_eps(1e-5)
+
+
+def _write_tokenizer(writer: Any, size: int, file: Path) -> None:
+    """Write the checkpoint's tokenizer; without one, one that is never used."""
+    model = json.loads(file.read_text())["model"] if file.exists() else {}
+    tokens = {number: token for token, number in model.get("vocab", {}).items()}
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model.get("merges", ())]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
-    writer.add_token_list([f"token{number}" for number in range(vocabulary)])
-    writer.add_token_merges(["t o"])
-    writer.add_eos_token_id(vocabulary - 1)
+    writer.add_token_list([tokens.get(number, f"token{number}") for number in range(size)])
+    writer.add_token_merges(merges or ["t o"])
+    writer.add_eos_token_id(size - 1)
 
 
 def _gpt2_tensors(tensors: Any, layers: int) -> Iterator[tuple[str, NDArray[np.float32]]]:

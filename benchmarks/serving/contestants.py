@@ -36,6 +36,9 @@ class Setting:
     slots: int
 
 
+Command = Callable[[Setting], list[Any]]
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A server with weights of one format.
@@ -48,7 +51,8 @@ class Contestant:
         format: the argument of export() after the checkpoint and the directory.
         python: the interpreter that exports.
         command: how it is started.
-        fields: what its requests have besides prompt, length and temperature.
+        fields: what its requests have besides prompt, length, temperature and model, which is
+            the directory's path.
         ready: a path that it answers with 200 when it can serve.
     """
 
@@ -57,9 +61,14 @@ class Contestant:
     engine: str
     format: str
     python: str
-    command: Callable[[Setting], list[Any]]
+    command: Command
     fields: dict[str, Any] = field(default_factory=dict)
     ready: str = "/health"
+
+    @property
+    def export_name(self) -> str:
+        """What tells its directory from others."""
+        return f"{self.engine}-{self.format}" if self.engine else "checkpoint"
 
     def export(self, checkpoint: Path, out: Path) -> Path:
         """Return the directory that it loads, which is made if it is missing."""
@@ -77,8 +86,8 @@ class Contestant:
 def _ours(setting: Setting) -> list[Any]:
     return [
         sys.executable, "-m", "gptneo_onnx", "serve", setting.directory, "--port", setting.port,
-        "--threads", setting.threads, "--slots", setting.slots, "--served-model-name", "model",
-        "--log-level", "warning",
+        "--threads", setting.threads, "--slots", setting.slots, "--log-level", "warning",
+        "--served-model-name", setting.directory,
     ]  # fmt: skip
 
 
@@ -110,24 +119,25 @@ def _llama_server(setting: Setting) -> list[Any]:
 
 def _transformers(setting: Setting) -> list[Any]:
     return [
-        TRANSFORMERS, "serve", "--port", setting.port, "--device", "cpu", "--dtype", "float32",
-        "--force-model", setting.directory,
+        TRANSFORMERS, "serve", setting.directory, "--port", setting.port, "--device", "cpu",
+        "--dtype", "float32",
     ]  # fmt: skip
 
 
-_OURS = {"model": "model", "ignore_eos": True}
+_OURS = {"ignore_eos": True}
 _END = {"logit_bias": {"50256": -100}}
 
 
-def _gptneo_onnx(title: str, precision: str, command: Callable[[Setting], list[Any]]) -> Contestant:
+def _gptneo_onnx(title: str, precision: str, command: Command) -> Contestant:
     python = sys.executable
     return Contestant(title, python, "gptneo_onnx", precision, python, command, _OURS)
 
 
-def _llama(title: str, kind: str, needs: str, command: Callable[[Setting], list[Any]]) -> Contestant:
+def _llama(title: str, kind: str, needs: str, command: Command) -> Contestant:
     fields = {"ignore_eos": True, "cache_prompt": False, **_END}
     ready = "/health" if needs == LLAMA_SERVER else "/v1/models"
-    return Contestant(title, needs, "llama_cpp", kind, LLAMA_CPP, command, fields, ready)
+    python = str(Path(needs).parent / "python")
+    return Contestant(title, needs, "llama_cpp", kind, python, command, fields, ready)
 
 
 CONTESTANTS = {
@@ -143,9 +153,8 @@ CONTESTANTS = {
     "llama8-python": _llama(
         "llama-cpp-python Q8_0, as GPT-2", "Q8_0", LLAMA_CPP, _llama_cpp_python
     ),
-    "transformers": Contestant(
-        "transformers serve fp32", TRANSFORMERS, "", "", "", _transformers
-    ),
+    # Not with --continuous-batching: it fails with GPT-Neo (transformers 5.24).
+    "transformers": Contestant("transformers serve fp32", TRANSFORMERS, "", "", "", _transformers),
 }
 
 

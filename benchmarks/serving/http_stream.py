@@ -25,8 +25,9 @@ class Answer:
         times: when each part with text came.
         text: the text.
         tokens: how many tokens the server counts, or parts if it does not say.
+        token_ids: the tokens of each result, if they were asked for.
         finish_reason: why it ended; None if it did not.
-        is_done: whether the stream ended as it should, with [DONE].
+        is_done: whether the stream ended as it should: with [DONE], or a reason (transformers').
         error: what the server said instead, or what broke.
     """
 
@@ -35,6 +36,7 @@ class Answer:
     times: list[float] = field(default_factory=list)
     text: str = ""
     tokens: int = 0
+    token_ids: dict[int, list[int]] = field(default_factory=dict)
     finish_reason: str | None = None
     is_done: bool = False
     error: str | None = None
@@ -73,9 +75,9 @@ async def stream_completion(
                 if behaviour.pause:
                     await asyncio.sleep(behaviour.pause)
                 _take(answer, event)
-                if behaviour.leaves_after is not None:
-                    if len(answer.times) >= behaviour.leaves_after:
-                        return answer
+                if len(answer.times) == behaviour.leaves_after:
+                    return answer
+            answer.is_done = answer.is_done or answer.finish_reason is not None
     except (OSError, asyncio.IncompleteReadError, ValueError) as error:
         answer.error = f"{type(error).__name__}: {error}"
     return answer
@@ -95,6 +97,8 @@ def _take(answer: Answer, event: bytes) -> None:
             answer.times.append(time.perf_counter())
             answer.text += choice["text"]
             answer.tokens += 1
+        if choice.get("token_ids"):
+            answer.token_ids.setdefault(choice["index"], []).extend(choice["token_ids"])
         answer.finish_reason = choice.get("finish_reason") or answer.finish_reason
     if part.get("usage"):
         answer.tokens = part["usage"]["completion_tokens"]

@@ -67,11 +67,11 @@ async def _measured(run: Any, count: int) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     share = (time.process_time() - processor) / seconds
     good = [answer for answer in answers if answer.is_done and answer.times]
-    failures = sorted({answer.error or str(answer.status) for answer in answers if answer not in good})
+    failed = [answer for answer in answers if not (answer.is_done and answer.times)]
     figures: dict[str, Any] = {
         "requests": count,
-        "failed": count - len(good),
-        "failures": [failure[:200] for failure in failures[:3]],
+        "failed": len(failed),
+        "failures": sorted({(each.error or str(each.status))[:200] for each in failed})[:3],
         "seconds": seconds,
         "tokens_per_second": sum(answer.tokens for answer in good) / seconds,
         "load_share": share,

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +50,11 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(
-    command: Sequence[str], port: int, ready_path: str, log: Path, environment: Mapping[str, str] = {}
+    command: Sequence[str],
+    port: int,
+    ready_path: str,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[ServerProcess]:
     """Run a server until the block is left.
 
@@ -67,7 +70,10 @@ def running(
     """
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
         )
     server = ServerProcess(f"http://127.0.0.1:{port}", process, log)
     try:
@@ -82,10 +88,12 @@ def _wait_until_ready(server: ServerProcess, path: str) -> None:
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             break
-        with contextlib.suppress(OSError, urllib.error.HTTPError):
-            with urllib.request.urlopen(server.url + path, timeout=5) as response:
-                if response.status == 200:
-                    return
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(server.url + path, timeout=5) as response,
+        ):
+            if response.status == 200:
+                return
         time.sleep(0.1)
     last = server.log.read_text(errors="replace")[-2000:]
     raise RuntimeError(f"{' '.join(server.process.args)} is not ready:\n{last}")

@@ -144,9 +144,10 @@ class ConcatenatedCache(Cache):
         return [np.zeros(shape, self.host_type) for _ in range(self._tensors)]
 
     def _on_device(self, rows: Sequence[NDArray[Any]]) -> Rows:
+        # Copies: a view of a tensor that ONNX Runtime made does not keep the tensor's memory.
         return [
             onnxruntime.OrtValue.ortvalue_from_numpy(
-                np.ascontiguousarray(each), self._device.type, self._device.index
+                np.array(each, order="C"), self._device.type, self._device.index
             )
             for each in rows
         ]

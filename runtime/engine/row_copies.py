@@ -78,7 +78,12 @@ class HostRowCopier:
 
     def reorder(self, buffer: DeviceBuffer, order: Indices, rows: int) -> None:
         moved = np.flatnonzero(order != np.arange(len(order)))
-        buffer.host[moved, :, :rows] = buffer.host[order[moved], :, :rows]
+        sources, host = order[moved], buffer.host
+        if set(sources.tolist()) & set(moved.tolist()):  # a source is overwritten
+            host[moved, :, :rows] = host[sources, :, :rows]
+            return
+        for target, source in zip(moved, sources, strict=True):
+            host[target, :, :rows] = host[source, :, :rows]
 
     def to_host(self, rows: NDArray[Any]) -> NDArray[Any]:
         return rows

@@ -62,6 +62,6 @@ class _Line:
         mean_x, mean_y = self._x / self._weight, self._y / self._weight
         variance = self._xx / self._weight - mean_x**2
         covariance = self._xy / self._weight - mean_x * mean_y
-        # Points of about one x tell no slope: then y is taken to be proportional.
-        slope = covariance / variance if variance > 1e-3 * mean_x**2 else mean_y / mean_x
-        return max(0.0, mean_y + max(0.0, slope) * (x - mean_x))
+        if variance <= 1e-3 * mean_x**2:  # points of about one x: the greater number is assumed
+            return mean_y * max(1.0, x / mean_x)
+        return max(0.0, mean_y + max(0.0, covariance / variance) * (x - mean_x))

@@ -29,7 +29,8 @@ class PromptCuts:
     Attributes:
         chunk: tokens that generate() reads at once.
         free_until: up to here, cuts at any multiple of BLOCK give the same results; later ones only
-            at multiples of `chunk`. None where they do everywhere.
+            at multiples of `chunk`. None where any cut will do, since results are free to differ in
+            their last bits.
     """
 
     chunk: int
@@ -93,15 +94,24 @@ def prompt_cuts(engine: Engine, decoder: Decoder, chunk: int, is_exact: bool) ->
         engine: whose prompts they are.
         decoder: what reads them.
         chunk: tokens that generate() reads at once.
-        is_exact: whether cuts must not change results in 8 and 4 bits. In float32 they change the
-            last bits at most.
+        is_exact: see may_differ_in_last_bits(). Caches of portable graphs have no windows, so that
+            cuts change nothing there.
     """
     if decoder.reads_whole_prompts:
         return PromptCuts(decoder.cache.capacity, 0)
-    is_float = engine.dtype == "float32" and engine.precision == "fp32"
-    is_portable = engine.dtype == "float32" and not isinstance(engine.directory, FusedModel)
-    is_free = is_float or is_portable or not is_exact
+    is_free = may_differ_in_last_bits(engine, is_exact)
     return PromptCuts(chunk, None if is_free else decoder.cache.window)
+
+
+def may_differ_in_last_bits(engine: Engine, is_exact: bool) -> bool:
+    """Return whether the last bits of keys and values may differ from generate()'s.
+
+    Where activations stay float32, that changes no text but by a tie. Otherwise they are rounded,
+    which makes much of little: there it must be allowed.
+    """
+    is_fused = isinstance(engine.directory, FusedModel)
+    precise = ("fp32",) if is_fused else ("fp32", "int8", "int4")
+    return not is_exact or (engine.dtype == "float32" and engine.precision in precise)
 
 
 def _has_single_row(rows: int) -> bool:

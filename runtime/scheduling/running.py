@@ -1,10 +1,10 @@
 """A request that runs: which slots it has, and what a step means for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from gptneo_onnx.runtime.arrays import Logits
+from gptneo_onnx.runtime.arrays import Ids, Logits
 from gptneo_onnx.runtime.engine.decoder import check_finite
 from gptneo_onnx.runtime.scheduling.generation_rows import BeamGeneration, Rows, SampledGeneration
 from gptneo_onnx.runtime.scheduling.request import Request
@@ -88,6 +88,17 @@ class RunningRequest:
         sources = (order[:, None] * self._streams + np.arange(self._streams)).ravel()
         slots = self.slots  # beams end together: none lacks its slot
         return {slot: slots[source] for slot, source in zip(slots, sources.tolist(), strict=True)}
+
+    def texts(self) -> Iterator[tuple[int, Ids, bool]]:
+        """Yield each slot of a result, its ids [length], and whether the result is finished.
+
+        Of beams, and of what is guided, nothing is yielded.
+        """
+        if self._streams > 1 or not isinstance(self.rows, SampledGeneration):
+            return
+        for slot, sequence in zip(self._slots, self.rows.sequences, strict=True):
+            if slot is not None:
+                yield slot, sequence.ids[0], sequence.is_finished
 
     def release_finished(self) -> list[int]:
         """Return the slots of rows that were finished by the last step; they have them no more."""

@@ -74,6 +74,7 @@ class Turns:
         self._read_prompts(decoder)
         if self._running:
             self._decode(decoder)
+            self._prompts.keep(self._running, decoder)
             self._remove_finished(decoder)
             self._close_up(decoder)
 
@@ -128,12 +129,17 @@ class Turns:
             spent = time.perf_counter() - started
 
     def _begin_reading(self, decoder: Decoder) -> bool:
-        if self._waiting.next() is None:
-            return False
-        request = self._waiting.take()
-        request.statistics.admitted = time.perf_counter()
-        self._reading = self._prompts.begin(request, decoder)
-        return True
+        """Begin to read the prompt of the request that came first; return whether there is one."""
+        while self._waiting.next() is not None:
+            request = self._waiting.take()
+            request.statistics.admitted = time.perf_counter()
+            try:
+                self._reading = self._prompts.begin(request, decoder)
+            except BaseException as error:  # one request's failure is its own
+                request.finish(error)
+            else:
+                return True
+        return False
 
     def _read_chunk(self, reading: Prefill, spent: float) -> bool:
         """Read a chunk, if there is time; return whether there was."""

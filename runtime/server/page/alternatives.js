@@ -84,11 +84,11 @@ export class Alternatives {
     return button;
   }
 
-  // Puts the box below the run, within the window's width.
+  // Puts the box below the run, within the width of the text and of the window.
   #place(anchor) {
     const frame = this.#box.offsetParent.getBoundingClientRect();
-    const widest = document.documentElement.clientWidth - this.#box.offsetWidth - 8;
-    const left = Math.max(8, Math.min(anchor.left, widest));
+    const right = Math.min(frame.right, document.documentElement.clientWidth - 8);
+    const left = Math.max(8, Math.min(anchor.left, right - this.#box.offsetWidth));
     this.#box.style.left = `${left - frame.left}px`;
     this.#box.style.top = `${anchor.bottom - frame.top}px`;
   }

@@ -221,7 +221,10 @@ $("colours").addEventListener("change", () => {
 document.addEventListener("keydown", keyPressed);
 
 showSliders();
-if (!matchMedia("(min-width: 60rem)").matches) $("settings").open = false;
+const wide = matchMedia("(min-width: 60rem)"); // as in style.css
+const unfoldWhereWide = () => ($("settings").open = wide.matches);
+wide.addEventListener("change", unfoldWhereWide);
+unfoldWhereWide();
 if (editor.field.value) written.edit(editor.field.value); // what a browser has kept
 showAll();
 const askStatus = watchStatus(() => $("key").value, showStatus, showNoStatus);

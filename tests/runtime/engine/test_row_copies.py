@@ -55,7 +55,15 @@ def test_rows_from_the_host_can_be_put(buffer, moves, random):
 
 
 @pytest.mark.parametrize(
-    "order", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [1, 2, 3, 4, 0], [2, 2, 2, 2, 2], [0, 0, 1, 1, 3]]
+    "order",
+    [
+        [0, 1, 2, 3, 4],
+        [4, 3, 2, 1, 0],
+        [1, 2, 3, 4, 0],
+        [2, 2, 2, 2, 2],
+        [0, 0, 1, 1, 3],
+        [4, 4, 2, 3, 4],
+    ],
 )
 def test_slots_take_the_rows_that_others_had(buffer, moves, order):
     before = buffer.host.copy()
@@ -70,3 +78,20 @@ def test_the_graph_is_a_valid_model_of_standard_operators(axis, itemsize):
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node] == ["Concat", "Gather"]
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 21)]
+
+
+def test_rows_can_be_looked_at_on_the_host(buffer, moves):
+    rows = moves.view(buffer, 2, 1, 4)
+    assert rows.dtype == buffer.host_type
+    assert (rows == buffer.host[2, :, 1:4]).all()
+
+
+@pytest.mark.parametrize("counts", [[7], [1, 6], [2, 1, 3], [1]])
+def test_parts_are_put_one_after_another(buffer, moves, random, counts):
+    before = buffer.host.copy()
+    parts = [random.normal(size=(3, count, 4)).astype(buffer.host_type) for count in counts]
+    moves.put_parts(buffer, 1, parts)
+    written = sum(counts)
+    assert (buffer.host[1, :, :written] == np.concatenate(parts, axis=1)).all()
+    others = [0, 2, 3, 4]
+    assert (buffer.host[others] == before[others]).all()

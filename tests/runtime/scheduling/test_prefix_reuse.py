@@ -181,6 +181,45 @@ def test_eight_and_four_bits_reuse_whole_chunks_past_the_window_unless_any_will_
     assert cached == {True: 64, False: 192}
 
 
+@pytest.mark.parametrize("graph", ["fused", "portable"])
+def test_a_chat_reads_only_its_new_turns(
+    load: Load, graph: str, random: np.random.Generator
+) -> None:
+    model = load(graph=graph)
+    settings = SchedulerSettings(slots=2, max_step_seconds=1e-6)
+    with Scheduler(model, settings) as scheduler:
+        text = random.integers(0, 301, 20).tolist()
+        for reply in (40, 3, 90, 25):  # longer than the window of 32, too
+            requests = [
+                scheduler.submit(input_ids=[text], max_new_tokens=reply, eos_token_id=None, **way)
+                for way in ({}, {"do_sample": True, "seed": 1})
+            ]
+            [expected] = alone(model, text, max_new_tokens=reply)
+            [tokens], _ = map(generated, requests)
+            assert tokens == expected
+            turns = [text + tokens, random.integers(0, 301, 18).tolist()]
+            # The last token of a reply is not read until the next turn.
+            known = (len(turns[0]) - 1) // BLOCK * BLOCK
+            text = [*turns[0], *turns[1]]
+            stream = scheduler.submit(input_ids=[text], max_new_tokens=1)
+            assert generated(stream) == alone(model, text, max_new_tokens=1)
+            assert stream.statistics.cached_tokens == known
+
+
+def test_eight_and_four_bits_keep_no_generated_tokens(
+    load: Load, random: np.random.Generator
+) -> None:
+    model = load("w8a8")
+    text = random.integers(0, 301, 20).tolist()
+    for exact, known in ((True, 16), (False, 32)):
+        with Scheduler(model, SchedulerSettings(exact=exact)) as scheduler:
+            stream = scheduler.submit(input_ids=[text], max_new_tokens=20, eos_token_id=None)
+            [tokens] = generated(stream)
+            stream = scheduler.submit(input_ids=[text + tokens], max_new_tokens=1)
+            assert [*stream]
+            assert stream.statistics.cached_tokens == known
+
+
 def test_prompt_scores_reuse_nothing_and_are_kept(load: Load, random: np.random.Generator) -> None:
     model = load()
     prompt = random.integers(0, 301, 100).tolist()

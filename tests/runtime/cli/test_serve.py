@@ -162,17 +162,21 @@ def test_a_port_in_use_is_named(embedded_export):
         (["--drain-seconds", "-1"], "drain_seconds is -1.0; a number of seconds of at least 0"),
         (["--prefix-cache", "much"], "--prefix-cache is 'much'; a number of bytes is allowed"),
         (["--max-body-size", "0"], "max_body_bytes is 0; a whole number of at least 1"),
-        (["--api-key-file", "missing"], "missing"),
+        (["--api-key-file", "sk-secret"], "--api-key-file names no file; write the keys into one"),
         (["--chat-template", "missing"], "missing"),
         (["--ssl-keyfile", "key"], "--ssl-keyfile needs the certificate too"),
         (["--ssl-certfile", "missing"], "missing cannot be used for https: No such file"),
         (["--model", "a=x", "--model", "a=y"], "two models are called 'a'"),
-        (["--model", "=x"], "a model's name is empty; write --model NAME=MODEL"),
+        (["--model", "=x"], "--model is '=x'; NAME=MODEL is allowed, or MODEL"),
+        (["--model", "x="], "--model is 'x='; NAME=MODEL is allowed, or MODEL"),
+        (["--served-model-name", ""], "--served-model-name is empty"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert said in refusal("--port", "0", *arguments)
+    line = refusal("--port", "0", *arguments)
+    assert said in line
+    assert "sk-secret" not in line
 
 
 def test_a_chat_template_that_is_none_is_refused(tmp_path):

@@ -1,12 +1,9 @@
 """A line for each request, its id and its trace; and what a failure leaves behind."""
 
 import asyncio
-import contextlib
 import io
 import json
 import logging
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -15,13 +12,12 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
 from server_process import serving
+from server_thread import running
 
 from gptneo_onnx.runtime.server.app import create_app
-from gptneo_onnx.runtime.server.operations.listener import bind
 from gptneo_onnx.runtime.server.operations.log_format import set_up_logs
 from gptneo_onnx.runtime.server.operations.trace_context import trace_context
 from gptneo_onnx.runtime.server.operations.tracing import Tracer
-from gptneo_onnx.runtime.server.run import Server
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -123,19 +119,6 @@ def failing_app(tracer: Tracer | None = None) -> FastAPI:
         return {"works": True}
 
     return app
-
-
-@contextlib.contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """Run an application in a thread; yields its address."""
-    listener = bind("127.0.0.1", 0)
-    server, is_ready = Server(app, listener), threading.Event()
-    thread = threading.Thread(target=server.run, args=(is_ready.set,))
-    thread.start()
-    assert is_ready.wait(60)
-    yield listener.url
-    server.stop()
-    thread.join()
 
 
 def test_a_failure_is_answered_and_logged_and_hits_nobody_else(log):

@@ -1,0 +1,58 @@
+"""docs/serving.md is true: its Python block and its requests work against a server that runs."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from server_process import serving
+
+from gptneo_onnx.runtime.cli.main import build_parser
+
+PAGE = (Path(__file__).parent.parent / "docs/serving.md").read_text()
+ADDRESS = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(scope="module")
+def url(embedded_export):
+    with serving(embedded_export, "--served-model-name", "embedded") as server:
+        yield server.url
+
+
+def test_the_python_block_runs(url, capsys):
+    pytest.importorskip("openai")
+    [block] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(block.replace(ADDRESS, url), "docs/serving.md", "exec"), names)
+    assert len(names["text"]) > 5
+    assert len(capsys.readouterr().out) > 5
+
+
+def test_the_requests_with_curl_are_answered(url):
+    whole, streamed = re.findall(r"^ {4}(curl .*)$", PAGE, re.MULTILINE)
+    answer = json.loads(curl(whole.replace(ADDRESS, url)))
+    assert answer["usage"]["completion_tokens"] <= 20
+    assert curl(streamed.replace(ADDRESS, url)).endswith("data: [DONE]\n\n")
+
+
+def curl(line: str) -> str:
+    command = [*shlex.split(line), "--silent"]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_the_table_has_every_path(url):
+    document = json.loads(curl(f"curl {url}/openapi.json"))
+    paths = {path.replace("{model}", "NAME") for path in document["paths"]}
+    assert len(paths) > 8
+    assert not {path for path in paths if f"{path}`" not in PAGE}
+
+
+def test_the_defaults_are_those_of_the_options():
+    options = vars(build_parser().parse_args(["serve"]))
+    named = re.findall(r"`--([a-z-]+)(?: [A-Z]+)?`\*{0,2} \(([\w.]+)(?: for each model)?\)", PAGE)
+    assert len(named) >= 6
+    for option, default in named:
+        value = options[option.replace("-", "_")]
+        assert default in (str(value), f"{value:g}" if isinstance(value, float) else None), option

@@ -193,4 +193,4 @@ def _ids(tokens: Ids | None, indices: Ids) -> Ids:
 
 
 def _floats(name: str, length: int) -> Floats:
-    return _workspace.array(name, length, np.float32)  # type: ignore[return-value]
+    return _workspace.array(name, length, np.float32)

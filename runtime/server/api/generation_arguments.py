@@ -24,6 +24,8 @@ from gptneo_onnx.runtime.server.settings import ServerSettings
 
 # OpenAI's defaults, and vLLM's for the fields that OpenAI lacks: the whole distribution.
 _DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None, "typical_p": 1.0}
+# Below this, vLLM takes the likeliest token too: scores would overflow.
+_LEAST_TEMPERATURE = 1e-5
 # Fields that generate() takes by the same name; its own defaults ask for nothing.
 _SAME = ("repetition_penalty", "no_repeat_ngram_size", "guidance_scale")
 # What a model's generation_config.json may hold, and no request asks for.
@@ -99,7 +101,7 @@ def generation_plan(
     """
     beams = _checked_beams(fields, results, logprobs)
     temperature = _temperature(fields, model)
-    is_sampled = beams == 1 and temperature > 0
+    is_sampled = beams == 1 and temperature >= _LEAST_TEMPERATURE
     rows = results if is_sampled or beams > 1 else 1  # greedy results are all the same
     _check_slots(rows if beams == 1 else beams, fields, model)
     stopped = StoppedSequences() if rows > 1 and beams == 1 and fields.stops else None

@@ -144,26 +144,23 @@ def test_an_error_in_the_midst_of_a_stream_is_raised_by_openais_client(embedded_
                 pass
 
 
-def test_a_request_that_fails_takes_no_other_with_it(address, tiny):
-    """A grammar whose only texts another field rules out fails while it is generated."""
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_that_fails_takes_no_other_with_it(address, stream):
+    """The only text that the grammar allows repeats the prompt, which another field rules out."""
     impossible = {
-        "prompt": "a",
+        "prompt": "x",
         "structured_outputs": {"choice": ["x"]},
-        "logit_bias": {str(token): -100 for token in range(4096)},
+        "no_repeat_ngram_size": 1,
+        "stream": stream,
     }
+    url = f"{address}/v1/completions"
     with ThreadPoolExecutor() as pool:
-        good = [
-            pool.submit(
-                httpx.post,
-                f"{address}/v1/completions",
-                json={"prompt": "She", "seed": 1},
-                timeout=60,
-            )
-            for _ in range(3)
-        ]
-        bad = httpx.post(f"{address}/v1/completions", json=impossible, timeout=60)
-    assert bad.status_code in (200, 400)
-    assert len({response.result().json()["choices"][0]["text"] for response in good}) == 1
+        fields = {"prompt": "She", "seed": 1}
+        others = [pool.submit(httpx.post, url, json=fields, timeout=60) for _ in range(3)]
+        failed = httpx.post(url, json=impossible, timeout=60)
+    assert failed.status_code == 400
+    assert "no token that the grammar allows next is left" in failed.json()["error"]["message"]
+    assert len({other.result().json()["choices"][0]["text"] for other in others}) == 1
 
 
 @pytest.mark.parametrize(

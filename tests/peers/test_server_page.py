@@ -186,7 +186,7 @@ def alternatives(browser):
     return [
         (
             button.find_element("tag name", "bdi").text,
-            button.find_element("css selector", "span").text,
+            button.find_element("css selector", ".share").text,
             button.get_attribute("aria-current") == "true",
         )
         for button in browser.find_elements("css selector", "#alternatives button")

@@ -8,7 +8,6 @@ and logs each time: so there are never more connections than files allow.
 
 import asyncio
 import sys
-from types import ModuleType
 from typing import Any
 
 import h11
@@ -16,17 +15,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gptneo_onnx.runtime.server.errors import error_response
 
-resource: ModuleType | None
-try:
-    import resource
-except ImportError:  # Windows has no such limits
-    resource = None
-
 HEAD_S = 10.0
 READ_S = 60.0
 # As many connections are accepted at once, before one of them is looked at.
 BACKLOG = 128
-_OTHER_FILES = 64  # models, logs, sockets to others
+# Models, logs, and connections that are accepted or refused, and not closed yet.
+_OTHER_FILES = 64 + 3 * BACKLOG
 _FEWEST, _MOST = 32, 4096
 _REASONS = {
     400: b"Bad Request",
@@ -38,16 +32,18 @@ _REASONS = {
 
 def most_connections() -> int:
     """Return how many connections the process may have; raise its limit of open files for them."""
-    if resource is None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
         return _MOST
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST + BACKLOG + _OTHER_FILES
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY:
         return _MOST
-    return max(_FEWEST, min(_MOST, soft - BACKLOG - _OTHER_FILES))
+    wanted = _MOST + _OTHER_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(_FEWEST, min(_MOST, int(soft) - _OTHER_FILES))
 
 
 class Connection(H11Protocol):

@@ -91,7 +91,7 @@ def test_the_address_is_one_that_a_browser_takes(host, address):
 
 FLOOD = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_NOFILE, (220, 220))
+resource.setrlimit(resource.RLIMIT_NOFILE, (500, 500))
 from gptneo_onnx.runtime.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -105,7 +105,7 @@ def test_more_connections_than_files_may_be_open_are_refused(embedded_export, tm
     with log.open("wb") as file, subprocess.Popen(command, stderr=file) as process:
         url = address_in(log, process)
         with contextlib.ExitStack() as stack:
-            flood = [stack.enter_context(connect(url)) for _ in range(400)]
+            flood = [stack.enter_context(connect(url)) for _ in range(900)]
             refused = receive(flood[-1])
             assert refused.statuses == [503]
             assert refused.error["code"] == "overloaded"

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.generation.call import GenerationCall
 from gptneo_onnx.runtime.scheduling.errors import RequestTimeoutError, SchedulerClosedError
@@ -25,11 +26,28 @@ class RequestOptions:
             None for no log probabilities.
         prompt_logprobs: the same for the prompt's tokens.
         timeout: seconds after its arrival in which the request must be finished.
+
+    Raises:
+        InputError: a value is out of range.
     """
 
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("logprobs", "prompt_logprobs"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 0):
+                raise InputError(
+                    f"{name} is {shown(value)}; a whole number of at least 0 is allowed, or None"
+                )
+        timeout = self.timeout
+        is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+        if timeout is not None and not (is_number and timeout > 0):
+            raise InputError(
+                f"timeout is {shown(timeout)}; a number of seconds above 0 is allowed, or None"
+            )
 
 
 class Request:

@@ -7,11 +7,11 @@ name others.
 """
 
 import base64
+import http.client
 import json
 import shutil
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,11 @@ def main() -> None:
 
 def warm_up(address: str) -> None:
     """Have the server answer once: what the picture says of speed is that of later requests."""
-    body = json.dumps({"prompt": "She was"}).encode()
-    request = urllib.request.Request(
-        f"{address}/v1/completions", body, {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request) as response:
-        response.read()
+    connection = http.client.HTTPConnection(address.removeprefix("http://"))
+    body, headers = json.dumps({"prompt": "She was"}), {"Content-Type": "application/json"}
+    connection.request("POST", "/v1/completions", body, headers)
+    connection.getresponse().read()
+    connection.close()
 
 
 def opened_browser() -> Any:

@@ -65,6 +65,21 @@ def test_a_later_version_of_the_header_is_read():
     assert trace_context(f"01-{TRACE}-{PARENT}-01-more").parent_id == PARENT
 
 
+def test_a_path_cannot_write_lines_or_fields_into_the_log(open_server):
+    mark = "forged-7f3a"
+    for path in (
+        f"/{mark}%0a2026-01-01T00:00:00.000Z%20info%20request",
+        f"/{mark}%20status=200%1b[2J",
+    ):
+        assert httpx.get(open_server.url + path).status_code == 404
+    lines = [line for line in open_server.log.read_text().splitlines() if mark in line]
+    assert len(lines) == 2
+    for line in lines:
+        assert f'path="/{mark}' in line  # in quotation marks, so that it is one field
+        assert " status=404 " in line
+        assert line.isprintable()
+
+
 def test_json_lines_have_what_a_request_took(embedded_export):
     options = ["--log-format", "json", "--served-model-name", "tiny"]
     with serving(embedded_export, *options) as server:

@@ -11,7 +11,9 @@ from server_process import serving
 
 from gptneo_onnx.runtime.cli.main import build_parser
 
-PAGE = (Path(__file__).parent.parent / "docs/serving.md").read_text()
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/serving.md").read_text()
+EXAMPLES = ROOT / "examples/serving"
 ADDRESS = "http://127.0.0.1:8000"
 
 
@@ -56,3 +58,39 @@ def test_the_defaults_are_those_of_the_options():
     for option, default in named:
         value = options[option.replace("-", "_")]
         assert default in (str(value), f"{value:g}" if isinstance(value, float) else None), option
+
+
+def parsed(words: list[str]) -> dict[str, object]:
+    """The options of a line that runs the command."""
+    program, *arguments = words
+    assert Path(program).name == "gptneo-onnx"
+    return vars(build_parser().parse_args(arguments))
+
+
+def test_the_unit_of_systemd_has_options_that_are_known_and_waits_for_the_drain():
+    unit = (EXAMPLES / "gptneo-onnx.service").read_text()
+    [line] = re.findall(r"^ExecStart=((?:.*\\\n)*.*)$", unit, re.MULTILINE)
+    options = parsed(shlex.split(line.replace("\\\n", " ")))
+    [stop] = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+    assert options["drain_seconds"] < int(stop)
+    assert str(options["api_key_file"]) == "${CREDENTIALS_DIRECTORY}/keys"
+
+
+def test_the_dockerfile_copies_what_there_is_and_starts_the_server():
+    text = (EXAMPLES / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from)(.*) /source\S*$", text, re.MULTILINE)
+    assert len(copied) == 4
+    for path in " ".join(copied).split():
+        assert (ROOT / path).exists(), path
+    [entry] = re.findall(r"^ENTRYPOINT (\[.*\])$", text, re.MULTILINE)
+    assert parsed(json.loads(entry))["host"] == "0.0.0.0"
+    assert re.search(r"^USER \d+$", text, re.MULTILINE)
+
+
+def test_the_health_check_of_the_dockerfile_asks_the_server(url):
+    text = (EXAMPLES / "Dockerfile").read_text()
+    [check] = re.findall(r'^ +"(from urllib.*)"\]$', text, re.MULTILINE)
+    port = url.rpartition(":")[2]
+    exec(check.replace(":8000", f":{port}"), {})
+    with pytest.raises(OSError, match="refused"):
+        exec(check.replace(":8000", ":1"), {})

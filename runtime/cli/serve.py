@@ -20,8 +20,7 @@ from gptneo_onnx.runtime.cli.sizes import bytes_of
 from gptneo_onnx.runtime.files import is_directory, read_text
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
+    from gptneo_onnx.runtime.server.operations.metrics import Registry
     from gptneo_onnx.runtime.server.served_model import ServedModel
     from gptneo_onnx.runtime.server.settings import ServerSettings
 
@@ -50,11 +49,10 @@ def run_serve(options: argparse.Namespace) -> None:
         ModelFileError: a model is damaged.
     """
     try:
-        from prometheus_client import CollectorRegistry, disable_created_metrics
-
         from gptneo_onnx.runtime.server.app import create_app
         from gptneo_onnx.runtime.server.operations.listener import bind
         from gptneo_onnx.runtime.server.operations.log_format import set_up_logs
+        from gptneo_onnx.runtime.server.operations.metrics import new_registry
         from gptneo_onnx.runtime.server.operations.tracing import tracer_of_environment
         from gptneo_onnx.runtime.server.run import Server
     except ImportError as error:
@@ -65,9 +63,7 @@ def run_serve(options: argparse.Namespace) -> None:
     named = _named_models(options)
     set_up_logs(options.log_format, "warning" if options.quiet else options.log_level)
     tracer = tracer_of_environment()
-    # They are a second series for each, which nobody reads.
-    disable_created_metrics()  # type: ignore[no-untyped-call]
-    registry = CollectorRegistry()
+    registry = new_registry()
     listener = bind(options.host, options.port, options.ssl_certfile, options.ssl_keyfile)
     with contextlib.closing(listener.socket), contextlib.ExitStack() as stack:
         if tracer is not None:
@@ -137,7 +133,7 @@ def _load(
     named: list[tuple[list[str], Path | None]],
     options: argparse.Namespace,
     settings: "ServerSettings",
-    registry: "CollectorRegistry",
+    registry: "Registry",
     stack: contextlib.ExitStack,
 ) -> "Iterator[ServedModel]":
     """Load each model, and try a step; yield it under each of its names."""

@@ -151,6 +151,11 @@ class Scheduler(PromptRequests):
         self.close()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs: until close(), and until an error that no request caused."""
+        return self._thread.is_alive()
+
+    @property
     def statistics(self) -> SchedulerStatistics:
         """What the scheduler does now, and what it did so far."""
         counters = dict(vars(self._counters)) | {"requests": dict(self._counters.requests)}

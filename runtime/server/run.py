@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.server.operations.listener import Listener
 from gptneo_onnx.runtime.server.operations.log_format import LOGGER
-from gptneo_onnx.runtime.server.operations.protocol import Connection
+from gptneo_onnx.runtime.server.operations.protocol import BACKLOG, Connection, most_connections
 from gptneo_onnx.runtime.server.operations.state import ServerState
 from gptneo_onnx.runtime.server.served_model import ServedModel
 
@@ -39,6 +39,7 @@ class Server:
             uvicorn.Config(
                 app,
                 http=Connection,
+                backlog=BACKLOG,
                 loop="asyncio",
                 ws="none",
                 lifespan="off",
@@ -63,6 +64,7 @@ class Server:
         Raises:
             InputError: the port cannot be opened.
         """
+        Connection.most = most_connections()
         asyncio.run(self._serve(when_ready))
 
     def stop(self) -> None:

@@ -71,8 +71,10 @@ def test_json_lines_have_what_a_request_took(embedded_export):
         body = {"prompt": "She was", "max_tokens": 3, "ignore_eos": True}
         usage = httpx.post(f"{server.url}/v1/completions", json=body).json()["usage"]
         httpx.get(f"{server.url}/health")
+        vectors = httpx.post(f"{server.url}/v1/embeddings", json={"input": ["She", "It is"]}).json()
         lines = [json.loads(line) for line in server.log.read_text().splitlines()[1:]]
-    [line] = [line for line in lines if line["message"] == "request"]  # /health has none
+    line, embedding = [line for line in lines if line["message"] == "request"]  # /health has none
+    assert embedding["prompt_tokens"] == vectors["usage"]["prompt_tokens"] > 1
     assert line["level"] == "info"
     assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/completions", 200)
     assert line["model"] == "tiny"

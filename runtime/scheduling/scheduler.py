@@ -159,11 +159,15 @@ class Scheduler(PromptRequests):
     def statistics(self) -> SchedulerStatistics:
         """What the scheduler does now, and what it did so far."""
         counters = dict(vars(self._counters)) | {"requests": dict(self._counters.requests)}
+        prefixes = self._prompts.statistics
         return SchedulerStatistics(
             slots=self.settings.slots,
             slots_in_use=self.slots_in_use,
             waiting=self.waiting,
             running=self._turns.admitted,
+            prefix_hits=prefixes.hits,
+            prefix_misses=prefixes.lookups - prefixes.hits,
+            prefix_bytes=prefixes.stored_bytes,
             **counters,
         )
 

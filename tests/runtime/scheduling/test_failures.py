@@ -445,6 +445,7 @@ def test_statistics_count_what_happened(
     assert (after.slots_in_use, after.waiting, after.running) == (0, 0, 0)
     assert after.generated_tokens == tokens == 60 + 3 * 4 + 2 * 4
     assert after.prompt_tokens == 4 * 3
+    assert after.prefix_hits + after.prefix_misses == 4
     assert after.requests == {
         Outcome.FINISHED: 4, Outcome.CANCELLED: 0, Outcome.TIMED_OUT: 0, Outcome.FAILED: 0,
         Outcome.REFUSED: 0,

@@ -1,4 +1,4 @@
-"""The page's files, as they are sent, and GET /page/status; tests/peers has the page in a browser."""
+"""The page's files as they are sent, and GET /page/status; tests/peers has it in a browser."""
 
 import re
 from collections.abc import Iterator
@@ -99,14 +99,17 @@ def test_the_status_says_how_busy_each_model_is(client: httpx.Client) -> None:
 
 
 def test_the_status_counts_what_runs_and_what_waits(embedded_export: Path) -> None:
+    """Two requests of two slots each are there beside the one that has them: the prompt of the
+    first is read meanwhile, and the other waits."""
     model = served_model(embedded_export, slots=3)
-    pair = {"max_new_tokens": 450, "eos_token_id": None, "do_sample": True}
-    with model_server(model) as url:
-        scheduler = model.engine.scheduler
-        first = scheduler.submit(input_ids=[[5]], num_return_sequences=2, **pair)
-        next(iter(first))
-        second = scheduler.submit(input_ids=[[6]], num_return_sequences=2, **pair)
-        [status] = httpx.get(f"{url}/page/status").json()["models"]
-        first.cancel()
-        second.cancel()
-    assert (status["slots_in_use"], status["waiting"]) == (2, 1)
+    options = {"max_new_tokens": 450, "eos_token_id": None, "num_return_sequences": 2}
+    with model_server(model) as url, httpx.Client(base_url=url) as client:
+        submit = model.engine.scheduler.submit
+        streams = [submit(input_ids=[[n]], do_sample=True, **options) for n in (5, 6, 7)]
+        seen = set()
+        while (2, 1) not in seen and streams[0].statistics.finished is None:
+            [status] = client.get("/page/status").json()["models"]
+            seen.add((status["slots_in_use"], status["waiting"]))
+        for stream in streams:
+            stream.cancel()
+    assert (2, 1) in seen

@@ -53,6 +53,7 @@ def main() -> None:
         "slots": options.slots,
         "processor": processor(),
         "requests_per_client": options.requests,
+        "seconds_of_arrivals": options.seconds,
         "servers": {},
     }
     stem = options.folder / f"serve-{options.shape}"
@@ -73,7 +74,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--servers", nargs="+", choices=CONTESTANTS, default=[*CONTESTANTS])
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rates", type=float, nargs="*", default=[0.5, 1.0, 2.0])
-    parser.add_argument("--requests", type=int, default=6, help="of each client, and by rates")
+    parser.add_argument("--requests", type=int, default=6, help="of each client")
+    parser.add_argument("--seconds", type=float, default=60, help="in which requests arrive")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--folder", type=Path, default=Path("build/benchmark"))
@@ -116,7 +118,7 @@ def measure(
             work = drawn(words, options.requests * clients, SEED + clients)
             figures["clients"][str(clients)] = asyncio.run(by_clients(target, work, clients))
         for rate in options.rates:
-            work = drawn(words, options.requests * options.slots, SEED)
+            work = drawn(words, max(1, round(rate * options.seconds)), SEED)
             arrivals = poisson_arrivals(rate, len(work), SEED)
             figures["rates"][f"{rate:g}"] = asyncio.run(by_arrivals(target, work, arrivals))
         figures["peak_bytes"] = server.peak_bytes()

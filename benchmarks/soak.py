@@ -38,7 +38,7 @@ from serving.soak_jobs import Job, drawn_jobs
 from gptneo_onnx.runtime.on_demand_export import embedded_export
 
 SLOTS, MAX_WAITING = 4, 8
-JOBS = 42
+JOBS = 48
 QUIET_S = 30
 DRAIN_S = 60
 MOST_GROWTH = 0.1

@@ -93,6 +93,7 @@ def test_every_block_of_the_python_page_runs(models, capsys):
     assert "The Pile" in printed
     assert "temperature is -1" in printed
     assert [text[:3] for text in names["texts"]] == ["She", "The", "Ele", "Onc"]
+    assert [len(tokens) for tokens in names["completions"]] == [8, 8, 8]
     # Exporting needs the hub; checked here is that it can be called so.
     call = ast.parse(exporting).body[-1].value
     assert isinstance(call, ast.Call)

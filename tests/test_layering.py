@@ -37,6 +37,7 @@ PACKAGES_INSIDE = {
 # What the server may import at the top: the extra `serve`.
 SERVER_PACKAGES = {
     "fastapi",
+    "h11",
     "prometheus_client",
     "pydantic",
     "pydantic_core",

@@ -19,7 +19,7 @@ OTHERS = ("#8a8a8a", "#b06a3b", "#b8b8b8", "#c9a227", "#9a7fb0")
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
-    """Draw a line for each server in two panels: tokens a second, and seconds to the first token."""
+    """Draw a line for each server: tokens a second, and seconds to the first token."""
     figure, (speed, wait) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
     colours = {True: iter(OURS), False: iter(OTHERS)}
     for server in results["servers"].values():
@@ -30,6 +30,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
         wait.plot([*runs], [run["first_token"]["p95"] for run in runs.values()], **style)
     speed.set_title("Throughput, tokens a second", fontsize=11)
     wait.set_title("Seconds to the first token, p95", fontsize=11)
+    speed.set_ylim(bottom=0)
     wait.set_yscale("log")
     for axis in (speed, wait):
         axis.set_xlabel("clients")

@@ -1,4 +1,17 @@
-"""The servers that serve.py measures: how each is exported for, started and asked."""
+"""The servers that serve.py measures: how each is exported for, started and asked.
+
+What is not among them, and why:
+
+- vLLM 0.33.0: it knows no GPTNeoForCausalLM, and runs models through transformers only where their
+  attention can be replaced, which GPT-Neo's cannot. Its wheel is for CUDA.
+- transformers 5.24.0 with --continuous-batching: the first request of a GPT-Neo ends its worker
+  with a TypeError of PagedAttentionCache.update(). Without, it serves one request after another.
+- onnxruntime-genai has no server.
+
+OpenVINO GenAI 2026.4.1 takes optimum-intel's GPT-Neo, without its windows: of the embedded model,
+whose window is 64, its tokens are the right ones in prompts shorter than that, in float32.
+llama.cpp has no GPT-Neo: it runs a GPT-2 of the same shape (engines/llama_cpp_engine.py).
+"""
 
 import json
 import shutil
@@ -153,7 +166,6 @@ CONTESTANTS = {
     "llama8-python": _llama(
         "llama-cpp-python Q8_0, as GPT-2", "Q8_0", LLAMA_CPP, _llama_cpp_python
     ),
-    # Not with --continuous-batching: it fails with GPT-Neo (transformers 5.24).
     "transformers": Contestant("transformers serve fp32", TRANSFORMERS, "", "", "", _transformers),
 }
 

@@ -11,11 +11,14 @@ from serving.workload import draw_work, single_token_words
 from gptneo_onnx.runtime import GPTNeoForCausalLM, Tokenizer
 
 NEGATIVE = " He was"
+# Half of the prompts begin with one of this many texts, each this long.
+BEGINNINGS, BEGINNING_TOKENS = 3, 60
 _ALL = {"top_k": 0, "top_p": 1.0}
 # Ways of generating: a request's fields, and the arguments of generate() that are the same.
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "greedy": ({"temperature": 0}, {"do_sample": False}),
     "sampled": ({"temperature": 0.9, "top_p": 0.9}, {"temperature": 0.9, "top_p": 0.9, "top_k": 0}),
+    "scored": ({"logprobs": 3, **_ALL}, _ALL),
     "few choices": (
         {"temperature": 1.1, "top_k": 20, "repetition_penalty": 1.2},
         {"temperature": 1.1, "top_k": 20, "top_p": 1.0, "repetition_penalty": 1.2},
@@ -50,6 +53,7 @@ def drawn_jobs(directory: Path, count: int, seed: int) -> list[Job]:
     longest = model.config.max_position_embeddings
     work = draw_work(words, count, seed, (1, longest // 2), (1, longest // 8))
     random = np.random.default_rng(seed)
+    beginnings = ["".join(random.choice(words, BEGINNING_TOKENS)) for _ in range(BEGINNINGS)]
     jobs = []
     for each, way in zip(work, _in_turn(), strict=False):
         fields, arguments = (dict(part) for part in WAYS[way])
@@ -59,11 +63,14 @@ def drawn_jobs(directory: Path, count: int, seed: int) -> list[Job]:
             arguments["negative_prompt_ids"] = [tokenizer.encode(NEGATIVE)]
         if fields.get("ignore_eos"):
             arguments["eos_token_id"] = None
-        ids = tokenizer.encode(each.prompt)
+        prompt = each.prompt
+        if random.random() < 0.5:
+            prompt = str(random.choice(beginnings)) + prompt
+        ids = tokenizer.encode(prompt)
         rows = model.generate([ids], max_new_tokens=each.max_tokens, **arguments)[:, len(ids) :]
         ends = () if fields.get("ignore_eos") else model.generation_config.eos_token_ids
         expected = {row: _ended(tokens, ends) for row, tokens in enumerate(rows.tolist())}
-        fields |= {"prompt": each.prompt, "max_tokens": each.max_tokens, "return_token_ids": True}
+        fields |= {"prompt": prompt, "max_tokens": each.max_tokens, "return_token_ids": True}
         jobs.append(Job(way, fields, expected))
     return jobs
 

@@ -7,6 +7,8 @@ name others.
 """
 
 import base64
+import http.client
+import json
 import shutil
 import sys
 import tempfile
@@ -15,9 +17,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests/support"))
 
-from server_process import serving  # noqa: E402
+from server_process import serving
 
-PROMPT = "It is a truth universally acknowledged, that a single man in possession of a good fortune,"
+PROMPT = (
+    "It is a truth universally acknowledged, that a single man in possession of a good fortune,"
+)
 TEMPERATURE, SEED = 0.6, 20
 WIDTH, HEIGHT, SCALE = 1040, 724, 1.25
 # Which generated token the alternatives are shown of.
@@ -27,11 +31,21 @@ TOKEN = 6
 def main() -> None:
     """Draw the page into the file that is named."""
     with serving() as server:
+        warm_up(server.url)
         browser = opened_browser()
         try:
             Path(sys.argv[1]).write_bytes(picture(browser, server.url))
         finally:
             browser.quit()
+
+
+def warm_up(address: str) -> None:
+    """Have the server answer once: what the picture says of speed is that of later requests."""
+    connection = http.client.HTTPConnection(address.removeprefix("http://"))
+    body, headers = json.dumps({"prompt": "She was"}), {"Content-Type": "application/json"}
+    connection.request("POST", "/v1/completions", body, headers)
+    connection.getresponse().read()
+    connection.close()
 
 
 def opened_browser() -> Any:

@@ -22,6 +22,8 @@ def read_api_keys(file: Path | None) -> frozenset[str]:
     """
     if file is None:
         lines, source = [os.environ.get(API_KEY, "")], f"${API_KEY}"
+    elif not file.exists():  # its name may be a key: it is not repeated
+        raise InputError("--api-key-file names no file; write the keys into one, a key a line")
     else:
         lines, source = read_text(file, _MAX_BYTES).splitlines(), str(file)
         _warn_if_others_read(file)

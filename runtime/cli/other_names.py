@@ -8,9 +8,10 @@ _PRUNE = ("cache prune", "prune")
 _COUNT = ("--max-new-tokens",)
 _PRECISION = ("--precision",)
 
-# A user of transformers, Optimum, llm, ollama, llama.cpp, git or uv may type these. Of several
-# names, the first one counts whose first word the parser knows.
+# A user of transformers, Optimum, vLLM, llm, ollama, llama.cpp, git or uv may type these. Of
+# several names, the first one counts whose first word the parser knows.
 _NAMES_HERE = {
+    "api": ("serve",),
     "ask": ("generate",),
     "chat": ("generate",),
     "clean": _PRUNE,
@@ -31,11 +32,15 @@ _NAMES_HERE = {
     "remove": _PRUNE,
     "rm": _PRUNE,
     "run": ("generate",),
+    "server": ("serve",),
     "show": ("info",),
     "version": ("--version",),
+    "--allowed-origins": ("--cors-origin",),
+    "--bind": ("--host",),
     "--dtype": _PRECISION,
     "--file": ("--prompts",),
     "--greedy": ("--no-do-sample",),
+    "--listen": ("--host",),
     "--n-predict": _COUNT,
     "--num-predict": _COUNT,
     "--num-tokens": _COUNT,

@@ -20,8 +20,7 @@ from gptneo_onnx.runtime.cli.sizes import bytes_of
 from gptneo_onnx.runtime.files import is_directory, read_text
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
+    from gptneo_onnx.runtime.server.operations.metrics import Registry
     from gptneo_onnx.runtime.server.served_model import ServedModel
     from gptneo_onnx.runtime.server.settings import ServerSettings
 
@@ -35,7 +34,7 @@ def add_command(commands: Any) -> None:
         usage="%(prog)s [MODEL] [OPTIONS]",
         help="answer requests over HTTP, with OpenAI's API",
         description="Serve a model, or several, over HTTP with OpenAI's API, many requests at the "
-        "same time (needs the serve extra). docs/serving.md has more.",
+        "same time (needs the serve extra).",
     )
     add_options(command)
     command.set_defaults(run=run_serve)
@@ -50,11 +49,10 @@ def run_serve(options: argparse.Namespace) -> None:
         ModelFileError: a model is damaged.
     """
     try:
-        from prometheus_client import CollectorRegistry, disable_created_metrics
-
         from gptneo_onnx.runtime.server.app import create_app
         from gptneo_onnx.runtime.server.operations.listener import bind
         from gptneo_onnx.runtime.server.operations.log_format import set_up_logs
+        from gptneo_onnx.runtime.server.operations.metrics import new_registry
         from gptneo_onnx.runtime.server.operations.tracing import tracer_of_environment
         from gptneo_onnx.runtime.server.run import Server
     except ImportError as error:
@@ -65,8 +63,7 @@ def run_serve(options: argparse.Namespace) -> None:
     named = _named_models(options)
     set_up_logs(options.log_format, "warning" if options.quiet else options.log_level)
     tracer = tracer_of_environment()
-    disable_created_metrics()  # a second series for each, which nobody reads
-    registry = CollectorRegistry()
+    registry = new_registry()
     listener = bind(options.host, options.port, options.ssl_certfile, options.ssl_keyfile)
     with contextlib.closing(listener.socket), contextlib.ExitStack() as stack:
         if tracer is not None:
@@ -90,13 +87,13 @@ def _settings(options: argparse.Namespace) -> "ServerSettings":
         ),
         chat_template=options.chat_template,
         api_keys=read_api_keys(options.api_key_file),
-        cors_origins=tuple(options.cors_origins),
+        cors_origins=tuple(options.cors_origins or ()),
         max_body_bytes=bytes_of(options.max_body_size, "--max-body-size"),
         max_results=options.max_results,
         max_concurrent_per_key=options.max_concurrent_per_key,
         timeout=options.timeout,
         drain_seconds=options.drain_seconds,
-        root_path=options.root_path,
+        root_path=options.root_path or "",
     )
 
 
@@ -109,8 +106,10 @@ def _named_models(options: argparse.Namespace) -> list[tuple[list[str], Path | N
     models: list[tuple[list[str], Path | None]] = []
     if options.served is not None:
         models.append(([_name_of(options.served)], options.served))
-    for each in options.models:
+    for each in options.models or ():
         name, sign, model = each.partition("=")
+        if sign and not (name and model):
+            raise InputError(f"--model is {shown(each)}; NAME=MODEL is allowed, or MODEL")
         models.append(([name], Path(model)) if sign else ([_name_of(Path(each))], Path(each)))
     if not models:
         models.append(([EMBEDDED], None))
@@ -119,7 +118,7 @@ def _named_models(options: argparse.Namespace) -> list[tuple[list[str], Path | N
     names = [name for each, _ in models for name in each]
     for name in names:
         if not name:
-            raise InputError("a model's name is empty; write --model NAME=MODEL")
+            raise InputError("--served-model-name is empty; give a name, or leave it out")
         if names.count(name) > 1:
             raise InputError(f"two models are called {shown(name)}; name them apart by --model")
     return models
@@ -134,7 +133,7 @@ def _load(
     named: list[tuple[list[str], Path | None]],
     options: argparse.Namespace,
     settings: "ServerSettings",
-    registry: "CollectorRegistry",
+    registry: "Registry",
     stack: contextlib.ExitStack,
 ) -> "Iterator[ServedModel]":
     """Load each model, and try a step; yield it under each of its names."""

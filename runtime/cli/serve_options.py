@@ -41,8 +41,8 @@ def _add_address(group: Any) -> None:
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="which address to listen on; 0.0.0.0 for every one (default: 127.0.0.1, this machine "
-        "alone)",
+        help="which address to listen on: 127.0.0.1 for this machine alone, 0.0.0.0 for every "
+        "one (default: 127.0.0.1)",
     )
     group.add_argument(
         "--port",
@@ -53,7 +53,6 @@ def _add_address(group: Any) -> None:
     )
     group.add_argument(
         "--root-path",
-        default="",
         metavar="PATH",
         help="under which path a proxy shows the server (default: none)",
     )
@@ -73,7 +72,6 @@ def _add_models(group: Any) -> None:
         "-m",
         "--model",
         action="append",
-        default=[],
         metavar="NAME=MODEL",
         dest="models",
         help="serve MODEL under NAME; give it several times to serve several, chosen by a "
@@ -83,7 +81,6 @@ def _add_models(group: Any) -> None:
         "--served-model-name",
         "--alias",
         action="append",
-        default=[],
         metavar="NAME",
         help="what requests call the first model; give it several times for several names "
         "(default: the name of its folder, or its hub id)",
@@ -143,7 +140,6 @@ def _add_access(group: Any) -> None:
     group.add_argument(
         "--cors-origin",
         action="append",
-        default=[],
         metavar="ORIGIN",
         dest="cors_origins",
         help="whose pages may ask, such as https://example.org, or * for all; may be given several "
@@ -162,7 +158,7 @@ def _add_limits(group: Any) -> None:
     group.add_argument(
         "--timeout",
         type=float,
-        default=600.0,
+        default=600,
         metavar="X",
         help="seconds in which a request must be finished, its wait included (default: 600)",
     )
@@ -182,7 +178,7 @@ def _add_limits(group: Any) -> None:
     group.add_argument(
         "--drain-seconds",
         type=float,
-        default=30.0,
+        default=30,
         metavar="X",
         help="after SIGTERM or Ctrl-C, how long running requests may take to end (default: 30)",
     )

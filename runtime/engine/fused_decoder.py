@@ -27,8 +27,9 @@ class FusedDecoder(Decoder):
     """A session of the fused graph with its slot cache.
 
     Attributes:
-        least_rows: a step has at least so many rows: tokens of one slot, or slots. Kernels add up a
-            single row in another order than several; two rows or more give each the same results.
+        least_rows: decode() steps a multiple of so many slots. Kernels take rows in pairs, and add
+            up a single one, or the last of an odd number, in another order; in whole pairs each
+            row has the same results.
     """
 
     cache: SlotCache
@@ -36,8 +37,10 @@ class FusedDecoder(Decoder):
     def __init__(
         self, session: Session, contract: GraphContract, cache: SlotCache, least_rows: int = 1
     ) -> None:
-        if cache.slots < least_rows:
-            raise InputError(f"the cache has {cache.slots} slots; at least {least_rows} are needed")
+        if cache.slots % least_rows:
+            raise InputError(
+                f"the cache has {cache.slots} slots; a multiple of {least_rows} is needed"
+            )
         self.least_rows = least_rows
         self.session = session
         self.device = session.device
@@ -54,8 +57,8 @@ class FusedDecoder(Decoder):
 
     def decode(self, tokens: Ids, active: Mask) -> Logits:
         """Step all slots at once; the first row of each inactive slot is overwritten."""
-        added = self.least_rows - len(tokens)
-        if added > 0:
+        added = -len(tokens) % self.least_rows
+        if added:
             return self._decode_beside_others(tokens, active, added)
         step = self._bound_decode_step(len(tokens))
         lengths = self.cache.lengths[: len(tokens)]
@@ -129,8 +132,8 @@ class FusedDecoder(Decoder):
         return StepOutputs(logits[: 1 - logits_from], tuple(each[[row]] for each in states))
 
     def _at_least_rows(self, indices: Ids) -> Ids:
-        """Repeat the last index until there are enough rows; of none, none are made."""
-        missing = max(0, self.least_rows - len(indices)) if len(indices) else 0
+        """Repeat the last index until there are whole pairs of rows; of none, none are made."""
+        missing = -len(indices) % self.least_rows
         return np.pad(indices, (0, missing), mode="edge") if missing else indices
 
 

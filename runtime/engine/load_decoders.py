@@ -41,7 +41,7 @@ def load_decoders(
 
 
 def _least_rows(model: ModelDirectory, batch_invariant: bool) -> int:
-    """Return how many rows a step has at least: two where results must not depend on others."""
+    """Return what a step has a multiple of, in rows: two where none must depend on others."""
     if not isinstance(batch_invariant, bool):
         raise InputError(f"batch_invariant is {shown(batch_invariant)}; True or False is allowed")
     if batch_invariant and not isinstance(model, FusedModel):
@@ -58,7 +58,8 @@ def _fused_decoders(
 
     def make_decoder(slots: int) -> Decoder:
         capacity = model.config.max_position_embeddings
-        cache = SlotCache(model.contract, max(slots, least_rows), capacity, session.device)
+        slots += -slots % least_rows
+        cache = SlotCache(model.contract, slots, capacity, session.device)
         return FusedDecoder(session, model.contract, cache, least_rows)
 
     return make_decoder

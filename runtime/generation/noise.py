@@ -103,8 +103,9 @@ class TokenNoise:
 
 
 def _arrays(count: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    result, scratch = (_workspace.array(name, count, np.uint32) for name in ("hashes", "mixed"))
-    return result, scratch
+    """Return an array for hashes, and one for what is in between."""
+    hashes = _workspace.array("hashes", count, np.uint32)
+    return hashes, _workspace.array("mixed", count, np.uint32)
 
 
 def sequence_noise(seed: int | Sequence[int] | None, prompts: Sequence[Ids]) -> list[TokenNoise]:

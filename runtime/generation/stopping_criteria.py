@@ -155,7 +155,7 @@ class EosTokenCriteria:
 
     @takes_ids
     def __call__(self, input_ids: Ids, scores: Any, **more: Any) -> Verdicts:
-        return np.asarray(np.isin(input_ids[:, -1:], self.eos_token_id).any(-1))
+        return np.asarray((input_ids[:, -1:] == self.eos_token_id).any(-1))
 
 
 class ConfidenceCriteria:

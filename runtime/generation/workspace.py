@@ -1,9 +1,12 @@
 """Arrays that are used at every step: new ones of a vocabulary's size cost more than the work."""
 
 import threading
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
+
+Number = TypeVar("Number", np.float32, np.uint32)
 
 
 class Workspace(threading.local):
@@ -12,7 +15,7 @@ class Workspace(threading.local):
     def __init__(self) -> None:
         self._arrays: dict[str, NDArray[np.uint8]] = {}
 
-    def array(self, name: str, length: int, data_type: DTypeLike) -> NDArray[np.generic]:
+    def array(self, name: str, length: int, data_type: type[Number]) -> NDArray[Number]:
         """Return an array [length] of a type, until the name is asked for again."""
         element = np.dtype(data_type)
         array = self._arrays.get(name)

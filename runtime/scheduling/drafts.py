@@ -4,6 +4,7 @@ They change no token (strategies/assisted.py). With several sequences, a step of
 the better use of the time.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ from gptneo_onnx.runtime.generation.strategies.candidates import (
 from gptneo_onnx.runtime.scheduling.generation_rows import SampledGeneration
 from gptneo_onnx.runtime.scheduling.running import RunningRequest
 from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings
+
+_log = logging.getLogger(__name__)
 
 
 class Drafts:
@@ -47,7 +50,12 @@ class Drafts:
         [sequence] = running.rows.sequences
         window = decoder.cache.window
         room = running.rows.remaining if window is None else min(window, running.rows.remaining)
-        return self._candidates.propose(sequence.ids[0], room - 1)
+        try:
+            return self._candidates.propose(sequence.ids[0], room - 1)
+        except Exception:  # the request needs no drafts
+            _log.exception("tokens could not be drafted: a request goes on without")
+            self._candidates = None
+            return []
 
     def check(
         self,

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gptneo_onnx.models.errors import InputError, shown
 from gptneo_onnx.runtime.arrays import Ids
 from gptneo_onnx.runtime.generation.call import GenerationCall
 from gptneo_onnx.runtime.scheduling.errors import RequestTimeoutError, SchedulerClosedError
@@ -25,11 +26,28 @@ class RequestOptions:
             None for no log probabilities.
         prompt_logprobs: the same for the prompt's tokens.
         timeout: seconds after its arrival in which the request must be finished.
+
+    Raises:
+        InputError: a value is out of range.
     """
 
     logprobs: int | None = None
     prompt_logprobs: int | None = None
     timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("logprobs", "prompt_logprobs"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 0):
+                raise InputError(
+                    f"{name} is {shown(value)}; a whole number of at least 0 is allowed, or None"
+                )
+        timeout = self.timeout
+        is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+        if timeout is not None and not (is_number and timeout > 0):
+            raise InputError(
+                f"timeout is {shown(timeout)}; a number of seconds above 0 is allowed, or None"
+            )
 
 
 class Request:
@@ -63,6 +81,7 @@ class Request:
         self.is_finished = False
         self.is_read = False
         self.pooled = pooled
+        self._unsent: list[Event] = []
         self._deliver = deliver
         self._on_finish = on_finish
 
@@ -90,12 +109,20 @@ class Request:
         self.is_cancelled = True
 
     def send(self, events: Sequence[Event]) -> None:
-        """Deliver events."""
+        """Have events delivered by the next flush()."""
         tokens = sum(isinstance(event, TokenEvent) for event in events)
         if tokens and self.statistics.first_token is None:
             self.statistics.first_token = time.perf_counter()
         self.statistics.generated_tokens += tokens
-        if events:
+        self._unsent += events
+
+    def flush(self) -> None:
+        """Deliver what was sent.
+
+        Readers that wake up take their turn in the interpreter: best while a step runs.
+        """
+        if self._unsent:
+            events, self._unsent = self._unsent, []
             self._hand_out(events)
 
     def finish(self, error: BaseException | None = None) -> None:
@@ -105,6 +132,7 @@ class Request:
         self.is_finished = True
         self.statistics.finished = time.perf_counter()
         self.statistics.outcome = self._outcome(error)
+        self.flush()
         self._hand_out(End(error))
         if self._on_finish is not None:
             try:

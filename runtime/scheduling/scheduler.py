@@ -151,14 +151,23 @@ class Scheduler(PromptRequests):
         self.close()
 
     @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs: until close(), and until an error that no request caused."""
+        return self._thread.is_alive()
+
+    @property
     def statistics(self) -> SchedulerStatistics:
         """What the scheduler does now, and what it did so far."""
         counters = dict(vars(self._counters)) | {"requests": dict(self._counters.requests)}
+        prefixes = self._prompts.statistics
         return SchedulerStatistics(
             slots=self.settings.slots,
             slots_in_use=self.slots_in_use,
             waiting=self.waiting,
             running=self._turns.admitted,
+            prefix_hits=prefixes.hits,
+            prefix_misses=prefixes.lookups - prefixes.hits,
+            prefix_bytes=prefixes.stored_bytes,
             **counters,
         )
 

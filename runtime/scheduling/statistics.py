@@ -65,7 +65,8 @@ class SchedulerStatistics:
         steps: steps of running requests.
         decode_seconds: the time that these took.
         prefill_seconds: the time that reading prompts took.
-        prefix_hits, prefix_misses: prompts that began as a kept text does, and others.
+        prefix_hits, prefix_misses: prompts that began as a kept text does, and others that were
+            looked up; negative prompts count too.
         prefix_bytes: memory that kept texts take.
     """
 

@@ -77,6 +77,8 @@ class Turns:
             self._prompts.keep(self._running, decoder)
             self._remove_finished(decoder)
             self._close_up(decoder)
+        for each in self._running:
+            each.request.flush()
 
     def end(self, error: BaseException) -> None:
         """End all requests, those that wait too."""
@@ -174,6 +176,7 @@ class Turns:
         self._running.append(running)
         logits = reading.hand_over()
         self._reorder(decoder, self._choose(running, logits, is_finite=False))
+        request.flush()  # other prompts may be read before the next step
         self._remove_finished(decoder)
         return True
 

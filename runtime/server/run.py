@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from gptneo_onnx.models.errors import InputError
 from gptneo_onnx.runtime.server.operations.listener import Listener
 from gptneo_onnx.runtime.server.operations.log_format import LOGGER
-from gptneo_onnx.runtime.server.operations.protocol import Connection
+from gptneo_onnx.runtime.server.operations.protocol import BACKLOG, Connection, most_connections
 from gptneo_onnx.runtime.server.operations.state import ServerState
 from gptneo_onnx.runtime.server.served_model import ServedModel
 
@@ -30,6 +31,7 @@ class Server:
         self._app = app
         self._listener = listener
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_stopped = False
         self._stopped = asyncio.Event()
         settings = app.state.settings
         certificate, key = listener.certificate, listener.key
@@ -37,6 +39,7 @@ class Server:
             uvicorn.Config(
                 app,
                 http=Connection,
+                backlog=BACKLOG,
                 loop="asyncio",
                 ws="none",
                 lifespan="off",
@@ -57,16 +60,23 @@ class Server:
 
         Args:
             when_ready: called once the port is open.
+
+        Raises:
+            InputError: the port cannot be opened.
         """
+        Connection.most = most_connections()
         asyncio.run(self._serve(when_ready))
 
     def stop(self) -> None:
         """Take no more requests, and end once those that run are finished or out of time."""
+        self._is_stopped = True  # for a loop that has not begun
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopped.set)
 
     async def _serve(self, when_ready: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
+        if self._is_stopped:
+            return
         serving = asyncio.ensure_future(self._uvicorn.serve([self._listener.socket]))
         while not self._uvicorn.started and not serving.done():
             await asyncio.sleep(_POLL_S)
@@ -78,7 +88,10 @@ class Server:
             await self._drain()
             self._uvicorn.should_exit = True
         stopped.cancel()
-        await serving
+        try:
+            await serving
+        except OSError as error:
+            raise InputError(self._listener.why_not_open(error)) from error
 
     async def _drain(self) -> None:
         """Let running requests finish; end those that do not in time."""

@@ -38,6 +38,11 @@ class ServedModel:
         return self.model.config.max_position_embeddings
 
     @property
+    def has_last_hidden_states(self) -> bool:
+        """Whether texts can be embedded."""
+        return self.model.config.num_layers in self.model.engine.hidden_layers
+
+    @property
     def fingerprint(self) -> str:
         """What tells its graph and weights from others."""
         return f"fp_{self.model.engine.fingerprint[:16]}"

@@ -25,7 +25,6 @@ class ServerSettings:
         max_results: `n` and `best_of` at most.
         max_concurrent_per_key: requests of one key at the same time; 0 for any number.
         timeout: seconds in which a request must be finished.
-        send_seconds: in which a client must take what was sent, before the connection is closed.
         drain_seconds: how long running requests may take after SIGTERM.
         root_path: under which path a proxy shows the server.
 
@@ -43,14 +42,13 @@ class ServerSettings:
     max_results: int = 16
     max_concurrent_per_key: int = 0
     timeout: float = 600.0
-    send_seconds: float = 60.0
     drain_seconds: float = 30.0
     root_path: str = ""
 
     def __post_init__(self) -> None:
         for name, least in _LEAST_WHOLE.items():
             _check_whole(name, getattr(self, name), least)
-        for name in ("body_seconds", "timeout", "send_seconds"):
+        for name in ("body_seconds", "timeout"):
             _check_seconds(name, getattr(self, name), may_be_zero=False)
         _check_seconds("drain_seconds", self.drain_seconds, may_be_zero=True)
 

@@ -5,6 +5,7 @@ is tried first: whether top_p keeps a token follows from the likelihood of those
 sorting them. Where rounding might decide, nothing is returned, and the warpers have to run.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -124,11 +125,13 @@ class QuickDraw:
             if is_kept:
                 break
             quotients[scores <= scores[rival]] = np.inf  # these are dropped too
-        [rivals_noise] = noise.exponential(position, _ids(tokens, np.array([rival])))
-        to_beat = np.float32(rivals_noise * 2.0**32 / likelihoods[rival] * _MARGIN)
+        to_beat = _greatest_noise(bounds[rival]) / likelihoods[rival] * np.float32(_MARGIN)
         is_near = bounds <= np.multiply(likelihoods, to_beat, out=_floats("products", len(scores)))
         contenders = np.flatnonzero(is_near)
-        contenders = contenders[quotients[contenders] < np.inf]
+        if len(contenders) > 1:
+            contenders = contenders[quotients[contenders] < np.inf]
+        if len(contenders) == 1:
+            return int(_ids(tokens, contenders)[0])
         ids = _ids(tokens, contenders)
         keys = scores[contenders] + noise.at(position, ids)
         for index in np.argsort(-keys, kind="stable"):
@@ -188,9 +191,15 @@ class _Candidates(NamedTuple):
         return None
 
 
+def _greatest_noise(bound: np.float32) -> np.float32:
+    """Return the greatest exponential noise of a token, times 2**32, by its lower bound."""
+    uniform = min((float(bound) + 1) * 2.0**-32, 1 - 2.0**-33)
+    return np.float32(-math.log1p(-uniform) * 2.0**32)
+
+
 def _ids(tokens: Ids | None, indices: Ids) -> Ids:
     return indices if tokens is None else tokens[indices]
 
 
 def _floats(name: str, length: int) -> Floats:
-    return _workspace.array(name, length, np.float32)  # type: ignore[return-value]
+    return _workspace.array(name, length, np.float32)

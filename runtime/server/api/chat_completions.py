@@ -5,9 +5,9 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
+from gptneo_onnx.runtime.server.api.answer import answer
 from gptneo_onnx.runtime.server.api.chat_run import ChatRun
-from gptneo_onnx.runtime.server.api.event_stream import STREAM_CONTENT, event_stream
-from gptneo_onnx.runtime.server.api.merged import while_connected
+from gptneo_onnx.runtime.server.api.event_stream import STREAM_CONTENT
 from gptneo_onnx.runtime.server.schemas.chats import ChatCompletion, ChatRequest
 from gptneo_onnx.runtime.server.schemas.errors import ERRORS
 from gptneo_onnx.runtime.server.served_model import requested_model
@@ -26,11 +26,4 @@ async def create_chat_completion(body: ChatRequest, request: Request) -> ChatCom
     model = requested_model(request, body.model)
     # In a thread: templates are rendered, and grammars compiled.
     run = await asyncio.to_thread(ChatRun, body, model, request.app.state.settings)
-    run.start()
-    try:
-        if body.stream:
-            return await event_stream(request, run.chunks())
-        return await while_connected(request, run.completion())
-    except BaseException:
-        run.cancel()
-        raise
+    return await answer(request, run, bool(body.stream))

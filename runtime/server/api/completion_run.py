@@ -51,10 +51,12 @@ class CompletionRun:
         self._id, self._created = f"cmpl-{uuid4().hex}", int(time.time())
         check_results(body, self._results, settings)
         self._prompts = prompts_of(body.prompt, body, model)
-        most = max(1, model.engine.scheduler.settings.max_waiting)
+        sharing = model.engine.scheduler.settings
+        most = sharing.max_waiting + max(1, sharing.slots // self._generated)
         if len(self._prompts) > most:
             raise ParameterError(
-                f"prompt has {len(self._prompts)} prompts; at most {most} fit into the queue",
+                f"prompt has {len(self._prompts)} prompts; at most {most} fit into "
+                "the queue and the slots",
                 "prompt",
             )
         self._plans = [self._plan(prompt, settings.timeout) for prompt in self._prompts]

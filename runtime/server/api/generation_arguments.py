@@ -4,11 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from gptneo_onnx.models.errors import shown
-from gptneo_onnx.runtime.arrays import Ids, Scores
 from gptneo_onnx.runtime.generation.config_combination import asked_names
 from gptneo_onnx.runtime.generation.processors.base import LogitsProcessor
 from gptneo_onnx.runtime.generation.processors.output_penalties import (
@@ -16,6 +12,7 @@ from gptneo_onnx.runtime.generation.processors.output_penalties import (
     PresencePenaltyLogitsProcessor,
 )
 from gptneo_onnx.runtime.server.api.choice_text import TextOptions
+from gptneo_onnx.runtime.server.api.stopped_sequences import StoppedSequences
 from gptneo_onnx.runtime.server.api.structured_text import structured_processor
 from gptneo_onnx.runtime.server.errors import ParameterError
 from gptneo_onnx.runtime.server.schemas.sampling import SamplingFields
@@ -23,7 +20,15 @@ from gptneo_onnx.runtime.server.served_model import ServedModel
 from gptneo_onnx.runtime.server.settings import ServerSettings
 
 # OpenAI's defaults, and vLLM's for the fields that OpenAI lacks: the whole distribution.
-_DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None, "typical_p": 1.0}
+_DEFAULTS: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": None,
+    "typical_p": 1.0,
+}
+# Below this, vLLM takes the likeliest token too: scores would overflow.
+_LEAST_TEMPERATURE = 1e-5
 # Fields that generate() takes by the same name; its own defaults ask for nothing.
 _SAME = ("repetition_penalty", "no_repeat_ngram_size", "guidance_scale")
 # What a model's generation_config.json may hold, and no request asks for.
@@ -37,23 +42,6 @@ _OFF: dict[str, Any] = {
     "min_length": 0,
     "return_dict_in_generate": False,
 }
-
-
-class StoppedSequences:
-    """A stopping criterion that stops the sequences that it is told.
-
-    A result whose stop text was found ends at the next step, while the others go on.
-    """
-
-    def __init__(self) -> None:
-        self._rows: set[int] = set()
-
-    def stop(self, sequence: int) -> None:
-        """Stop a sequence; from any thread."""
-        self._rows.add(sequence)
-
-    def __call__(self, input_ids: Ids, scores: Scores) -> NDArray[np.bool_]:
-        return np.array([row in self._rows for row in range(len(input_ids))])
 
 
 @dataclass(frozen=True)
@@ -99,35 +87,29 @@ def generation_plan(
     """
     beams = _checked_beams(fields, results, logprobs)
     temperature = _temperature(fields, model)
-    is_sampled = beams == 1 and temperature > 0
+    is_sampled = beams == 1 and temperature >= _LEAST_TEMPERATURE
     rows = results if is_sampled or beams > 1 else 1  # greedy results are all the same
     _check_slots(rows if beams == 1 else beams, fields, model)
     stopped = StoppedSequences() if rows > 1 and beams == 1 and fields.stops else None
-    arguments: dict[str, Any] = {
+    arguments = {
         **_OFF,
         "input_ids": [[*prompt]],
         "max_new_tokens": max_tokens,
         "do_sample": is_sampled,
         "num_return_sequences": rows,
-        "num_beams": beams,
         "eos_token_id": [*_end_tokens(fields, model)] or None,
         "logits_processor": _processors(fields, model, len(prompt)),
+        "stopping_criteria": [] if stopped is None else [stopped],
         "logprobs": logprobs,
         "prompt_logprobs": prompt_logprobs,
         "timeout": timeout,
+        **(_sampling(fields, model, temperature) if is_sampled else {}),
+        **_search(fields, beams),
+        **{name: value for name in _SAME if (value := getattr(fields, name)) is not None},
+        **_lengths(fields, max_tokens),
+        **_bias(fields, model),
+        **_guidance(fields, model),
     }
-    if is_sampled:
-        arguments |= _sampling(fields, model) | {"temperature": temperature}
-        arguments["seed"] = None if fields.seed is None else fields.seed % 2**64
-    arguments |= {name: value for name in _SAME if (value := getattr(fields, name)) is not None}
-    arguments |= _lengths(fields, max_tokens) | _bias(fields, model) | _guidance(fields, model)
-    if beams > 1:
-        arguments["length_penalty"] = (
-            1.0 if fields.length_penalty is None else fields.length_penalty
-        )
-        arguments["early_stopping"] = bool(fields.early_stopping)
-    if stopped is not None:
-        arguments["stopping_criteria"] = [stopped]
     return GenerationPlan(arguments, rows, _text_options(fields, model), stopped)
 
 
@@ -189,13 +171,25 @@ def _temperature(fields: SamplingFields, model: ServedModel) -> float:
         return fields.temperature
     config = model.generation_config
     is_set = "temperature" in asked_names(config)
-    return float(config.temperature if is_set else _DEFAULTS["temperature"] or 0.0)
+    return float(config.temperature if is_set else _DEFAULTS["temperature"])
 
 
-def _sampling(fields: SamplingFields, model: ServedModel) -> dict[str, Any]:
+def _search(fields: SamplingFields, beams: int) -> dict[str, Any]:
+    """Return how to search with beams; with one there is no search."""
+    if beams == 1:
+        return {"num_beams": 1}
+    return {
+        "num_beams": beams,
+        "length_penalty": 1.0 if fields.length_penalty is None else fields.length_penalty,
+        "early_stopping": bool(fields.early_stopping),
+    }
+
+
+def _sampling(fields: SamplingFields, model: ServedModel, temperature: float) -> dict[str, Any]:
     """Return what is drawn from: by the request, else by the model's settings, else from all."""
     asked = asked_names(model.generation_config)
-    chosen: dict[str, Any] = {}
+    seed = None if fields.seed is None else fields.seed % 2**64
+    chosen: dict[str, Any] = {"seed": seed}
     for name, default in _DEFAULTS.items():
         value = getattr(fields, name)
         if value is not None:
@@ -204,7 +198,7 @@ def _sampling(fields: SamplingFields, model: ServedModel) -> dict[str, Any]:
             chosen[name] = default
     if chosen.get("min_p") == 0:
         chosen["min_p"] = None
-    return chosen
+    return chosen | {"temperature": temperature}
 
 
 def _end_tokens(fields: SamplingFields, model: ServedModel) -> list[int]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from contextlib import aclosing
 from typing import TypeVar
 
 from fastapi import Request
@@ -10,42 +11,50 @@ from gptneo_onnx.runtime.server.errors import ClientGoneError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Deliveries = asyncio.Queue[tuple[int, Item] | BaseException | None]
 
 
 async def merged(
-    streams: Sequence[AsyncIterator[Item]],
+    streams: Sequence[AsyncGenerator[Item, None]],
 ) -> AsyncGenerator[tuple[int, Item], None]:
     """Yield the items of all streams as they come, each with its stream's number.
 
     Raises what a stream raises. The other streams are closed then, and when nobody iterates any
     more.
     """
-    queue: asyncio.Queue[tuple[int, Item] | BaseException | None] = asyncio.Queue()
-
-    async def pass_on(number: int, stream: AsyncIterator[Item]) -> None:
-        try:
-            async for item in stream:
-                queue.put_nowait((number, item))
-        except Exception as error:
-            queue.put_nowait(error)
-        else:
-            queue.put_nowait(None)
-
-    tasks = [asyncio.create_task(pass_on(*each)) for each in enumerate(streams)]
+    if len(streams) == 1:  # needs no tasks
+        async with aclosing(streams[0]) as only:
+            async for item in only:
+                yield 0, item
+        return
+    queue: Deliveries[Item] = asyncio.Queue()
+    passing = (_pass_on(number, stream, queue) for number, stream in enumerate(streams))
+    tasks = [asyncio.create_task(each) for each in passing]
     remaining = len(tasks)
     try:
         while remaining:
-            item = await queue.get()
-            if isinstance(item, BaseException):
-                raise item
-            if item is None:
+            delivery = await queue.get()
+            if isinstance(delivery, BaseException):
+                raise delivery
+            if delivery is None:
                 remaining -= 1
             else:
-                yield item
+                yield delivery
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pass_on(number: int, stream: AsyncIterator[Item], queue: "Deliveries[Item]") -> None:
+    """Put a stream's items into the queue, then None, or what it raises."""
+    try:
+        async for item in stream:
+            queue.put_nowait((number, item))
+    except Exception as error:
+        queue.put_nowait(error)
+    else:
+        queue.put_nowait(None)
 
 
 async def while_connected(request: Request, work: Awaitable[Result]) -> Result:

@@ -4,14 +4,19 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from gptneo_onnx.runtime.server.operations.state import ServerState
+from gptneo_onnx.runtime.server.served_model import served_models
 
 router = APIRouter()
 
 
 @router.get("/health")
 @router.head("/health", include_in_schema=False)
-async def health() -> JSONResponse:
-    """Say that the process lives and answers."""
+async def health(request: Request) -> JSONResponse:
+    """Say whether the process can answer: status 503 where only a restart helps."""
+    state: ServerState = request.app.state.server
+    engines = [model.engine for model in served_models(request).values()]
+    if not state.is_draining and not all(engine.scheduler.is_alive for engine in engines):
+        return JSONResponse({"status": "failed"}, 503)
     return JSONResponse({"status": "ok"})
 
 

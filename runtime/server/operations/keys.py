@@ -43,13 +43,13 @@ class KeyGuard:
             return
         record_of(scope).key = fingerprint(key.decode())
         if self._max_concurrent and self._running[key] >= self._max_concurrent:
-            refusal = Refusal(
+            too_many = Refusal(
                 429,
                 f"{self._max_concurrent} requests of this key run already; wait for one to end",
                 "rate_limit_exceeded",
                 {"Retry-After": str(RETRY_S)},
             )
-            await refusal.answer(scope, receive, send)
+            await too_many.answer(scope, receive, send)
             return
         self._running[key] += 1
         try:

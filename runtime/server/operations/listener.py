@@ -34,6 +34,11 @@ class Listener:
         scheme = "http" if self.certificate is None else "https"
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
+    def why_not_open(self, error: OSError) -> str:
+        """Return why the socket cannot be listened on: another program was faster, for example."""
+        host, port = self.socket.getsockname()[:2]
+        return _why_not_bound(host, port, error)
+
 
 def bind(
     host: str, port: int, certificate: Path | None = None, key: Path | None = None

@@ -28,7 +28,8 @@ def set_up_logs(log_format: str, level: str, stream: TextIO | None = None) -> No
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
     handler.addFilter(_is_said_once)
-    for name, least in ((_ALL_OURS, level), ("uvicorn", "warning" if level == "info" else level)):
+    others = "warning" if level == "info" else level
+    for name, least in ((_ALL_OURS, level), ("uvicorn", others), ("asyncio", others)):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False

@@ -8,12 +8,19 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+)
 from prometheus_client import generate_latest as text_of
 from starlette.types import Scope
 
 from gptneo_onnx.runtime.server.operations.keys import path_of
 
+Registry = CollectorRegistry
 PREFIX = "gptneo_onnx:"
 MODEL = "model_name"
 _REFUSALS = (401, 408, 413, 429, 431, 503)
@@ -29,14 +36,20 @@ router = APIRouter()
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Return the metrics in the format of Prometheus."""
-    registry: CollectorRegistry = request.app.state.registry
+    registry: Registry = request.app.state.registry
     return Response(text_of(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def new_registry() -> Registry:
+    """Return an empty registry; the times at which counters were made are no metrics of it."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    return Registry()
 
 
 class HttpMetrics:
     """Metrics of requests of HTTP, whatever they are for."""
 
-    def __init__(self, registry: CollectorRegistry, paths: Collection[str]) -> None:
+    def __init__(self, registry: Registry, paths: Collection[str]) -> None:
         """Count into a registry, each of these paths by itself."""
         self._paths = paths
         labels = ("method", "handler", "status")
@@ -74,7 +87,7 @@ class HttpMetrics:
 class ModelMetrics:
     """Metrics of requests to the models; each is labelled with the model's name."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: Registry) -> None:
         def histogram(name: str, meaning: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(PREFIX + name, meaning, (MODEL,), buckets=buckets, registry=registry)
 

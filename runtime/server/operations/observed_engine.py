@@ -5,6 +5,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gptneo_onnx.runtime.scheduling import (
     AsyncEngine,
     FinishReason,
@@ -14,6 +17,7 @@ from gptneo_onnx.runtime.scheduling import (
     TokenEvent,
 )
 from gptneo_onnx.runtime.scheduling.events import Event
+from gptneo_onnx.runtime.scheduling.prompt_results import PromptScores
 from gptneo_onnx.runtime.scheduling.stream import AsyncTokenStream, Cancellable, Delivery, End
 from gptneo_onnx.runtime.server.operations.metrics import OneModelMetrics
 from gptneo_onnx.runtime.server.operations.request_record import current_record
@@ -50,6 +54,22 @@ class ObservedEngine(AsyncEngine):
             record.model = self._name
             record.served.append(stream.statistics)
         return stream
+
+    async def embed(self, ids: Sequence[int], **named: Any) -> NDArray[np.float32]:
+        """Return a text's vector; see AsyncEngine.embed()."""
+        self._note_read(ids)
+        return await super().embed(ids, **named)
+
+    async def score(self, ids: Sequence[int], *arguments: Any, **named: Any) -> PromptScores:
+        """Return the scores of a text's tokens; see AsyncEngine.score()."""
+        self._note_read(ids)
+        return await super().score(ids, *arguments, **named)
+
+    def _note_read(self, ids: Sequence[int]) -> None:
+        record = current_record.get()
+        if record is not None:
+            record.model = self._name
+            record.read_tokens += len(ids)
 
     def _new_stream(self) -> AsyncTokenStream:
         return _CountedStream(self._metrics)

@@ -2,7 +2,8 @@
 
 uvicorn bounds the time between two requests, but neither the time of the first head nor that of
 a head that comes byte by byte (slow-loris), and it waits without end for a client that reads
-nothing.
+nothing. Where no file can be opened any more, asyncio tries to accept connections again and again,
+and logs each time: so there are never more connections than files allow.
 """
 
 import asyncio
@@ -16,18 +17,46 @@ from gptneo_onnx.runtime.server.errors import error_response
 
 HEAD_S = 10.0
 READ_S = 60.0
-_REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+# As many connections are accepted at once, before one of them is looked at.
+BACKLOG = 128
+# Models, logs, and connections that are accepted or refused, and not closed yet.
+_OTHER_FILES = 64 + 3 * BACKLOG
+_FEWEST, _MOST = 32, 4096
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
+
+
+def most_connections() -> int:
+    """Return how many connections the process may have; raise its limit of open files for them."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limits
+        return _MOST
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return _MOST
+    wanted = _MOST + _OTHER_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(_FEWEST, min(_MOST, int(soft) - _OTHER_FILES))
 
 
 class Connection(H11Protocol):
     """A connection of HTTP/1.1.
 
     Attributes:
+        most: connections at the same time; one more is answered with 503, and closed.
         head_seconds: in which the head of a request must come, from its first byte or, for the
             first request, from the connection's begin.
         read_seconds: in which a client must read what was sent to it.
     """
 
+    most = _MOST
     head_seconds = HEAD_S
     read_seconds = READ_S
 
@@ -39,7 +68,10 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
-        self._await_head()
+        if len(self.connections) > self.most:
+            self._refuse(503, "there are too many connections; try again later", "overloaded")
+        else:
+            self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""

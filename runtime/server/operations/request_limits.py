@@ -11,6 +11,9 @@ from gptneo_onnx.runtime.server.settings import ServerSettings
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEADERS = 200
+# Bodies of the largest size that may be read at the same time, in bytes together.
+_BODIES = 64
+_RETRY_S = 1
 _VERSIONS = ("1.0", "1.1")
 _CLOSE = {"Connection": "close"}  # the rest of the body is not read
 
@@ -23,6 +26,7 @@ class RequestLimits:
         self._most = settings.max_body_bytes
         self._seconds = settings.body_seconds
         self._depth = settings.max_json_depth
+        self._reading = 0  # bytes of bodies that are not complete
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,9 +70,10 @@ class RequestLimits:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         return None
-                    body += message.get("body", b"")
-                    if len(body) > self._most:
-                        raise self._too_large()
+                    piece = message.get("body", b"")
+                    body += piece
+                    self._reading += len(piece)
+                    self._check_size(len(body))
                     if not message.get("more_body", False):
                         return bytes(body)
         except TimeoutError as error:
@@ -78,6 +83,19 @@ class RequestLimits:
                 "request_timeout",
                 _CLOSE,
             ) from error
+        finally:
+            self._reading -= len(body)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._most:
+            raise self._too_large()
+        if self._reading > self._most * _BODIES:
+            raise Refusal(
+                503,
+                "too many large requests are being read; try again later",
+                "overloaded",
+                {**_CLOSE, "Retry-After": str(_RETRY_S)},
+            )
 
     def _too_large(self) -> Refusal:
         return Refusal(

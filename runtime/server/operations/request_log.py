@@ -108,7 +108,7 @@ def _write_line(scope: Scope, record: RequestRecord, seconds: float) -> None:
 
 
 def _served(record: RequestRecord) -> dict[str, str | int | float | None]:
-    if not record.served:
+    if record.model is None:
         return {}
     return {
         "model": record.model,

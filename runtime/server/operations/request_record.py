@@ -27,6 +27,7 @@ class RequestRecord:
         key: the fingerprint of the key that it names.
         model: the name of the model that it is for.
         served: what the requests to the scheduler took that it led to.
+        read_tokens: of texts that were only read, as for vectors.
         status: of the answer; 499 if the client left before it began.
     """
 
@@ -36,12 +37,13 @@ class RequestRecord:
     key: str | None = None
     model: str | None = None
     served: list[RequestStatistics] = field(default_factory=list)
+    read_tokens: int = 0
     status: int = 499
 
     @property
     def prompt_tokens(self) -> int:
         """Tokens of all prompts."""
-        return sum(each.prompt_tokens for each in self.served)
+        return self.read_tokens + sum(each.prompt_tokens for each in self.served)
 
     @property
     def cached_tokens(self) -> int:

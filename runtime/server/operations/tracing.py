@@ -97,11 +97,11 @@ class RequestSpan:
             self._span.set_attribute("http.route", route)
             self._span.update_name(f"{self._scope['method']} {route}")
         self._span.set_attribute("http.response.status_code", record.status)
-        if record.served:
+        if record.model is not None:
             # Names of OpenTelemetry's conventions for generative models.
             self._span.set_attributes(
                 {
-                    "gen_ai.request.model": record.model or "",
+                    "gen_ai.request.model": record.model,
                     "gen_ai.usage.input_tokens": record.prompt_tokens,
                     "gen_ai.usage.output_tokens": record.generated_tokens,
                     "gen_ai.latency.time_in_queue": record.queue_seconds,

@@ -75,11 +75,9 @@ export class Alternatives {
     const word = document.createElement("bdi");
     word.textContent = visible(text);
     const share = document.createElement("span");
+    share.className = "share";
     share.textContent = percent(logprob);
-    const bar = document.createElement("meter");
-    bar.value = Math.exp(logprob);
-    bar.setAttribute("aria-hidden", "true");
-    button.append(word, bar, share);
+    button.append(word, bar(Math.exp(logprob)), share);
     button.addEventListener("click", () => this.#choose(run, text));
     return button;
   }
@@ -92,6 +90,16 @@ export class Alternatives {
     this.#box.style.left = `${left - frame.left}px`;
     this.#box.style.top = `${anchor.bottom - frame.top}px`;
   }
+}
+
+// Returns a bar whose filled part is a probability.
+function bar(probability) {
+  const whole = document.createElement("span");
+  const filled = document.createElement("span");
+  whole.className = "bar";
+  filled.style.width = `${100 * probability}%`;
+  whole.append(filled);
+  return whole;
 }
 
 // Returns a run in words, for those who hear the page.

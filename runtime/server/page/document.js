@@ -41,12 +41,14 @@ export class TextDocument {
     this.#state = { text, runs: movedRuns(this.#state, text), continuedFrom: null };
   }
 
-  // Begins a continuation, of the whole text or of what lies before a position.
-  begin(at = this.text.length) {
+  // Begins a continuation, of the whole text or of what lies before a position, with other text
+  // put there.
+  begin(at = this.text.length, inserted = "") {
     this.#remember();
     this.#lastEdit = -Infinity;
+    const text = this.text.slice(0, at) + inserted;
     const runs = this.runs.filter((run) => run.end <= at);
-    this.#state = { text: this.text.slice(0, at), runs, continuedFrom: at };
+    this.#state = { text, runs, continuedFrom: text.length };
   }
 
   // Appends what the model said; returns the new run.

@@ -52,18 +52,18 @@ function showAll() {
   refresh();
 }
 
-// Continues the text, or what lies of it before a position.
-async function generate(at = written.text.length) {
+// Continues the text, or what lies of it before a position, with other text put there.
+async function generate(at = written.text.length, inserted = "") {
   if (running) return;
   say("");
   let settings;
   try {
-    settings = readRequest(at);
+    settings = readRequest(at + inserted.length);
   } catch (error) {
     return refuse(error);
   }
   const progress = new Progress(settings.seed, announce);
-  written.begin(at);
+  written.begin(at, inserted);
   running = new AbortController();
   showAll();
   let pending = [];
@@ -98,9 +98,9 @@ function appendPart(text, tokens) {
   return tokens.map((token) => written.append(token.text, [token]));
 }
 
-function readRequest(at) {
+function readRequest(length) {
   for (const field of $("form").elements) field.removeAttribute("aria-invalid");
-  if (at === 0) throw new FieldError("text", "type some words to begin with");
+  if (length === 0) throw new FieldError("text", "type some words to begin with");
   return { model: $("model").value, logprobs: LOGPROBS, ...readSettings() };
 }
 
@@ -127,10 +127,8 @@ function askForKey() {
 
 // Cuts the text at a run, puts another token there, and continues.
 function chooseInstead(run, text) {
-  if (running) return;
-  written.edit(written.text.slice(0, run.start) + text);
   editor.field.focus();
-  generate();
+  generate(run.start, text);
 }
 
 function tryAgain() {

@@ -7,6 +7,14 @@ from pydantic import Field
 from gptneo_onnx.runtime.server.schemas.base import ResponseBody
 
 
+class Capabilities(ResponseBody):
+    """What a model can be asked for."""
+
+    completions: bool
+    chat: bool = Field(description="there is a chat template")
+    embeddings: bool = Field(description="the export has the last layer's hidden states")
+
+
 class ModelCard(ResponseBody):
     """A model that is served."""
 
@@ -15,6 +23,7 @@ class ModelCard(ResponseBody):
     created: int = Field(description="when it was loaded, in seconds since 1970")
     owned_by: str = "user"
     max_model_len: int = Field(description="tokens of a prompt and its result at most")
+    capabilities: Capabilities
 
 
 class ModelList(ResponseBody):

@@ -35,8 +35,9 @@ def examples(parser: argparse.ArgumentParser) -> list[str]:
 
 
 EXAMPLES = [line for parser in (PROGRAM, *COMMANDS.values()) for line in examples(parser)]
-# What needs a package that the tests do without, or writes into folders of the user's shell.
-NOT_RUN = ("lm-eval", "completion")
+# What needs a package that the tests do without, writes into folders of the user's shell, or runs
+# until a signal ends it.
+NOT_RUN = ("lm-eval", "completion", "serve")
 
 
 def options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

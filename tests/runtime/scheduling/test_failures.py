@@ -305,11 +305,10 @@ def test_closing_ends_what_waits_is_read_or_runs(
     assert gate.is_reached.wait(60)
     closing = threading.Thread(target=scheduler.close)
     closing.start()
-    with pytest.raises(SchedulerClosedError, match="takes no more requests"):
-        while True:
-            scheduler.submit(**SHORT).cancel()
     while not scheduler._is_ending:
         time.sleep(0.001)
+    with refused(SchedulerClosedError, "the scheduler is closed, and takes no more requests"):
+        scheduler.submit(**SHORT)
     gate.open()
     closing.join(60)
     for stream in streams:
@@ -385,6 +384,47 @@ def test_many_threads_submit_at_once(model: GPTNeoForCausalLM, random: np.random
     assert [shared[index] for index in range(len(requests))] == expected
 
 
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"logprobs": -1}, "logprobs is -1; a whole number of at least 0"),
+        ({"prompt_logprobs": True}, "prompt_logprobs is True; a whole number of at least 0"),
+        ({"timeout": 0}, "timeout is 0; a number of seconds above 0"),
+        ({"timeout": float("nan")}, "timeout is nan; a number of seconds above 0"),
+        ({"streamer": print}, "streamer is not for requests that share the model"),
+        ({"self_draft": True}, "self_draft is not for requests that share the model"),
+        ({"input_ids": [[1], [2]]}, "input_ids has 2 prompts; submit a request for each"),
+        ({"num_return_sequences": 5, "do_sample": True}, "the request needs 5 slots"),
+        ({"temperature": -1.0, "do_sample": True}, "temperature is -1.0"),
+        ({"max_new_tokens": 1000}, "max_new_tokens is 1000"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_at_once(
+    scheduler: Scheduler, arguments: dict[str, Any], message: str
+) -> None:
+    with refused(InputError, message):
+        scheduler.submit(**{**SHORT, **arguments})
+    assert sum(scheduler.statistics.requests.values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"slots": 0}, "slots is 0; a whole number of at least 1"),
+        ({"max_waiting": -1}, "max_waiting is -1; a whole number of at least 0"),
+        ({"prefill_chunk": 0}, "prefill_chunk is 0; a whole number of at least 1"),
+        ({"max_step_seconds": 0}, "max_step_seconds is 0; a number above 0"),
+        ({"draft_tokens": 1.5}, "draft_tokens is 1.5; a whole number of at least 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with refused(InputError, message):
+        SchedulerSettings(**arguments)
+
+
 # --- what is counted
 
 
@@ -405,6 +445,7 @@ def test_statistics_count_what_happened(
     assert (after.slots_in_use, after.waiting, after.running) == (0, 0, 0)
     assert after.generated_tokens == tokens == 60 + 3 * 4 + 2 * 4
     assert after.prompt_tokens == 4 * 3
+    assert after.prefix_hits + after.prefix_misses == 4
     assert after.requests == {
         Outcome.FINISHED: 4, Outcome.CANCELLED: 0, Outcome.TIMED_OUT: 0, Outcome.FAILED: 0,
         Outcome.REFUSED: 0,

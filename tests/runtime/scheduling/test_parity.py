@@ -190,6 +190,19 @@ def test_a_draft_model_changes_no_token(export_shape: Any, random: np.random.Gen
         assert [results(stream) for stream in streams] == expected
 
 
+def test_a_draft_model_that_fails_is_done_without(
+    export_shape: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = export_shape(WINDOWED, ["fp32", "int8"])
+    model = GPTNeoForCausalLM.from_pretrained(directory, "cpu")
+    request = {"input_ids": [[1, 2, 3]], "max_new_tokens": 20}
+    expected = alone(model, request)
+    with Scheduler(model, SchedulerSettings(slots=2, draft="int8")) as scheduler:
+        monkeypatch.setattr(model.engine.twin("int8").decoder(1), "prefill", lambda *_: 1 / 0)
+        assert results(scheduler.submit(**request)) == expected
+        assert scheduler.statistics.drafted_tokens == 0
+
+
 def test_a_draft_model_needs_the_same_vocabulary(export_shape: Any, embedded_export: Path) -> None:
     model = GPTNeoForCausalLM.from_pretrained(export_shape(), "cpu")
     other = GPTNeoForCausalLM.from_pretrained(embedded_export, "cpu")

@@ -33,12 +33,14 @@ def samples(url: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     }
 
 
-def once_counted(url: str, before: float) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def once_counted(
+    url: str, before: float, reason: str = "length"
+) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """The samples after one more request has ended: an answer may be there a moment before."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         found = samples(url)
-        if value(found, ENDED, **MODEL, finished_reason="length") > before:
+        if value(found, ENDED, **MODEL, finished_reason=reason) > before:
             return found
     raise AssertionError("the request is not counted")
 
@@ -77,6 +79,19 @@ def test_a_request_is_counted(url):
     latency = added("e2e_request_latency_seconds_sum")
     parts = ("request_queue_time", "request_prefill_time", "request_decode_time")
     assert latency == pytest.approx(sum(added(f"{part}_seconds_sum") for part in parts))
+
+
+def test_a_stop_text_counts_as_a_stop_and_a_client_that_leaves_as_an_abort(url):
+    before = samples(url)
+    body = {"prompt": "She was not", "max_tokens": 300, "ignore_eos": True, "temperature": 0}
+    answer = httpx.post(f"{url}/v1/completions", json=body | {"stop": [" "]}).json()
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    after = once_counted(url, value(before, ENDED, **MODEL, finished_reason="stop"), "stop")
+    aborted = {**MODEL, "finished_reason": "abort"}
+    assert value(after, ENDED, **aborted) == value(before, ENDED, **aborted)
+    with httpx.stream("POST", f"{url}/v1/completions", json=body | {"stream": True}) as stream:
+        next(stream.iter_bytes())
+    once_counted(url, value(before, ENDED, **aborted), "abort")
 
 
 def test_a_prompt_that_comes_again_hits(url):

@@ -1,12 +1,9 @@
 """A line for each request, its id and its trace; and what a failure leaves behind."""
 
 import asyncio
-import contextlib
 import io
 import json
 import logging
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -15,13 +12,12 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from prometheus_client import CollectorRegistry
 from server_process import serving
+from server_thread import running
 
 from gptneo_onnx.runtime.server.app import create_app
-from gptneo_onnx.runtime.server.operations.listener import bind
 from gptneo_onnx.runtime.server.operations.log_format import set_up_logs
 from gptneo_onnx.runtime.server.operations.trace_context import trace_context
 from gptneo_onnx.runtime.server.operations.tracing import Tracer
-from gptneo_onnx.runtime.server.run import Server
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -69,14 +65,31 @@ def test_a_later_version_of_the_header_is_read():
     assert trace_context(f"01-{TRACE}-{PARENT}-01-more").parent_id == PARENT
 
 
+def test_a_path_cannot_write_lines_or_fields_into_the_log(open_server):
+    mark = "forged-7f3a"
+    for path in (
+        f"/{mark}%0a2026-01-01T00:00:00.000Z%20info%20request",
+        f"/{mark}%20status=200%1b[2J",
+    ):
+        assert httpx.get(open_server.url + path).status_code == 404
+    lines = [line for line in open_server.log.read_text().splitlines() if mark in line]
+    assert len(lines) == 2
+    for line in lines:
+        assert f'path="/{mark}' in line  # in quotation marks, so that it is one field
+        assert " status=404 " in line
+        assert line.isprintable()
+
+
 def test_json_lines_have_what_a_request_took(embedded_export):
     options = ["--log-format", "json", "--served-model-name", "tiny"]
     with serving(embedded_export, *options) as server:
         body = {"prompt": "She was", "max_tokens": 3, "ignore_eos": True}
         usage = httpx.post(f"{server.url}/v1/completions", json=body).json()["usage"]
         httpx.get(f"{server.url}/health")
+        vectors = httpx.post(f"{server.url}/v1/embeddings", json={"input": ["She", "It is"]}).json()
         lines = [json.loads(line) for line in server.log.read_text().splitlines()[1:]]
-    [line] = [line for line in lines if line["message"] == "request"]  # /health has none
+    line, embedding = [line for line in lines if line["message"] == "request"]  # /health has none
+    assert embedding["prompt_tokens"] == vectors["usage"]["prompt_tokens"] > 1
     assert line["level"] == "info"
     assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/completions", 200)
     assert line["model"] == "tiny"
@@ -123,19 +136,6 @@ def failing_app(tracer: Tracer | None = None) -> FastAPI:
         return {"works": True}
 
     return app
-
-
-@contextlib.contextmanager
-def running(app: FastAPI) -> Iterator[str]:
-    """Run an application in a thread; yields its address."""
-    listener = bind("127.0.0.1", 0)
-    server, is_ready = Server(app, listener), threading.Event()
-    thread = threading.Thread(target=server.run, args=(is_ready.set,))
-    thread.start()
-    assert is_ready.wait(60)
-    yield listener.url
-    server.stop()
-    thread.join()
 
 
 def test_a_failure_is_answered_and_logged_and_hits_nobody_else(log):

@@ -66,6 +66,12 @@ def test_temperature_0_is_greedy_and_gives_each_of_n_the_same(client, tiny):
     assert completion.usage.completion_tokens == 16
 
 
+def test_a_temperature_next_to_0_is_greedy_too(client):
+    fields = {"model": "tiny", "prompt": PROMPT}
+    greedy = client.completions.create(**fields, temperature=0).choices[0].text
+    assert client.completions.create(**fields, temperature=1e-40).choices[0].text == greedy
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_prompts_come_in_all_forms(http, tiny, stream):
     ids = tiny.tokenizer.encode("He had")

@@ -89,6 +89,8 @@ def test_a_model_without_hidden_states_says_so(export_shape, tmp_path):
     model = served_model(export, tokenizer=tokenizer, file_name="portable.onnx")
     with model_server(model) as address:
         response = httpx.post(f"{address}/v1/embeddings", json={"input": [1, 2]})
+        [card] = httpx.get(f"{address}/v1/models").json()["data"]
+    assert card["capabilities"] == {"completions": True, "chat": False, "embeddings": False}
     assert response.status_code == 400
     assert "export the checkpoint with --hidden-states" in response.json()["error"]["message"]
 
@@ -132,6 +134,13 @@ def test_models_are_listed(client, tiny):
     assert client.models.retrieve("tiny") == card
     with pytest.raises(openai.NotFoundError, match="there is no model 'a/b'; these are served"):
         client.models.retrieve("a/b")
+
+
+def test_a_model_says_what_it_can_be_asked_for(http, chat_address):
+    [card] = http.get("/v1/models").json()["data"]
+    assert card["capabilities"] == {"completions": True, "chat": False, "embeddings": True}
+    [card] = httpx.get(f"{chat_address}/v1/models").json()["data"]
+    assert card["capabilities"]["chat"] is True
 
 
 def test_the_version_is_that_of_the_package(http):

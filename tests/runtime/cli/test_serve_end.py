@@ -3,8 +3,12 @@
 import contextlib
 import json
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -100,3 +104,29 @@ def wait_for_drain(server: ServerProcess) -> None:
     while "draining" not in server.log.read_text():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_for_the_log_stops_nothing(embedded_export):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "gptneo_onnx", "serve", str(embedded_export)]
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.Popen([*command, "--port", str(port)], stderr=full)
+    with process:
+        url = f"http://127.0.0.1:{port}"
+        wait_until_answered(f"{url}/health")
+        body = {"prompt": "She", "max_tokens": 1}
+        assert httpx.post(f"{url}/v1/completions", json=body).status_code == 200
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def wait_until_answered(url: str) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(url)
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{url} does not answer")

@@ -155,7 +155,8 @@ class EosTokenCriteria:
 
     @takes_ids
     def __call__(self, input_ids: Ids, scores: Any, **more: Any) -> Verdicts:
-        return np.asarray((input_ids[:, -1:] == self.eos_token_id).any(-1))
+        is_end = input_ids[:, -1:, None] == self.eos_token_id  # [batch, 1 or 0, ends]
+        return np.asarray(is_end.any((1, 2)))
 
 
 class ConfidenceCriteria:

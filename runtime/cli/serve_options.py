@@ -127,6 +127,36 @@ def _add_scheduling(group: Any) -> None:
         help="memory for beginnings that prompts share, such as 512MiB or 2GiB, for each model; 0 "
         "for none (default: 1GiB)",
     )
+    group.add_argument(
+        "--prefill-chunk",
+        type=int,
+        metavar="N",
+        help="tokens of a prompt that are read at once, at most (default: 256)",
+    )
+    group.add_argument(
+        "--no-exact",
+        action="store_false",
+        dest="exact",
+        help="with int8, int4 and w8a8, cut and reuse prompts anywhere: more is reused, and a text "
+        "may differ from what generate gives (default: only where it cannot)",
+    )
+    group.add_argument(
+        "--prompt-lookup",
+        type=int,
+        nargs="?",
+        const=10,
+        default=0,
+        metavar="N",
+        dest="draft_tokens",
+        help="while one text is written alone, propose up to N tokens, 10 without N, from the text "
+        "itself (default: off)",
+    )
+    group.add_argument(
+        "--draft",
+        metavar="PRECISION",
+        help="while one text is written alone, have another precision of the model propose tokens, "
+        "such as int4 (default: none)",
+    )
 
 
 def _add_access(group: Any) -> None:

@@ -94,6 +94,7 @@ def generation_plan(
     arguments = {
         **_OFF,
         "input_ids": [[*prompt]],
+        "attention_mask": [[1] * len(prompt)],  # a pad token in a prompt is read as any other
         "max_new_tokens": max_tokens,
         "do_sample": is_sampled,
         "num_return_sequences": rows,

@@ -113,7 +113,10 @@ def measure(
     threads = {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
     with running(command, setting.port, contestant.ready, log, threads) as server:
         target = Target(server.url, {"model": str(setting.directory), **contestant.fields})
-        asyncio.run(by_clients(target, drawn(words, 2, seed=99), 2))  # warms up
+        most = max(options.clients)
+        # Other prompts than those that are measured: memory that a server uses for the first time
+        # is slow, and prompts that it knows are fast.
+        asyncio.run(by_clients(target, drawn(words, options.requests * most, seed=99), most))
         for clients in options.clients:
             work = drawn(words, options.requests * clients, SEED + clients)
             figures["clients"][str(clients)] = asyncio.run(by_clients(target, work, clients))

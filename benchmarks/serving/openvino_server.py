@@ -1,4 +1,4 @@
-"""A server over OpenVINO GenAI's ContinuousBatchingPipeline, which has none of its own in Python.
+"""A server over OpenVINO GenAI's ContinuousBatchingPipeline, which has no server in Python.
 
     python benchmarks/serving/openvino_server.py DIRECTORY PORT THREADS SLOTS
 

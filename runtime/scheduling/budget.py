@@ -24,7 +24,7 @@ class StepBudget:
             spent: seconds since the last step.
 
         Returns:
-            The longest of the chunks that there is time for; 0 if there is none.
+            The longest of the chunks that there is time for; 0 if all take too long.
         """
         left = self._bound - spent - self._decode_seconds
         fitting = [tokens for tokens in chunks if self._chunks.at(tokens) <= left]

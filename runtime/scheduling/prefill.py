@@ -1,7 +1,7 @@
 """Reads the prompts of a request into the staging slots, a chunk at a time.
 
 decode() overwrites a row of every slot in its range that takes no part, so prompts are read into
-slots behind that range. Their rows are copied to the request's own slots once they are complete.
+slots after that range. Their rows are copied to the request's own slots once they are complete.
 """
 
 from collections.abc import Sequence

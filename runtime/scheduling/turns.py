@@ -23,8 +23,8 @@ from gptneo_onnx.runtime.scheduling.slots import FreeSlots
 from gptneo_onnx.runtime.scheduling.statistics import Counters
 from gptneo_onnx.runtime.scheduling.waiting import WaitingRequests
 
-# To copy a sequence down takes as long as a slot's part of so many steps, and of one more for each
-# of so many tokens.
+# To copy a sequence down takes as long as a slot's part of so many steps, and one more step for
+# each so many tokens.
 _MOVE_STEPS, _TOKENS_PER_MOVE_STEP = 4, 32
 
 

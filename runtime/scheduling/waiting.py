@@ -47,7 +47,7 @@ class WaitingRequests:
             self._condition.notify_all()
 
     def wait(self) -> bool:
-        """Wait until there is a request; return False once there is none and none may come."""
+        """Wait for a request; return False once all are served and no more may come."""
         with self._condition:
             while not self._requests and not self._is_closed:
                 self._condition.wait()
@@ -86,7 +86,7 @@ class WaitingRequests:
             needed = max(1, each.slots)  # a prompt to be read, and no more, takes its turn too
             if waiting == 0 and needed <= free:
                 free -= needed
-            else:  # those behind it wait too, whatever they need
+            else:  # those after it wait too, whatever they need
                 waiting += 1
         return waiting
 

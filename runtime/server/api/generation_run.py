@@ -12,7 +12,7 @@ from gptneo_onnx.runtime.server.api.running_prompt import RunningPrompt
 from gptneo_onnx.runtime.server.schemas.usage import Usage, usage_of
 from gptneo_onnx.runtime.server.served_model import ServedModel
 
-# Of a prompt and a result of it.
+# The numbers of a prompt and of one of its results.
 Numbers = tuple[int, int]
 
 

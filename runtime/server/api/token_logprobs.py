@@ -101,7 +101,7 @@ def prompt_logprobs(
 
 
 def _by_text(tokenizer: Tokenizer, score: TokenScore, most: int) -> dict[str, float]:
-    """Return the likeliest tokens, and the token itself if it is none of them."""
+    """Return the likeliest tokens, and the token itself where it is not among them."""
     by_text: dict[str, float] = {}
     for token, logprob in (*score.top[:most], (score.token, score.logprob)):
         by_text.setdefault(token_text(tokenizer, token), finite(logprob))

@@ -4,7 +4,7 @@ import { send } from "./completions.js";
 
 const SECONDS = 2;
 
-// Calls `onStatus` with the status, or `onError` with why there is none, while the page is looked at.
+// Calls `onStatus` with the status, or `onError` with why it cannot be had, while the page is looked at.
 export function watchStatus(key, onStatus, onError) {
   let timer = null;
   let asked = 0;

@@ -34,7 +34,7 @@ _DESCRIPTIONS: dict[int | str, str] = {
     503: "the server is about to stop",
     "4XX": "another error of the request",
 }
-# For the `responses` of every endpoint. With "4XX", FastAPI adds no form of its own for 422.
+# For the `responses` of every endpoint. With "4XX", FastAPI adds no form for 422 besides.
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": text} for status, text in _DESCRIPTIONS.items()
 }

@@ -14,7 +14,7 @@ FIELDS = {"prompt": "She was", "seed": 3, "return_token_ids": True}
 
 @pytest.fixture(scope="module")
 def served(embedded_export):
-    """The embedded model with settings of its own."""
+    """The embedded model with a generation_config.json."""
     plain = served_model(embedded_export)
     plain.engine.scheduler.close()
     model = plain.model

@@ -16,9 +16,6 @@ from gptneo_onnx.runtime.scheduling.prompt_cuts import PromptCuts
 from gptneo_onnx.runtime.scheduling.prompt_scores import token_scores
 from gptneo_onnx.runtime.scheduling.request import Request
 
-# A prompt, and the negative prompt of guidance.
-STAGING_SLOTS = 2
-
 
 class Prefill:
     """The prompts of one request, while they are read.

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.engine import Engine
-from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS, Prefill
+from gptneo_onnx.runtime.scheduling.prefill import Prefill
 from gptneo_onnx.runtime.scheduling.prefix_store import PrefixStatistics, PrefixStore
 from gptneo_onnx.runtime.scheduling.prompt_cuts import may_differ_in_last_bits, prompt_cuts
 from gptneo_onnx.runtime.scheduling.request import Request
 from gptneo_onnx.runtime.scheduling.running import RunningRequest
-from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings
+from gptneo_onnx.runtime.scheduling.settings import STAGING_SLOTS, SchedulerSettings
 
 
 class PromptLane:

@@ -17,12 +17,11 @@ from gptneo_onnx.runtime.generation.config import GenerationConfig
 from gptneo_onnx.runtime.scheduling.arguments import scheduled_call
 from gptneo_onnx.runtime.scheduling.drafts import Drafts, draft_engine
 from gptneo_onnx.runtime.scheduling.errors import QueueFullError, SchedulerClosedError
-from gptneo_onnx.runtime.scheduling.prefill import STAGING_SLOTS
 from gptneo_onnx.runtime.scheduling.prompt_lane import PromptLane
 from gptneo_onnx.runtime.scheduling.prompt_requests import PromptRequests
 from gptneo_onnx.runtime.scheduling.prompt_results import sole_prompt
 from gptneo_onnx.runtime.scheduling.request import Request, RequestOptions
-from gptneo_onnx.runtime.scheduling.settings import SchedulerSettings
+from gptneo_onnx.runtime.scheduling.settings import STAGING_SLOTS, SchedulerSettings
 from gptneo_onnx.runtime.scheduling.statistics import (
     Counters,
     FinishObserver,

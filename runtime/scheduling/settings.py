@@ -4,6 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gptneo_onnx.models.errors import InputError, shown
+from gptneo_onnx.runtime.engine.engine import MAX_SLOTS
+
+# A prompt, and the negative prompt of guidance, are read in slots after the requests' own.
+STAGING_SLOTS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +50,10 @@ class SchedulerSettings:
 
     def __post_init__(self) -> None:
         _check_whole("slots", self.slots, least=1)
+        if self.slots > MAX_SLOTS - STAGING_SLOTS:
+            raise InputError(
+                f"slots is {shown(self.slots)}; at most {MAX_SLOTS - STAGING_SLOTS} are allowed"
+            )
         _check_whole("max_waiting", self.max_waiting, least=0)
         _check_whole("prefix_cache_bytes", self.prefix_cache_bytes, least=0)
         _check_whole("draft_tokens", self.draft_tokens, least=0)

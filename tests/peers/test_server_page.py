@@ -206,7 +206,7 @@ def test_the_text_grows_in_place(page):
     wait_until(page, is_done)
     text = written(page)
     assert text.startswith(PROMPT)
-    assert len(shown) > 5
+    assert len(shown) > 2  # what it began with, what it ended with, and something between
     assert all(text.startswith(partial) for partial in shown)
     assert re.match(r"200 tokens · [\d.]+ a second · first after \d+ ms", text_of(page, "progress"))
 

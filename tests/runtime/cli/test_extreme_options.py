@@ -1,6 +1,13 @@
 """Every option that is a number takes extreme ones, or refuses them in one line."""
 
 import argparse
+import os
+import signal
+import socket
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -19,6 +26,7 @@ NEEDED = {
     "classify": ["MODEL", "TEXT"],
     "perplexity": ["MODEL", "TEXT"],
     "compare": ["MODEL", "MODEL", "--text", "TEXT"],
+    "serve": ["MODEL", "--quiet"],
 }
 # What an option has no effect without.
 BESIDE = {
@@ -54,8 +62,38 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }  # fmt: skip
 
 
+@contextmanager
+def ended_once_ready(command: str) -> Iterator[list[str]]:
+    """Yield further options. A server on the port that they name gets SIGTERM once it is ready."""
+    if command != "serve":
+        yield []
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    is_over = threading.Event()
+
+    def end() -> None:
+        while not is_over.wait(0.02):
+            with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ready"):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    try:
+        yield [f"--port={port}"]
+    finally:
+        is_over.set()
+        thread.join()
+
+
+# A port is not known by the number 0; tests/runtime/cli/test_serve.py has others.
+TRIED = [each for each in numeric_options() if each.id != "serve --port"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("command", "action"), [*numeric_options()])
+@pytest.mark.parametrize(("command", "action"), TRIED)
 def test_an_extreme_number(
     command: str,
     action: argparse.Action,
@@ -67,7 +105,8 @@ def test_an_extreme_number(
     words = [paths.get(word, word) for word in (*NEEDED.get(command, []), *beside)]
     for value in WHOLE if action.type is int else REAL:
         try:
-            status = main([command, *words, f"{option}={value}"])
+            with ended_once_ready(command) as more:
+                status = main([command, *words, *more, f"{option}={value}"])
         except SystemExit as stop:
             status = stop.code
         error = capsys.readouterr().err

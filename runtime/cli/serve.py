@@ -85,7 +85,7 @@ def _settings(options: argparse.Namespace) -> "ServerSettings":
             max_step_seconds=options.max_step_seconds,
             prefill_chunk=options.prefill_chunk,
             prefix_cache_bytes=bytes_of(options.prefix_cache, "--prefix-cache"),
-            exact=options.exact,
+            exact=not options.no_exact,
             draft_tokens=options.draft_tokens,
             draft=options.draft,
         ),

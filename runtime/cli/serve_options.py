@@ -135,8 +135,7 @@ def _add_scheduling(group: Any) -> None:
     )
     group.add_argument(
         "--no-exact",
-        action="store_false",
-        dest="exact",
+        action="store_true",
         help="with int8, int4 and w8a8, cut and reuse prompts anywhere: more is reused, and a text "
         "may differ from what generate gives (default: only where it cannot)",
     )

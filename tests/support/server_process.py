@@ -12,6 +12,7 @@ from pathlib import Path
 
 START_S = 120
 END_S = 60
+LOG_S = 30
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,18 @@ class ServerProcess:
     url: str
     process: "subprocess.Popen[bytes]"
     log: Path
+
+    def logged(self, mark: str, count: int) -> list[str]:
+        """Return the log's lines with a text; wait for `count` of them.
+
+        A line follows its answer, which may be read first.
+        """
+        end = time.monotonic() + LOG_S
+        while True:
+            lines = [line for line in self.log.read_text().splitlines() if mark in line]
+            if len(lines) >= count or time.monotonic() > end:
+                return lines
+            time.sleep(0.02)
 
 
 @contextlib.contextmanager

@@ -30,7 +30,7 @@ def test_a_request_keeps_its_id_and_its_trace(open_server):
     version, trace, span, flags = answer.headers["traceresponse"].split("-")
     assert (version, trace, flags) == ("00", TRACE, "01")
     assert span != PARENT
-    [line] = [line for line in open_server.log.read_text().splitlines() if "order-66" in line]
+    [line] = open_server.logged("order-66", 1)
     assert f"trace_id={TRACE}" in line
 
 
@@ -72,7 +72,7 @@ def test_a_path_cannot_write_lines_or_fields_into_the_log(open_server):
         f"/{mark}%20status=200%1b[2J",
     ):
         assert httpx.get(open_server.url + path).status_code == 404
-    lines = [line for line in open_server.log.read_text().splitlines() if mark in line]
+    lines = open_server.logged(mark, 2)
     assert len(lines) == 2
     for line in lines:
         assert f'path="/{mark}' in line  # in quotation marks, so that it is one field
@@ -87,6 +87,7 @@ def test_json_lines_have_what_a_request_took(embedded_export):
         usage = httpx.post(f"{server.url}/v1/completions", json=body).json()["usage"]
         httpx.get(f"{server.url}/health")
         vectors = httpx.post(f"{server.url}/v1/embeddings", json={"input": ["She", "It is"]}).json()
+        server.logged("/v1/embeddings", 1)
         lines = [json.loads(line) for line in server.log.read_text().splitlines()[1:]]
     line, embedding = [line for line in lines if line["message"] == "request"]  # /health has none
     assert embedding["prompt_tokens"] == vectors["usage"]["prompt_tokens"] > 1

@@ -27,9 +27,9 @@ class FusedDecoder(Decoder):
     """A session of the fused graph with its slot cache.
 
     Attributes:
-        least_rows: decode() steps a multiple of so many slots. Kernels take rows in pairs, and add
-            up a single one, or the last of an odd number, in another order; in whole pairs each
-            row has the same results.
+        least_rows: decode() steps a multiple of this many slots. Kernels take rows in pairs, and
+            add up a single one, or the last of an odd number, in another order; in whole pairs
+            each row has the same results.
     """
 
     cache: SlotCache

@@ -17,7 +17,7 @@ from gptneo_onnx.runtime.engine.decoder import Decoder
 from gptneo_onnx.runtime.engine.engine import Engine
 from gptneo_onnx.runtime.model_files.directory import FusedModel
 
-# A prompt is cut and reused at multiples of so many tokens.
+# Tokens of a block: prompts are cut and reused at its multiples.
 BLOCK = 16
 _ROW_GROUP = 128
 

@@ -23,8 +23,8 @@ from gptneo_onnx.runtime.scheduling.slots import FreeSlots
 from gptneo_onnx.runtime.scheduling.statistics import Counters
 from gptneo_onnx.runtime.scheduling.waiting import WaitingRequests
 
-# To copy a sequence down takes as long as a slot's part of so many steps, and one more step for
-# each so many tokens.
+# Moving a sequence to a lower slot costs as much as a slot does in _MOVE_STEPS steps, and in one
+# more step for every _TOKENS_PER_MOVE_STEP tokens of the sequence.
 _MOVE_STEPS, _TOKENS_PER_MOVE_STEP = 4, 32
 
 

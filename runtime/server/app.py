@@ -35,7 +35,7 @@ def create_app(
         models: those that are served; the first is the default.
         settings: what the server is told.
         registry: what GET /metrics shows; engines may count into it too.
-        tracer: makes spans of requests; by default there are none.
+        tracer: makes a span for each request; None makes no spans.
     """
     settings = settings or ServerSettings()
     app = FastAPI(

@@ -9,6 +9,7 @@ import math
 
 import pytest
 from checkpoints import Shape, write_checkpoint
+from harness_samples import same
 from overflowing_checkpoint import overflowing_checkpoint
 
 from gptneo_onnx.export import export_model
@@ -146,15 +147,6 @@ def test_the_numbers_are_the_hugging_face_backends(checkpoint, tasks, tmp_path, 
         for expected, found in zip(theirs["samples"][task], ours["samples"][task], strict=True):
             assert found["arguments"] == expected["arguments"]
             assert same(found["filtered_resps"], expected["filtered_resps"]), task
-
-
-def same(found, expected):
-    """Compare likelihoods to 1e-4, all else exactly."""
-    if isinstance(expected, list | tuple):
-        return len(found) == len(expected) and all(map(same, found, expected))
-    if isinstance(expected, float):
-        return found == pytest.approx(expected, rel=1e-4, abs=1e-4)
-    return found == expected
 
 
 def test_our_own_perplexity_is_the_harnesss(checkpoint, tasks, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from api_server import model_server, served_model
+from harness_samples import same
 
 from gptneo_onnx.runtime.server.settings import ServerSettings
 
@@ -167,12 +168,3 @@ def test_the_harness_gives_the_same_numbers_by_http(address, embedded_export, ta
     for task in TASKS:
         for one, other in zip(ours["samples"][task], served["samples"][task], strict=True):
             assert same(other["filtered_resps"], one["filtered_resps"]), task
-
-
-def same(found, expected):
-    """Compare likelihoods to 1e-4, all else exactly."""
-    if isinstance(expected, list | tuple):
-        return len(found) == len(expected) and all(map(same, found, expected))
-    if isinstance(expected, float):
-        return found == pytest.approx(expected, rel=1e-4, abs=1e-4)
-    return found == expected

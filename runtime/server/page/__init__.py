@@ -5,7 +5,7 @@
 - index.html, style.css: the page
 - page.js: puts the parts below together, and generates
 - document.js: the text, which tokens of it were generated, and what can be undone
-- editor.js: the field, with tokens coloured behind its text
+- editor.js: the field, with a coloured background for each token
 - alternatives.js: what the model could have said instead of a token
 - completions.js: a completion that comes in parts
 - settings.js: the settings that the user makes

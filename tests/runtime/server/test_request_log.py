@@ -1,4 +1,4 @@
-"""A line for each request, its id and its trace; and what a failure leaves behind."""
+"""The log line, id and trace of each request, and what is logged when one fails."""
 
 import asyncio
 import io
